@@ -1,0 +1,1 @@
+"""Augmentation in pure JAX: one key and one volume in, one volume out."""

@@ -1,0 +1,1 @@
+"""From volumes to global batches: sampling, normalisation, loading."""

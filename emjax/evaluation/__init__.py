@@ -1,0 +1,1 @@
+"""Scores, computed on the host with numpy; never imports jax."""

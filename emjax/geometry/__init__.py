@@ -1,0 +1,1 @@
+"""Boxes and block grids in voxels, z y x; numpy only."""

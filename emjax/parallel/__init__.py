@@ -1,0 +1,1 @@
+"""Devices: compilation, mesh, sharding, processes."""

@@ -1,0 +1,1 @@
+"""One train loop for every task: state, optimizer, checkpoints, logging."""

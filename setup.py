@@ -1,0 +1,32 @@
+"""Packaging of emjax; what it needs at run time is listed once, in requirements.txt."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+REQUIREMENTS = [
+    line.strip()
+    for line in (HERE / "requirements.txt").read_text().splitlines()
+    if line.strip() and not line.startswith("#")
+]
+
+setup(
+    name="emjax",
+    version="0.1.0",
+    description="Segmentation of electron-microscopy volumes in JAX, from a notebook to a pod",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["emjax", "emjax.*"]),
+    install_requires=REQUIREMENTS,
+    extras_require={
+        # zarr-python is the independent reader that the tests check our files with.
+        "test": ["pytest>=8", "ruff>=0.8", "zarr>=3.0,<4"],
+        "cuda": ["jax[cuda12]>=0.10,<0.12"],
+        "tpu": ["jax[tpu]>=0.10,<0.12"],
+        # Peers that benchmarks compare with; never needed to run emjax.
+        "bench": ["torch>=2.5", "zarr>=3.0,<4", "psutil>=6"],
+    },
+)
