@@ -1,0 +1,178 @@
+"""Finding the tissue of one view in another view: retrieval among distractors, and soft matching.
+
+The same distractors are put to every set of features (trained, untrained, raw pixels), because they
+depend on the positions alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from emjax.errors import InputError
+
+
+def draw_distractors(
+    coordinates: np.ndarray,
+    crops: np.ndarray,
+    *,
+    exclusion_radius: Sequence[float],
+    count: int = 255,
+    seed: int = 0,
+) -> np.ndarray:
+    """Draws the keys that each query has to be told from.
+
+    Every key may be drawn but those of the same crop that lie in the box of `exclusion_radius`
+    around the true position: they show, in part, the same tissue. Drawn uniformly, without
+    repetition.
+
+    Args:
+        coordinates: `[q, 3]` z y x true positions of the keys in their crops, voxels.
+        crops: `[q]` crop of each key.
+        exclusion_radius: (z, y, x) voxels; a key is far when it is farther than this along any
+            axis. Half the receptive field keeps shared input out.
+        count: distractors a query.
+        seed: query i draws from a generator of (seed, i), so that the result does not depend on the
+            machine.
+
+    Returns:
+        `[q, count]` int64 rows of the keys.
+
+    Raises:
+        InputError: shapes do not match, or a query has fewer than `count` possible distractors.
+
+    Source: our choice.
+    """
+    coordinates, crops = np.asarray(coordinates, np.float64), np.asarray(crops)
+    if coordinates.shape != (len(crops), 3):
+        raise InputError(
+            f"coordinates {coordinates.shape} and crops {crops.shape} must be [q, 3] and [q]"
+        )
+    chosen = np.empty((len(crops), count), np.int64)
+    for i in range(len(crops)):
+        far = np.any(np.abs(coordinates - coordinates[i]) > exclusion_radius, axis=1)
+        possible = np.flatnonzero(far | (crops != crops[i]))
+        if len(possible) < count:
+            raise InputError(
+                f"query {i} has {len(possible)} possible distractors of the {count} needed; "
+                "raise eval.queries or eval.crops"
+            )
+        rng = np.random.Generator(np.random.Philox(key=[seed, i]))
+        chosen[i] = rng.choice(possible, count, replace=False)
+    return chosen
+
+
+def retrieval_top1(queries: np.ndarray, keys: np.ndarray, distractors: np.ndarray) -> float:
+    """Share of queries whose own key is nearer, by cosine, than all their distractors.
+
+    Args:
+        queries: `[q, d]` features in one view.
+        keys: `[q, d]` features of the same tissue in the other view; row i is the positive of query
+            i.
+        distractors: `[q, n]` rows of `keys`, from `draw_distractors`.
+
+    Returns:
+        Top-1 accuracy in [0, 1]. The positive shares the win with keys that tie with it, so that
+        constant features score chance, not 1. Features that are not finite never win.
+    """
+    queries, keys = _direction(queries), _direction(keys)
+    wins = 0.0
+    for i, others in enumerate(distractors):
+        own = queries[i] @ keys[i]
+        scores = keys[others] @ queries[i]
+        if np.isfinite(own) and not np.any(scores > own + _TIE):
+            wins += 1.0 / (1 + np.count_nonzero(scores >= own - _TIE))
+    return wins / len(queries)
+
+
+def chance_top1(distractors: np.ndarray) -> float:
+    """Top-1 accuracy of guessing among a query's key and its distractors `[q, n]`."""
+    return 1.0 / (1 + distractors.shape[1])
+
+
+def patch_descriptors(images: np.ndarray, points: np.ndarray, patch_size: int = 16) -> np.ndarray:
+    """Raw pixels as features: the patch around each position, in its section.
+
+    Args:
+        images: `[b, z, y, x]` any real dtype.
+        points: `[b, n, 3]` z y x positions, voxels; may lie between voxels.
+        patch_size: side in y and x, voxels. An even patch is centred between voxels.
+
+    Returns:
+        `[b, n, patch_size ** 2]` float32 with mean 0 and length 1 (0 where the patch is constant).
+        Sections are not mixed: the nearest one is read, by linear interpolation within it. Images
+        are mirrored at their border.
+    """
+    images, points = np.asarray(images, np.float32), np.asarray(points, np.float64)
+    steps = np.arange(patch_size) - (patch_size - 1) / 2
+    rows, columns = np.meshgrid(steps, steps, indexing="ij")
+    descriptors = np.empty((*points.shape[:2], patch_size**2), np.float32)
+    for image, places, out in zip(images, points, descriptors, strict=True):
+        where = np.broadcast_to(places.T[:, :, None], (3, len(places), patch_size**2)).copy()
+        where[0] = np.clip(np.rint(where[0]), 0, len(image) - 1)
+        where[1] += rows.ravel()
+        where[2] += columns.ravel()
+        out[:] = map_coordinates(image, where, order=1, mode="mirror")
+    descriptors -= descriptors.mean(axis=-1, keepdims=True)
+    # A constant patch has only rounding left, which must not become a direction.
+    length = np.linalg.norm(descriptors, axis=-1, keepdims=True)
+    scale = max(float(np.abs(images).max(initial=0.0)), 1e-30)
+    return np.where(length > 1e-5 * scale, descriptors / np.maximum(length, 1e-30), 0.0)
+
+
+def soft_argmax(
+    queries: np.ndarray, candidates: np.ndarray, temperature: float = 0.1
+) -> np.ndarray:
+    """Soft assignment of queries to candidates: the softmax of their cosines.
+
+    Args:
+        queries: `[..., q, d]`.
+        candidates: `[..., m, d]`, e.g. all positions of a level of the other view.
+        temperature: cosines are divided by it.
+
+    Returns:
+        `[..., q, m]` float64, rows sum to 1.
+    """
+    cosines = _direction(queries) @ np.swapaxes(_direction(candidates), -1, -2)
+    shares = np.exp((cosines - cosines.max(axis=-1, keepdims=True)) / temperature)
+    return shares / shares.sum(axis=-1, keepdims=True)
+
+
+def matching_error_voxels(
+    attention: np.ndarray,
+    positions: np.ndarray,
+    truth: np.ndarray,
+    valid: np.ndarray | None = None,
+) -> float:
+    """Mean distance between the expected and the true position of each query in the other view.
+
+    Args:
+        attention: `[..., q, m]` shares of each candidate, rows sum to 1: of `soft_argmax` or of a
+            matcher.
+        positions: `[..., m, 3]` z y x of the candidates, voxels of the input.
+        truth: `[..., q, 3]` true z y x, voxels of the input.
+        valid: `[..., q]` bool; queries whose tissue the other view lacks are left out. None keeps
+            all.
+
+    Returns:
+        Mean Euclidean distance in voxels of the input (sections and pixels count alike); NaN
+        without any query.
+    """
+    expected = np.asarray(attention, np.float64) @ np.asarray(positions, np.float64)
+    distances = np.linalg.norm(expected - truth, axis=-1)
+    if valid is not None:
+        distances = distances[np.broadcast_to(valid, distances.shape)]
+    return float(distances.mean()) if distances.size else float("nan")
+
+
+# Cosines this close are a tie: more than rounding in float64, less than any real difference of
+# float32 features.
+_TIE = 1e-9
+
+
+def _direction(features: np.ndarray) -> np.ndarray:
+    features = np.asarray(features, np.float64)
+    length = np.linalg.norm(features, axis=-1, keepdims=True)
+    return features / np.maximum(length, 1e-12)
