@@ -1,0 +1,219 @@
+"""What stands on the command line: the config file, its preset, and overrides of single fields.
+
+    --config FILE[:PRESET] [--config.FIELD=VALUE ...] [--workdir DIR]
+
+`ml_collections.config_flags` reads the same form, but answers an unknown field with a bare
+`AttributeError` and a wrong value with a usage page; a user deserves the name that was probably
+meant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ml_collections import ConfigDict
+
+from emjax.config import flatten, nearest, plain
+from emjax.errors import InputError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line, like every other mistake of the user."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see python -m emjax.main --help")
+
+
+def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
+    """Reads a command.
+
+    Args:
+        arguments: the command without the program's name.
+
+    Returns:
+        The configuration with its overrides, and the other flags: `workdir`, `coordinator`,
+        `num_processes`, `process_id`.
+
+    Raises:
+        InputError: on an unknown flag, config file, preset or field, or a value of the wrong type.
+    """
+    parser = _Parser(
+        prog="python -m emjax.main",
+        description="EM segmentation in JAX: every job is a config file.",
+        epilog="Any field of the configuration: --config.FIELD=VALUE, as in --config.seed=1",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, metavar="FILE[:PRESET]", help="configs/*.py")
+    parser.add_argument("--workdir", metavar="DIR", help="run folder; default: runs/JOB")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of a run of several processes")
+    parser.add_argument("--num_processes", type=int, metavar="N", help="processes of that run")
+    parser.add_argument("--process_id", type=int, metavar="I", help="this process, from 0")
+    rest, overrides = _split_overrides(arguments)
+    flags = parser.parse_args(rest)
+    config = load_config(flags.config)
+    for name, text in overrides:
+        override(config, name, text)
+    flags.workdir = flags.workdir or f"runs/{config.job}"
+    return config, flags
+
+
+def load_config(address: str) -> ConfigDict:
+    """Runs the `get_config` of a config file.
+
+    Args:
+        address: FILE or FILE:PRESET; looked for in the current folder, then in the repository of
+            emjax.
+
+    Raises:
+        InputError: if there is no such file, naming those that exist, or no such preset.
+    """
+    name, _, preset = address.partition(":")
+    path = _find(name)
+    spec = importlib.util.spec_from_file_location(f"emjax_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--config {name}: not a Python file; give one of {_known_configs()}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise InputError(f"--config {path}: has no function get_config")
+    if inspect.signature(module.get_config).parameters:
+        return module.get_config(preset)
+    if preset:
+        raise InputError(f"--config {address}: {path} has no presets; leave out ':{preset}'")
+    return module.get_config()
+
+
+def override(config: ConfigDict, name: str, text: str) -> None:
+    """Sets one field from its text; the field's present value gives the type.
+
+    Args:
+        config: changed in place.
+        name: dotted name of the field.
+        text: new value.
+
+    Raises:
+        InputError: if there is no such field, naming the nearest, or the text is of another type.
+    """
+    parts = name.split(".")
+    parent = config
+    for depth, part in enumerate(parts):
+        if not isinstance(parent, ConfigDict) or part not in parent:
+            raise InputError(_unknown_field(config, parent, parts, depth))
+        if depth < len(parts) - 1:
+            parent = parent[part]
+    old = parent[parts[-1]]
+    if isinstance(old, ConfigDict):
+        raise InputError(f"--config.{name} is a group; set one of its fields: {', '.join(old)}")
+    parent[parts[-1]] = _parse_value(name, text, old)
+
+
+def _split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Separates `--config.a.b=v` and `--config.a.b v` from the other flags."""
+    rest: list[str] = []
+    overrides: list[tuple[str, str]] = []
+    remaining = list(arguments)
+    while remaining:
+        argument = remaining.pop(0)
+        if not argument.startswith("--config."):
+            rest.append(argument)
+            continue
+        name, equals, text = argument.removeprefix("--config.").partition("=")
+        if not equals:
+            if not remaining or remaining[0].startswith("--"):
+                raise InputError(f"--config.{name} needs a value: --config.{name}=VALUE")
+            text = remaining.pop(0)
+        overrides.append((name, text))
+    return rest, overrides
+
+
+def _parse_value(name: str, text: str, old: Any) -> Any:
+    """Reads text as the type of the old value."""
+    wrong = InputError(
+        f"--config.{name}={text}: needs {_type_name(old)}, as in --config.{name}={_show(old)}"
+    )
+    if isinstance(old, str):
+        return text
+    if isinstance(old, bool):
+        if text.lower() not in TRUTH:
+            raise wrong
+        return TRUTH[text.lower()]
+    try:
+        value = ast.literal_eval(text.strip() or "()")
+    except (ValueError, SyntaxError):
+        # Names in a tuple need no quotes: --config.names=a,b
+        value = tuple(part.strip() for part in text.strip("()[] ").split(",") if part.strip())
+        if isinstance(old, int | float) and len(value) == 1:
+            raise wrong from None
+    if isinstance(old, tuple | list):
+        items = value if isinstance(value, tuple | list) else (value,)
+        kinds = {type(item) for item in old}
+        if kinds and not all(_fits(item, kinds) for item in items):
+            raise wrong
+        return type(old)(float(i) if kinds == {float} else i for i in items)
+    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(old, int) and isinstance(value, float) and value.is_integer():
+        return int(value)  # 1e5 steps
+    if old is not None and type(value) is not type(old):
+        raise wrong
+    return value
+
+
+def _fits(item: Any, kinds: set[type]) -> bool:
+    """Whether an item of a tuple is of a type that the tuple had; an int will do for a float."""
+    return type(item) in kinds or (float in kinds and type(item) is int)
+
+
+def _type_name(old: Any) -> str:
+    if isinstance(old, tuple | list):
+        kinds = sorted({type(item).__name__ for item in old})
+        return f"values separated by commas ({', '.join(kinds) if kinds else 'numbers or names'})"
+    names = {bool: "true or false", int: "a whole number", float: "a number"}
+    return names.get(type(old), "a value")
+
+
+def _show(old: Any) -> str:
+    if isinstance(old, tuple | list):
+        return ",".join(str(item) for item in old)
+    return str(old).lower() if isinstance(old, bool) else str(old)
+
+
+def _unknown_field(config: ConfigDict, parent: Any, parts: list[str], depth: int) -> str:
+    """Names the nearest field: in the same group, else one anywhere whose last name is alike."""
+    name, group = ".".join(parts), ".".join(parts[:depth])
+    everywhere = flatten(plain(config))
+    if not isinstance(parent, ConfigDict):
+        return f"unknown field --config.{name}: {group} is a value, not a group"
+    # A field that stands in another group is more probable than a misspelt one of this group.
+    elsewhere = [k for k in everywhere if k.split(".")[-1] == parts[-1]]
+    if elsewhere:
+        return f"unknown field --config.{name}; did you mean --config.{elsewhere[0]}?"
+    where = f" of {group}" if group else ""
+    return f"unknown field --config.{name}{nearest(parts[depth], parent)}{where}"
+
+
+def _find(name: str) -> Path:
+    for folder in (Path.cwd(), REPOSITORY):
+        if (folder / name).is_file():
+            return folder / name
+    known = _known_configs()
+    raise InputError(f"no config file {name}{nearest(name, known)}")
+
+
+def _known_configs() -> list[str]:
+    found = {
+        f"configs/{path.name}"
+        for folder in (Path.cwd(), REPOSITORY)
+        for path in (folder / "configs").glob("*.py")
+        if not path.name.startswith("_")
+    }
+    return sorted(found)

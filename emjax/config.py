@@ -1,0 +1,255 @@
+"""The configuration: fields that every job shares, their checks, and errors that help.
+
+A job's file in `configs/` starts from `base_config` and adds its own fields. `validate` runs before
+anything expensive. Nothing here imports jax, so that a mistake in a command is answered at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from ml_collections import ConfigDict
+
+from emjax.errors import InputError
+
+Preset = TypeVar("Preset")
+
+OPTIMIZERS = ("adamw", "lamb", "sgd", "adam_released")
+SCHEDULES = ("cosine", "constant", "paper")
+DTYPES = ("auto", "float32", "bfloat16")
+
+# Fields that do not change what a run computes (beyond rounding, for the mesh): they may differ
+# when a run goes on. Every other field is part of the run's identity. `eval.crops` and its like
+# are: they may set what is held out.
+UNHASHED = (
+    "overwrite",
+    "max_bad_steps",
+    "profile_steps",
+    "num_workers",
+    "cluster",
+    "data.num_threads",
+    "data.prefetch_batches",
+    "eval.every_steps",
+    "log",
+    "mesh",
+    "save",
+)
+
+
+def base_config(job: str) -> ConfigDict:
+    """Returns the fields that training jobs share, with their defaults.
+
+    Args:
+        job: module of `emjax.jobs` that runs.
+    """
+    c = ConfigDict()
+    c.job = job
+    c.seed = 0  # of parameters, augmentation and sampling
+    c.num_steps = 1000  # batches; the schedules are stretched over them
+    c.init_from = ""  # run, step or params folder whose weights start this run; '': from scratch
+    c.overwrite = (
+        False  # True: delete a finished run, or one of another configuration, in the workdir
+    )
+    c.max_bad_steps = 20  # stop after so many steps in a row whose loss or gradient is not finite
+    c.profile_steps = 0  # steps traced for the profiler into WORKDIR/profile; 0: none
+
+    c.data = ConfigDict()
+    c.data.volumes = (
+        ""  # PATH[:DATASET][BOX][?key=value], entries separated by ';', labels after '|'
+    )
+    c.data.batch_size = 8  # crops a step on all devices together
+    c.data.crop_size = (8, 64, 64)  # z, y, x voxels that the network sees
+    c.data.voxel_nm = ()  # z, y, x nm to resample crops to; (): as they are stored
+    c.data.exclude = ""  # addresses with boxes that are never read, separated by ';'
+    c.data.pad = "error"  # volumes smaller than a crop: 'error', or 'reflect' to mirror them
+    c.data.label_fraction = 1.0  # part of each labelled volume that is used, in (0, 1]
+    c.data.probabilities = ()  # one for each data set, summing to 1; (): equal for all data sets
+    c.data.max_blank_tries = 10  # redraws of a crop without texture before it is taken anyway
+    c.data.num_threads = 4  # threads that read crops, for each process
+    c.data.prefetch_batches = 2  # batches read ahead
+
+    c.model = ConfigDict()  # the fields of the network; the job's file fills them
+    c.model.name = "unet"
+    c.model.dtype = (
+        "auto"  # of activations: 'float32', 'bfloat16'; 'auto': bfloat16 on accelerators
+    )
+
+    c.optimizer = ConfigDict()
+    c.optimizer.name = "adamw"  # 'lamb', 'sgd', or 'adam_released': that of the paper's code
+    c.optimizer.learning_rate = 1e-3  # at its peak
+    c.optimizer.final_learning_rate = 1e-6  # where 'cosine' ends
+    c.optimizer.schedule = (
+        "cosine"  # 'constant', or 'paper': power 1.5 to a tenth at 200 000 updates
+    )
+    c.optimizer.warmup_fraction = 0.02  # of the updates, linear from 0; not for 'paper'
+    c.optimizer.weight_decay = (
+        1e-4  # of kernels only; coupled, and of everything, for 'adam_released'
+    )
+    c.optimizer.betas = (0.9, 0.999)  # decay of both moments; the first is the momentum of 'sgd'
+    c.optimizer.clip_norm = 1.0  # largest global norm of a gradient; 0: no clipping
+    # Gradients of so many batches are averaged before one update. It saves memory; it does NOT
+    # enlarge the set of negatives of a contrastive loss, which are those of one batch.
+    c.optimizer.accumulate_steps = 1
+    c.optimizer.ema_decay = 0.0  # moving average of the weights, used for evaluation; 0: none
+
+    c.mesh = ConfigDict()  # devices on each axis; one of them may be -1: all that remain
+    c.mesh.data = -1  # the batch is split, parameters are copied
+    c.mesh.fsdp = 1  # the batch is split, and so are large parameters
+    c.mesh.spatial = 1  # y of each crop is split, for crops larger than a device
+
+    c.save = ConfigDict()
+    c.save.every_steps = 500
+    c.save.keep = 3  # latest checkpoints kept, the best one besides
+    c.save.best_metric = (
+        ""  # metric of the evaluation that chooses the best checkpoint; '': the last
+    )
+    c.save.best_mode = "max"  # or 'min'
+
+    c.eval = ConfigDict()
+    c.eval.every_steps = 500  # and at the end
+
+    c.log = ConfigDict()
+    c.log.every_steps = 20
+    return c
+
+
+def choose_preset(presets: Mapping[str, Preset], name: str) -> Preset:
+    """Returns the preset of that name.
+
+    Args:
+        presets: name -> anything; '' is the default.
+        name: what stood after the colon of `--config FILE:NAME`.
+
+    Raises:
+        InputError: if there is no such preset; names the nearest and all others.
+    """
+    if name not in presets:
+        raise InputError(f"unknown preset '{name}'{nearest(name, presets)}")
+    return presets[name]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns '; did you mean X? known: A, B' for the message about an unknown name."""
+    known = sorted(k for k in known if k)
+    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean '{match[0]}'?" if match else ";"
+    return f"{hint} known: {', '.join(known) if known else 'none'}"
+
+
+def plain(value: Any) -> Any:
+    """Returns a config or part of one as plain dicts, lists and scalars, as JSON holds them."""
+    if isinstance(value, ConfigDict | Mapping):
+        return {str(key): plain(value[key]) for key in value}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the leaves of nested mappings by dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def identity(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields that decide what a run computes, by dotted name.
+
+    Two configurations with the same identity may share a run folder. `UNHASHED` lists what is left
+    out.
+    """
+    return {
+        name: value
+        for name, value in flatten(plain(config)).items()
+        if not any(name == field or name.startswith(field + ".") for field in UNHASHED)
+    }
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks the shared fields of a training job.
+
+    Args:
+        config: as made from `base_config`.
+
+    Raises:
+        InputError: naming the field, its value and what it can be.
+    """
+    for name in ("num_steps", "max_bad_steps", "data.batch_size", "save.every_steps"):
+        _check_at_least(config, name, 1)
+    for name in ("save.keep", "eval.every_steps", "log.every_steps", "data.num_threads"):
+        _check_at_least(config, name, 1)
+    for name in ("data.prefetch_batches", "optimizer.accumulate_steps"):
+        _check_at_least(config, name, 1)
+    for name in ("profile_steps", "data.max_blank_tries", "optimizer.clip_norm"):
+        _check_at_least(config, name, 0)
+    _check_at_least(config, "optimizer.weight_decay", 0)
+    # A Philox key is two unsigned numbers of 64 bits, a JAX seed one of 32 on most devices.
+    _check_range("seed", config.seed, 0 <= config.seed < 2**32, "0 to 2^32 - 1")
+    rate = config.optimizer.learning_rate
+    _check_range("optimizer.learning_rate", rate, rate > 0, "above 0")
+    final = config.optimizer.final_learning_rate
+    fine = 0 <= final <= rate or config.optimizer.schedule != "cosine"
+    _check_range("optimizer.final_learning_rate", final, fine, f"0 to learning_rate={rate}")
+    decay = config.optimizer.ema_decay
+    _check_range("optimizer.ema_decay", decay, 0 <= decay < 1, "in [0, 1)")
+    warmup = config.optimizer.warmup_fraction
+    _check_range("optimizer.warmup_fraction", warmup, 0 <= warmup < 1, "in [0, 1)")
+    betas = config.optimizer.betas
+    fine = len(betas) == 2 and all(0 <= b < 1 for b in betas)
+    _check_range("optimizer.betas", betas, fine, "two numbers in [0, 1)")
+    part = config.data.label_fraction
+    _check_range("data.label_fraction", part, 0 < part <= 1, "in (0, 1]")
+    _check_choice("optimizer.name", config.optimizer.name, OPTIMIZERS)
+    _check_choice("optimizer.schedule", config.optimizer.schedule, SCHEDULES)
+    _check_choice("model.dtype", config.model.dtype, DTYPES)
+    _check_choice("data.pad", config.data.pad, ("error", "reflect"))
+    _check_choice("save.best_mode", config.save.best_mode, ("max", "min"))
+    _check_triple("data.crop_size", config.data.crop_size, "voxels")
+    if len(config.data.voxel_nm):
+        _check_triple("data.voxel_nm", config.data.voxel_nm, "nm")
+    axes = {axis: config.mesh[axis] for axis in ("data", "fsdp", "spatial")}
+    if any(size < 1 and size != -1 for size in axes.values()):
+        raise InputError(
+            f"mesh={axes}: each axis needs 1 or more devices, or -1 for all that remain"
+        )
+    if not config.data.volumes:
+        raise InputError(
+            "data.volumes is empty; give what to train on, for example "
+            "--config.data.volumes='a.h5:raw[0:160]; b.zarr'"
+        )
+
+
+def field(config: ConfigDict, name: str) -> Any:
+    """Returns a field by its dotted name."""
+    value: Any = config
+    for part in name.split("."):
+        value = value[part]
+    return value
+
+
+def _check_at_least(config: ConfigDict, name: str, least: int) -> None:
+    value = field(config, name)
+    if value < least:
+        raise InputError(f"{name}={value}: must be at least {least}")
+
+
+def _check_range(name: str, value: Any, fine: bool, wanted: str) -> None:
+    if not fine:
+        raise InputError(f"{name}={value}: must be {wanted}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name}='{value}' is unknown{nearest(str(value), choices)}")
+
+
+def _check_triple(name: str, value: Any, unit: str) -> None:
+    numbers = all(isinstance(size, int | float) for size in value)
+    if len(value) != 3 or not numbers or any(size <= 0 for size in value):
+        raise InputError(f"{name}={tuple(value)}: needs three positive numbers, z, y, x {unit}")

@@ -1,0 +1,80 @@
+"""The one command of emjax; all logic is in libraries that a notebook can import as well.
+
+    python -m emjax.main --config configs/<job>.py[:<preset>] [--config.<field>=<value> ...]
+        [--workdir DIR]
+
+Exit status: 0 done; 2 the input is wrong, one line says how; 75 interrupted after saving, the same
+command goes on.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from absl import flags, logging
+
+from emjax import command_line
+from emjax.config import nearest
+from emjax.errors import InputError
+
+INPUT_ERROR = 2
+# Level of Python's logging, which absl logs through.
+INFO = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one job.
+
+    Args:
+        arguments: the command without the program's name; those of the process when None.
+
+    Returns:
+        The exit status.
+    """
+    # Libraries that read absl flags (grain) need them parsed, though this command does not use
+    # them.
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    logging.set_verbosity(logging.INFO)
+    logging.use_absl_handler()
+    # orbax reports each phase of each save at INFO, hundreds of lines that say nothing to a user.
+    logging.get_absl_logger().addFilter(
+        lambda record: "/orbax/" not in record.pathname or record.levelno > INFO
+    )
+    try:
+        config, command = command_line.parse(sys.argv[1:] if arguments is None else arguments)
+        job = find_job(config.job)
+        # Only now: a mistake in the command is answered without the seconds that importing jax
+        # takes.
+        from emjax.parallel import runtime
+
+        runtime.initialize(command.coordinator, command.num_processes, command.process_id)
+        return job.run(config, command.workdir) or 0
+    except InputError as error:
+        print(f"emjax: {' '.join(str(error).split())}", file=sys.stderr)
+        return INPUT_ERROR
+
+
+def find_job(name: str) -> ModuleType:
+    """Returns the module of a job.
+
+    Args:
+        name: file of `emjax/jobs`, without `.py`.
+
+    Raises:
+        InputError: if there is no such job; lists those that exist.
+    """
+    jobs = importlib.import_module("emjax.jobs")
+    known = [module.name for module in pkgutil.iter_modules(jobs.__path__)]
+    if name not in known:
+        raise InputError(f"config.job='{name}' is not a job{nearest(name, known)}")
+    return importlib.import_module(f"emjax.jobs.{name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

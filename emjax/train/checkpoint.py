@@ -1,0 +1,269 @@
+"""Checkpoints: what a run is resumed from, and what its weights are read from.
+
+A step folder has the items `params`, `ema` (where there is one), `train` (everything else of the
+state), `data` (the position of the loader) and `config` (a `RunSpec`, JSON). Weights are items of
+their own, so that finetuning and prediction read them without knowing the optimizer. Orbax is used
+here and in `weights.py`, nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+from orbax.checkpoint import checkpoint_managers
+
+from emjax.errors import InputError
+from emjax.parallel import runtime
+from emjax.train.readable import check_readable
+from emjax.train.run_folder import write_json
+from emjax.train.run_spec import RunSpec
+from emjax.train.state import TrainState
+
+CHECKPOINT_FOLDER = "checkpoints"
+DAMAGED_FOLDER = "damaged_checkpoints"
+BEST_FILE = "best.json"
+
+
+@dataclasses.dataclass
+class _LatestAndBest:
+    """Keeps the latest checkpoints, and the best one however old."""
+
+    keep: int
+    best: int | None = None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Follows orbax's PreservationPolicy; checkpoints come oldest first."""
+        first_kept = len(checkpoints) - self.keep
+        return [i >= first_kept or info.step == self.best for i, info in enumerate(checkpoints)]
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        folder: run folder.
+        keep: latest checkpoints to keep.
+        ema: whether the state has a moving average.
+    """
+
+    def __init__(self, folder: epath.Path, *, keep: int, ema: bool) -> None:
+        self._folder = folder
+        self._root = folder / CHECKPOINT_FOLDER
+        self._ema = ema
+        self._policy = _LatestAndBest(keep)
+        handlers: dict[str, Any] = {
+            "params": ocp.StandardCheckpointHandler(),
+            "train": ocp.StandardCheckpointHandler(),
+            "data": ocp.JsonCheckpointHandler(),
+            "config": ocp.JsonCheckpointHandler(),
+        }
+        if ema:
+            handlers["ema"] = ocp.StandardCheckpointHandler()
+        self._manager = ocp.CheckpointManager(
+            self._root,
+            item_handlers=handlers,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy([self._policy]),
+                # Half-written folders of a killed run would stay forever.
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps that there are checkpoints of, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, state: TrainState, data: Mapping[str, Any], spec: RunSpec) -> None:
+        """Saves in the background; returns once the state may be donated.
+
+        Args:
+            step: batches done; a checkpoint of it that exists is left as it is.
+            state: global arrays.
+            data: position of the loader.
+            spec: what the weights are.
+        """
+        if step in self._manager.all_steps():
+            return
+        items = _split(state)
+        arguments = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                data=ocp.args.JsonSave(dict(data)),
+                config=ocp.args.JsonSave(spec.to_json()),
+                **arguments,
+            ),
+            force=True,
+        )
+
+    def restore_latest(self, abstract: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
+        """Restores the latest checkpoint that can be read.
+
+        One that cannot is reported, moved to `damaged_checkpoints`, and the one before it is tried.
+        All processes take the same.
+
+        Args:
+            abstract: shapes and shardings; the mesh may differ from the one that saved.
+
+        Returns:
+            The state and the position of the loader, or None if there is no checkpoint.
+
+        Raises:
+            InputError: if there are checkpoints and none can be read, or they are of another
+                network.
+        """
+        damaged: dict[int, Exception] = {}
+        for step in reversed(self.steps):
+            try:
+                self._check(step)
+                restored = self._restore(step, abstract)
+            except InputError:
+                raise
+            # Whatever a torn file makes a reader raise.
+            except Exception as error:
+                if jax.process_count() > 1 and not isinstance(error, _UnreadableError):
+                    # The others may wait inside the restore: no way to agree on another step now.
+                    raise
+                damaged[step] = error
+                continue
+            # Only now: where none can be read, the fault may not be the files'.
+            for other, error in damaged.items():
+                self._set_aside(other, error)
+            logging.info("going on from %s", self._root / str(step))
+            return restored
+        if damaged:
+            newest, error = next(iter(damaged.items()))
+            raise InputError(
+                f"no checkpoint in {self._root} can be read (step {newest}: {_describe(error)}); "
+                "begin anew with another --workdir or --config.overwrite=true"
+            )
+        return None
+
+    def mark_best(self, step: int | None, metric: str, value: float | None) -> None:
+        """Keeps this step, and names it in `best.json` for those who read weights from the run."""
+        self._policy.best = step
+        path = self._folder / BEST_FILE
+        if step is not None:
+            write_json(path, {"step": step, "metric": metric, "value": value})
+        elif runtime.is_main() and path.exists():
+            path.unlink()
+
+    def wait(self) -> None:
+        """Returns when all saves are on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and lets go of the folder."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    def _check(self, step: int) -> None:
+        """With several processes, lets one read it all first.
+
+        A restore that fails on one process leaves the others waiting for it.
+        """
+        if jax.process_count() == 1:
+            return
+        reason = ""
+        if runtime.is_main():
+            try:
+                check_readable(self._root / str(step))
+            except Exception as error:
+                reason = _describe(error)
+        if runtime.agree(int(bool(reason))):
+            raise _UnreadableError(reason)
+
+    def _restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        items = _split(abstract)
+        self._check_shapes(step, items)
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                data=ocp.args.JsonRestore(),
+                **{name: ocp.args.StandardRestore(tree) for name, tree in items.items()},
+            ),
+        )
+        state = abstract.replace(
+            params=restored["params"],
+            ema=restored["ema"] if self._ema else None,
+            **restored["train"],
+        )
+        return state, dict(restored["data"])
+
+    def _check_shapes(self, step: int, items: Mapping[str, Any]) -> None:
+        """Compares paths and shapes first: orbax reports the first mismatch alone, with noise."""
+        metadata = self._manager.item_metadata(step)
+        differences = []
+        for name in ("params", "ema"):
+            if name in items:
+                found = shapes_by_path(metadata[name])
+                wanted = shapes_by_path(items[name])
+                differences += [
+                    f"{name}/{path}: saved {found.get(path, 'absent')}, "
+                    f"needed {wanted.get(path, 'absent')}"
+                    for path in sorted(found.keys() | wanted.keys())
+                    if found.get(path) != wanted.get(path)
+                ]
+        if differences:
+            raise InputError(
+                f"{self._root / str(step)} is of another network than this version makes: "
+                f"{'; '.join(differences)}; begin anew with another --workdir"
+            )
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        folder = self._root / str(step)
+        target = self._folder / DAMAGED_FOLDER / str(step)
+        logging.warning(
+            "checkpoint %s is damaged and skipped (%s); moved to %s",
+            folder,
+            _describe(error),
+            target,
+        )
+        if runtime.is_main():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                target.rmtree()
+            folder.rename(target)
+        runtime.wait_for_all(f"set_aside_{step}")
+        self._manager.reload()
+
+
+class _UnreadableError(Exception):
+    """Process 0 could not read a checkpoint, and every process knows."""
+
+
+def _describe(error: Exception) -> str:
+    """Returns the kind and the first line of an error."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+
+
+def _split(state: TrainState) -> dict[str, Any]:
+    """Returns the items that hold arrays."""
+    items = {
+        "params": state.params,
+        "train": {
+            "step": state.step,
+            "opt_state": state.opt_state,
+            "rng": state.rng,
+            "bad_steps": state.bad_steps,
+        },
+    }
+    if state.ema is not None:
+        items["ema"] = state.ema
+    return items
+
+
+def shapes_by_path(tree: Any) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each array by its path, names joined by '/'."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }

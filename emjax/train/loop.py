@@ -1,0 +1,414 @@
+"""The one loop of every training job.
+
+Where the state comes from, the first that applies:
+1. the latest readable checkpoint of the run folder (the same command again);
+2. `config.init_from`: the weights of another run;
+3. the task's own initialisation.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from absl import logging
+from clu import parameter_overview
+from etils import epath
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from emjax.parallel import runtime
+from emjax.parallel.mesh import batch_sharding, check_batch_size
+from emjax.tasks.protocol import Params, Task
+from emjax.train.checkpoint import Checkpoints
+from emjax.train.interrupt import Interrupt
+from emjax.train.metrics import MetricsLog
+from emjax.train.optimizer import make_optimizer
+from emjax.train.profile import Profile
+from emjax.train.progress import Progress
+from emjax.train.run_folder import check_space, open_run_folder
+from emjax.train.run_spec import RunSpec
+from emjax.train.state import TrainState, abstract_state, create_state, state_bytes, with_params
+from emjax.train.step import TrainStep, compile_step, make_step
+from emjax.train.transfer import start_from
+from emjax.train.weights import restore_params
+
+# Steps whose results the host has not waited for: enough to keep a device busy, few enough that
+# batches and metrics do not pile up on it.
+MAX_STEPS_IN_FLIGHT = 2
+# What the loader says about where its crops came from, for the message about steps that are not
+# finite.
+_ORIGIN = ("index", "volume", "start")
+
+
+class Batches(Protocol):
+    """The loader: an endless sequence of batches; its whole state is the next one's number."""
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        """Returns this process's rows of the next batch."""
+        ...
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns the position, as JSON holds it; reading ahead does not move it."""
+        ...
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes to a position."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        scalars: metric -> value, units in the names.
+        images: name -> `[h, w, 3]` uint8.
+    """
+
+    scalars: Mapping[str, float]
+    images: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+class Evaluator(Protocol):
+    """Measures parameters; every process calls it, and gets the same scalars."""
+
+    def __call__(self, params: Params, step: int) -> Evaluation:
+        """Evaluates.
+
+        Args:
+            params: the moving average where there is one; global arrays that must not be kept.
+            step: batches seen.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class FitResult:
+    """What a training run came to.
+
+    Attributes:
+        steps: batches seen, in all.
+        loss_first: mean loss over the first 5 % of the steps, however often the run was
+            interrupted.
+        loss_last: mean loss over the last 5 %.
+        voxels_per_s: voxels of crops trained on a second in this process's lifetime, without
+            compiling, evaluating and saving; None if no step was taken.
+        skipped_steps: steps left out because they were not finite.
+        params: the moving average where there is one; global arrays.
+        evaluation: scalars of the last evaluation.
+        preempted: whether the run was interrupted after saving: leave with `interrupt.PREEMPTED`.
+    """
+
+    steps: int
+    loss_first: float | None
+    loss_last: float | None
+    voxels_per_s: float | None
+    skipped_steps: int
+    params: Params
+    evaluation: dict[str, float]
+    preempted: bool
+
+    def results(self) -> dict[str, float]:
+        """Returns the entries of `results.json` that every training job has, if they are known."""
+        names = ("steps", "loss_first", "loss_last", "voxels_per_s", "skipped_steps")
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def fit(
+    task: Task,
+    batches: Batches,
+    config: ConfigDict,
+    workdir: str | os.PathLike[str],
+    *,
+    mesh: Mesh,
+    run_spec: RunSpec,
+    evaluator: Evaluator | None = None,
+) -> FitResult:
+    """Trains for `config.num_steps` batches, from wherever the run folder stands.
+
+    Args:
+        task: what is learnt.
+        batches: the loader, at its beginning.
+        config: as made from `emjax.config.base_config`, validated.
+        workdir: run folder.
+        mesh: as made by `make_mesh`.
+        run_spec: saved with each checkpoint.
+        evaluator: called every `config.eval.every_steps` steps and at the end.
+
+    Returns:
+        What the run came to.
+
+    Raises:
+        InputError: if folder, disk, batch size, checkpoints or `init_from` cannot work; before
+            anything is compiled.
+        RuntimeError: if `config.max_bad_steps` steps in a row were not finite; names the crops.
+    """
+    runtime.use_compilation_cache()
+    check_batch_size(config.data.batch_size, mesh)
+    folder = open_run_folder(workdir, config)
+    optimizer, schedule = make_optimizer(config.optimizer, config.num_steps)
+    ema = config.optimizer.ema_decay > 0
+    abstract = abstract_state(task, optimizer, seed=config.seed, ema=ema, mesh=mesh)
+    check_space(folder, state_bytes(abstract), config.save.keep)
+    checkpoints = Checkpoints(folder, keep=config.save.keep, ema=ema)
+    run = None
+    try:
+        restored = checkpoints.restore_latest(abstract)
+        if restored is not None:
+            state, position = restored
+            batches.set_state(position)
+        else:
+            state = create_state(task, optimizer, seed=config.seed, abstract=abstract)
+            if config.init_from:
+                weights = restore_params(config.init_from)
+                state = with_params(state, start_from(state.params, weights, config.job))
+        run = _Run(batches, config, folder, mesh, run_spec, evaluator, checkpoints, state)
+        return run.train(
+            make_step(
+                task,
+                optimizer,
+                schedule,
+                accumulate_steps=config.optimizer.accumulate_steps,
+                ema_decay=config.optimizer.ema_decay,
+            )
+        )
+    finally:
+        # Also on an error: a save in the background is not lost, and files are whole.
+        checkpoints.close()
+        if run is not None:
+            run.close()
+
+
+class _Run:
+    """The loop's parts and its few variables."""
+
+    def __init__(
+        self,
+        batches: Batches,
+        config: ConfigDict,
+        folder: epath.Path,
+        mesh: Mesh,
+        spec: RunSpec,
+        evaluator: Evaluator | None,
+        checkpoints: Checkpoints,
+        state: TrainState,
+    ) -> None:
+        self._batches = batches
+        self._config = config
+        self._mesh = mesh
+        self._spec = spec
+        self._evaluator = evaluator
+        self._checkpoints = checkpoints
+        self._state = state
+        self._step = int(state.step)
+        self._pending: collections.deque[dict[str, jax.Array]] = collections.deque()
+        self._origins: collections.deque[dict[str, np.ndarray]] = collections.deque()
+        self._evaluation: dict[str, float] = {}
+        main = runtime.is_main()
+        self._log = MetricsLog(folder, self._step, shown=main)
+        self._progress = Progress(config.num_steps, self._step, shown=main)
+        self._profile = Profile(folder, config.profile_steps if main else 0)
+        # Seconds and steps of training proper, and where the present stretch of it began.
+        self._train_seconds = 0.0
+        self._train_steps = 0
+        self._stretch_began = 0.0
+        self._data_seconds = 0.0
+
+    def train(self, step: TrainStep) -> FitResult:
+        """Runs the remaining steps."""
+        config = self._config
+        preempted = False
+        with jax.set_mesh(self._mesh):
+            self._catch_up()
+            if self._step < config.num_steps:
+                parameter_overview.log_parameter_overview(
+                    self._state.params, include_stats="sharding", msg="Parameters:"
+                )
+                batch = self._next_batch()
+                compiled = self._compile(step, batch)
+                with Interrupt() as interrupt:
+                    preempted = self._steps(compiled, batch, interrupt)
+            if not preempted:
+                self._evaluate()
+        self._checkpoints.wait()
+        first, last = self._log.loss_ends()
+        return FitResult(
+            steps=self._step,
+            loss_first=first,
+            loss_last=last,
+            voxels_per_s=self._rate(),
+            skipped_steps=self._log.skipped_steps(),
+            params=self._state.best_params,
+            evaluation=self._evaluation,
+            preempted=preempted,
+        )
+
+    def close(self) -> None:
+        """Ends the files and the bar."""
+        self._profile.stop()
+        self._progress.close()
+        self._log.close()
+
+    def _catch_up(self) -> None:
+        """Does what an interruption prevented: finds the best checkpoint, evaluates this step."""
+        config = self._config
+        if config.save.best_metric:
+            self._update_best()
+        due = 0 < self._step < config.num_steps and self._step % config.eval.every_steps == 0
+        if due and not runtime.agree(int(self._step in self._log.evaluations)):
+            self._evaluate()
+
+    def _steps(self, compiled: Any, batch: dict[str, jax.Array], interrupt: Interrupt) -> bool:
+        """Takes steps until the last one or an interruption; tells whether it was one."""
+        config = self._config
+        self._stretch_began = time.monotonic()
+        while True:
+            self._profile.before_step()
+            self._state, metrics = compiled(self._state, batch)
+            self._step += 1
+            self._train_steps += 1
+            self._pending.append(metrics)
+            if len(self._pending) > MAX_STEPS_IN_FLIGHT:
+                self._pending[-1 - MAX_STEPS_IN_FLIGHT]["loss"].block_until_ready()
+            done = self._step == config.num_steps
+            stop = interrupt.reached(self._step) and not done
+            saves = self._step % config.save.every_steps == 0 or done or stop
+            evaluates = self._step % config.eval.every_steps == 0 and not done and not stop
+            # Before every save, so that the record of metrics can be cut off exactly there.
+            if self._step % config.log.every_steps == 0 or saves or evaluates:
+                self._flush()
+            if saves:
+                self._save()
+            if stop:
+                return True
+            if done:
+                return False
+            if evaluates:
+                self._evaluate()
+            batch = self._next_batch()
+
+    def _compile(self, step: TrainStep, batch: dict[str, jax.Array]) -> Any:
+        began = time.monotonic()
+        logging.info("compiling the step")
+        compiled = compile_step(step, self._state, batch, self._mesh)
+        memory = compiled.memory_analysis()
+        # Some backends do not say.
+        if memory is not None:
+            logging.info(
+                "compiled in %.1f s; on each device %.3g GiB of arguments and %.3g GiB of scratch",
+                time.monotonic() - began,
+                memory.argument_size_in_bytes / 2**30,
+                memory.temp_size_in_bytes / 2**30,
+            )
+        return compiled
+
+    def _next_batch(self) -> dict[str, jax.Array]:
+        """Reads this process's rows and joins them with those of the others."""
+        began = time.monotonic()
+        rows = next(self._batches)
+        self._origins.append({name: rows[name] for name in _ORIGIN if name in rows})
+        sharding = batch_sharding(self._mesh)
+        batch = {
+            name: jax.make_array_from_process_local_data(sharding, np.asarray(value))
+            for name, value in rows.items()
+        }
+        self._data_seconds += time.monotonic() - began
+        return batch
+
+    def _flush(self) -> None:
+        """Waits for the steps so far, records them, and stops the run if it went wrong."""
+        if not self._pending:
+            return
+        steps = jax.device_get(list(self._pending))
+        now = time.monotonic()
+        self._train_seconds += now - self._stretch_began
+        self._stretch_began = now
+        timing = {"data_wait_s": self._data_seconds / len(steps)}
+        self._data_seconds = 0.0
+        rate = self._rate()
+        if rate is not None:
+            timing["voxels_per_s"] = rate
+        means = self._log.log_steps(self._step, steps, timing)
+        self._progress.update(self._step, means.get("loss"), rate)
+        self._check_finite(steps)
+        self._pending.clear()
+        self._origins.clear()
+
+    def _check_finite(self, steps: list[dict[str, Any]]) -> None:
+        """Stops after too many steps in a row that were left out."""
+        worst = max(range(len(steps)), key=lambda i: steps[i]["bad_steps"])
+        if steps[worst]["bad_steps"] < self._config.max_bad_steps:
+            return
+        origins = list(self._origins)[-len(steps) :]
+        crops = _name_crops(origins[worst], self._spec.volumes)
+        raise RuntimeError(
+            f"loss or gradient was not finite in {int(steps[worst]['bad_steps'])} steps in a row, up "
+            f"to step {self._step - len(steps) + worst + 1} "
+            f"(loss {float(steps[worst]['loss'])}); its crops: {crops}; "
+            "the last checkpoint is good: look at these crops, or lower optimizer.learning_rate"
+        )
+
+    def _save(self) -> None:
+        with self._clock_stopped():
+            self._checkpoints.save(self._step, self._state, self._batches.get_state(), self._spec)
+
+    def _evaluate(self) -> None:
+        """Measures the present parameters; an improvement of the chosen metric is saved."""
+        if self._evaluator is None:
+            return
+        with self._clock_stopped():
+            found = self._evaluator(self._state.best_params, self._step)
+        self._evaluation = {name: float(value) for name, value in found.scalars.items()}
+        self._log.log_evaluation(self._step, self._evaluation, found.images)
+        metric = self._config.save.best_metric
+        if not metric:
+            return
+        if metric not in self._evaluation:
+            known = sorted(self._evaluation)
+            logging.warning("save.best_metric=%s: the evaluation has only %s", metric, known)
+        elif self._update_best() == self._step:
+            self._save()
+
+    def _update_best(self) -> int:
+        """Finds the best of the checkpoints and the present step; 0 if none was evaluated."""
+        metric, mode = self._config.save.best_metric, self._config.save.best_mode
+        steps = {*self._checkpoints.steps, self._step}
+        # Process 0 decides, or rounding could make one process save alone.
+        best = runtime.agree(self._log.best_step(metric, mode, sorted(steps)) or 0)
+        value = self._log.evaluations[best][metric] if best in self._log.evaluations else None
+        self._checkpoints.mark_best(best or None, metric, value)
+        return best
+
+    def _rate(self) -> float | None:
+        """Returns the voxels of crops trained on a second."""
+        if not self._train_steps or not self._train_seconds:
+            return None
+        voxels = self._config.data.batch_size * math.prod(self._config.data.crop_size)
+        return self._train_steps * voxels / self._train_seconds
+
+    @contextlib.contextmanager
+    def _clock_stopped(self) -> Iterator[None]:
+        """Keeps saving and evaluating out of the measured rate."""
+        yield
+        self._stretch_began = time.monotonic()
+
+
+def _name_crops(origin: Mapping[str, np.ndarray], volumes: tuple[str, ...]) -> str:
+    """Says where the crops of a batch were cut."""
+    if "volume" not in origin or "start" not in origin:
+        return "unknown"
+    crops = []
+    for volume, start in zip(origin["volume"].tolist(), origin["start"].tolist(), strict=True):
+        name = volumes[volume] if volume < len(volumes) else f"volume {volume}"
+        crops.append(f"{name} at {tuple(start)}")
+    return "; ".join(crops)

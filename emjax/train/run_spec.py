@@ -1,0 +1,73 @@
+"""What a checkpoint says about itself, so that prediction needs nothing but the checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from emjax.config import plain
+from emjax.errors import InputError
+
+_PACKAGES = ("emjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tensorstore")
+
+
+def package_versions() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # emjax itself, run from a checkout
+            continue
+    return versions
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSpec:
+    """Plain values that describe a trained network; saved as JSON inside each checkpoint.
+
+    Attributes:
+        job: what made it.
+        config: the whole configuration, as plain dicts and lists.
+        voxel_nm: (z, y, x) voxel size that it was trained at, nm; empty where it is unknown or
+            mixed.
+        normalization: the rule that images are scaled by; numbers are computed for each volume.
+        footprint: `stride` and `halo` of the network, z, y, x voxels.
+        volumes: names of the training volumes, in the order of the loader's indices.
+        task: what the task wants remembered, such as its targets and offsets.
+        versions: of the packages.
+    """
+
+    job: str
+    config: Mapping[str, Any]
+    voxel_nm: tuple[float, ...] = ()
+    normalization: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    footprint: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
+    task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=package_versions)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain dicts and lists."""
+        fields = dataclasses.fields(self)
+        return {item.name: plain(getattr(self, item.name)) for item in fields}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunSpec:
+        """Makes a spec of what `to_json` gave; fields of a later version are left out.
+
+        Raises:
+            InputError: if these are no values of a RunSpec.
+        """
+        known = {item.name for item in dataclasses.fields(cls)}
+        if "job" not in values or "config" not in values:
+            raise InputError(
+                "this checkpoint was not written by emjax: it names no job and no config"
+            )
+        kept = {name: value for name, value in values.items() if name in known}
+        for name in ("voxel_nm", "volumes"):
+            kept[name] = tuple(kept.get(name, ()))
+        return cls(**kept)

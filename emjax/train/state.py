@@ -1,0 +1,130 @@
+"""Everything that a step changes, as global arrays: what a run needs to go on exactly."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jax.sharding import Mesh
+
+from emjax.parallel.compile import jit
+from emjax.parallel.mesh import replicated
+from emjax.parallel.sharding import infer_sharding
+from emjax.tasks.protocol import Params, Task
+
+
+class TrainState(struct.PyTreeNode):
+    """State of training after `step` batches.
+
+    Attributes:
+        step: batches seen, int32 scalar.
+        params: float32 parameters.
+        opt_state: state of the optimizer.
+        ema: moving average of the parameters, or None.
+        rng: typed PRNG key; never changes, each step folds its number in.
+        bad_steps: steps in a row, up to now, that were left out because they were not finite; int32
+            scalar.
+    """
+
+    step: jax.Array
+    params: Params
+    opt_state: optax.OptState
+    ema: Params | None
+    rng: jax.Array
+    bad_steps: jax.Array
+
+    @property
+    def best_params(self) -> Params:
+        """The moving average where there is one, else the parameters."""
+        return self.params if self.ema is None else self.ema
+
+
+def abstract_state(
+    task: Task, optimizer: optax.GradientTransformation, *, seed: int, ema: bool, mesh: Mesh
+) -> TrainState:
+    """Returns shapes, types and shardings of the state without computing anything.
+
+    Args:
+        task: makes the parameters.
+        optimizer: its state follows the sharding of the parameters, by shape.
+        seed: of the parameters and of the run's randomness.
+        ema: whether a moving average is kept.
+        mesh: device mesh.
+
+    Returns:
+        A `TrainState` whose leaves are `jax.ShapeDtypeStruct` with shardings.
+    """
+    shapes = jax.eval_shape(lambda: _initial_state(task, optimizer, seed, ema))
+    # Keys have no byte size that a rule could look at; they are tiny.
+    shardings = infer_sharding(shapes.replace(rng=shapes.step), mesh)
+    shardings = shardings.replace(rng=replicated(mesh))
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        shardings,
+    )
+
+
+def create_state(
+    task: Task, optimizer: optax.GradientTransformation, *, seed: int, abstract: TrainState
+) -> TrainState:
+    """Makes the state of step 0, each leaf on the devices that hold it: no host ever has the whole.
+
+    Args:
+        task: makes the parameters.
+        optimizer: as given to `abstract_state`.
+        seed: as given to `abstract_state`.
+        abstract: as made by `abstract_state`.
+    """
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    ema = abstract.ema is not None
+    return jit(lambda: _initial_state(task, optimizer, seed, ema), out_shardings=shardings)()
+
+
+def with_params(state: TrainState, params: Params) -> TrainState:
+    """Returns the state with other parameters, and with a moving average that starts from them.
+
+    Args:
+        state: as made by `create_state`; the optimizers used here begin alike whatever the
+            parameters are.
+        params: the same tree; host arrays, the same on every process, or the state's own.
+    """
+
+    def place(old: jax.Array, new: np.ndarray | jax.Array) -> jax.Array:
+        if isinstance(new, jax.Array):
+            return new
+        return jax.make_array_from_callback(
+            old.shape, old.sharding, lambda index: np.asarray(new[index], old.dtype)
+        )
+
+    placed = jax.tree.map(place, state.params, params)
+    # A copy: the step donates its state, and the same buffer cannot be given twice.
+    ema = None if state.ema is None else jax.tree.map(jnp.copy, placed)
+    return state.replace(params=placed, ema=ema)
+
+
+def state_bytes(abstract: TrainState) -> int:
+    """Returns the size of a checkpoint before compression, bytes."""
+    arrays = [leaf for leaf in jax.tree.leaves(abstract) if not _is_key(leaf)]
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in arrays)
+
+
+def _is_key(leaf: jax.ShapeDtypeStruct) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _initial_state(
+    task: Task, optimizer: optax.GradientTransformation, seed: int, ema: bool
+) -> TrainState:
+    init_key, rng = jax.random.split(jax.random.key(seed))
+    params = task.init(init_key)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(params),
+        ema=jax.tree.map(jnp.copy, params) if ema else None,
+        rng=rng,
+        bad_steps=jnp.zeros((), jnp.int32),
+    )

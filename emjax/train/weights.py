@@ -1,0 +1,113 @@
+"""Reading weights alone, from a run folder, a step folder or a folder of parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+
+from emjax.errors import InputError
+from emjax.tasks.protocol import Params
+from emjax.train.checkpoint import BEST_FILE, CHECKPOINT_FOLDER
+from emjax.train.run_spec import RunSpec
+
+# In order of preference.
+_ITEMS = ("ema", "params")
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Parameters of a checkpoint.
+
+    Attributes:
+        params: nested dicts of numpy arrays.
+        spec: what they are.
+        source: the folder they were read from.
+    """
+
+    params: Params
+    spec: RunSpec
+    source: str
+
+
+def restore_params(path: str | os.PathLike[str]) -> Weights:
+    """Reads the weights of a checkpoint; no optimizer, task or mesh is needed.
+
+    From a run folder the best step is taken, else the last that can be read; from a step folder the
+    moving average where there is one. Which one it is is logged.
+
+    Args:
+        path: run folder, `checkpoints/<step>`, or `checkpoints/<step>/params` (or `/ema`).
+
+    Raises:
+        InputError: if there is no checkpoint, or it cannot be read.
+    """
+    folder = epath.Path(path)
+    if not folder.exists():
+        raise InputError(
+            f"no such checkpoint: {folder}; give a run folder, a step or a params folder"
+        )
+    if folder.name in _ITEMS and (folder.parent / "config").exists():
+        return _read(folder)
+    steps = _step_folders(folder)
+    if not steps:
+        raise InputError(
+            f"{folder} holds no checkpoint; give a run folder (with {CHECKPOINT_FOLDER}/), one of "
+            "its steps, or the params folder of a step"
+        )
+    errors = []
+    for step in steps:
+        item = next((step / name for name in _ITEMS if (step / name).exists()), step / "params")
+        try:
+            return _read(item)
+        except InputError as error:
+            errors.append(str(error))
+            if step is not steps[-1]:
+                logging.warning("%s; trying the step before", error)
+    raise InputError(errors[0])
+
+
+def _step_folders(folder: epath.Path) -> list[epath.Path]:
+    """Returns the steps to try, the preferred first."""
+    if (folder / "params").exists():
+        return [folder]
+    root = folder / CHECKPOINT_FOLDER if (folder / CHECKPOINT_FOLDER).exists() else folder
+    steps = sorted((p for p in root.iterdir() if p.name.isdigit()), key=lambda p: -int(p.name))
+    best_file = root.parent / BEST_FILE
+    if best_file.exists():
+        best = str(json.loads(best_file.read_text())["step"])
+        steps.sort(key=lambda p: p.name != best)
+    return steps
+
+
+def _read(item: epath.Path) -> Weights:
+    """Reads one item to host memory, whatever devices saved it."""
+    try:
+        spec = RunSpec.from_json(json.loads((item.parent / "config" / "metadata").read_text()))
+        with ocp.PyTreeCheckpointer() as reader:
+            tree = reader.metadata(item).item_metadata.tree
+            kinds = _map_leaves(tree, lambda _: ocp.RestoreArgs(restore_type=np.ndarray))
+            params = reader.restore(item, restore_args=kinds)
+    except InputError:
+        raise
+    # Whatever a torn file makes a reader raise.
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise InputError(
+            f"cannot read the weights in {item} ({type(error).__name__}: {reason})"
+        ) from error
+    logging.info("weights: %s", item)
+    return Weights(params=params, spec=spec, source=os.fspath(item))
+
+
+def _map_leaves(tree: Any, change: Any) -> Any:
+    """Maps nested dicts; the metadata of an array is itself a pytree to jax."""
+    if isinstance(tree, dict):
+        return {name: _map_leaves(value, change) for name, value in tree.items()}
+    return change(tree)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from emjax.errors import InputError
+
+from .toy import (
+    BATCH_SIZE,
+    Stopping,
+    ToyBatches,
+    norm_evaluator,
+    run_toy,
+    same,
+    toy_config,
+    toy_mesh,
+)
+
+
+def _lines(folder: Path) -> list[dict]:
+    return [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_trains_and_reports(tmp_path):
+    result = run_toy(toy_config(), tmp_path, evaluator=norm_evaluator)
+    assert result.steps == 12 and not result.preempted and result.skipped_steps == 0
+    assert result.loss_last < result.loss_first
+    assert result.voxels_per_s > 0
+    assert result.evaluation == {"score": -8.0}
+    lines = _lines(tmp_path)
+    losses = [loss for line in lines for loss in line.get("losses", [])]
+    assert len(losses) == 12
+    # 5 % of 12 steps is one step.
+    assert result.loss_first == losses[0] and result.loss_last == losses[-1]
+    assert [line["step"] for line in lines if "eval" in line] == [4, 8, 12]
+    assert any((tmp_path / "tensorboard").iterdir())
+    assert set(result.results()) == {
+        "steps",
+        "loss_first",
+        "loss_last",
+        "voxels_per_s",
+        "skipped_steps",
+    }
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"optimizer__accumulate_steps": 2, "optimizer__ema_decay": 0.9}],
+    ids=["plain", "accumulated_averaged"],
+)
+def test_resume_is_exact(tmp_path, settings):
+    config = toy_config(**settings)
+    straight = run_toy(config, tmp_path / "straight", evaluator=norm_evaluator)
+    with pytest.raises(KeyboardInterrupt):
+        run_toy(config, tmp_path / "resumed", Stopping(at=6), evaluator=norm_evaluator)
+    resumed = run_toy(config, tmp_path / "resumed", evaluator=norm_evaluator)
+    assert same(straight.params, resumed.params)
+    assert straight.loss_first == resumed.loss_first and straight.loss_last == resumed.loss_last
+    # The record is that of a run that was never stopped.
+    pick = [
+        {k: v for k, v in line.items() if k in ("step", "losses", "eval")}
+        for line in _lines(tmp_path / "straight")
+    ]
+    flat = [loss for line in pick for loss in line.get("losses", [])]
+    again = [loss for line in _lines(tmp_path / "resumed") for loss in line.get("losses", [])]
+    assert flat == again
+    # A finished run is not trained again.
+    assert run_toy(config, tmp_path / "resumed").steps == 12
+
+
+def test_resumes_on_another_mesh(tmp_path):
+    config = toy_config()
+    straight = run_toy(config, tmp_path / "one")
+    with pytest.raises(KeyboardInterrupt):
+        run_toy(config, tmp_path / "many", Stopping(at=6), mesh=toy_mesh(4, fsdp=2))
+    many = run_toy(config, tmp_path / "many", mesh=toy_mesh(2))
+    for a, b in zip(jax.tree.leaves(straight.params), jax.tree.leaves(many.params), strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), atol=1e-5)
+
+
+def test_signal_saves_and_says_so(tmp_path):
+    class Signalled(ToyBatches):
+        def __next__(self):
+            if self.next_batch == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().__next__()
+
+    config = toy_config()
+    before = signal.getsignal(signal.SIGTERM)
+    first = run_toy(config, tmp_path / "a", Signalled())
+    assert first.preempted and first.steps == 6
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert (tmp_path / "a/checkpoints/6").is_dir()
+    second = run_toy(config, tmp_path / "a")
+    assert same(second.params, run_toy(config, tmp_path / "b").params)
+
+
+def test_bad_steps_change_nothing(tmp_path):
+    result = run_toy(toy_config(max_bad_steps=3), tmp_path / "a", ToyBatches(broken=(2, 3, 7)))
+    assert result.skipped_steps == 3
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(result.params))
+    with pytest.raises(
+        RuntimeError, match=r"3 steps in a row.*step 7.*a\.h5 at \(6, 6, 6\)"
+    ) as error:
+        run_toy(toy_config(max_bad_steps=3), tmp_path / "b", ToyBatches(broken=(4, 5, 6)))
+    assert not isinstance(error.value, InputError)
+
+
+def test_best_checkpoint_is_kept(tmp_path):
+    config = toy_config(save__keep=1, save__best_metric="score", eval__every_steps=2)
+    run_toy(config, tmp_path, evaluator=norm_evaluator)
+    steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    assert steps == [4, 12]
+    assert json.loads((tmp_path / "best.json").read_text()) == {
+        "step": 4,
+        "metric": "score",
+        "value": 0.0,
+    }
+
+
+def test_progress_is_plain_lines(tmp_path, capfd):
+    run_toy(toy_config(), tmp_path)
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("step ")]
+    assert lines[0].startswith("step 3/12") and "left 0:00:" in lines[0]
+    assert lines[-1].startswith("step 12/12") and "\r" not in "".join(lines)
+
+
+def test_batch_size_must_divide(tmp_path):
+    with pytest.raises(InputError, match=f"batch_size={BATCH_SIZE}.*use 8"):
+        run_toy(toy_config(), tmp_path, mesh=toy_mesh(8))
+    assert not any(tmp_path.iterdir())
