@@ -1,0 +1,328 @@
+"""Operators that imitate defects of serial-section EM: lost and blurred sections, folds, shifts.
+
+Each maps `[z, y, x]` float32 in [0, 1] to a volume and says which voxels it destroyed (`valid`) and
+where the others came from (`displacement`), so that losses can tell a defect from the tissue.
+Parameters default to those of the released code (arXiv:2308.09917); `probability` 0 is the
+identity, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from emjax.augment.geometry import Warped, happens, inside_section, sample_sections
+from emjax.augment.intensity import filter_plane, gaussian_matrix
+
+# The released number of cut-outs is for a crop of this many voxels; other crops get the same
+# density (our choice).
+CUTOUT_REFERENCE = 18 * 160 * 160
+
+
+def undisplaced(volume: jax.Array, valid: jax.Array | None = None) -> Warped:
+    """Wraps a volume whose content stayed in place."""
+    everywhere = jnp.ones(volume.shape, bool)
+    return Warped(
+        volume, jnp.zeros((*volume.shape, 2), jnp.float32), everywhere if valid is None else valid
+    )
+
+
+def cuboid_mask(
+    starts: jax.Array, sizes: jax.Array, used: jax.Array, shape: Sequence[int]
+) -> jax.Array:
+    """Union of cuboids, as one product of their separable indicators.
+
+    Args:
+        starts: `[k, 3]` int32 first voxels.
+        sizes: `[3]` int32 common size.
+        used: `[k]` bool, which of them count.
+        shape: (z, y, x).
+
+    Returns:
+        `[z, y, x]` bool.
+    """
+    within = []
+    for axis, n in enumerate(shape):
+        position = jnp.arange(n)[None, :] - starts[:, axis, None]
+        within.append(((position >= 0) & (position < sizes[axis])).astype(jnp.float32))
+    counts = jnp.einsum("kz,ky,kx->zyx", within[0] * used[:, None], within[1], within[2])
+    return counts > 0.5
+
+
+def cutout(
+    key: jax.Array,
+    volume: jax.Array,
+    count_range: tuple[int, int] = (60, 100),
+    depth_range: tuple[int, int] = (5, 10),
+    side_range: tuple[int, int] = (10, 20),
+    probability: jax.Array | float = 1.0,
+) -> Warped:
+    """Operator 6: black cuboids, all of one size.
+
+    Args:
+        key: typed PRNG key.
+        volume: `[z, y, x]` float32 in [0, 1].
+        count_range: fewest and most cuboids in 18 x 160 x 160 voxels; scaled to the volume.
+        depth_range: smallest and largest size in z, voxels; at most half the volume's.
+        side_range: smallest and largest size in y and x, voxels; at most half the volume's.
+        probability: that the operator acts.
+    """
+    act_key, count_key, size_key, key = jax.random.split(key, 4)
+    depth, height, width = volume.shape
+    density = volume.size / CUTOUT_REFERENCE
+    fewest, most = (max(1, round(n * density)) for n in count_range)
+    used = jnp.arange(most) < jax.random.randint(count_key, (), fewest, most + 1)
+    lows = jnp.asarray([depth_range[0], side_range[0]])
+    highs = jnp.asarray([depth_range[1], side_range[1]])
+    drawn = jax.random.randint(size_key, (2,), lows, highs + 1)
+    side = jnp.minimum(drawn[1], max(1, min(height, width) // 2))
+    sizes = jnp.stack([jnp.minimum(drawn[0], max(1, depth // 2)), side, side])
+    room = jnp.asarray(volume.shape) - sizes
+    starts = jax.random.randint(key, (most, 3), 0, room + 1)
+    mask = cuboid_mask(starts, sizes, used, volume.shape) & happens(act_key, probability)
+    return undisplaced(jnp.where(mask, 0.0, volume), ~mask)
+
+
+def shift_sections(volume: jax.Array, shifts: jax.Array) -> Warped:
+    """Moves each section by whole voxels, mirrored at the border.
+
+    Args:
+        volume: `[z, y, x]` float32.
+        shifts: `[z, 2]` int32 (dy, dx): the content at p was at p + shift.
+    """
+    y = jnp.arange(volume.shape[1])[None, :, None] + shifts[:, 0, None, None]
+    x = jnp.arange(volume.shape[2])[None, None, :] + shifts[:, 1, None, None]
+    field = jnp.broadcast_to(shifts[:, None, None, :], (*volume.shape, 2)).astype(jnp.float32)
+    moved = sample_sections(volume, y + 0 * x, x + 0 * y, nearest=True)
+    return Warped(moved, field, inside_section(y, x, volume.shape))
+
+
+def misalign(
+    key: jax.Array,
+    volume: jax.Array,
+    largest_shift: int = 17,
+    section_probability: float = 0.2,
+    probability: jax.Array | float = 1.0,
+) -> Warped:
+    """Operator 9: sections out of register, by slips of single sections or by one step.
+
+    Slip: each section is hit with `section_probability` and moves by itself. Step: the first
+        section that is hit and
+    all that follow move together.
+
+    Args:
+        key: typed PRNG key.
+        volume: `[z, y, x]` float32 in [0, 1].
+        largest_shift: shifts are uniform in [-largest_shift, largest_shift] in y and x, voxels; at
+            most a quarter of the side (our choice, for crops smaller than the released ones).
+        section_probability: that a section is hit.
+        probability: that the operator acts.
+    """
+    act_key, kind_key, hit_key, key = jax.random.split(key, 4)
+    depth = volume.shape[0]
+    largest_shift = min(largest_shift, *(n // 4 for n in volume.shape[1:]))
+    hit = jax.random.uniform(hit_key, (depth,)) < section_probability
+    slips = jax.random.randint(key, (depth, 2), -largest_shift, largest_shift + 1)
+    first = jnp.argmax(hit)
+    moved_by_step = jnp.any(hit) & (jnp.arange(depth) >= first)
+    step = jax.random.bernoulli(kind_key)
+    shifts = jnp.where(step, moved_by_step[:, None] * slips[first], hit[:, None] * slips)
+    return shift_sections(volume, jnp.where(happens(act_key, probability), shifts, 0))
+
+
+def fold_field(
+    shape: Sequence[int],
+    start: jax.Array,
+    stop: jax.Array,
+    half_width: jax.Array,
+    width: jax.Array,
+    slope: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Displacement and black band of a fold along a line through one section.
+
+    A voxel at distance a > half_width from the line shows tissue from distance
+    `a + max(0, width - half_width - slope (a - half_width))`, so the tissue nearer than `width` has
+    vanished in the fold.
+
+    Args:
+        shape: (y, x) of the section.
+        start: `[2]` float32 a point of the line, y x.
+        stop: `[2]` float32 another point of the line.
+        half_width: half the width of the band, voxels.
+        width: distance from the line up to which tissue vanishes, voxels.
+        slope: decay of the displacement with the distance.
+
+    Returns:
+        displacement `[y, x, 2]` float32, voxels, and the band `[y, x]` bool.
+    """
+    direction = stop - start
+    length = jnp.maximum(jnp.sqrt(jnp.sum(direction**2)), 1e-6)
+    normal = jnp.stack([-direction[1], direction[0]]) / length
+    y, x = jnp.arange(shape[0])[:, None] - start[0], jnp.arange(shape[1])[None, :] - start[1]
+    distance = y * normal[0] + x * normal[1]
+    beyond = jnp.maximum(0, jnp.abs(distance) - half_width)
+    # Inside the band the field goes on as at its edge, which keeps it smooth where points are
+    # looked up.
+    amount = jnp.sign(distance) * jnp.maximum(0, width - half_width - slope * beyond)
+    return amount[..., None] * normal, jnp.abs(distance) <= half_width
+
+
+def fold(
+    key: jax.Array,
+    volume: jax.Array,
+    most_sections: int = 5,
+    half_width_range: tuple[int, int] = (5, 10),
+    largest_width: int = 40,
+    slope_range: tuple[float, float] = (1e-5, 0.1),
+    margin: int = 40,
+    probability: jax.Array | float = 1.0,
+) -> Warped:
+    """Operator 11: folds, black bands along random lines with the tissue drawn towards them.
+
+    Args:
+        key: typed PRNG key.
+        volume: `[z, y, x]` float32 in [0, 1].
+        most_sections: 1 to this many sections are folded.
+        half_width_range: smallest and largest half width of the band, voxels.
+        largest_width: the fold's width is uniform from the half width + 1 to this, voxels.
+        slope_range: smallest and largest decay of the displacement.
+        margin: the line joins two sides of the section enlarged by this many voxels.
+        probability: that the operator acts.
+    """
+    keys = jax.random.split(key, 8)
+    depth, height, width = volume.shape
+    slots = min(most_sections, depth)
+    # Only the chosen sections are warped: the cost does not grow with the depth.
+    chosen = jax.random.permutation(keys[0], depth)[:slots]
+    active = jnp.arange(slots) < jax.random.randint(keys[1], (), 1, slots + 1)
+    active = active & happens(keys[2], probability)
+    first_side = jax.random.randint(keys[3], (slots,), 0, 4)
+    second_side = (first_side + jax.random.randint(keys[4], (slots,), 1, 4)) % 4
+    along = jax.random.uniform(keys[5], (2, slots))
+
+    def point(side: jax.Array, t: jax.Array) -> jax.Array:
+        y = jnp.select([side == 0, side == 2], [0.0, 1.0], t) * (height - 1 + 2 * margin) - margin
+        x = jnp.select([side == 3, side == 1], [0.0, 1.0], t) * (width - 1 + 2 * margin) - margin
+        return jnp.stack([y, x], axis=-1)
+
+    half_keys, slope_key = jax.random.split(keys[6]), keys[7]
+    half_width = jax.random.randint(
+        half_keys[0], (slots,), half_width_range[0], half_width_range[1] + 1
+    )
+    fold_width = jax.random.randint(half_keys[1], (slots,), half_width + 1, largest_width + 1)
+    slope = jax.random.uniform(slope_key, (slots,), minval=slope_range[0], maxval=slope_range[1])
+    field, band = jax.vmap(lambda *line: fold_field((height, width), *line))(
+        point(first_side, along[0]), point(second_side, along[1]), half_width, fold_width, slope
+    )
+    y = jnp.arange(height)[None, :, None] + field[..., 0]
+    x = jnp.arange(width)[None, None, :] + field[..., 1]
+    folded = jnp.where(band, 0.0, jnp.clip(sample_sections(volume[chosen], y, x), 0, 1))
+    valid = inside_section(y, x, volume.shape) & ~band
+
+    match = (jnp.arange(depth)[:, None] == chosen[None, :]) & active
+    slot, hit = jnp.argmax(match, axis=1), jnp.any(match, axis=1)[:, None, None]
+    return Warped(
+        jnp.where(hit, folded[slot], volume),
+        jnp.where(hit[..., None], field[slot], 0.0),
+        jnp.where(hit, valid[slot], True),
+    )
+
+
+def rectangle_bounds(key: jax.Array, depth: int, size: int) -> tuple[jax.Array, jax.Array]:
+    """One interval per section, 30 to 70 % of a side long: start and stop, `[z]` int32."""
+    length_key, start_key = jax.random.split(key)
+    length = jax.random.randint(length_key, (depth,), int(0.3 * size), int(0.7 * size) + 1)
+    length = jnp.maximum(1, length)
+    start = jax.random.randint(start_key, (depth,), 0, jnp.maximum(1, size - length))
+    return start, start + length
+
+
+def draw_patches(
+    key: jax.Array, shape: Sequence[int], whole_probability: float, part_probability: float
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array], jax.Array]:
+    """Draws, half and half, whole sections or a rectangle in each of some sections.
+
+    Returns:
+        (start, stop) in y, (start, stop) in x, each `[z]` int32, and which sections are hit, `[z]`
+        bool.
+    """
+    part_key, hit_key, y_key, x_key = jax.random.split(key, 4)
+    depth, height, width = shape
+    part = jax.random.bernoulli(part_key)
+    share = jnp.where(part, part_probability, whole_probability)
+    hit = jax.random.uniform(hit_key, (depth,)) < share
+    bounds = []
+    for bounds_key, size in ((y_key, height), (x_key, width)):
+        start, stop = rectangle_bounds(bounds_key, depth, size)
+        bounds.append((jnp.where(part, start, 0), jnp.where(part, stop, size)))
+    return bounds[0], bounds[1], hit
+
+
+def patch_mask(
+    y_bounds: tuple[jax.Array, jax.Array],
+    x_bounds: tuple[jax.Array, jax.Array],
+    hit: jax.Array,
+    shape: Sequence[int],
+) -> jax.Array:
+    """Mask `[z, y, x]` of what `draw_patches` drew."""
+    y, x = jnp.arange(shape[1])[None, :], jnp.arange(shape[2])[None, :]
+    rows = (y >= y_bounds[0][:, None]) & (y < y_bounds[1][:, None])
+    columns = (x >= x_bounds[0][:, None]) & (x < x_bounds[1][:, None])
+    return rows[:, :, None] & columns[:, None, :] & hit[:, None, None]
+
+
+def missing(
+    key: jax.Array,
+    volume: jax.Array,
+    whole_probability: float = 0.2,
+    part_probability: float = 0.5,
+    probability: jax.Array | float = 1.0,
+) -> Warped:
+    """Operator 12: black sections, or black rectangles in sections, half and half.
+
+    Args:
+        key: typed PRNG key.
+        volume: `[z, y, x]` float32 in [0, 1].
+        whole_probability: that a section is lost, where whole ones are.
+        part_probability: that a section loses a rectangle, where rectangles are lost.
+        probability: that the operator acts.
+    """
+    act_key, key = jax.random.split(key)
+    patches = draw_patches(key, volume.shape, whole_probability, part_probability)
+    mask = patch_mask(*patches, volume.shape) & happens(act_key, probability)
+    return undisplaced(jnp.where(mask, 0.0, volume), ~mask)
+
+
+def section_blur(
+    key: jax.Array,
+    volume: jax.Array,
+    sigma_range: tuple[float, float] = (0.0, 5.0),
+    whole_probability: float = 0.5,
+    part_probability: float = 0.7,
+    probability: jax.Array | float = 1.0,
+) -> jax.Array:
+    """Operator 13: sections out of focus, or rectangles of them, half and half.
+
+    Args:
+        key: typed PRNG key.
+        volume: `[z, y, x]` float32 in [0, 1].
+        sigma_range: smallest and largest standard deviation, voxels; kernels reach four of them.
+        whole_probability: that a section is blurred, where whole ones are.
+        part_probability: that a rectangle of a section is blurred, where rectangles are.
+        probability: that the operator acts.
+    """
+    act_key, sigma_key, key = jax.random.split(key, 3)
+    y_bounds, x_bounds, hit = draw_patches(key, volume.shape, whole_probability, part_probability)
+    sigma = jax.random.uniform(
+        sigma_key, (volume.shape[0],), minval=sigma_range[0], maxval=sigma_range[1]
+    )
+    radius = jnp.floor(4 * sigma + 0.5)
+    along_y, along_x = (
+        gaussian_matrix(n, sigma, radius, *bounds, repeat_border=True)
+        for n, bounds in ((volume.shape[1], y_bounds), (volume.shape[2], x_bounds))
+    )
+    blurred = jnp.clip(filter_plane(volume, along_y, along_x), 0, 1)
+    mask = patch_mask(y_bounds, x_bounds, hit, volume.shape) & happens(act_key, probability)
+    return jnp.where(mask, blurred, volume)

@@ -1,0 +1,363 @@
+"""Recipes: which operators act on a crop, how often and how strongly.
+
+'ours' shares the geometry between the two views and degrades one of them weakly, the other
+strongly. 'released' follows the released code of "Learning Multiscale Consistency for
+Self-supervised Electron Microscopy Instance Segmentation" (arXiv:2308.09917), unregistered geometry
+included, for ablation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from emjax.augment import defects, geometry, intensity
+from emjax.augment.geometry import Size, Warped
+from emjax.errors import InputError
+
+RELEASED_OPERATORS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How the two views of a window are made.
+
+    Attributes:
+        name: 'ours' or 'released'.
+        max_offset: (z, y, x) largest distance between the cuts of two views in the shared window,
+            voxels.
+        own_orientation: each view has its own flips and, where y and x have one size, its own
+            quarter turn.
+        orientation_probability: that the shared window is flipped or transposed (one of 16).
+        rescale_probability: that the shared window is rescaled in the plane.
+        rescale_range: smallest and largest magnification.
+        elastic_probability: that the shared window is deformed.
+        elastic_spacing: (z, y, x) distance of the control points, voxels.
+        elastic_jitter: standard deviation of the control points, voxels.
+        intensity_probability: that contrast, brightness and gamma change.
+        contrast: largest change of the factor.
+        brightness: largest summand, grey values of [0, 1].
+        gamma_octaves: largest exponent, in powers of two.
+        noise_probability: that every view gets weak noise.
+        noise_sigma: its largest standard deviation, grey values of [0, 1].
+        blur_probability: that every view gets a weak blur.
+        blur_sigma: its largest standard deviation, voxels.
+        strong_count: fewest and most defects of a strong view.
+        strong_weights: (operator, weight) of the defects, drawn without repetition. The source
+            names the weights of cut-outs and edges only; the others are our choice.
+        strong_noise_sigma: smallest and largest standard deviation of strong noise, grey values of
+            [0, 1].
+        misalign_shift: largest shift of a section, voxels.
+    """
+
+    name: str = "ours"
+    max_offset: Size = (2, 16, 16)
+    own_orientation: bool = True
+    orientation_probability: float = 1.0
+    rescale_probability: float = 0.5
+    rescale_range: tuple[float, float] = (0.75, 4 / 3)
+    elastic_probability: float = 0.3
+    elastic_spacing: Size = (4, 40, 40)
+    elastic_jitter: float = 2.0
+    intensity_probability: float = 0.8
+    contrast: float = 0.05
+    brightness: float = 0.05
+    gamma_octaves: float = 1.0
+    noise_probability: float = 0.3
+    noise_sigma: float = 0.05
+    blur_probability: float = 0.3
+    blur_sigma: float = 1.0
+    strong_count: tuple[int, int] = (1, 3)
+    strong_weights: tuple[tuple[str, float], ...] = (
+        ("cutout", 0.5),
+        ("missing", 0.2),
+        ("misalign", 0.2),
+        ("fold", 0.2),
+        ("section_blur", 0.2),
+        ("noise", 0.2),
+        ("sobel", 0.1),
+    )
+    strong_noise_sigma: tuple[float, float] = (0.01, 0.2)
+    misalign_shift: int = 17
+
+
+OURS = Recipe()
+# The operators carry the released parameters as defaults; only these settings of the recipe are
+# read.
+RELEASED = Recipe(
+    name="released",
+    max_offset=(0, 0, 0),
+    own_orientation=False,
+    orientation_probability=0.5,
+    rescale_range=(2 / 3, 1.5),
+)
+RECIPES = {recipe.name: recipe for recipe in (OURS, RELEASED)}
+
+
+def make_recipe(name: str, **overrides: Any) -> Recipe:
+    """Builds a recipe by name.
+
+    Args:
+        name: 'ours' or 'released'.
+        **overrides: fields of `Recipe` to change; lists are taken as tuples. 'released' is fixed.
+
+    Raises:
+        InputError: unknown name or field, a value outside its range, or a change of 'released'.
+    """
+    if name not in RECIPES:
+        raise InputError(f"recipe={name!r} is unknown; {_nearest(name, RECIPES)}")
+    base = RECIPES[name]
+    fields = {field.name for field in dataclasses.fields(Recipe)} - {"name"}
+    for field in overrides:
+        if field not in fields:
+            raise InputError(f"recipe field {field!r} is unknown; {_nearest(field, fields)}")
+    values = {field: _as_tuples(value) for field, value in overrides.items()}
+    changed = [field for field, value in values.items() if value != getattr(base, field)]
+    if name == "released" and changed:
+        raise InputError(
+            f"recipe 'released' is fixed and cannot take {', '.join(changed)}; "
+            "remove them or use 'ours'"
+        )
+    recipe = dataclasses.replace(base, **values)
+    _check(recipe)
+    return recipe
+
+
+def _nearest(given: str, known: Sequence[str] | set[str] | dict[str, Any]) -> str:
+    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    listed = "known are " + ", ".join(sorted(known))
+    return f"did you mean {close[0]!r}? {listed}" if close else listed
+
+
+def _as_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple(value.items())
+    return tuple(_as_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def _check(recipe: Recipe) -> None:
+    """Refuses values that no crop could satisfy."""
+
+    def need(good: bool, field: str, what: str) -> None:
+        if not good:
+            raise InputError(f"recipe field {field}={getattr(recipe, field)!r} must be {what}")
+
+    sizes = "three whole numbers (z, y, x), {}"
+    need(_whole(recipe.max_offset, 0), "max_offset", sizes.format("0 or more"))
+    need(_whole(recipe.elastic_spacing, 1), "elastic_spacing", sizes.format("1 or more"))
+    for field in (f.name for f in dataclasses.fields(recipe) if f.name.endswith("_probability")):
+        need(0 <= getattr(recipe, field) <= 1, field, "between 0 and 1")
+    for field in ("elastic_jitter", "contrast", "brightness", "gamma_octaves", "noise_sigma"):
+        need(getattr(recipe, field) >= 0, field, "0 or more")
+    need(recipe.blur_sigma >= 0, "blur_sigma", "0 or more")
+    need(recipe.misalign_shift >= 0, "misalign_shift", "0 or more")
+    for field in ("rescale_range", "strong_noise_sigma", "strong_count"):
+        pair = getattr(recipe, field)
+        need(len(pair) == 2 and 0 <= pair[0] <= pair[1], field, "a smallest and a largest value")
+    need(recipe.rescale_range[0] > 0, "rescale_range", "above 0")
+    known = {name for name, _ in OURS.strong_weights}
+    names = [name for name, _ in recipe.strong_weights]
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"recipe strong_weights name {name!r} is unknown; {_nearest(name, known)}"
+            )
+    good = len(set(names)) == len(names) and all(weight > 0 for _, weight in recipe.strong_weights)
+    need(good, "strong_weights", "distinct operators with weights above 0")
+    need(recipe.strong_count[1] <= len(names), "strong_count", f"at most {len(names)} defects")
+
+
+def _whole(values: Sequence[Any], least: int) -> bool:
+    return len(values) == 3 and all(isinstance(v, int) and v >= least for v in values)
+
+
+def shared_size(crop_size: Size, recipe: Recipe) -> Size:
+    """Size of the window that both views are cut from, (z, y, x) voxels."""
+    z, y, x = (size + offset for size, offset in zip(crop_size, recipe.max_offset, strict=True))
+    return z, y, x
+
+
+def window_size(crop_size: Size, recipe: Recipe) -> Size:
+    """Size of the window that the loader must cut for a crop, (z, y, x) voxels.
+
+    The margin holds the offsets between the views and what the smallest magnification draws in.
+    'released' reads 1.5 times the side in y and x; its own code cut more and used no more of it.
+    The elastic deformation mirrors at the border of the shared window instead of reading a margin
+    of its own (our choice).
+    """
+    z, y, x = shared_size(crop_size, recipe)
+    if recipe.rescale_probability == 0:
+        return z, y, x
+    if recipe.name == "released":
+        return z, *(geometry.released_reach(side, recipe.rescale_range) for side in (y, x))
+    return z, geometry.reach(y, recipe.rescale_range), geometry.reach(x, recipe.rescale_range)
+
+
+def shared_geometry(
+    key: jax.Array, window: jax.Array, crop_size: Size, recipe: Recipe
+) -> jax.Array:
+    """Orients, rescales and deforms a window for both views and their targets alike.
+
+    Args:
+        key: typed PRNG key.
+        window: `[Z, Y, X]` float32 in [0, 1], at least of `window_size`.
+        crop_size: (z, y, x) of a view.
+        recipe: the recipe; 'released' only orients here.
+
+    Returns:
+        `[z, y, x]` float32 of `shared_size`; of the window's own size for 'released'.
+    """
+    orient_key, act_key, zoom_key, elastic_key = jax.random.split(key, 4)
+    orientation = geometry.draw_orientation(
+        orient_key, window.shape, recipe.orientation_probability
+    )
+    window = geometry.orient(window, orientation)
+    if recipe.name == "released":
+        return window
+    size = shared_size(crop_size, recipe)
+    # Uniform in the logarithm, so that magnifying and shrinking are equally likely (our choice).
+    low, high = jnp.log(jnp.asarray(recipe.rescale_range, jnp.float32))
+    zoom = jnp.exp(jax.random.uniform(zoom_key, minval=low, maxval=high))
+    zoom = jnp.where(geometry.happens(act_key, recipe.rescale_probability), zoom, 1.0)
+    shared = geometry.zoom_plane(window, zoom, size)
+    if recipe.elastic_probability == 0:
+        return shared
+    return geometry.elastic(
+        elastic_key,
+        shared,
+        recipe.elastic_spacing,
+        recipe.elastic_jitter,
+        padding=0,
+        nearest=False,
+        probability=recipe.elastic_probability,
+    ).volume
+
+
+def weaken(key: jax.Array, volume: jax.Array, recipe: Recipe) -> jax.Array:
+    """The weak recipe: contrast, noise and blur, each with its probability.
+
+    Args:
+        key: typed PRNG key.
+        volume: `[z, y, x]` float32 in [0, 1].
+        recipe: probabilities and ranges.
+    """
+    keys = jax.random.split(key, 3)
+    volume = intensity.intensity(
+        keys[0],
+        volume,
+        recipe.contrast,
+        recipe.brightness,
+        recipe.gamma_octaves,
+        probability=recipe.intensity_probability,
+    )
+    volume = intensity.noise(keys[1], volume, (0.0, recipe.noise_sigma), recipe.noise_probability)
+    return intensity.blur(
+        keys[2], volume, (0.0, recipe.blur_sigma), probability=recipe.blur_probability
+    )
+
+
+def choose_defects(key: jax.Array, recipe: Recipe) -> dict[str, jax.Array]:
+    """Draws the defects of one strong view: distinct ones, by weight.
+
+    Args:
+        key: typed PRNG key.
+        recipe: number and weights of the defects.
+
+    Returns:
+        for each operator a float32 scalar, 1 where it was drawn and else 0.
+    """
+    count_key, key = jax.random.split(key)
+    names, weights = zip(*recipe.strong_weights, strict=True)
+    count = jax.random.randint(count_key, (), recipe.strong_count[0], recipe.strong_count[1] + 1)
+    # The largest of log weight + Gumbel noise are a weighted draw without repetition.
+    scores = jnp.log(jnp.asarray(weights)) + jax.random.gumbel(key, (len(names),))
+    rank = jnp.sum(scores[None, :] > scores[:, None], axis=1)
+    drawn = (rank < count).astype(jnp.float32)
+    return {name: drawn[i] for i, name in enumerate(names)}
+
+
+def damage(key: jax.Array, volume: jax.Array, recipe: Recipe) -> Warped:
+    """The defects of the strong recipe, each masked by whether it was drawn.
+
+    Args:
+        key: typed PRNG key.
+        volume: `[z, y, x]` float32 in [0, 1].
+        recipe: number, weights and ranges.
+    """
+    choice_key, *keys = jax.random.split(key, 8)
+    chosen = choose_defects(choice_key, recipe)
+
+    def act(name: str) -> jax.Array | float:
+        return chosen.get(name, 0.0)
+
+    moved = defects.misalign(keys[0], volume, recipe.misalign_shift, probability=act("misalign"))
+    folded = defects.fold(keys[1], moved.volume, probability=act("fold"))
+    # A misaligned section moves as a whole, so its shift needs no resampling under the fold.
+    displacement = folded.displacement + moved.displacement
+    y = jnp.arange(volume.shape[1])[None, :, None] + displacement[..., 0]
+    x = jnp.arange(volume.shape[2])[None, None, :] + displacement[..., 1]
+    valid = folded.valid & geometry.inside_section(y, x, volume.shape)
+
+    image = intensity.sobel(keys[2], folded.volume, act("sobel"))
+    image = defects.section_blur(keys[3], image, probability=act("section_blur"))
+    image = intensity.noise(keys[4], image, recipe.strong_noise_sigma, act("noise"))
+    for operator, operator_key in ((defects.cutout, keys[5]), (defects.missing, keys[6])):
+        cut = operator(operator_key, image, probability=act(operator.__name__))
+        image, valid = cut.volume, valid & cut.valid
+    return Warped(image, displacement, valid)
+
+
+def degrade(key: jax.Array, volume: jax.Array, strength: str, recipe: Recipe) -> Warped:
+    """Degrades a clean crop.
+
+    Args:
+        key: typed PRNG key.
+        volume: `[z, y, x]` float32 in [0, 1].
+        strength: 'clean', 'weak' or 'strong'.
+        recipe: probabilities and ranges.
+    """
+    weak_key, strong_key = jax.random.split(key)
+    if strength == "clean":
+        return defects.undisplaced(volume)
+    volume = weaken(weak_key, volume, recipe)
+    return (
+        damage(strong_key, volume, recipe) if strength == "strong" else defects.undisplaced(volume)
+    )
+
+
+def degrade_released(key: jax.Array, window: jax.Array, crop_size: Size) -> jax.Array:
+    """One of the 12 enabled operators, uniformly, as in the released code.
+
+    Quarter turns and mixing are off there. Rescaling, flips and displacements move the image
+    against its target.
+
+    Args:
+        key: typed PRNG key.
+        window: `[z, Y, X]` float32 in [0, 1], 1.5 times the crop in y and x.
+        crop_size: (z, y, x).
+
+    Returns:
+        `[z, y, x]` float32.
+    """
+    choice_key, key = jax.random.split(key)
+    crop = geometry.central(window, crop_size)
+    operators = (
+        lambda k: geometry.rescale(k, window, crop_size),
+        lambda k: geometry.flip(k, crop),
+        lambda k: intensity.intensity(k, crop),
+        lambda k: intensity.noise(k, crop),
+        lambda k: intensity.blur(k, crop),
+        lambda k: defects.cutout(k, crop).volume,
+        lambda k: intensity.sobel(k, crop),
+        lambda k: defects.misalign(k, crop).volume,
+        lambda k: geometry.elastic(k, crop).volume,
+        lambda k: defects.fold(k, crop).volume,
+        lambda k: defects.missing(k, crop).volume,
+        lambda k: defects.section_blur(k, crop),
+    )
+    return jax.lax.switch(jax.random.randint(choice_key, (), 0, len(operators)), operators, key)
