@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import importlib.util
 import inspect
 from collections.abc import Sequence
@@ -188,17 +189,22 @@ def _show(old: Any) -> str:
 
 
 def _unknown_field(config: ConfigDict, parent: Any, parts: list[str], depth: int) -> str:
-    """Names the nearest field: in the same group, else one anywhere whose last name is alike."""
+    """Says which field was probably meant: of the same group, else one anywhere."""
     name, group = ".".join(parts), ".".join(parts[:depth])
-    everywhere = flatten(plain(config))
     if not isinstance(parent, ConfigDict):
         return f"unknown field --config.{name}: {group} is a value, not a group"
-    # A field that stands in another group is more probable than a misspelt one of this group.
-    elsewhere = [k for k in everywhere if k.split(".")[-1] == parts[-1]]
-    if elsewhere:
-        return f"unknown field --config.{name}; did you mean --config.{elsewhere[0]}?"
-    where = f" of {group}" if group else ""
-    return f"unknown field --config.{name}{nearest(parts[depth], parent)}{where}"
+    everywhere = list(flatten(plain(config)))
+    # Right name in another group, misspelt name in this one, or both.
+    found = [field for field in everywhere if field.split(".")[-1] == parts[-1]]
+    found += [
+        ".".join((*parts[:depth], match, *parts[depth + 1 :]))
+        for match in difflib.get_close_matches(parts[depth], list(parent), n=1, cutoff=0.6)
+    ]
+    found += difflib.get_close_matches(name, everywhere, n=1, cutoff=0.7)
+    found.sort(key=lambda field: difflib.SequenceMatcher(None, name, field).ratio(), reverse=True)
+    hint = f"; did you mean --config.{found[0]}?" if found else ""
+    where = f"fields of config.{group}" if group else "fields of config"
+    return f"unknown field --config.{name}{hint or ';'} {where}: {', '.join(sorted(parent))}"
 
 
 def _find(name: str) -> Path:

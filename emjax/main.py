@@ -1,7 +1,6 @@
 """The one command of emjax; all logic is in libraries that a notebook can import as well.
 
-    python -m emjax.main --config configs/<job>.py[:<preset>] [--config.<field>=<value> ...]
-        [--workdir DIR]
+    python -m emjax.main --config FILE[:PRESET] [--config.FIELD=VALUE ...] [--workdir DIR]
 
 Exit status: 0 done; 2 the input is wrong, one line says how; 75 interrupted after saving, the same
 command goes on.
@@ -10,7 +9,6 @@ command goes on.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pkgutil
 import sys
 from collections.abc import Sequence

@@ -48,15 +48,16 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[jax.Device] | None = N
     if used < len(devices) and not explicit:
         if jax.process_count() > 1:
             raise InputError(
-                f"the mesh has {used} of the {len(devices)} devices; a run of several processes needs "
-                "all of them: set one axis of mesh to -1"
+                f"the mesh has {used} of the {len(devices)} devices; a run of several processes "
+                "needs all of them: set one axis of mesh to -1"
             )
         logging.warning("the mesh uses %d of %d devices", used, len(devices))
     spatial = shape[AXES.index(SPATIAL)]
     # Each process then holds whole crops, and loads its rows without knowing about slabs.
     if jax.process_count() > 1 and jax.local_device_count() % spatial:
         raise InputError(
-            f"mesh.spatial={spatial} must divide the {jax.local_device_count()} devices of a process"
+            f"mesh.spatial={spatial} must divide the {jax.local_device_count()} devices of each "
+            "process"
         )
     kinds = (AxisType.Auto,) * len(AXES)
     if explicit or used < len(devices):

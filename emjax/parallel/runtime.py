@@ -55,7 +55,7 @@ def initialize(
         # Going on alone would start one run for each machine, all in the same folder.
         except (ValueError, RuntimeError) as error:
             raise InputError(
-                f"this machine looks like part of a cluster, but no processes were found ({error}); "
+                f"this machine looks like one of a cluster, but no others were found ({error}); "
                 "give --coordinator, --num_processes and --process_id, or --num_processes=1"
             ) from error
     logging.info("process %d of %d", jax.process_index(), jax.process_count())

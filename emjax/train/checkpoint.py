@@ -44,15 +44,16 @@ class _LatestAndBest:
 
 
 class Checkpoints:
-    """The checkpoints of one run.
-
-    Args:
-        folder: run folder.
-        keep: latest checkpoints to keep.
-        ema: whether the state has a moving average.
-    """
+    """The checkpoints of one run."""
 
     def __init__(self, folder: epath.Path, *, keep: int, ema: bool) -> None:
+        """Opens the folder, and clears away what a killed run left half written.
+
+        Args:
+            folder: run folder.
+            keep: latest checkpoints to keep.
+            ema: whether the state has a moving average.
+        """
         self._folder = folder
         self._root = folder / CHECKPOINT_FOLDER
         self._ema = ema

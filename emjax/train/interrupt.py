@@ -24,10 +24,12 @@ class Interrupt:
     """
 
     def __init__(self) -> None:
+        """Changes nothing until it is entered."""
         self._requested = False
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
+        """Installs the handlers."""
         # Python lets only the main thread install handlers; a notebook's worker thread goes
         # without.
         alone = jax.process_count() == 1
@@ -37,6 +39,7 @@ class Interrupt:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Puts back those that were there before."""
         for number, handler in self._old.items():
             signal.signal(number, handler)
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,8 +26,9 @@ from ml_collections import ConfigDict
 
 from emjax.parallel import runtime
 from emjax.parallel.mesh import batch_sharding, check_batch_size
-from emjax.tasks.protocol import Params, Task
+from emjax.tasks.protocol import Task
 from emjax.train.checkpoint import Checkpoints
+from emjax.train.interfaces import Batches, Evaluation, Evaluator, FitResult
 from emjax.train.interrupt import Interrupt
 from emjax.train.metrics import MetricsLog
 from emjax.train.optimizer import make_optimizer
@@ -41,87 +41,14 @@ from emjax.train.step import TrainStep, compile_step, make_step
 from emjax.train.transfer import start_from
 from emjax.train.weights import restore_params
 
+__all__ = ["Batches", "Evaluation", "Evaluator", "FitResult", "fit"]
+
 # Steps whose results the host has not waited for: enough to keep a device busy, few enough that
 # batches and metrics do not pile up on it.
 MAX_STEPS_IN_FLIGHT = 2
 # What the loader says about where its crops came from, for the message about steps that are not
 # finite.
 _ORIGIN = ("index", "volume", "start")
-
-
-class Batches(Protocol):
-    """The loader: an endless sequence of batches; its whole state is the next one's number."""
-
-    def __next__(self) -> dict[str, np.ndarray]:
-        """Returns this process's rows of the next batch."""
-        ...
-
-    def get_state(self) -> dict[str, Any]:
-        """Returns the position, as JSON holds it; reading ahead does not move it."""
-        ...
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Goes to a position."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What an evaluation found.
-
-    Attributes:
-        scalars: metric -> value, units in the names.
-        images: name -> `[h, w, 3]` uint8.
-    """
-
-    scalars: Mapping[str, float]
-    images: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-
-class Evaluator(Protocol):
-    """Measures parameters; every process calls it, and gets the same scalars."""
-
-    def __call__(self, params: Params, step: int) -> Evaluation:
-        """Evaluates.
-
-        Args:
-            params: the moving average where there is one; global arrays that must not be kept.
-            step: batches seen.
-        """
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class FitResult:
-    """What a training run came to.
-
-    Attributes:
-        steps: batches seen, in all.
-        loss_first: mean loss over the first 5 % of the steps, however often the run was
-            interrupted.
-        loss_last: mean loss over the last 5 %.
-        voxels_per_s: voxels of crops trained on a second in this process's lifetime, without
-            compiling, evaluating and saving; None if no step was taken.
-        skipped_steps: steps left out because they were not finite.
-        params: the moving average where there is one; global arrays.
-        evaluation: scalars of the last evaluation.
-        preempted: whether the run was interrupted after saving: leave with `interrupt.PREEMPTED`.
-    """
-
-    steps: int
-    loss_first: float | None
-    loss_last: float | None
-    voxels_per_s: float | None
-    skipped_steps: int
-    params: Params
-    evaluation: dict[str, float]
-    preempted: bool
-
-    def results(self) -> dict[str, float]:
-        """Returns the entries of `results.json` that every training job has, if they are known."""
-        names = ("steps", "loss_first", "loss_last", "voxels_per_s", "skipped_steps")
-        values = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
 
 
 def fit(
@@ -246,7 +173,7 @@ class _Run:
             steps=self._step,
             loss_first=first,
             loss_last=last,
-            voxels_per_s=self._rate(),
+            voxels_per_s=self._log.voxels_per_s,
             skipped_steps=self._log.skipped_steps(),
             params=self._state.best_params,
             evaluation=self._evaluation,
@@ -351,11 +278,12 @@ class _Run:
             return
         origins = list(self._origins)[-len(steps) :]
         crops = _name_crops(origins[worst], self._spec.volumes)
+        count = int(steps[worst]["bad_steps"])
+        last = self._step - len(steps) + worst + 1
         raise RuntimeError(
-            f"loss or gradient was not finite in {int(steps[worst]['bad_steps'])} steps in a row, up "
-            f"to step {self._step - len(steps) + worst + 1} "
-            f"(loss {float(steps[worst]['loss'])}); its crops: {crops}; "
-            "the last checkpoint is good: look at these crops, or lower optimizer.learning_rate"
+            f"loss or gradient was not finite in {count} steps in a row, up to step {last} "
+            f"(loss {float(steps[worst]['loss'])}); its crops: {crops}; the last checkpoint is "
+            "good: look at these crops, or lower optimizer.learning_rate"
         )
 
     def _save(self) -> None:

@@ -22,21 +22,23 @@ END_FRACTION = 0.05
 
 
 class MetricsLog:
-    """Writes and remembers the metrics of a run.
-
-    Args:
-        folder: run folder.
-        restored_step: step that the run goes on from; what was logged after it is dropped.
-        shown: whether this process writes; the others only remember.
-    """
+    """Writes and remembers the metrics of a run."""
 
     def __init__(self, folder: epath.Path, restored_step: int, *, shown: bool) -> None:
+        """Takes up the record of a run.
+
+        Args:
+            folder: run folder.
+            restored_step: step that the run goes on from; what was logged after it is dropped.
+            shown: whether this process writes; the others only remember.
+        """
         self._path = folder / METRICS_FILE
         self._shown = shown
         # Object stores cannot append, so there the file is written anew each time.
         self._append = "://" not in str(folder)
         self._lines = [line for line in _read_lines(self._path) if line["step"] <= restored_step]
         self.losses: dict[int, float | None] = {}
+        self.voxels_per_s: float | None = None
         self.evaluations: dict[int, dict[str, float]] = {}
         for line in self._lines:
             self._remember(line)
@@ -127,6 +129,8 @@ class MetricsLog:
         losses = line.get("losses", [])
         first = line["step"] - len(losses) + 1
         self.losses.update({first + i: loss for i, loss in enumerate(losses)})
+        # What an earlier process measured is the answer for one that finds nothing left to do.
+        self.voxels_per_s = line.get("time", {}).get("voxels_per_s", self.voxels_per_s)
         if "eval" in line:
             self.evaluations[line["step"]] = dict(line["eval"])
 

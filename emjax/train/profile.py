@@ -13,14 +13,15 @@ WARMUP_STEPS = 3
 
 
 class Profile:
-    """Traces steps once, early in the run.
-
-    Args:
-        folder: run folder; the trace goes to `profile/`.
-        num_steps: steps to trace; 0: none.
-    """
+    """Traces steps once, early in the run."""
 
     def __init__(self, folder: epath.Path, num_steps: int) -> None:
+        """Waits for the first step.
+
+        Args:
+            folder: run folder; the trace goes to `profile/`.
+            num_steps: steps to trace; 0: none.
+        """
         self._target = folder / "profile"
         self._num_steps = num_steps
         self._seen = 0

@@ -10,15 +10,16 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Shows step, loss, rate and time left on stderr.
-
-    Args:
-        total: steps of the run.
-        start: steps done before.
-        shown: whether this process shows anything.
-    """
+    """Shows step, loss, rate and time left on stderr."""
 
     def __init__(self, total: int, start: int, *, shown: bool) -> None:
+        """Starts the clock.
+
+        Args:
+            total: steps of the run.
+            start: steps done before.
+            shown: whether this process shows anything.
+        """
         self._total = total
         self._start = start
         self._shown = shown

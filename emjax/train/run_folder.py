@@ -1,9 +1,9 @@
-"""The folder of a run: whose it is, whether it can hold what will be written, and its text files.
+"""The folder of a run: whose it is, whether it can hold what will be written, its text files.
 
-config.json       the configuration, its hash, the versions of the packages
-results.json      flat: metric -> number, written when the run is finished
-metrics.jsonl     one line for each time that metrics were logged (`emjax.train.metrics`)
-checkpoints/ tensorboard/ plots/
+- `config.json`: the configuration, its hash, the versions of the packages
+- `results.json`: flat, metric -> number, written when the run is finished
+- `metrics.jsonl`: one line for each time that metrics were logged (`emjax.train.metrics`)
+- `checkpoints/`, `tensorboard/`, `plots/`
 """
 
 from __future__ import annotations
@@ -129,8 +129,9 @@ def _claim(folder: epath.Path, config: ConfigDict) -> None:
     config_file = folder / CONFIG_FILE
     if config_file.exists():
         stored = _read_config(config_file)
-        other = config_hash(stored) != config_hash(config)
         finished = (folder / RESULTS_FILE).exists()
+        # A command that was refused after this point leaves nothing but its config.json.
+        other = (finished or _has_begun(folder)) and config_hash(stored) != config_hash(config)
         if other and not config.get("overwrite", False):
             raise InputError(_refusal(folder, stored, config))
         if config.get("overwrite", False) and (other or finished):
@@ -142,6 +143,13 @@ def _claim(folder: epath.Path, config: ConfigDict) -> None:
         "versions": package_versions(),
     }
     write_json(config_file, values)
+
+
+def _has_begun(folder: epath.Path) -> bool:
+    """Whether a run logged or saved anything."""
+    checkpoints, metrics = folder / "checkpoints", folder / "metrics.jsonl"
+    saved = checkpoints.exists() and any(path.name.isdigit() for path in checkpoints.iterdir())
+    return saved or (metrics.exists() and bool(metrics.read_text()))
 
 
 def _check_writable(folder: epath.Path) -> None:

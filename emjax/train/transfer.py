@@ -69,7 +69,8 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
         share = backbone_taken / max(1, backbone_size)
         raise InputError(
             f"init_from={weights.source}: only {share:.0%} of the backbone matches, "
-            f"{MIN_MATCHED:.0%} is needed; give the same config.model as that run; without a match: {', '.join(missing)}"
+            f"{MIN_MATCHED:.0%} is needed; give the same config.model as that run; "
+            f"without a match: {', '.join(missing)}"
         )
     return _nested(initial, taken), _table(counts, weights.source)
 

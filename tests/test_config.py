@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+from ml_collections import ConfigDict
+
+from emjax import command_line
+from emjax.config import base_config, choose_preset, identity, plain, validate
+from emjax.errors import InputError
+
+
+def _config() -> ConfigDict:
+    config = base_config("pretrain")
+    config.data.volumes = "a.h5:raw"
+    return config
+
+
+def _set(config: ConfigDict, name: str, value: object) -> ConfigDict:
+    group, _, key = name.rpartition(".")
+    (config[group] if group else config)[key] = value
+    return config
+
+
+def test_defaults_are_valid():
+    validate(_config())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("num_steps", 0, "num_steps=0: must be at least 1"),
+        ("data.crop_size", (8, 64), r"data.crop_size=\(8, 64\): needs three"),
+        ("data.voxel_nm", (8, "a", 1), "needs three positive numbers"),
+        ("data.volumes", "", "data.volumes is empty"),
+        ("data.pad", "reflec", "did you mean 'reflect'"),
+        ("data.label_fraction", 0.0, "data.label_fraction=0.0"),
+        ("optimizer.name", "adam", "'adam' is unknown; did you mean 'adamw'"),
+        ("optimizer.learning_rate", -1.0, "above 0"),
+        ("optimizer.learning_rate", 1e-8, "final_learning_rate"),
+        ("optimizer.betas", (0.9, 1.0), "two numbers"),
+        ("optimizer.ema_decay", 1.0, r"\[0, 1\)"),
+        ("model.dtype", "float16", "'float16' is unknown"),
+        ("mesh.data", 0, "1 or more"),
+        ("save.best_mode", "maximum", "did you mean 'max'"),
+        ("seed", -1, "seed=-1"),
+    ],
+)
+def test_mistakes_are_named(name, value, message):
+    with pytest.raises(InputError, match=message) as error:
+        validate(_set(_config(), name, value))
+    assert "\n" not in str(error.value)
+
+
+def test_identity_leaves_out_what_does_not_matter():
+    names = identity(_config())
+    assert "seed" in names and "data.crop_size" in names
+    assert not {"data.num_threads", "save.keep", "log.every_steps", "mesh.data"} & names.keys()
+
+
+def test_plain_is_what_json_holds():
+    config = ConfigDict({"a": (1, 2), "b": {"c": None}})
+    config.d = config.get_ref("a")
+    assert plain(config) == {"a": [1, 2], "b": {"c": None}, "d": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("seed=3", 3),
+        ("num_steps=1e5", 100_000),
+        ("optimizer.learning_rate=1", 1.0),
+        ("data.crop_size=18,160,160", (18, 160, 160)),
+        ("data.crop_size=(18, 160, 160)", (18, 160, 160)),
+        ("data.voxel_nm=40,8,8.5", (40, 8, 8.5)),
+        ("data.voxel_nm=", ()),
+        (
+            "data.volumes=a.h5:raw[0:160]|a.h5:labels; b.zarr?x=1",
+            "a.h5:raw[0:160]|a.h5:labels; b.zarr?x=1",
+        ),
+        ("overwrite=true", True),
+        ("overwrite=0", False),
+        ("mesh.data=-1", -1),
+        ("optimizer.betas=0,1", (0.0, 1.0)),
+    ],
+)
+def test_override(text, value):
+    config = _config()
+    name, _, new = text.partition("=")
+    command_line.override(config, name, new)
+    found: object = config
+    for part in name.split("."):
+        found = found[part]
+    assert found == value and type(found) is type(value)
+
+
+def test_override_reaches_derived_fields():
+    config = _config()
+    config.eval.every_steps = config.get_ref("num_steps") // 10
+    command_line.override(config, "num_steps", "500")
+    assert config.eval.every_steps == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data.batchsize=3", "did you mean --config.data.batch_size?"),
+        ("batch_size=3", "did you mean --config.data.batch_size?"),
+        ("optimiser.name=sgd", "did you mean --config.optimizer.name?"),
+        ("optimizer.schedul=paper", "did you mean --config.optimizer.schedule?"),
+        ("zzz=1", "fields of config: data, eval"),
+        ("seed.x=1", "seed is a value, not a group"),
+        ("data=1", "is a group; set one of its fields: batch_size"),
+        ("data.batch_size=many", "needs a whole number"),
+        ("data.batch_size=1.5", "needs a whole number"),
+        ("data.crop_size=8,64,a", "needs values separated by commas"),
+        ("optimizer.learning_rate=fast", "needs a number"),
+        ("overwrite=2", "needs true or false"),
+        ("seed=True", "needs a whole number"),
+    ],
+)
+def test_override_mistakes(text, message):
+    name, _, new = text.partition("=")
+    with pytest.raises(InputError, match=message.replace("?", r"\?")) as error:
+        command_line.override(_config(), name, new)
+    assert "\n" not in str(error.value)
+
+
+def _write_config(folder, body="return base_config('toy')", argument="preset=''"):
+    path = folder / "configs" / "toy.py"
+    path.parent.mkdir()
+    path.write_text(
+        "from emjax.config import base_config, choose_preset\n"
+        + f"def get_config({argument}):\n"
+        + textwrap.indent(textwrap.dedent(body), "    ")
+    )
+
+
+def test_parse(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _write_config(tmp_path, "c = base_config('toy')\nc.seed = int(preset or 0)\nreturn c")
+    config, flags = command_line.parse(
+        ["--config", "configs/toy.py:4", "--config.data.batch_size", "16", "--config.num_steps=7"]
+    )
+    assert (config.seed, config.data.batch_size, config.num_steps) == (4, 16, 7)
+    assert flags.workdir == "runs/toy" and flags.coordinator is None
+    _, flags = command_line.parse(["--config=configs/toy.py", "--workdir=there"])
+    assert flags.workdir == "there"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--config; see python -m emjax.main --help"),
+        (
+            ["--config", "configs/toi.py"],
+            "no config file configs/toi.py; did you mean 'configs/toy.py'",
+        ),
+        (["--config", "configs/toy.py:big"], "unknown preset 'big'; known: small"),
+        (["--config", "configs/toy.py", "--workdri", "x"], "unrecognized arguments: --workdri"),
+        (["--config", "configs/toy.py", "--config.seed"], "--config.seed needs a value"),
+    ],
+)
+def test_parse_mistakes(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    _write_config(tmp_path, "return choose_preset({'': base_config('toy'), 'small': 1}, preset)")
+    with pytest.raises(InputError, match=message):
+        command_line.parse(arguments)
+
+
+def test_config_without_presets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _write_config(tmp_path, argument="")
+    with pytest.raises(InputError, match="has no presets; leave out ':small'"):
+        command_line.parse(["--config", "configs/toy.py:small"])
+
+
+def test_choose_preset():
+    assert choose_preset({"": 1, "big": 2}, "big") == 2
+    with pytest.raises(InputError, match="did you mean 'big'"):
+        choose_preset({"": 1, "big": 2}, "bigg")

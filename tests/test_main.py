@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+
+import pytest
+
+from emjax import main
+from emjax.errors import InputError
+from emjax.parallel import runtime
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs the command with a job that is given as a function."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runtime, "initialize", lambda *_: None)
+    (tmp_path / "toy.py").write_text(
+        "from emjax.config import base_config\ndef get_config():\n    return base_config('toy')\n"
+    )
+
+    def call(run, *arguments):
+        monkeypatch.setattr(main, "find_job", lambda name: types.SimpleNamespace(run=run))
+        return main.main(["--config", "toy.py", *arguments])
+
+    return call
+
+
+def test_dispatch(command):
+    calls = []
+    assert command(lambda c, w: calls.append((c.seed, w)), "--config.seed=5", "--workdir=d") == 0
+    assert calls == [(5, "d")]
+    assert command(lambda c, w: 75) == 75
+
+
+def test_input_error_is_one_line(command, capsys):
+    def run(config, workdir):
+        raise InputError("the\nvolume is missing")
+
+    assert command(run) == 2
+    assert capsys.readouterr().err == "emjax: the volume is missing\n"
+
+
+def test_other_errors_are_bugs(command):
+    def run(config, workdir):
+        raise RuntimeError("oh")
+
+    with pytest.raises(RuntimeError):
+        command(run)
+
+
+def test_unknown_job():
+    with pytest.raises(InputError, match="config.job='nothing' is not a job"):
+        main.find_job("nothing")
+
+
+def test_a_mistake_is_answered_without_jax():
+    code = (
+        "import sys; from emjax.main import main; status = main(['--config', 'no.py']);"
+        "assert not {'jax', 'flax', 'tensorflow'} & sys.modules.keys(); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("emjax: no config file no.py") and done.stderr.count("\n") == 1
