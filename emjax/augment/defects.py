@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from emjax.augment.geometry import Warped, happens, inside_section, sample_sections
+from emjax.augment.geometry import Warped, happens, inside_section, sample_sections, whole_numbers
 from emjax.augment.intensity import filter_plane, gaussian_matrix
 
 # The released number of cut-outs is for a crop of this many voxels; other crops get the same
@@ -69,19 +69,16 @@ def cutout(
         side_range: smallest and largest size in y and x, voxels; at most half the volume's.
         probability: that the operator acts.
     """
-    act_key, count_key, size_key, key = jax.random.split(key, 4)
     depth, height, width = volume.shape
     density = volume.size / CUTOUT_REFERENCE
     fewest, most = (max(1, round(n * density)) for n in count_range)
-    used = jnp.arange(most) < jax.random.randint(count_key, (), fewest, most + 1)
-    lows = jnp.asarray([depth_range[0], side_range[0]])
-    highs = jnp.asarray([depth_range[1], side_range[1]])
-    drawn = jax.random.randint(size_key, (2,), lows, highs + 1)
-    side = jnp.minimum(drawn[1], max(1, min(height, width) // 2))
-    sizes = jnp.stack([jnp.minimum(drawn[0], max(1, depth // 2)), side, side])
-    room = jnp.asarray(volume.shape) - sizes
-    starts = jax.random.randint(key, (most, 3), 0, room + 1)
-    mask = cuboid_mask(starts, sizes, used, volume.shape) & happens(act_key, probability)
+    draws = jax.random.uniform(key, (4 + 3 * most,))
+    used = jnp.arange(most) < whole_numbers(draws[0], fewest, most)
+    thickness = jnp.minimum(whole_numbers(draws[1], *depth_range), max(1, depth // 2))
+    side = jnp.minimum(whole_numbers(draws[2], *side_range), max(1, min(height, width) // 2))
+    sizes = jnp.stack([thickness, side, side])
+    starts = whole_numbers(draws[4:].reshape(most, 3), 0, jnp.asarray(volume.shape) - sizes)
+    mask = cuboid_mask(starts, sizes, used, volume.shape) & (draws[3] < probability)
     return undisplaced(jnp.where(mask, 0.0, volume), ~mask)
 
 
@@ -120,16 +117,16 @@ def misalign(
         section_probability: that a section is hit.
         probability: that the operator acts.
     """
-    act_key, kind_key, hit_key, key = jax.random.split(key, 4)
     depth = volume.shape[0]
     largest_shift = min(largest_shift, *(n // 4 for n in volume.shape[1:]))
-    hit = jax.random.uniform(hit_key, (depth,)) < section_probability
-    slips = jax.random.randint(key, (depth, 2), -largest_shift, largest_shift + 1)
+    draws = jax.random.uniform(key, (2 + 3 * depth,))
+    hit = draws[2 : 2 + depth] < section_probability
+    slips = whole_numbers(draws[2 + depth :].reshape(depth, 2), -largest_shift, largest_shift)
     first = jnp.argmax(hit)
     moved_by_step = jnp.any(hit) & (jnp.arange(depth) >= first)
-    step = jax.random.bernoulli(kind_key)
-    shifts = jnp.where(step, moved_by_step[:, None] * slips[first], hit[:, None] * slips)
-    return shift_sections(volume, jnp.where(happens(act_key, probability), shifts, 0))
+    by_step = moved_by_step[:, None] * slips[first]
+    shifts = jnp.where(draws[0] < 0.5, by_step, hit[:, None] * slips)
+    return shift_sections(volume, jnp.where(draws[1] < probability, shifts, 0))
 
 
 def fold_field(
@@ -191,30 +188,27 @@ def fold(
         margin: the line joins two sides of the section enlarged by this many voxels.
         probability: that the operator acts.
     """
-    keys = jax.random.split(key, 8)
     depth, height, width = volume.shape
     slots = min(most_sections, depth)
+    draws = jax.random.uniform(key, (2 + depth + 7 * slots,))
     # Only the chosen sections are warped: the cost does not grow with the depth.
-    chosen = jax.random.permutation(keys[0], depth)[:slots]
-    active = jnp.arange(slots) < jax.random.randint(keys[1], (), 1, slots + 1)
-    active = active & happens(keys[2], probability)
-    first_side = jax.random.randint(keys[3], (slots,), 0, 4)
-    second_side = (first_side + jax.random.randint(keys[4], (slots,), 1, 4)) % 4
-    along = jax.random.uniform(keys[5], (2, slots))
+    chosen = jax.lax.top_k(draws[2 : 2 + depth], slots)[1]
+    active = jnp.arange(slots) < whole_numbers(draws[0], 1, slots)
+    active = active & (draws[1] < probability)
+    side, turn, along, across, half, wide, steep = draws[2 + depth :].reshape(7, slots)
+    first_side = whole_numbers(side, 0, 3)
+    second_side = (first_side + whole_numbers(turn, 1, 3)) % 4
 
     def point(side: jax.Array, t: jax.Array) -> jax.Array:
         y = jnp.select([side == 0, side == 2], [0.0, 1.0], t) * (height - 1 + 2 * margin) - margin
         x = jnp.select([side == 3, side == 1], [0.0, 1.0], t) * (width - 1 + 2 * margin) - margin
         return jnp.stack([y, x], axis=-1)
 
-    half_keys, slope_key = jax.random.split(keys[6]), keys[7]
-    half_width = jax.random.randint(
-        half_keys[0], (slots,), half_width_range[0], half_width_range[1] + 1
-    )
-    fold_width = jax.random.randint(half_keys[1], (slots,), half_width + 1, largest_width + 1)
-    slope = jax.random.uniform(slope_key, (slots,), minval=slope_range[0], maxval=slope_range[1])
+    half_width = whole_numbers(half, *half_width_range)
+    fold_width = whole_numbers(wide, half_width + 1, largest_width)
+    slope = slope_range[0] + (slope_range[1] - slope_range[0]) * steep
     field, band = jax.vmap(lambda *line: fold_field((height, width), *line))(
-        point(first_side, along[0]), point(second_side, along[1]), half_width, fold_width, slope
+        point(first_side, along), point(second_side, across), half_width, fold_width, slope
     )
     y = jnp.arange(height)[None, :, None] + field[..., 0]
     x = jnp.arange(width)[None, None, :] + field[..., 1]
@@ -230,33 +224,26 @@ def fold(
     )
 
 
-def rectangle_bounds(key: jax.Array, depth: int, size: int) -> tuple[jax.Array, jax.Array]:
-    """One interval per section, 30 to 70 % of a side long: start and stop, `[z]` int32."""
-    length_key, start_key = jax.random.split(key)
-    length = jax.random.randint(length_key, (depth,), int(0.3 * size), int(0.7 * size) + 1)
-    length = jnp.maximum(1, length)
-    start = jax.random.randint(start_key, (depth,), 0, jnp.maximum(1, size - length))
-    return start, start + length
-
-
 def draw_patches(
     key: jax.Array, shape: Sequence[int], whole_probability: float, part_probability: float
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array], jax.Array]:
     """Draws, half and half, whole sections or a rectangle in each of some sections.
 
+    The sides of a rectangle are 30 to 70 % of the section's, uniformly placed.
+
     Returns:
-        (start, stop) in y, (start, stop) in x, each `[z]` int32, and which sections are hit, `[z]`
-        bool.
+        (start, stop) in y, (start, stop) in x, each `[z]` int32, and which sections are hit,
+        `[z]` bool.
     """
-    part_key, hit_key, y_key, x_key = jax.random.split(key, 4)
-    depth, height, width = shape
-    part = jax.random.bernoulli(part_key)
-    share = jnp.where(part, part_probability, whole_probability)
-    hit = jax.random.uniform(hit_key, (depth,)) < share
+    depth = shape[0]
+    draws = jax.random.uniform(key, (1 + 5 * depth,))
+    part, (chance, *places) = draws[0] < 0.5, draws[1:].reshape(5, depth)
+    hit = chance < jnp.where(part, part_probability, whole_probability)
     bounds = []
-    for bounds_key, size in ((y_key, height), (x_key, width)):
-        start, stop = rectangle_bounds(bounds_key, depth, size)
-        bounds.append((jnp.where(part, start, 0), jnp.where(part, stop, size)))
+    for size, length_draw, start_draw in zip(shape[1:], places[:2], places[2:], strict=True):
+        length = jnp.maximum(1, whole_numbers(length_draw, int(0.3 * size), int(0.7 * size)))
+        start = whole_numbers(start_draw, 0, jnp.maximum(0, size - length - 1))
+        bounds.append((jnp.where(part, start, 0), jnp.where(part, start + length, size)))
     return bounds[0], bounds[1], hit
 
 

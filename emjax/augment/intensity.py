@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from emjax.augment.geometry import EXACT, happens
+from emjax.augment.geometry import EXACT, happens, whole_numbers
 
 
 def adjust_intensity(
@@ -47,13 +47,14 @@ def intensity(
         section_probability: that each section has its own draw.
         probability: that the operator acts.
     """
-    act_key, section_key, key = jax.random.split(key, 3)
-    draws = jax.random.uniform(key, (3, volume.shape[0], 1, 1), minval=-1.0, maxval=1.0)
-    draws = jnp.where(happens(section_key, section_probability), draws, draws[:, :1])
+    draws = jax.random.uniform(key, (3 * volume.shape[0] + 2,))
+    acts, by_section = draws[0] < probability, draws[1] < section_probability
+    draws = 2 * draws[2:].reshape(3, volume.shape[0], 1, 1) - 1
+    draws = jnp.where(by_section, draws, draws[:, :1])
     changed = adjust_intensity(
         volume, 1 + contrast * draws[0], brightness * draws[1], 2.0 ** (gamma_octaves * draws[2])
     )
-    return jnp.where(happens(act_key, probability), changed, volume)
+    return jnp.where(acts, changed, volume)
 
 
 def noise(
@@ -70,10 +71,11 @@ def noise(
         sigma_range: smallest and largest standard deviation, grey values of [0, 1].
         probability: that the operator acts.
     """
-    act_key, sigma_key, key = jax.random.split(key, 3)
-    sigma = jax.random.uniform(sigma_key, minval=sigma_range[0], maxval=sigma_range[1])
+    sigma_key, key = jax.random.split(key)
+    draws = jax.random.uniform(sigma_key, (2,))
+    sigma = sigma_range[0] + (sigma_range[1] - sigma_range[0]) * draws[0]
     noisy = jnp.clip(volume + sigma * jax.random.normal(key, volume.shape), 0, 1)
-    return jnp.where(happens(act_key, probability), noisy, volume)
+    return jnp.where(draws[1] < probability, noisy, volume)
 
 
 def gaussian_matrix(
@@ -154,14 +156,14 @@ def blur(
         radius_range: smallest and largest kernel radius, voxels (kernels of 3 to 9 voxels).
         probability: that the operator acts.
     """
-    act_key, sigma_key, key = jax.random.split(key, 3)
-    sigma = jax.random.uniform(sigma_key, minval=sigma_range[0], maxval=sigma_range[1])
-    radius = jax.random.randint(key, (), radius_range[0], radius_range[1] + 1)
+    draws = jax.random.uniform(key, (3,))
+    sigma = sigma_range[0] + (sigma_range[1] - sigma_range[0]) * draws[0]
+    radius = whole_numbers(draws[1], *radius_range)
     along_y, along_x = (
         gaussian_matrix(n, sigma, radius, repeat_border=False) for n in volume.shape[1:]
     )
     blurred = jnp.clip(filter_plane(volume, along_y, along_x), 0, 1)
-    return jnp.where(happens(act_key, probability), blurred, volume)
+    return jnp.where(draws[2] < probability, blurred, volume)
 
 
 def sobel_magnitude(volume: jax.Array) -> jax.Array:
@@ -212,7 +214,7 @@ def mixup(
         alpha_range: smallest and largest weight of the partner.
         probability: that the operator acts.
     """
-    act_key, key = jax.random.split(key)
-    alpha = jax.random.uniform(key, minval=alpha_range[0], maxval=alpha_range[1])
+    draws = jax.random.uniform(key, (2,))
+    alpha = alpha_range[0] + (alpha_range[1] - alpha_range[0]) * draws[0]
     mixed = jnp.clip(alpha * partner + (1 - alpha) * volume, 0, 1)
-    return jnp.where(happens(act_key, probability), mixed, volume)
+    return jnp.where(draws[1] < probability, mixed, volume)

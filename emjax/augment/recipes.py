@@ -289,26 +289,37 @@ def damage(key: jax.Array, volume: jax.Array, recipe: Recipe) -> Warped:
         volume: `[z, y, x]` float32 in [0, 1].
         recipe: number, weights and ranges.
     """
-    choice_key, *keys = jax.random.split(key, 8)
+    choice_key, *keys = jax.random.split(key, 1 + len(recipe.strong_weights))
     chosen = choose_defects(choice_key, recipe)
+    keys = dict(zip(chosen, keys, strict=True))
+    # Operators without a weight are not even compiled.
+    shift = fold = defects.undisplaced(volume)
+    if "misalign" in chosen:
+        shift = fold = defects.misalign(
+            keys["misalign"], volume, recipe.misalign_shift, probability=chosen["misalign"]
+        )
+    if "fold" in chosen:
+        fold = defects.fold(keys["fold"], shift.volume, probability=chosen["fold"])
+    image, displacement, valid = fold
+    if "misalign" in chosen and "fold" in chosen:
+        # A misaligned section moves as a whole, so its shift needs no resampling under the fold.
+        displacement = displacement + shift.displacement
+        y = jnp.arange(volume.shape[1])[None, :, None] + displacement[..., 0]
+        x = jnp.arange(volume.shape[2])[None, None, :] + displacement[..., 1]
+        valid = valid & geometry.inside_section(y, x, volume.shape)
 
-    def act(name: str) -> jax.Array | float:
-        return chosen.get(name, 0.0)
-
-    moved = defects.misalign(keys[0], volume, recipe.misalign_shift, probability=act("misalign"))
-    folded = defects.fold(keys[1], moved.volume, probability=act("fold"))
-    # A misaligned section moves as a whole, so its shift needs no resampling under the fold.
-    displacement = folded.displacement + moved.displacement
-    y = jnp.arange(volume.shape[1])[None, :, None] + displacement[..., 0]
-    x = jnp.arange(volume.shape[2])[None, None, :] + displacement[..., 1]
-    valid = folded.valid & geometry.inside_section(y, x, volume.shape)
-
-    image = intensity.sobel(keys[2], folded.volume, act("sobel"))
-    image = defects.section_blur(keys[3], image, probability=act("section_blur"))
-    image = intensity.noise(keys[4], image, recipe.strong_noise_sigma, act("noise"))
-    for operator, operator_key in ((defects.cutout, keys[5]), (defects.missing, keys[6])):
-        cut = operator(operator_key, image, probability=act(operator.__name__))
-        image, valid = cut.volume, valid & cut.valid
+    if "sobel" in chosen:
+        image = intensity.sobel(keys["sobel"], image, chosen["sobel"])
+    if "section_blur" in chosen:
+        blur = chosen["section_blur"]
+        image = defects.section_blur(keys["section_blur"], image, probability=blur)
+    if "noise" in chosen:
+        image = intensity.noise(keys["noise"], image, recipe.strong_noise_sigma, chosen["noise"])
+    for operator in (defects.cutout, defects.missing):
+        name = operator.__name__
+        if name in chosen:
+            cut = operator(keys[name], image, probability=chosen[name])
+            image, valid = cut.volume, valid & cut.valid
     return Warped(image, displacement, valid)
 
 
@@ -344,7 +355,6 @@ def degrade_released(key: jax.Array, window: jax.Array, crop_size: Size) -> jax.
     Returns:
         `[z, y, x]` float32.
     """
-    choice_key, key = jax.random.split(key)
     crop = geometry.central(window, crop_size)
     operators = (
         lambda k: geometry.rescale(k, window, crop_size),
@@ -360,4 +370,8 @@ def degrade_released(key: jax.Array, window: jax.Array, crop_size: Size) -> jax.
         lambda k: defects.missing(k, crop).volume,
         lambda k: defects.section_blur(k, crop),
     )
-    return jax.lax.switch(jax.random.randint(choice_key, (), 0, len(operators)), operators, key)
+    choice_key, *keys = jax.random.split(key, 1 + len(operators))
+    choice = geometry.whole_numbers(jax.random.uniform(choice_key), 0, len(operators) - 1)
+    # A switch under vmap computes all branches as well; this says so.
+    results = [operator(k) for operator, k in zip(operators, keys, strict=True)]
+    return jax.lax.select_n(choice, *results)

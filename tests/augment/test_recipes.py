@@ -83,8 +83,9 @@ def test_weights_exclude_operators():
 
 def test_released_draws_all_operators():
     window = jnp.asarray(np.random.default_rng(0).random((6, 36, 36), np.float32))
+    make = jax.jit(jax.vmap(lambda k: recipes.degrade_released(k, window, (6, 24, 24))))
     keys = jax.random.split(jax.random.key(3), 48)
-    out = np.asarray(jax.vmap(lambda k: recipes.degrade_released(k, window, (6, 24, 24)))(keys))
+    out = np.asarray(make(keys))
     crop = np.asarray(window[:, 6:30, 6:30])
     assert out.min() >= 0 and out.max() <= 1
     assert len({o.tobytes() for o in out}) > 30

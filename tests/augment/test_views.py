@@ -1,4 +1,4 @@
-"""Views: registration of target, image and the two views, on windows that encode their own coordinates."""
+"""Views: registration of targets, images and views, on windows that encode coordinates."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_noise_differs_between_the_views():
 
 
 def test_batches_and_odd_shapes():
-    recipe = make_recipe("ours", max_offset=(1, 3, 5))
+    recipe = moved_recipe(max_offset=(1, 3, 5))
     crop = (3, 21, 30)
     windows = jnp.zeros((2, *window_size(crop, recipe)), jnp.uint8)
     keys = jax.random.split(jax.random.key(4), 2)
