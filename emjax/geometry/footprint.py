@@ -1,0 +1,17 @@
+"""What a network needs around a voxel to compute it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Footprint(NamedTuple):
+    """Geometry of a network, z y x.
+
+    Attributes:
+        stride: voxels of the input per cell of the coarsest grid; inputs must be multiples of it.
+        halo: voxels on each side that an output voxel can depend on. Normalisation reads the whole input besides.
+    """
+
+    stride: tuple[int, int, int]
+    halo: tuple[int, int, int]

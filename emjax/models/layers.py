@@ -1,0 +1,187 @@
+"""Layers that the networks are made of: parameters in float32, computation in `dtype`, statistics in float32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from emjax.models.convolution import convolve
+from emjax.parallel.sharding import constrain
+
+Size = tuple[int, int, int]
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "elu": jax.nn.elu,
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "leaky_relu": lambda x: jax.nn.leaky_relu(x, 0.01),
+}
+# Kaiming normal, fan in, gain sqrt 2, as the paper's networks.
+KAIMING = nn.initializers.he_normal()
+
+
+class Conv(nn.Module):
+    """Convolution of stride 1 that keeps the size; see `emjax.models.convolution`.
+
+    Attributes:
+        features: output channels.
+        kernel_size: (z, y, x), odd.
+        use_bias: whether a bias is added.
+        dtype: of the computation.
+    """
+
+    features: int
+    kernel_size: Size
+    use_bias: bool = True
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[b, z, y, x, c]` to `[b, z, y, x, features]`."""
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", KAIMING, shape)
+        x = convolve(x.astype(self.dtype), kernel.astype(self.dtype))
+        if self.use_bias:
+            x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        return constrain(x, "batch", "z", "y", "x", "channel")
+
+
+class NormAct(nn.Module):
+    """Group normalisation and activation in one, with one pass over the data for the statistics.
+
+    Group and not batch normalisation (our choice): a pure function, the same for any batch and mesh. The number of
+    groups is the largest divisor of the channels that is not above `groups`.
+
+    Attributes:
+        groups: most groups.
+        activation: a name of `ACTIVATIONS`.
+        dtype: of the output.
+    """
+
+    groups: int
+    activation: str
+    dtype: jnp.dtype = jnp.float32
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[b, z, y, x, c]` to the same shape."""
+        channels = x.shape[-1]
+        groups = max(g for g in range(1, self.groups + 1) if channels % g == 0)
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        wide = x.astype(jnp.float32)
+        # Sums over space first: a reshape that splits the channels of the whole volume costs a pass of its own.
+        count = math.prod(x.shape[1:4]) * channels // groups
+
+        def group_mean(sums: jax.Array) -> jax.Array:
+            grouped = sums.reshape(-1, groups, channels // groups).sum(-1, keepdims=True) / count
+            return jnp.broadcast_to(grouped, (len(sums), groups, channels // groups)).reshape(
+                -1, 1, 1, 1, channels
+            )
+
+        mean = group_mean(wide.sum((1, 2, 3)))
+        square = group_mean(jnp.square(wide).sum((1, 2, 3)))
+        variance = jnp.maximum(square - jnp.square(mean), 0.0)
+        factor = scale * jax.lax.rsqrt(variance + self.epsilon)
+        out = wide * factor + (bias - mean * factor)
+        return ACTIVATIONS[self.activation](out).astype(self.dtype)
+
+
+class Dense(nn.Module):
+    """Linear map of the last axis, accumulated in float32.
+
+    Attributes:
+        features: output channels.
+        use_bias: whether a bias is added.
+        dtype: of the computation and the output.
+    """
+
+    features: int
+    use_bias: bool = True
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[..., c]` to `[..., features]`."""
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        out = jnp.einsum(
+            "...c,ck->...k",
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            preferred_element_type=jnp.float32,
+        )
+        if self.use_bias:
+            out = out + self.param("bias", nn.initializers.zeros, (self.features,))
+        return out.astype(self.dtype)
+
+
+def max_pool(x: jax.Array, stride: Size) -> jax.Array:
+    """Maximum over blocks, as a maximum of strided slices: its gradient needs no select-and-scatter.
+
+    Args:
+        x: `[b, z, y, x, c]`, divisible by the stride.
+        stride: (z, y, x) block size.
+    """
+    for axis, step in enumerate(stride, start=1):
+        if step > 1:
+            blocks = x.reshape(*x.shape[:axis], x.shape[axis] // step, step, *x.shape[axis + 1 :])
+            parts = [jax.lax.index_in_dim(blocks, i, axis + 1, keepdims=False) for i in range(step)]
+            x = parts[0]
+            for part in parts[1:]:
+                x = jnp.maximum(x, part)
+    return x
+
+
+def repeat(x: jax.Array, stride: Size) -> jax.Array:
+    """Nearest-neighbour upsampling of `[b, z, y, x, c]`."""
+    b, z, y, w, c = x.shape
+    sz, sy, sx = stride
+    x = jnp.broadcast_to(x[:, :, None, :, None, :, None], (b, z, sz, y, sy, w, sx, c))
+    return x.reshape(b, z * sz, y * sy, w * sx, c)
+
+
+class Upsample(nn.Module):
+    """Upsampling with a change of channels, without a transposed convolution.
+
+    `depth_to_space` has the parameters of the paper's `transposeS` (a depthwise transposed convolution whose kernel is
+    its stride, then a 1x1x1 convolution): both are linear without overlap, so their product is one map from a voxel to
+    the voxels under it. `resize` is the 1x1x1 convolution and nearest-neighbour upsampling, which commute (the paper
+    interpolates linearly; nearest is our choice, the next convolution smooths it).
+
+    Attributes:
+        features: output channels.
+        stride: (z, y, x) factor.
+        kind: 'depth_to_space' or 'resize'.
+        dtype: of the computation.
+    """
+
+    features: int
+    stride: Size
+    kind: str
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[b, z, y, x, c]` to `[b, z sz, y sy, x sx, features]`."""
+        channels = x.shape[-1]
+        mix = self.param("kernel", KAIMING, (channels, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        if self.kind == "resize":
+            x = jnp.einsum("bzyxc,ck->bzyxk", x.astype(self.dtype), mix.astype(self.dtype))
+            return repeat(x + bias.astype(self.dtype), self.stride)
+        places = math.prod(self.stride)
+        spread = self.param("spread", nn.initializers.ones, (places, channels))
+        spread_bias = self.param("spread_bias", nn.initializers.zeros, (channels,))
+        kernel = (spread[:, :, None] * mix).transpose(1, 0, 2).astype(self.dtype)
+        x = jnp.einsum("bzyxc,cpk->bzyxpk", x.astype(self.dtype), kernel)
+        x = x + (bias + spread_bias @ mix).astype(self.dtype)
+        b, z, y, w = x.shape[:4]
+        sz, sy, sx = self.stride
+        x = x.reshape(b, z, y, w, sz, sy, sx, self.features).transpose(0, 1, 4, 2, 5, 3, 6, 7)
+        return x.reshape(b, z * sz, y * sy, w * sx, self.features)

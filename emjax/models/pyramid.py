@@ -1,0 +1,38 @@
+"""Feature maps of one size out of maps of any size: the paper's channel tokens."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Size = tuple[int, int, int]
+
+
+def adaptive_pool(x: jax.Array, size: Size) -> jax.Array:
+    """Averages a map over windows so that it has the given size.
+
+    Window i of n voxels to m is `[floor(i n / m), ceil((i + 1) n / m))`, along each axis by itself.
+
+    Args:
+        x: `[b, z, y, x, c]`.
+        size: (z, y, x) of the result.
+
+    Returns:
+        `[b, *size, c]` float32.
+    """
+    x = x.astype(jnp.float32)
+    matrices = [pooling_matrix(n, m) for n, m in zip(x.shape[1:4], size, strict=True)]
+    # The largest axes first, so that the next ones have less to do.
+    x = jnp.einsum("bzyxc,ix->bzyic", x, matrices[2])
+    x = jnp.einsum("bzyxc,iy->bzixc", x, matrices[1])
+    return jnp.einsum("bzyxc,iz->biyxc", x, matrices[0])
+
+
+def pooling_matrix(voxels: int, cells: int) -> np.ndarray:
+    """Returns `[cells, voxels]` float32 whose rows average the windows of `adaptive_pool`."""
+    matrix = np.zeros((cells, voxels), np.float32)
+    for i in range(cells):
+        start, stop = i * voxels // cells, -(-(i + 1) * voxels // cells)
+        matrix[i, start:stop] = 1.0 / (stop - start)
+    return matrix

@@ -1,0 +1,235 @@
+"""The residual symmetric U-Net of the paper, anisotropic: widths, kernels, strides and norms are data.
+
+Source: the network called "superhuman" in arXiv:2308.09917, after "Superhuman Accuracy on the SNEMI3D Connectomics
+Challenge" (arXiv:1706.00120). Group normalisation and upsampling without transposed convolutions are our choice.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from emjax.errors import InputError
+from emjax.geometry.footprint import Footprint
+from emjax.models.layers import Conv, NormAct, Size, Upsample, max_pool
+
+STEM_KERNEL = (1, 5, 5)
+
+
+class Block(nn.Module):
+    """Residual block: a convolution in the section, then two in the volume whose result is added.
+
+    Attributes:
+        features: channels.
+        kernel_size: (z, y, x) of the two.
+        groups: of the normalisation.
+        activation: after each normalisation.
+        dtype: of the computation.
+    """
+
+    features: int
+    kernel_size: Size
+    groups: int
+    activation: str
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[b, z, y, x, c]` to `[b, z, y, x, features]`."""
+
+        def norm(name: str) -> NormAct:
+            return NormAct(self.groups, self.activation, self.dtype, name=name)
+
+        def conv(kernel_size: Size, name: str) -> Conv:
+            return Conv(self.features, kernel_size, use_bias=False, dtype=self.dtype, name=name)
+
+        # The sum starts after the first convolution, as in the paper: no identity from the block's input.
+        x = norm("norm0")(conv((1, 3, 3), "conv0")(x))
+        y = norm("norm1")(conv(self.kernel_size, "conv1")(x))
+        return norm("norm2")(x + conv(self.kernel_size, "conv2")(y))
+
+
+class Encoder(nn.Module):
+    """Blocks and poolings; returns the map of each level before its pooling, and the last one pooled."""
+
+    widths: tuple[int, ...]
+    kernels: tuple[Size, ...]
+    strides: tuple[Size, ...]
+    groups: int
+    activation: str
+    dtype: jnp.dtype
+    block: type[nn.Module]
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+        """Maps the stem's `[b, z, y, x, c]` to the levels, fine to coarse, and the pooled last one."""
+        levels = []
+        for i, (width, kernel, stride) in enumerate(
+            zip(self.widths, self.kernels, self.strides, strict=True)
+        ):
+            x = self.block(
+                width, kernel, self.groups, self.activation, self.dtype, name=f"level{i}"
+            )(x)
+            levels.append(x)
+            x = max_pool(x, stride)
+        return levels, x
+
+
+class Decoder(nn.Module):
+    """Upsampling, merging with the encoder's level or not, and a block, level by level."""
+
+    widths: tuple[int, ...]
+    kernels: tuple[Size, ...]
+    strides: tuple[Size, ...]
+    groups: int
+    activation: str
+    dtype: jnp.dtype
+    block: type[nn.Module]
+    skips: str
+    upsampling: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, levels: list[jax.Array]) -> list[jax.Array]:
+        """Maps the centre and the encoder's levels (fine to coarse) to the pyramid, coarse to fine."""
+        pyramid = []
+        for i in reversed(range(len(self.widths))):
+            width = self.widths[i]
+            x = Upsample(
+                width, self.strides[i], self.upsampling, self.dtype, name=f"upsample{i}"
+            )(x)
+            if self.skips == "add":
+                x = x + levels[i]
+            elif self.skips == "concat":
+                x = jnp.concatenate([x, levels[i]], axis=-1)
+            x = NormAct(self.groups, self.activation, self.dtype, name=f"merge{i}")(x)
+            x = self.block(
+                width, self.kernels[i], self.groups, self.activation, self.dtype, name=f"level{i}"
+            )(x)
+            pyramid.append(x)
+        return pyramid
+
+
+class UNet(nn.Module):
+    """Residual symmetric U-Net with parts stem, encoder, centre, decoder and head.
+
+    Attributes:
+        widths: channels of each level, fine to coarse; the last is the centre's.
+        kernels: (z, y, x) of each level's convolutions; one for all is enough.
+        strides: (z, y, x) of each pooling, one fewer than widths.
+        skips: 'none' (pretraining), 'add' (finetuning: all shapes stay) or 'concat'.
+        upsampling: 'depth_to_space' or 'resize'.
+        groups: most groups of a normalisation.
+        activation: of all layers.
+        out_channels: of the head.
+        remat: recompute activations of blocks in the backward pass, to save memory.
+        dtype: of the computation; the output is float32.
+    """
+
+    widths: tuple[int, ...] = (28, 36, 48, 64, 80)
+    kernels: tuple[Size, ...] = ((3, 3, 3),)
+    strides: tuple[Size, ...] = ()
+    skips: str = "none"
+    upsampling: str = "depth_to_space"
+    groups: int = 4
+    activation: str = "elu"
+    out_channels: int = 1
+    remat: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    @property
+    def pools(self) -> tuple[Size, ...]:
+        """(z, y, x) of each pooling, fine to coarse."""
+        return self.strides or ((1, 2, 2),) * (len(self.widths) - 1)
+
+    @property
+    def all_kernels(self) -> tuple[Size, ...]:
+        """(z, y, x) kernel of each level, fine to coarse, the centre last."""
+        return self.kernels * len(self.widths) if len(self.kernels) == 1 else self.kernels
+
+    @property
+    def level_strides(self) -> tuple[Size, ...]:
+        """(z, y, x) voxels of the input per cell of each pyramid level, coarse to fine."""
+        strides = itertools.accumulate(
+            self.pools[:-1], lambda a, b: tuple(i * j for i, j in zip(a, b, strict=True)), initial=(1, 1, 1)
+        )
+        return tuple(strides)[::-1]
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        """Channels of each pyramid level, coarse to fine."""
+        return tuple(self.widths[:-1][::-1])
+
+    @property
+    def footprint(self) -> Footprint:
+        """Stride of the coarsest grid, and how far an output voxel can see."""
+        stride = [1, 1, 1]
+        halo = [0, 2 * 2, 2 * 2]  # stem and head: one 5x5 each
+        for level, kernel in enumerate(self.all_kernels):
+            passes = 2 if level < len(self.widths) - 1 else 1
+            for axis in range(3):
+                in_section = 1 if axis else 0
+                halo[axis] += passes * stride[axis] * (2 * (kernel[axis] // 2) + in_section)
+            if level < len(self.pools):
+                for axis, step in enumerate(self.pools[level]):
+                    halo[axis] += stride[axis] * (step - 1)
+                    stride[axis] *= step
+        return Footprint(tuple(stride), tuple(halo))
+
+    def check_crop(self, crop_size: Size) -> None:
+        """Raises InputError unless the crop can be pooled evenly; names the nearest that can."""
+        stride = self.footprint.stride
+        if any(size % step for size, step in zip(crop_size, stride, strict=True)):
+            fit = tuple(
+                max(step, round(size / step) * step)
+                for size, step in zip(crop_size, stride, strict=True)
+            )
+            raise InputError(
+                f"data.crop_size={tuple(crop_size)} is not divisible by the network's stride {stride}; use {fit}"
+            )
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> dict[str, jax.Array | tuple[jax.Array, ...]]:
+        """Runs the network.
+
+        Args:
+            x: `[b, z, y, x, 1]` float in [0, 1].
+
+        Returns:
+            `pyramid`: decoder maps `[b, z_k, y_k, x_k, c_k]`, coarse to fine; `centre`: the coarsest map; `output`:
+            `[b, z, y, x, out_channels]` float32 logits.
+        """
+        block = nn.remat(Block) if self.remat else Block
+        common = (self.groups, self.activation, self.dtype)
+        widths, kernels = self.widths, self.all_kernels
+        x = Conv(widths[0], STEM_KERNEL, dtype=self.dtype, name="stem")(x)
+        x = jax.nn.elu(x)
+        levels, x = Encoder(widths[:-1], kernels[:-1], self.pools, *common, block, name="encoder")(x)
+        centre = block(widths[-1], kernels[-1], *common, name="centre")(x)
+        pyramid = Decoder(
+            widths[:-1],
+            kernels[:-1],
+            self.pools,
+            *common,
+            block,
+            self.skips,
+            self.upsampling,
+            name="decoder",
+        )(centre, levels)
+        output = Head(self.out_channels, self.dtype, name="head")(pyramid[-1])
+        return {"pyramid": tuple(pyramid), "centre": centre, "output": output}
+
+
+class Head(nn.Module):
+    """A convolution in the section and a map to the output channels, in float32."""
+
+    out_channels: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[b, z, y, x, c]` to `[b, z, y, x, out_channels]` float32."""
+        x = jax.nn.elu(Conv(x.shape[-1], STEM_KERNEL, dtype=self.dtype, name="conv")(x))
+        return Conv(self.out_channels, (1, 1, 1), name="out")(x)

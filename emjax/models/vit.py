@@ -1,0 +1,286 @@
+"""A 3D vision transformer with a convolutional decoder, in the form of UNETR.
+
+Source: the "UNETR" of arXiv:2308.09917, after "UNETR: Transformers for 3D Medical Image Segmentation"
+(arXiv:2103.10504). The released code left the transformer out of the graph and had no positions; here the bottleneck
+is the normalised last hidden state and tokens have positions (our choice).
+"""
+
+from __future__ import annotations
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from emjax.errors import InputError
+from emjax.geometry.footprint import Footprint
+from emjax.models.layers import Conv, Dense, Size, Upsample
+from emjax.models.unet import Block, Head
+from emjax.parallel.sharding import constrain
+
+# Upsampling from the token grid to the input, as the paper's decoder: the first three are in all directions.
+DECODER_KERNEL = (1, 3, 3)
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm self-attention and MLP; in the form that `nn.scan` wants."""
+
+    width: int
+    heads: int
+    head_width: int
+    mlp_width: int
+    dropout: float
+    train: bool
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        """Maps `[b, n, width]` to itself, twice: as carry and as output."""
+        size = self.heads * self.head_width
+        y = nn.LayerNorm(dtype=jnp.float32, name="norm0")(x)
+        qkv = Dense(3 * size, use_bias=False, dtype=self.dtype, name="qkv")(y)
+        query, key, value = jnp.split(
+            qkv.reshape(*qkv.shape[:2], 3 * self.heads, self.head_width), 3, axis=2
+        )
+        y = jax.nn.dot_product_attention(query, key, value)
+        y = Dense(x.shape[-1], dtype=self.dtype, name="out")(y.reshape(*x.shape[:2], size))
+        x = x + nn.Dropout(self.dropout, deterministic=not self.train)(y)
+        y = nn.LayerNorm(dtype=jnp.float32, name="norm1")(x)
+        y = jax.nn.gelu(Dense(self.mlp_width, dtype=self.dtype, name="mlp0")(y))
+        y = Dense(x.shape[-1], dtype=self.dtype, name="mlp1")(y)
+        x = x + nn.Dropout(self.dropout, deterministic=not self.train)(y)
+        x = constrain(x, "batch", "token", "channel")
+        return x, x
+
+
+class TransformerEncoder(nn.Module):
+    """Patch embedding was before; here are positions and all blocks, as one scan."""
+
+    depth: int
+    width: int
+    heads: int
+    head_width: int
+    mlp_width: int
+    dropout: float
+    remat: bool
+    train: bool
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Maps tokens `[b, n, width]` to the normalised last state and all states `[depth, b, n, width]`."""
+        # Inside a scan nothing can be merged with the forward pass, so the barriers against that are not needed.
+        block = nn.remat(TransformerBlock, prevent_cse=False) if self.remat else TransformerBlock
+        blocks = nn.scan(
+            block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            length=self.depth,
+        )
+        x, states = blocks(
+            self.width,
+            self.heads,
+            self.head_width,
+            self.mlp_width,
+            self.dropout,
+            self.train,
+            self.dtype,
+            name="blocks",
+        )(x, None)
+        return nn.LayerNorm(dtype=jnp.float32, name="norm")(x), states
+
+
+class VitDecoder(nn.Module):
+    """From the token grid to the input's, level by level; the skip's slot is never empty.
+
+    Without skips it holds a copy of the upsampled map, so that finetuning with skips keeps every shape.
+    """
+
+    widths: tuple[int, ...]
+    strides: tuple[Size, ...]
+    groups: int
+    activation: str
+    skips: bool
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, states: list[jax.Array], image: jax.Array
+    ) -> list[jax.Array]:
+        """Maps the bottleneck `[b, z, y, x, c]` to the pyramid, coarse to fine.
+
+        Args:
+            x: the bottleneck.
+            states: hidden states on the token grid, the deepest first, one for each level but the finest.
+            image: `[b, z, y, x, 1]`, the finest level's skip.
+        """
+        pyramid = []
+        total = (1, 1, 1)
+        for i, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
+            total = tuple(a * b for a, b in zip(total, stride, strict=True))
+            x = Upsample(width, stride, "depth_to_space", self.dtype, name=f"upsample{i}")(x)
+            slot = x
+            if self.skips and i < len(states):
+                slot = Upsample(width, total, "depth_to_space", self.dtype, name=f"skip{i}")(
+                    states[i]
+                )
+            elif self.skips:
+                slot = Conv(width, DECODER_KERNEL, dtype=self.dtype, name=f"skip{i}")(image)
+            x = jnp.concatenate([x, slot], axis=-1)
+            x = Block(
+                width, DECODER_KERNEL, self.groups, self.activation, self.dtype, name=f"level{i}"
+            )(x)
+            pyramid.append(x)
+        return pyramid
+
+
+class ViT(nn.Module):
+    """3D vision transformer with a convolutional decoder; parts stem, encoder, centre, decoder and head.
+
+    Attributes:
+        patch_size: (z, y, x) voxels of a token.
+        width: of the tokens.
+        depth: number of transformer blocks.
+        heads: attention heads.
+        head_width: dimensions of a head.
+        mlp_width: hidden width of the MLPs.
+        taps: blocks (from 0) whose states are skips, shallow to deep, one for each decoder level but the finest.
+        decoder_widths: channels of the decoder levels, coarse to fine.
+        decoder_strides: (z, y, x) of each upsampling; their product is the patch size.
+        positions: 'learned', or 'sincos' (fixed).
+        skips: 'none' (pretraining) or 'add' (finetuning; the slots then hold the hidden states).
+        groups: most groups of a normalisation.
+        activation: of the decoder.
+        dropout: probability in the blocks.
+        out_channels: of the head.
+        remat: recompute the blocks in the backward pass.
+        dtype: of the computation; the output is float32.
+    """
+
+    patch_size: Size = (4, 16, 16)
+    width: int = 768
+    depth: int = 12
+    heads: int = 8
+    head_width: int = 64
+    mlp_width: int = 2048
+    taps: tuple[int, ...] = (3, 6, 9)
+    decoder_widths: tuple[int, ...] = (128, 64, 32, 16)
+    decoder_strides: tuple[Size, ...] = ((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
+    positions: str = "learned"
+    skips: str = "none"
+    groups: int = 4
+    activation: str = "leaky_relu"
+    dropout: float = 0.0
+    out_channels: int = 1
+    remat: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    @property
+    def level_strides(self) -> tuple[Size, ...]:
+        """(z, y, x) voxels of the input per cell of each pyramid level, coarse to fine."""
+        strides, now = [], self.patch_size
+        for stride in self.decoder_strides:
+            now = tuple(a // b for a, b in zip(now, stride, strict=True))
+            strides.append(now)
+        return tuple(strides)
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        """Channels of each pyramid level, coarse to fine."""
+        return self.decoder_widths
+
+    @property
+    def footprint(self) -> Footprint:
+        """Attention reaches the whole input, so the halo is that of one patch; tiles should be crops as trained."""
+        return Footprint(self.patch_size, self.patch_size)
+
+    def check_crop(self, crop_size: Size) -> None:
+        """Raises InputError unless the crop is whole patches; names the nearest that is."""
+        if any(size % step for size, step in zip(crop_size, self.patch_size, strict=True)):
+            fit = tuple(
+                max(step, round(size / step) * step)
+                for size, step in zip(crop_size, self.patch_size, strict=True)
+            )
+            raise InputError(
+                f"data.crop_size={tuple(crop_size)} is not divisible by model.patch_size={self.patch_size}; use {fit}"
+            )
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, train: bool = False
+    ) -> dict[str, jax.Array | tuple[jax.Array, ...]]:
+        """Runs the network.
+
+        Args:
+            x: `[b, z, y, x, 1]` float in [0, 1].
+            train: whether dropout acts; it then needs the rng 'dropout'.
+
+        Returns:
+            As `emjax.models.unet.UNet`.
+        """
+        grid = tuple(n // p for n, p in zip(x.shape[1:4], self.patch_size, strict=True))
+        tokens = Dense(self.width, dtype=self.dtype, name="stem")(_patches(x, self.patch_size))
+        count = math.prod(grid)
+        if self.positions == "learned":
+            shape = (count, self.width)
+            places = self.param("encoder_positions", nn.initializers.normal(0.02), shape)
+        else:
+            places = sincos_positions(grid, self.width)
+        tokens = constrain(tokens + places.astype(self.dtype), "batch", "token", "channel")
+        last, states = TransformerEncoder(
+            self.depth,
+            self.width,
+            self.heads,
+            self.head_width,
+            self.mlp_width,
+            self.dropout,
+            self.remat,
+            train,
+            self.dtype,
+            name="encoder",
+        )(tokens)
+
+        def volume(state: jax.Array) -> jax.Array:
+            return state.reshape(-1, *grid, self.width).astype(self.dtype)
+
+        centre = Conv(self.width, (1, 1, 1), dtype=self.dtype, name="centre")(volume(last))
+        skips = [volume(states[tap]) for tap in reversed(self.taps)]
+        pyramid = VitDecoder(
+            self.decoder_widths,
+            self.decoder_strides,
+            self.groups,
+            self.activation,
+            self.skips != "none",
+            self.dtype,
+            name="decoder",
+        )(centre, skips, x)
+        output = Head(self.out_channels, self.dtype, name="head")(pyramid[-1])
+        return {"pyramid": tuple(pyramid), "centre": centre, "output": output}
+
+
+def sincos_positions(grid: Size, width: int) -> np.ndarray:
+    """Fixed positions: sines and cosines of geometric wavelengths, a third of the width for each axis.
+
+    Args:
+        grid: (z, y, x) tokens.
+        width: of the tokens; what a third leaves over stays 0.
+
+    Returns:
+        `[tokens, width]` float32.
+    """
+    each = width // 6
+    speeds = 10_000.0 ** (-np.arange(each) / max(each, 1))
+    axes = np.meshgrid(*[np.arange(n) for n in grid], indexing="ij")
+    angles = [axis.reshape(-1, 1) * speeds for axis in axes]
+    table = np.concatenate([f(a) for a in angles for f in (np.sin, np.cos)], axis=1)
+    return np.pad(table, ((0, 0), (0, width - table.shape[1]))).astype(np.float32)
+
+
+def _patches(x: jax.Array, patch: Size) -> jax.Array:
+    """Cuts `[b, z, y, x, 1]` into `[b, tokens, voxels of a patch]`."""
+    b, z, y, w = x.shape[:4]
+    pz, py, px = patch
+    x = x.reshape(b, z // pz, pz, y // py, py, w // px, px)
+    return x.transpose(0, 1, 3, 5, 2, 4, 6).reshape(b, -1, pz * py * px)

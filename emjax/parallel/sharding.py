@@ -1,0 +1,71 @@
+"""How arrays lie on the mesh: parameters by their shapes, activations by the names of their axes.
+
+Follows the approach of big_vision's `sharding.py`: shardings are inferred from shapes, because rules for layers break
+where a number of channels is not divisible.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+# Logical axis -> mesh axes that it may be split over. The names are those of `emjax.parallel.mesh`.
+_RULES: dict[str, tuple[str, ...]] = {
+    "batch": ("data", "fsdp"),
+    "y": ("spatial",),
+    "token": ("spatial",),
+    "z": (),
+    "x": (),
+    "channel": (),
+}
+
+
+def constrain(x: jax.Array, *names: str) -> jax.Array:
+    """Asks that an activation be split as its axes' names say; without a mesh it does nothing.
+
+    An axis that the devices do not divide evenly, such as y at a U-Net's bottleneck, stays whole.
+
+    Args:
+        x: any array.
+        *names: one of 'batch', 'z', 'y', 'x', 'channel', 'token' for each axis.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return x
+    spec = []
+    for size, name in zip(x.shape, names, strict=True):
+        axes = tuple(axis for axis in _RULES[name] if mesh.shape.get(axis, 1) > 1)
+        count = int(np.prod([mesh.shape[axis] for axis in axes]))
+        spec.append(axes if axes and size % count == 0 else None)
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
+
+
+def infer_sharding(tree: Any, mesh: Mesh, min_bytes: int = 2**18) -> Any:
+    """Chooses how parameters and optimizer state lie on a mesh.
+
+    Every leaf of at least `min_bytes` is split over `fsdp` along its largest divisible axis; others are copied.
+
+    Args:
+        tree: arrays or shapes.
+        mesh: device mesh with an axis `fsdp`.
+        min_bytes: below this, splitting costs more than it saves.
+
+    Returns:
+        `NamedSharding`s in the same structure.
+    """
+    count = mesh.shape["fsdp"]
+
+    def choose(leaf: Any) -> NamedSharding:
+        spec: list[str | None] = [None] * len(leaf.shape)
+        is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        size = 0 if is_key else int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+        divisible = [axis for axis, length in enumerate(leaf.shape) if length % count == 0]
+        if count > 1 and size >= min_bytes and divisible:
+            # The last of equals: the output channels of a square kernel.
+            spec[max(divisible, key=lambda axis: (leaf.shape[axis], axis))] = "fsdp"
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    return jax.tree.map(choose, tree)
