@@ -10,7 +10,6 @@ from flax import struct
 from jax.sharding import Mesh
 
 from emjax.parallel.compile import jit
-from emjax.parallel.mesh import replicated
 from emjax.parallel.sharding import infer_sharding
 from emjax.tasks.protocol import Params, Task
 
@@ -57,9 +56,7 @@ def abstract_state(
         A `TrainState` whose leaves are `jax.ShapeDtypeStruct` with shardings.
     """
     shapes = jax.eval_shape(lambda: _initial_state(task, optimizer, seed, ema))
-    # Keys have no byte size that a rule could look at; they are tiny.
-    shardings = infer_sharding(shapes.replace(rng=shapes.step), mesh)
-    shardings = shardings.replace(rng=replicated(mesh))
+    shardings = infer_sharding(shapes, mesh)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
