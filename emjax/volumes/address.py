@@ -1,0 +1,174 @@
+"""The one string that names a volume: `PATH[:DATASET][BOX][?key=value&...]`.
+
+    crop.zarr[0:64,256:768,:]    fib25.h5:raw[0:160]    gs://bucket/em.zarr?level=1    synthetic://neurites?seed=3
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from emjax.errors import InputError
+
+# What may stand behind the question mark for every format.
+KEYS = ("voxel_nm", "level", "weight", "group", "kind")
+# And for the embedded generator besides.
+SYNTHETIC_KEYS = ("shape", "seed", "labels", "defects")
+SYNTHETIC = "synthetic://"
+_SCHEME = re.compile(r"^[a-z][a-z0-9+]*://")
+_BOX = re.compile(r"\[([^\[\]]*:[^\[\]]*)\]$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """Where a volume is, and what its file does not say.
+
+    Attributes:
+        path: file, folder, pattern (`folder/*.png`) or URL.
+        dataset: path inside the file; '' where there is none.
+        box: the part meant, as text in numpy's form without brackets; '' for all.
+        keys: key -> value, as text.
+    """
+
+    path: str
+    dataset: str = ""
+    box: str = ""
+    keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Makes the keys immutable, so that an address can be shared."""
+        object.__setattr__(self, "keys", MappingProxyType(dict(self.keys)))
+
+    def __reduce__(self) -> tuple:
+        """Pickles the keys as a dict."""
+        return (Address, (self.path, self.dataset, self.box, dict(self.keys)))
+
+    def __hash__(self) -> int:
+        """Hashes the text."""
+        return hash(str(self))
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Reads an address.
+
+        Args:
+            text: `PATH[:DATASET][BOX][?key=value&...]`; box and keys may stand in either order.
+
+        Raises:
+            InputError: if it is empty, or a key is unknown or malformed; lists the keys there are.
+        """
+        rest = text.strip()
+        # A file name may hold '?' only as a pattern, and patterns have no '=' behind it.
+        rest, question, query = rest.partition("?")
+        keys: dict[str, str] = {}
+        box = ""
+        if question:
+            trailing = _BOX.search(query)
+            if trailing:
+                box, query = trailing[1], query[: trailing.start()]
+            keys = _parse_keys(text, query)
+        match = _BOX.search(rest)
+        if match:
+            box, rest = match[1], rest[: match.start()]
+        scheme = _SCHEME.match(rest)
+        head = scheme[0] if scheme else ""
+        path, colon, dataset = rest[len(head) :].rpartition(":")
+        # A port of an URL is no dataset.
+        if not colon or (head and "/" not in path):
+            path, dataset = rest[len(head) :], ""
+        if not path:
+            raise InputError(f"'{text}' names no volume; write PATH[:DATASET][BOX][?key=value]")
+        address = cls(head + path, dataset.strip("/"), box, keys)
+        known = KEYS + (SYNTHETIC_KEYS if head == SYNTHETIC else ())
+        unknown = [key for key in keys if key not in known]
+        if unknown:
+            raise InputError(f"'{text}': unknown key '{unknown[0]}'; known: {', '.join(known)}")
+        return address
+
+    def with_box(self, box: str) -> Address:
+        """Returns the address with another box."""
+        return dataclasses.replace(self, box=box)
+
+    @property
+    def source(self) -> str:
+        """Names the voxels: two addresses of one source differ in box, or in keys that do not change them."""
+        keys = ("level", "shape", "seed", "defects") if self.path.startswith(SYNTHETIC) else ("level",)
+        chosen = "&".join(f"{key}={self.keys[key]}" for key in keys if key in self.keys)
+        dataset = f":{self.dataset}" if self.dataset else ""
+        return self.path + dataset + (f"?{chosen}" if chosen else "")
+
+    def __str__(self) -> str:
+        """Writes the address as `parse` reads it."""
+        text = self.path + (f":{self.dataset}" if self.dataset else "")
+        text += f"[{self.box}]" if self.box else ""
+        if self.keys:
+            text += "?" + "&".join(f"{key}={value}" for key, value in self.keys.items())
+        return text
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What stands between two semicolons: an image, and labels where there are some."""
+
+    image: Address
+    labels: Address | None = None
+
+    def __str__(self) -> str:
+        """Writes the entry as `parse_volumes` reads it."""
+        return f"{self.image}|{self.labels}" if self.labels else str(self.image)
+
+
+def parse_volumes(text: str | Sequence[str]) -> tuple[Entry, ...]:
+    """Reads a list of volumes.
+
+    Args:
+        text: entries separated by ';' or line breaks, image and labels of an entry by '|'; or a sequence of entries.
+
+    Returns:
+        The entries; empty for empty text.
+
+    Raises:
+        InputError: if an entry is malformed.
+    """
+    parts = re.split(r"[;\n]", text) if isinstance(text, str) else list(text)
+    entries = []
+    for part in parts:
+        if not part.strip():
+            continue
+        images = part.split("|")
+        if len(images) > 2:
+            raise InputError(f"'{part.strip()}' has {len(images) - 1} '|'; write image|labels")
+        labels = Address.parse(images[1]) if len(images) == 2 else None
+        entries.append(Entry(Address.parse(images[0]), labels))
+    return tuple(entries)
+
+
+def parse_triple(text: str, what: str) -> tuple[float, float, float]:
+    """Reads `50,4,4`.
+
+    Args:
+        text: three positive numbers, z, y, x.
+        what: name for the message.
+
+    Raises:
+        InputError: if it is anything else.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or any(not value > 0 for value in values):
+        raise InputError(f"{what}={text}: needs three positive numbers, z,y,x, as in {what}=50,4,4")
+    return values
+
+
+def _parse_keys(text: str, query: str) -> dict[str, str]:
+    keys = {}
+    for part in query.split("&"):
+        key, equals, value = part.partition("=")
+        if not equals or not key or not value:
+            raise InputError(f"'{text}': '{part}' is not key=value")
+        keys[key.strip()] = value.strip()
+    return keys
