@@ -79,8 +79,8 @@ def plan_section(seed: int, index: int, thickness_nm: float, defects: bool) -> S
     serial = thickness_nm >= SERIAL_NM
     slow = float(_noise_line(key, index * thickness_nm / 1500.0))
     if not serial:
-        gain, offset = 1.0 + 0.04 * slow, 5.0 * slow
-        return Section(index, index, False, (0.0, 0.0), 0.0, 0.0, 0.0, 0.75, gain, offset, 6.5, "")
+        gain, offset = 0.85 + 0.04 * slow, 5.0 * slow
+        return Section(index, index, False, (0.0, 0.0), 0.0, 0.0, 0.0, 0.95, gain, offset, 5.5, "")
     gain = 1.0 + 0.05 * slow + 0.055 * _normal(key, index, 1)
     offset = 5.0 * slow + 7.0 * _normal(key, index, 2)
     shift = (5.0 * _normal(key, index, 3), 5.0 * _normal(key, index, 4))

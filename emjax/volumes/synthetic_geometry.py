@@ -30,13 +30,13 @@ _BRANCH_REACH_NM = 3700.0
 # reticulum: the last five are probabilities per opportunity.
 FAMILIES = np.array(
     [
-        [4400.0, 420.0, 850.0, 0.00, 0.25, 0.55, 0.85, 0.90],
-        [1900.0, 150.0, 340.0, 0.00, 0.25, 0.55, 0.75, 0.85],
-        [2000.0, 130.0, 300.0, 0.05, 0.30, 0.40, 0.75, 0.85],
-        [820.0, 60.0, 130.0, 0.22, 0.12, 0.00, 0.65, 0.55],
-        [760.0, 50.0, 110.0, 0.22, 0.10, 0.00, 0.55, 0.50],
-        [720.0, 40.0, 95.0, 0.18, 0.08, 0.00, 0.45, 0.45],
-        [1000.0, 40.0, 75.0, 0.10, 0.45, 0.00, 0.20, 0.40],
+        [4000.0, 380.0, 800.0, 0.00, 0.25, 0.55, 0.85, 0.90],
+        [1650.0, 110.0, 300.0, 0.00, 0.25, 0.55, 0.90, 0.95],
+        [1600.0, 90.0, 260.0, 0.05, 0.30, 0.40, 0.90, 0.95],
+        [600.0, 50.0, 110.0, 0.22, 0.12, 0.00, 0.80, 0.65],
+        [560.0, 42.0, 95.0, 0.22, 0.10, 0.00, 0.75, 0.60],
+        [540.0, 36.0, 85.0, 0.18, 0.08, 0.00, 0.65, 0.55],
+        [800.0, 34.0, 66.0, 0.10, 0.45, 0.00, 0.20, 0.40],
     ]
 )
 FAMILY_SHIFT = 40  # id of a neurite >> FAMILY_SHIFT is its family + 1
@@ -62,13 +62,13 @@ class Curves(NamedTuple):
 
 @compiled
 def warp(key: np.uint64, z: float, y: float, x: float) -> tuple[float, float, float]:
-    """Displace a point a little, so that outlines are wavy: at most 162 nm along each axis."""
+    """Displace a point a little, so that outlines are wavy: at most 194 nm along each axis."""
     a = _noise_vector(key, z / 620.0, y / 620.0, x / 620.0)
-    b = _noise_vector(key ^ np.uint64(0x55), z / 230.0, y / 230.0, x / 230.0)
+    b = _noise_vector(key ^ np.uint64(0x55), z / 280.0, y / 280.0, x / 280.0)
     return (
-        z + 120.0 * a[0] + 42.0 * b[0],
-        y + 120.0 * a[1] + 42.0 * b[1],
-        x + 120.0 * a[2] + 42.0 * b[2],
+        z + 120.0 * a[0] + 74.0 * b[0],
+        y + 120.0 * a[1] + 74.0 * b[1],
+        x + 120.0 * a[2] + 74.0 * b[2],
     )
 
 
@@ -199,14 +199,14 @@ def _organelles(key, family, frame, points, radii, k, owner, store, count):
     for slot in range(8):
         kind = MITOCHONDRION if slot < 3 else TUBULE
         chance = family[6] if kind == MITOCHONDRION else family[7]
-        period = 6 if kind == MITOCHONDRION else 3
+        period = 5 if kind == MITOCHONDRION else 3
         h = _hashed(key, k, slot, 5)
         # Slots beyond the first of a kind only fit in wide neurites.
         room = radii[2] - (230.0 * slot if kind == MITOCHONDRION else 70.0 * (slot - 3))
         if (k + slot) % period != 0 or room < 48.0 or _draw(h, 0, 0, 0) > chance:
             continue
         if kind == MITOCHONDRION:
-            radius = min(0.85 * radii[2], 95.0 + 165.0 * _draw(h, 1, 0, 0) ** 1.5)
+            radius = min(0.95 * radii[2], 95.0 + 165.0 * _draw(h, 1, 0, 0) ** 1.5)
             steps = 2 + int(3.99 * _draw(h, 2, 0, 0))
         else:
             radius = 13.0 + 17.0 * _draw(h, 1, 0, 0)

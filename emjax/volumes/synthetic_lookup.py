@@ -22,7 +22,7 @@ _reach_of = _geometry.reach_of
 BRICK_NM = 128.0
 _COARSE = 5
 CELL_NM = BRICK_NM * _COARSE  # side of the cells the lists are refined from
-_STRETCH = 1.6  # the warp stretches a brick by less than this (our bound; see _prune)
+_STRETCH = 1.7  # the warp stretches a brick by less than this (our bound; see _prune)
 SITE_NM = 640.0  # spacing of the lattice of possible synapses
 SITE_REACH_NM = 560.0  # vesicles of a synapse end here
 _WALK_NM = 160.0  # a candidate moves at most twice this far to the face it sits on
@@ -261,7 +261,7 @@ def build_tissue(seed: int, low_nm: np.ndarray, high_nm: np.ndarray) -> Tissue:
     )
     first, count = _block(low_nm, high_nm, BRICK_NM)
     # A cell asks for curves around its warped, stretched self.
-    grown = 0.5 * CELL_NM * (1.7320508 * _STRETCH - 1.0) + 170.0
+    grown = 0.5 * CELL_NM * (1.7320508 * _STRETCH - 1.0) + 200.0
     neurites, organelles = _geometry.grow(
         seed, cell_first * CELL_NM - grown, (cell_first + cell_count) * CELL_NM + grown
     )

@@ -55,7 +55,7 @@ def _ridge(distance: float, width: float, smear: float) -> float:
 def _mitochondrion(key, part, deep, along, z, y, x, smear):
     """Grey of a mitochondrion `deep` nm inside its outer membrane."""
     h = _hashed(key, part, 1, 2)
-    matrix = 82.0 + 34.0 * _draw(h, 1, 0, 0)
+    matrix = 74.0 + 36.0 * _draw(h, 1, 0, 0)
     # Cristae: broken bright lines between paired dark ones, bent by noise.
     bend = _value_noise(h, z / 130.0, y / 130.0, x / 130.0)
     phase = along / (58.0 + 25.0 * _draw(h, 2, 0, 0)) + 0.85 * bend
@@ -92,18 +92,29 @@ def _vesicles(key, z, y, x, half, density):
 
 
 @compiled
-def _cytoplasm(key, own, z, y, x, thick):
+def _cytoplasm(key, own, z, y, x, thick, away):
     """Grey of the cytoplasm: a level of the neurite's own, clumps, and fine granules."""
     h = _hashed(key, own, 3, 3)
-    level = 176.0 + 34.0 * (_draw(h, 1, 0, 0) - 0.5)
-    if _draw(h, 2, 0, 0) < 0.10:
-        level -= 32.0  # a dark process, as glia and some axons are
-    grain = 0.8 + 1.2 * _draw(h, 4, 0, 0)
-    fine = _value_noise(key ^ np.uint64(41), z / thick, y / 17.0, x / 17.0)
-    middle = _value_noise(key ^ np.uint64(42), z / (thick + 10.0), y / 42.0, x / 42.0)
+    level = 184.0 + 34.0 * (_draw(h, 1, 0, 0) - 0.5)
+    if _draw(h, 2, 0, 0) < 0.14:
+        level -= 36.0  # a dark process, as glia and some axons are
+    # No granules within the membrane.
+    grain = (0.8 + 1.2 * _draw(h, 4, 0, 0)) * min(0.15 + away / 45.0, 1.0)
+    # Each lattice is turned its own way in the plane, or its axes would show as crosses.
+    fine = _value_noise(
+        key ^ np.uint64(41), z / thick, (0.83 * y + 0.56 * x) / 16.0, (0.83 * x - 0.56 * y) / 16.0
+    )
+    turned_y, turned_x = 0.93 * y - 0.37 * x, 0.93 * x + 0.37 * y
+    deep = z / (thick + 8.0)
+    middle = _value_noise(
+        key ^ np.uint64(42), deep, turned_y / 33.0 + 0.6 * deep, turned_x / 33.0 - 0.8 * deep
+    )
+    middle += 0.6 * _value_noise(
+        key ^ np.uint64(44), deep, (0.5 * y + 0.87 * x) / 29.0, (0.87 * y - 0.5 * x) / 29.0
+    )
     coarse = _value_noise(key ^ np.uint64(43), z / 150.0, y / 150.0, x / 150.0)
-    dots = min(middle + 0.3, 0.0)  # granules are dark and sparse
-    return level + grain * (11.0 * fine + 15.0 * middle + 55.0 * dots) + 15.0 * coarse
+    dots = min(middle + 0.45, 0.0)  # granules are dark and sparse
+    return level + grain * (11.0 * fine + 12.0 * middle + 45.0 * dots) + 13.0 * coarse
 
 
 @compiled
@@ -132,7 +143,7 @@ def paint(
                 neurites, owners, n_start, n_items, brick, wz, wy, wx
             )
             open_space = _value_noise(key ^ np.uint64(61), z / 420.0, y / 420.0, x / 420.0)
-            gap = 9.0 + 7.0 * open_space + 60.0 * max(open_space - 0.55, 0.0)
+            gap = 6.0 + 6.0 * open_space + 60.0 * max(open_space - 0.5, 0.0)
             family = (own >> _FAMILY_SHIFT) - 1
             sheath = 1 <= family <= 2 and _draw(key, own, 9, 9) < 0.07
 
@@ -197,7 +208,7 @@ def paint(
                 continue
 
             smear = _SMEAR * thickness * abs(gz)
-            grey = _cytoplasm(key, own, z, y, x, max(thickness, 18.0))
+            grey = _cytoplasm(key, own, z, y, x, max(thickness, 18.0), away)
             if density > 0.0 and inside > 18.0 and away > 26.0:
                 grey += _vesicles(key ^ np.uint64(71), z, y, x, 0.4 * half, density)
             if nearest < 60.0 and part != 0:
@@ -210,7 +221,7 @@ def paint(
                     grey -= 26.0 * _ridge(inside + 19.0, 4.0, blur * 0.8)
                 else:
                     hollow = _draw(key, part, 6, 6) < 0.5
-                    grey += ((150.0 if hollow else 80.0) - grey) * fill
+                    grey += ((165.0 if hollow else 62.0) - grey) * fill
                     grey -= (75.0 if hollow else 30.0) * _ridge(inside, 5.5, 0.5 * blur)
             if sheath and away < _SHEATH_NM + 40.0:
                 lamella = np.sin(away * 0.42)

@@ -1,0 +1,209 @@
+"""Self-supervised pretraining by multiscale consistency, on unlabelled EM volumes.
+
+    python -m emjax.main --config configs/pretrain.py
+
+trains a small network on the embedded synthetic volume, so that the whole path can be seen on any laptop. For your own
+data, give the volumes and a workdir:
+
+    python -m emjax.main --config configs/pretrain.py:ours --workdir runs/mine \
+        --config.data.volumes='a.h5:raw[0:160]; b.zarr?voxel_nm=30,6,6; sections/*.png?voxel_nm=50,4,4'
+
+Presets (after a colon):
+
+| preset | what | runs on |
+|---|---|---|
+| (none) | small U-Net, 8x64x64 crops of the embedded volume | 2 CPU cores, minutes |
+| `smoke` | the same, a few steps, to see that everything runs | 2 CPU cores, under a minute or two |
+| `real` | small U-Net for real volumes without an accelerator | 2 CPU cores, an hour |
+| `ours` | the paper's U-Net at 18x160x160 with our losses and schedule | any mesh of accelerators |
+| `vit` | 3D ViT encoder with a convolutional decoder at 32x160x160 | any mesh of accelerators |
+| `gpu` | `ours` with wider channels and a batch for one 80 GB GPU, bfloat16 | one GPU |
+| `paper` | the paper's numbers: 500 K steps, channel tokens, its optimizer and loss weights | accelerators |
+
+The folder `--workdir` (default `runs/pretrain`) receives checkpoints, `results.json`, TensorBoard files and plots.
+Stop it at any time; the same command continues where it stopped.
+"""
+
+from ml_collections import ConfigDict
+
+from emjax.config import base_config, choose_preset
+
+# The four data sets of the paper; replace the paths by your own copies.
+PAPER_VOLUMES = """
+    fafb.zarr?group=fafb&voxel_nm=40,4,4
+    fib25.zarr?group=fib25&voxel_nm=8,8,8
+    kasthuri15.zarr?group=kasthuri15&voxel_nm=30,6,6
+    mitoem_h.zarr?group=mitoem&voxel_nm=30,8,8
+    mitoem_r.zarr?group=mitoem&voxel_nm=30,8,8
+"""
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    """Returns the configuration of a preset; the module docstring lists them."""
+    c = base_config("pretrain")
+    _default(c)
+    choose_preset(PRESETS, preset)(c)
+    return c
+
+
+def _default(c: ConfigDict) -> None:
+    c.num_steps = 120
+    c.data.volumes = "synthetic://neurites?shape=48,384,384"
+    c.data.batch_size = 8
+    c.data.crop_size = (8, 64, 64)
+
+    # Augmentation: fields of emjax.augment.recipes.Recipe; those not named keep the recipe's values.
+    c.augment = ConfigDict()
+    c.augment.recipe = "ours"  # 'released': the paper's code, for comparison only
+    c.augment.max_offset = (2, 16, 16)  # the two views are cut at most this far apart, voxels
+    c.augment.own_orientation = True  # each view has its own flip and quarter turn
+
+    c.model = ConfigDict()
+    c.model.name = "unet"  # or 'vit'
+    c.model.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
+    c.model.widths = (8, 16, 32, 48)  # channels of each level, fine to coarse
+    c.model.kernels = ((1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))  # of each level, or one for all
+    c.model.strides = ()  # z, y, x of each pooling; (): in the plane alone
+    c.model.skips = "none"  # pretraining has none; finetuning adds them
+    c.model.upsampling = "depth_to_space"  # or 'resize'
+    c.model.groups = 4  # most groups of a group normalisation
+    c.model.activation = "elu"
+    c.model.remat = False  # recompute blocks in the backward pass, to save memory
+
+    c.loss = ConfigDict()
+    c.loss.reconstruction = 1.0  # weight of the voxel reconstruction of both views
+    c.loss.contrastive = 0.05  # weight of the multiscale contrastive loss
+    c.loss.cross = 0.05  # weight of the cross-attention matching, each direction half
+    c.loss.kind = "mse"  # reconstruction by 'mse' or 'l1'
+    c.loss.tokens = "spatial"  # positions of the pyramid; 'channel': the paper's channel maps
+    c.loss.levels = (0, 1)  # pyramid levels that give tokens, 0 is the coarsest
+    c.loss.num_tokens = 64  # positions a crop (spatial tokens)
+    c.loss.size = 64  # dimensions of a token after projection
+    c.loss.heads = 4  # attention heads of the matcher
+    c.loss.matcher = "projected"  # 'paper': 4096-wide attention on channel tokens
+    c.loss.temperature = 0.1
+    c.loss.negatives = "global"  # of the whole batch on all devices; 'sample': of the same crop, as the paper
+    c.loss.stop_gradient = True  # no gradient into the token that matching aims at
+    c.loss.form = "full"  # 'released': the paper code's loss without negatives, for ablation only
+    c.loss.balance = "fixed"  # 'gradient': the weights become shares of the gradient at the features
+    c.loss.row_chunk = 0  # rows of the token matrix at a time, to save memory; 0: all
+
+    c.eval.every_steps = 40
+    c.eval.crops = 16  # held-out crops, always the same
+    c.eval.held_out = 0.2  # last part of each volume along its longest axis, never trained on
+    c.eval.margin = (2, 32, 32)  # z, y, x voxels between the training and the held-out part
+    c.eval.level = 0  # pyramid level whose tokens are judged
+    c.eval.queries = 48  # queries a crop for retrieval and matching
+    c.eval.volumes = ""  # held-out volumes instead of the last parts
+    c.eval.distractors = 255  # places that each query has to be told from
+    c.eval.exclusion_radius = (1, 12, 12)  # z, y, x voxels around the true place that give no distractors
+    c.eval.probe_train = ""  # 'image|labels' with boxes: where the membrane probe is fitted
+    c.eval.probe_test = ""  # and where it is scored
+    c.eval.probe_target = "instances"  # what the labels are: 'instances', or 'membrane' (0 = membrane)
+    c.eval.probe_ignore = ()  # ids neither membrane nor cell
+
+    c.optimizer.learning_rate = 2e-3
+    c.optimizer.weight_decay = 1e-4
+
+
+def _smoke(c: ConfigDict) -> None:
+    c.num_steps = 6
+    c.data.volumes = "synthetic://neurites?shape=24,192,192"
+    c.data.batch_size = 4
+    c.model.widths = (4, 8, 12)
+    c.model.kernels = ((1, 3, 3),)
+    c.eval.every_steps = 3
+    c.eval.crops = 4
+    c.eval.queries = 24
+    c.eval.distractors = 31
+    c.save.every_steps = 3
+    c.log.every_steps = 1
+
+
+def _real(c: ConfigDict) -> None:
+    c.num_steps = 1200
+    c.eval.every_steps = 200
+    c.save.every_steps = 200
+
+
+def _ours(c: ConfigDict) -> None:
+    c.num_steps = 50_000
+    c.data.volumes = PAPER_VOLUMES
+    c.data.batch_size = 32
+    c.data.crop_size = (18, 160, 160)
+    c.augment.max_offset = (4, 32, 32)
+    c.model.widths = (28, 36, 48, 64, 80)
+    c.model.kernels = ((3, 3, 3),)
+    c.loss.levels = (0, 1, 2)
+    c.loss.num_tokens = 128
+    c.loss.size = 128
+    c.loss.row_chunk = 2048  # the whole matrix of a large batch is gigabytes
+    c.optimizer.learning_rate = 1e-3
+    c.optimizer.ema_decay = 0.999
+    c.eval.every_steps = 1000
+    c.save.every_steps = 1000
+    c.log.every_steps = 100
+
+
+def _vit(c: ConfigDict) -> None:
+    _ours(c)
+    c.data.crop_size = (32, 160, 160)
+    c.model = ConfigDict()
+    c.model.name = "vit"
+    c.model.dtype = "auto"
+    c.model.patch_size = (4, 16, 16)
+    c.model.width = 768
+    c.model.depth = 12
+    c.model.heads = 8
+    c.model.head_width = 64
+    c.model.mlp_width = 2048
+    c.model.positions = "learned"  # or 'sincos'
+    c.model.taps = (3, 6, 9)  # blocks whose states are the decoder's skips in finetuning
+    c.model.decoder_widths = (128, 64, 32, 16)
+    c.model.skips = "none"
+    c.model.dropout = 0.1
+    c.model.remat = False
+    c.optimizer.learning_rate = 3e-4
+    c.optimizer.weight_decay = 0.05
+
+
+def _gpu(c: ConfigDict) -> None:
+    _ours(c)
+    # Multiples of 16: tensor cores pad 28 and 36 channels to 32 and 48.
+    c.model.widths = (32, 48, 64, 80, 96)
+    c.model.dtype = "bfloat16"
+    c.data.batch_size = 64
+    c.data.num_threads = 16
+
+
+def _paper(c: ConfigDict) -> None:
+    _ours(c)
+    c.num_steps = 500_000
+    c.data.batch_size = 16
+    # Views and negatives stay ours: with aligned views and negatives of the same crop alone, as released, a code of
+    # the position is a minimum of the loss. `--config.augment.recipe=released` and `--config.loss.form=released`
+    # give the released behaviour for comparison.
+    c.augment.own_orientation = False
+    c.loss.contrastive = 0.1
+    c.loss.cross = 0.5
+    c.loss.tokens = "channel"
+    c.loss.matcher = "paper"
+    c.loss.levels = (0, 1, 2, 3)
+    c.loss.stop_gradient = False
+    c.optimizer.name = "adam_released"
+    c.optimizer.schedule = "paper"
+    c.optimizer.learning_rate = 1e-4
+    c.optimizer.weight_decay = 1e-6
+    c.optimizer.clip_norm = 0.0
+    c.optimizer.ema_decay = 0.0
+
+
+PRESETS = {
+    "": lambda c: None,
+    "smoke": _smoke,
+    "real": _real,
+    "ours": _ours,
+    "vit": _vit,
+    "gpu": _gpu,
+    "paper": _paper,
+}

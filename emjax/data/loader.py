@@ -1,0 +1,105 @@
+"""Global batches: batch k holds examples `k b` to `k b + b - 1`, whatever reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grain
+import numpy as np
+
+from emjax.data.source import Crops, Example
+from emjax.errors import InputError
+
+# Longer than any run; grain wants a length.
+_ENDLESS = 2**40
+
+
+class _Rows:
+    """This process's rows of all batches, one after the other."""
+
+    def __init__(self, crops: Crops, batch_size: int, first: int, rows: int) -> None:
+        self._crops = crops
+        self._batch_size = batch_size
+        self._first = first
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return _ENDLESS
+
+    def __getitem__(self, row: int) -> Example:
+        batch, place = divmod(int(row), self._rows)
+        return self._crops.example(batch * self._batch_size + self._first + place)
+
+    def __repr__(self) -> str:
+        return f"Rows({self._first}:{self._first + self._rows} of {self._batch_size})"
+
+
+class Batches:
+    """An endless sequence of this process's rows of the global batches.
+
+    Its whole state is `next_batch`, the number of the batch that comes next; what is read ahead does not count.
+
+    Args:
+        crops: the examples.
+        batch_size: of the global batch.
+        process_index: of this process.
+        process_count: processes that share a batch; each reads only its rows.
+        num_threads: threads that read.
+        prefetch_batches: batches read ahead.
+
+    Raises:
+        InputError: if the batch cannot be shared evenly.
+    """
+
+    def __init__(
+        self,
+        crops: Crops,
+        batch_size: int,
+        *,
+        process_index: int = 0,
+        process_count: int = 1,
+        num_threads: int = 4,
+        prefetch_batches: int = 2,
+    ) -> None:
+        if batch_size % process_count:
+            raise InputError(
+                f"data.batch_size={batch_size} is not divisible by {process_count} processes; use "
+                f"{-(-batch_size // process_count) * process_count}"
+            )
+        rows = batch_size // process_count
+        source = _Rows(crops, batch_size, process_index * rows, rows)
+        self._rows = rows
+        self._dataset = grain.MapDataset.source(source)
+        # grain's defaults are made for records of kilobytes: 500 of them would be gigabytes of crops.
+        self._options = grain.ReadOptions(
+            num_threads=num_threads, prefetch_buffer_size=max(prefetch_batches * rows, num_threads)
+        )
+        self.next_batch = 0
+        self._iterator: Any = None
+
+    def __iter__(self) -> Batches:
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        """Returns the rows of the next batch, leading axis first."""
+        if self._iterator is None:
+            rest = self._dataset[self.next_batch * self._rows :]
+            self._iterator = iter(rest.to_iter_dataset(self._options).batch(self._rows))
+        rows = next(self._iterator)
+        self.next_batch += 1
+        return rows
+
+    def get_state(self) -> dict[str, int]:
+        """Returns the position, as JSON holds it."""
+        return {"next_batch": self.next_batch}
+
+    def set_state(self, state: dict[str, int]) -> None:
+        """Goes to a position."""
+        self.close()
+        self.next_batch = int(state["next_batch"])
+
+    def close(self) -> None:
+        """Stops reading ahead."""
+        if self._iterator is not None and hasattr(self._iterator, "close"):
+            self._iterator.close()
+        self._iterator = None

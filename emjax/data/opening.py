@@ -1,0 +1,101 @@
+"""From the text of `data.volumes` to volumes that can be sampled; every mistake is found here, before any work."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+
+from emjax.data.normalization import Normalization, measure
+from emjax.data.overlaps import known_overlaps
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.volumes.address import Address, Entry, parse_volumes
+from emjax.volumes.store import Volume, open_volume
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenedEntry:
+    """A volume to sample from.
+
+    Attributes:
+        image: `[z, y, x]`.
+        labels: of the same size, or None.
+        normalization: of the image.
+        group: data set that it belongs to.
+        weight: within its data set.
+        excluded: boxes in voxels of `image` that are never read.
+    """
+
+    image: Volume
+    labels: Volume | None
+    normalization: Normalization
+    group: str
+    weight: float
+    excluded: tuple[Box, ...] = ()
+
+
+def open_entries(volumes: str | Sequence[str], *, exclude: str = "") -> list[OpenedEntry]:
+    """Opens and checks volumes.
+
+    Args:
+        volumes: as in `data.volumes`.
+        exclude: addresses with boxes, as in `data.exclude`; a volume of the same source is never read there.
+
+    Raises:
+        InputError: if a volume cannot be opened or used; names it.
+    """
+    entries = parse_volumes(volumes)
+    if not entries:
+        raise InputError("data.volumes names no volume; give PATH[:DATASET][BOX], entries separated by ';'")
+    holes = [entry.image for entry in parse_volumes(exclude)]
+    used: set[int] = set()
+    opened = []
+    for entry in entries:
+        opened.append(_open(entry, holes, used))
+        for note in known_overlaps(str(entry.image)):
+            logging.info("%s: %s", opened[-1].image.name, note)
+    for index, hole in enumerate(holes):
+        if index not in used:
+            raise InputError(
+                f"data.exclude: {hole} is no part of any volume in data.volumes; write its path as there"
+            )
+    slow = [entry.image.name for entry in opened if entry.image.slow_random_access]
+    if slow:
+        logging.warning(
+            "crops of %s are slow to read (compressed HDF5 and image stacks decode far more than a crop); a copy as "
+            "chunked zarr reads many times faster",
+            ", ".join(slow),
+        )
+    return opened
+
+
+def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry:
+    image = open_volume(entry.image)
+    labels = open_volume(entry.labels) if entry.labels else None
+    if labels is not None:
+        if labels.size != image.size:
+            raise InputError(
+                f"{image.name} is {image.size} voxels, its labels {labels.name} are {labels.size}; they must be equal"
+            )
+        if labels.dtype.kind not in "uib":
+            raise InputError(f"labels {labels.name} are {labels.dtype}; labels are integers")
+    weight = entry.image.keys.get("weight", "1")
+    try:
+        number = float(weight)
+    except ValueError:
+        number = -1.0
+    if not (np.isfinite(number) and number >= 0):
+        raise InputError(f"{entry.image}: weight={weight} is not a number of 0 or more")
+    excluded = []
+    for index, hole in enumerate(holes):
+        if hole.source != entry.image.source:
+            continue
+        used.add(index)
+        box = open_volume(hole).box.intersect(image.box)
+        if box is not None:
+            excluded.append(box.translate(tuple(-s for s in image.box.start)))
+    group = entry.image.keys.get("group", str(entry.image))
+    return OpenedEntry(image, labels, measure(image), group, number, tuple(excluded))

@@ -1,0 +1,120 @@
+"""Where crops are cut: which volume, and where in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from emjax.errors import InputError
+from emjax.geometry.box import Box, Size
+
+
+def entry_probabilities(
+    groups: Sequence[str], weights: Sequence[float], probabilities: Sequence[float] = ()
+) -> np.ndarray:
+    """Returns how often each volume is drawn.
+
+    Every data set (group) is drawn equally often, so that a large one does not swamp a small one; within it, volumes
+    are drawn by their weights. Without explicit probabilities a group counts by the mean weight of its volumes.
+
+    Args:
+        groups: data set of each volume.
+        weights: `weight=` of each volume, 1 where none was given.
+        probabilities: of each data set in order of appearance, summing to 1; empty: as above.
+
+    Returns:
+        `[volumes]` float64 summing to 1.
+
+    Raises:
+        InputError: if the probabilities do not sum to 1 or are not one for each data set.
+    """
+    names = list(dict.fromkeys(groups))
+    weights = np.asarray(weights, np.float64)
+    if np.any(weights < 0) or not np.any(weights > 0):
+        raise InputError(f"weights {weights.tolist()}: none may be negative, and one must be positive")
+    shares = {name: weights[[g == name for g in groups]] for name in names}
+    if len(probabilities):
+        if len(probabilities) != len(names):
+            raise InputError(
+                f"data.probabilities has {len(probabilities)} values for {len(names)} data sets: {', '.join(names)}"
+            )
+        if min(probabilities) < 0 or abs(sum(probabilities) - 1) > 1e-6:
+            raise InputError(
+                f"data.probabilities={tuple(probabilities)} must be 0 or more and sum to 1, not {sum(probabilities):g}"
+            )
+        of_group = dict(zip(names, probabilities, strict=True))
+    else:
+        total = sum(share.mean() for share in shares.values())
+        of_group = {name: share.mean() / total for name, share in shares.items()}
+    found = [
+        of_group[group] * (weight / shares[group].sum() if shares[group].sum() else 0.0)
+        for group, weight in zip(groups, weights, strict=True)
+    ]
+    return np.asarray(found)
+
+
+class Origins:
+    """All places where a window fits into a volume without touching an excluded box, drawn uniformly.
+
+    Args:
+        size: (z, y, x) of the volume.
+        window: (z, y, x) of what is cut.
+        excluded: boxes that no window may touch.
+        pad: 'reflect': a window larger than the volume starts at 0 and is filled up by mirroring; 'error': refuse.
+        name: of the volume, for messages.
+
+    Raises:
+        InputError: if no window fits.
+    """
+
+    def __init__(
+        self, size: Size, window: Size, excluded: Sequence[Box], *, pad: str, name: str
+    ) -> None:
+        room = [n - w + 1 for n, w in zip(size, window, strict=True)]
+        if pad == "reflect":
+            room = [max(r, 1) for r in room]
+        if min(room) < 1:
+            fits = tuple(min(n, w) for n, w in zip(size, window, strict=True))
+            raise InputError(
+                f"{name} is {tuple(size)} voxels, smaller than the {tuple(window)} that a crop and its margin need; "
+                f"make the margin (augment.max_offset) or data.crop_size smaller, at most {fits} together, or leave it out"
+            )
+        pieces = [Box((0, 0, 0), tuple(room))]
+        for box in excluded:
+            # Windows that start here touch the box.
+            reach = tuple(s - w + 1 for s, w in zip(box.start, window, strict=True))
+            touching = Box.between(reach, box.stop)
+            pieces = [part for piece in pieces for part in _without(piece, touching)]
+        if not pieces:
+            raise InputError(
+                f"{name}: no window of {tuple(window)} voxels fits beside the excluded boxes "
+                f"{', '.join(map(str, excluded))} of its {tuple(size)}; exclude less, or make data.crop_size smaller"
+            )
+        self._pieces = pieces
+        volumes = np.cumsum([piece.volume for piece in pieces], dtype=np.float64)
+        self._shares = volumes / volumes[-1]
+
+    def draw(self, rng: np.random.Generator) -> Size:
+        """Draws a place."""
+        index = int(np.searchsorted(self._shares, rng.random(), side="right"))
+        piece = self._pieces[min(index, len(self._pieces) - 1)]
+        return tuple(a + int(rng.integers(n)) for a, n in zip(piece.start, piece.size, strict=True))
+
+
+def _without(box: Box, hole: Box) -> list[Box]:
+    """Cuts a box into boxes that cover all of it but the hole."""
+    common = box.intersect(hole)
+    if common is None:
+        return [box]
+    parts, rest = [], box
+    for axis in range(3):
+        for start, stop in ((rest.start[axis], common.start[axis]), (common.stop[axis], rest.stop[axis])):
+            if stop > start:
+                first, last = list(rest.start), list(rest.stop)
+                first[axis], last[axis] = start, stop
+                parts.append(Box.between(tuple(first), tuple(last)))
+        first, last = list(rest.start), list(rest.stop)
+        first[axis], last[axis] = common.start[axis], common.stop[axis]
+        rest = Box.between(tuple(first), tuple(last))
+    return parts

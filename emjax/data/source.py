@@ -1,0 +1,187 @@
+"""Examples: example i is a function of the seed and i alone, on any machine and with any number of threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+from scipy import ndimage
+
+from emjax.data.opening import OpenedEntry
+from emjax.data.sampling import Origins, entry_probabilities
+from emjax.errors import InputError
+from emjax.geometry.box import Box, Size
+from emjax.volumes.store import Volume
+
+Example = dict[str, np.ndarray]
+# Seconds before each new try at a read that failed; remote stores fail now and then.
+_RETRY_SECONDS = (0.5, 2.0, 8.0)
+# A crop is blank when its grey values (0 to 255) barely differ, or most are clipped, as in the padding of mosaics.
+_BLANK_DEVIATION = 2.0
+_BLANK_CLIPPED = 0.5
+# The largest 64-bit id marks voxels without a label (CREMI).
+_UNLABELLED = np.iinfo(np.uint64).max
+IGNORE = -1
+
+
+class Crops:
+    """Random windows of a mixture of volumes.
+
+    Args:
+        entries: the volumes.
+        window_size: (z, y, x) of a window, voxels.
+        seed: of the order and the places.
+        voxel_nm: (z, y, x) nm to bring all windows to; empty: as they are stored.
+        probabilities: of each data set; empty: equal.
+        pad: 'error' or 'reflect', for volumes smaller than a window.
+        max_blank_tries: redraws of a window without texture, before it is taken anyway.
+
+    Raises:
+        InputError: if a volume cannot give a window, or lacks the voxel size that resampling needs.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[OpenedEntry],
+        window_size: Size,
+        *,
+        seed: int,
+        voxel_nm: Sequence[float] = (),
+        probabilities: Sequence[float] = (),
+        pad: str = "error",
+        max_blank_tries: int = 10,
+    ) -> None:
+        self.entries = list(entries)
+        self.window_size = tuple(window_size)
+        self._seed = seed
+        self._voxel_nm = tuple(voxel_nm)
+        self._tries = max_blank_tries
+        # A batch has labels in all of its rows or in none.
+        self._labelled = all(e.labels is not None for e in entries)
+        groups, weights = [e.group for e in entries], [e.weight for e in entries]
+        self._shares = np.cumsum(entry_probabilities(groups, weights, probabilities))
+        self._read_sizes = [self._read_size(e.image) for e in entries]
+        self._origins = [
+            Origins(e.image.size, size, e.excluded, pad=pad, name=e.image.name)
+            for e, size in zip(entries, self._read_sizes, strict=True)
+        ]
+        self._lock = threading.Lock()
+        self._taken_blank = 0
+
+    def example(self, index: int) -> Example:
+        """Cuts one window.
+
+        Args:
+            index: number of the example, 0 or more.
+
+        Returns:
+            `image` `[z, y, x]` uint8, contrast-normalised; where all entries have labels, `labels` `[z, y, x]` int32, dense ids of this
+            window, 0 for 0 and -1 for unlabelled; `index`, `volume` (number of the entry), `start` `[3]` (in voxels of
+            the file), `voxel_nm` `[3]` float32 (0 where unknown).
+
+        Raises:
+            InputError: if a volume stays unreadable, naming it.
+        """
+        rng = np.random.Generator(np.random.Philox(key=[self._seed, index]))
+        for attempt in range(self._tries + 1):
+            drawn = int(np.searchsorted(self._shares, rng.random(), side="right"))
+            number = min(drawn, len(self.entries) - 1)
+            entry = self.entries[number]
+            start = self._origins[number].draw(rng)
+            box = Box(start, self._read_sizes[number]).clip(Box((0, 0, 0), entry.image.size))
+            image = entry.normalization.apply(_read(entry.image, box))
+            if not _is_blank(image):
+                break
+            if attempt == self._tries:
+                self._count_blank(entry)
+        example = {
+            "image": self._fit(image, number, order=1),
+            "index": np.asarray(index, np.int32),
+            "volume": np.asarray(number, np.int32),
+            "start": np.asarray([a + b for a, b in zip(start, entry.image.box.start, strict=True)], np.int32),
+            "voxel_nm": np.asarray(self._voxel_nm or entry.image.voxel_nm or (0, 0, 0), np.float32),
+        }
+        if self._labelled:
+            labels = self._fit(_dense(_read(entry.labels, box)), number, order=0)
+            example["labels"] = labels
+        return example
+
+    def stack(self, indices: Sequence[int]) -> Example:
+        """Returns examples as one batch, leading axis first."""
+        examples = [self.example(i) for i in indices]
+        return {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+
+    def _read_size(self, image: Volume) -> Size:
+        """Voxels to read so that a window results after resampling."""
+        if not self._voxel_nm:
+            return self.window_size
+        if image.voxel_nm is None:
+            raise InputError(
+                f"{image.name} does not say its voxel size, which data.voxel_nm={self._voxel_nm} needs; add "
+                "?voxel_nm=z,y,x to its address"
+            )
+        return tuple(
+            max(1, int(np.ceil(n * wanted / own - 1e-6)))
+            for n, wanted, own in zip(self.window_size, self._voxel_nm, image.voxel_nm, strict=True)
+        )
+
+    def _fit(self, array: np.ndarray, number: int, order: int) -> np.ndarray:
+        """Mirrors what a small volume lacks, and resamples to the window."""
+        size = self._read_sizes[number]
+        lacking = [(0, n - s) for n, s in zip(size, array.shape, strict=True)]
+        if any(after for _, after in lacking):
+            array = np.pad(array, lacking, mode="symmetric")
+        if size == self.window_size:
+            return array
+        factors = [n / s for n, s in zip(self.window_size, size, strict=True)]
+        # grid_mode: voxels are areas, not points, so that the outline stays where it is.
+        return ndimage.zoom(array, factors, order=order, mode="nearest", grid_mode=True)
+
+    def _count_blank(self, entry: OpenedEntry) -> None:
+        with self._lock:
+            self._taken_blank += 1
+            count = self._taken_blank
+        # At 1, 2, 4, 8 ...: enough to be noticed, not enough to drown the log.
+        if count & (count - 1) == 0:
+            logging.warning(
+                "%d crops without texture were taken after %d tries (the last from %s); exclude empty parts by a box",
+                count,
+                self._tries,
+                entry.image.name,
+            )
+
+
+def _read(volume: Volume, box: Box) -> np.ndarray:
+    for wait in (*_RETRY_SECONDS, None):
+        try:
+            return volume.read(box)
+        except InputError:
+            raise
+        except (ValueError, OSError) as error:
+            reason = str(error).splitlines()[0][:200]
+            if wait is None:
+                raise InputError(f"{volume.name} cannot be read at {box}: {reason}") from error
+            logging.warning("reading %s at %s failed (%s); trying again", volume.name, box, reason)
+            time.sleep(wait)
+    raise AssertionError("unreachable")
+
+
+def _is_blank(image: np.ndarray) -> bool:
+    # Every fourth voxel in the plane decides as well as all of them.
+    part = image[:, ::2, ::2]
+    clipped = np.count_nonzero((part == 0) | (part == 255)) / part.size
+    return clipped > _BLANK_CLIPPED or float(part.std()) < _BLANK_DEVIATION
+
+
+def _dense(labels: np.ndarray) -> np.ndarray:
+    """Renumbers ids of a window as int32: devices would wrap 64-bit ids silently."""
+    ids, inverse = np.unique(labels, return_inverse=True)
+    numbers = np.arange(len(ids), dtype=np.int32)
+    if len(ids) and ids[0] != 0:
+        numbers += 1
+    if len(ids) and labels.dtype.kind == "u" and int(ids[-1]) == _UNLABELLED:
+        numbers[-1] = IGNORE
+    return numbers[inverse.reshape(labels.shape)]

@@ -1,0 +1,96 @@
+"""Pictures of a run, as arrays for TensorBoard and PNG files; matplotlib without its global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Values below and above this share of the data span the picture of a panel without fixed limits.
+_ROBUST = (1.0, 99.0)
+
+
+def render(figure: Figure) -> np.ndarray:
+    """Returns a figure as `[height, width, 3]` uint8."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def image_grid(
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    marks: Mapping[tuple[int, int], Sequence[tuple[float, float, str]]] | None = None,
+    inches: float = 2.2,
+) -> np.ndarray:
+    """Draws rows of grey or colour-mapped sections under common titles.
+
+    Args:
+        rows: sections `[y, x]`; grey values in [0, 1] are drawn as such, others are stretched and coloured.
+        titles: one for each column.
+        marks: (row, column) -> points (y, x, matplotlib colour) drawn as crosses.
+        inches: side of one section.
+
+    Returns:
+        `[height, width, 3]` uint8.
+    """
+    figure = Figure(figsize=(inches * len(titles), inches * len(rows) + 0.3), dpi=100)
+    axes = figure.subplots(len(rows), len(titles), squeeze=False)
+    for r, row in enumerate(rows):
+        for c, section in enumerate(row):
+            axis = axes[r, c]
+            if section.min() >= 0 and section.max() <= 1 and titles[c] not in _COLOURED:
+                axis.imshow(section, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            else:
+                low, high = np.percentile(section, _ROBUST)
+                axis.imshow(section, cmap="magma", vmin=low, vmax=high, interpolation="nearest")
+            for y, x, colour in (marks or {}).get((r, c), ()):
+                axis.plot(x, y, "+", color=colour, markersize=12, markeredgewidth=2)
+            axis.set_axis_off()
+            if r == 0:
+                axis.set_title(titles[c], fontsize=9)
+    figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.3 / figure.get_figheight(), 0.03, 0.03)
+    return render(figure)
+
+
+# Panels that are drawn in colour whatever their range.
+_COLOURED = ("where it is found",)
+
+
+def curves(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    levels: Mapping[str, Mapping[str, float]] | None = None,
+) -> np.ndarray:
+    """Draws curves over training steps, one panel beside the other.
+
+    Args:
+        panels: panel title -> curve name -> (steps, values).
+        levels: panel title -> name -> constant to compare with, drawn dashed.
+
+    Returns:
+        `[height, width, 3]` uint8.
+    """
+    figure = Figure(figsize=(4.2 * len(panels), 3.2), dpi=100, layout="constrained")
+    for axis, (title, lines) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for name, (steps, values) in lines.items():
+            axis.plot(steps, values, label=name, marker="." if len(steps) < 20 else "")
+        for index, (name, value) in enumerate((levels or {}).get(title, {}).items()):
+            axis.axhline(value, linestyle="--", color=f"0.{3 + 2 * index}", label=name)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("step")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    return render(figure)
+
+
+def save_png(path: Path, picture: np.ndarray) -> None:
+    """Writes `[height, width, 3]` uint8 as PNG."""
+    from matplotlib.image import imsave
+
+    with path.open("wb") as file:
+        imsave(file, picture, format="png")

@@ -1,0 +1,77 @@
+"""From the plain values of a configuration to a task."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from emjax.augment.recipes import make_recipe
+from emjax.config import nearest
+from emjax.errors import InputError
+from emjax.models.build import build_backbone
+from emjax.models.matcher import PAPER_HEADS, Matcher, TokenProjection
+from emjax.tasks.pretrain import LossSettings, Pretrain
+
+_CHOICES = {
+    "kind": ("mse", "l1"),
+    "tokens": ("spatial", "channel"),
+    "negatives": ("global", "sample"),
+    "form": ("full", "released"),
+    "balance": ("fixed", "gradient"),
+    "matcher": ("projected", "paper"),
+}
+
+
+def build_pretrain(config: Mapping[str, Any]) -> Pretrain:
+    """Makes the pretraining task.
+
+    Args:
+        config: plain dicts with `model`, `augment`, `loss` and `data.crop_size`, as `configs/pretrain.py` fills them.
+
+    Raises:
+        InputError: on a value that is unknown or that does not go with the others.
+    """
+    crop_size = tuple(int(size) for size in config["data"]["crop_size"])
+    augment, loss = dict(config["augment"]), dict(config["loss"])
+    name = augment.pop("recipe")
+    # The released recipe is fixed; the other fields are those of ours.
+    recipe = make_recipe(name) if name == "released" else make_recipe(name, **augment)
+    backbone = build_backbone({**config["model"], "out_channels": 1})
+    backbone.check_crop(crop_size)
+    if recipe.own_orientation and crop_size[1] != crop_size[2]:
+        raise InputError(
+            f"data.crop_size={crop_size} is not square in y and x; quarter turns need that: make it square, or "
+            "set augment.own_orientation=false"
+        )
+    for name, choices in _CHOICES.items():
+        if loss[name] not in choices:
+            raise InputError(f"loss.{name}='{loss[name]}' is unknown{nearest(loss[name], choices)}")
+    for name in ("reconstruction", "contrastive", "cross", "temperature"):
+        if loss[name] < 0 or (name == "temperature" and loss[name] == 0):
+            raise InputError(f"loss.{name}={loss[name]} must not be negative (temperature: above 0)")
+    levels = tuple(int(k) for k in loss["levels"])
+    count = len(backbone.level_strides)
+    if not levels or len(set(levels)) != len(levels) or not all(0 <= k < count for k in levels):
+        raise InputError(
+            f"loss.levels={levels}: give distinct levels out of 0 (coarsest) to {count - 1}"
+        )
+    paper = loss.pop("matcher") == "paper"
+    if paper and loss["tokens"] != "channel":
+        raise InputError("loss.matcher='paper' attends over channel maps; set loss.tokens=channel")
+    size, heads = int(loss.pop("size")), int(loss.pop("heads"))
+    if size % heads:
+        raise InputError(f"loss.size={size} must be a multiple of loss.heads={heads}")
+    names = {field.name for field in dataclasses.fields(LossSettings)}
+    settings = LossSettings(**{name: loss[name] for name in names - {"levels"}}, levels=levels)
+    return Pretrain(
+        backbone=backbone,
+        # The paper compares the maps themselves.
+        projection=TokenProjection(size=0 if paper else size),
+        matcher=Matcher(size=0, heads=PAPER_HEADS, normalize=False)
+        if paper
+        else Matcher(size=size, heads=heads),
+        recipe=recipe,
+        crop_size=crop_size,
+        settings=settings,
+    )

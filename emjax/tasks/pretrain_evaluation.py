@@ -1,0 +1,292 @@
+"""What pretrained features are worth, measured on held-out crops that are always the same.
+
+A falling loss does not show that features are good, so they are asked to do something: find the tissue of one view in
+the other, among distractors. The same question is put to raw pixels, to the untrained network and to chance, because a
+number without those says nothing.
+
+The pairs are harder than those of training by default: both views are strongly degraded and each has its own flip and
+quarter turn, or raw pixels would be hard to beat for a reason that has nothing to do with features.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from emjax.errors import InputError
+from emjax.evaluation import image_quality, retrieval, spectrum
+from emjax.models.build import apply
+from emjax.parallel.compile import jit
+from emjax.parallel.mesh import replicated
+from emjax.tasks.pretrain import Params, Pretrain, halves
+from emjax.tasks.tokens import grid_positions, pair_points, read_level
+
+# Spatial tokens that the effective rank is taken over.
+RANK_TOKENS = 4096
+# Places of the other view, besides the true ones, that a query may be matched to.
+CANDIDATES = 1024
+# Crops in the picture.
+SHOWN = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationSettings:
+    """How features are judged; each field is documented in `configs/pretrain.py`."""
+
+    level: int
+    queries: int
+    distractors: int
+    exclusion_radius: tuple[float, float, float]
+
+
+class PretrainEvaluation:
+    """Retrieval, matching, reconstruction and collapse, on fixed pairs of views of held-out crops.
+
+    Args:
+        task: the task; its recipe is made harder for the pairs.
+        windows: `[b, Z, Y, X]` uint8 held-out windows.
+        settings: what is asked.
+        mesh: results are wanted on every process of it.
+        chunk: crops evaluated at a time; must divide b.
+        seed: of the views and positions, which never change.
+
+    Raises:
+        InputError: if there are too few queries for the distractors.
+    """
+
+    def __init__(
+        self,
+        task: Pretrain,
+        windows: np.ndarray,
+        settings: EvaluationSettings,
+        *,
+        mesh: Mesh,
+        chunk: int,
+        seed: int = 0,
+    ) -> None:
+        if task.recipe.name != "released":
+            # The released recipe has no orientation to give, and its views are not registered.
+            harder = dataclasses.replace(task.recipe, own_orientation=True)
+            task = dataclasses.replace(task, recipe=harder)
+        self._task = task
+        self._level = settings.level
+        self._stride = task.backbone.level_strides[settings.level]
+        self._chunk = chunk
+        view_key, point_key, grid_key = jax.random.split(jax.random.key(seed), 3)
+        grid = grid_positions(task.crop_size, self._stride)
+
+        def choose(key: jax.Array, count: int) -> jax.Array:
+            keys = jax.random.split(key, len(windows))
+            count = min(count, len(grid))
+            return jax.vmap(lambda k: grid[jax.random.permutation(k, len(grid))[:count]])(keys)
+
+        def prepare(images: jax.Array) -> tuple:
+            views = task.views(view_key, images, ("strong", "strong"))
+            pairs = pair_points(views.first, views.second, choose(point_key, settings.queries))
+            rank_points = choose(grid_key, -(-RANK_TOKENS // len(windows)))
+            return views, pairs, rank_points, choose(grid_key, CANDIDATES)
+
+        # Kept on the host: they are inputs of every evaluation, on whatever devices it runs.
+        prepared = jax.device_get(jit(prepare)(jnp.asarray(windows)))
+        self.views, self._pairs, self._rank_points, candidates = prepared
+        self._candidates = np.concatenate([self._pairs.second, candidates], axis=1)
+        valid = self._pairs.valid
+        crops = np.broadcast_to(np.arange(len(windows))[:, None], valid.shape)
+        self._distractors = retrieval.draw_distractors(
+            self._pairs.second[valid],
+            crops[valid],
+            exclusion_radius=settings.exclusion_radius,
+            count=settings.distractors,
+            seed=seed,
+        )
+        self._measure = jit(self._features, out_shardings=replicated(mesh))
+
+    @property
+    def uses_tokens(self) -> bool:
+        """Whether the trained tokens can be judged, or only the features under them."""
+        settings = self._task.settings
+        trained = settings.contrastive or settings.cross
+        return bool(trained) and settings.tokens == "spatial" and self._level in settings.levels
+
+    def baselines(self) -> dict[str, float]:
+        """Scores of chance and of raw pixels: 16x16 patches, and the degraded image as its own reconstruction."""
+        first = retrieval.patch_descriptors(self.views.first.image, self._pairs.first)
+        second = retrieval.patch_descriptors(self.views.second.image, self._pairs.second)
+        places = retrieval.patch_descriptors(self.views.second.image, self._candidates)
+        attention = retrieval.soft_argmax(first, places, self._task.settings.temperature)
+        return {
+            "retrieval_top1_chance": retrieval.chance_top1(self._distractors),
+            "retrieval_top1_raw": self._top1(first, second),
+            "matching_error_voxels_raw": self._error(attention),
+            "psnr_db_raw": image_quality.psnr(self.views.second.image, self.views.second.target),
+            "ssim_raw": image_quality.ssim(self.views.second.image, self.views.second.target),
+        }
+
+    def __call__(self, params: Params) -> dict[str, float]:
+        """Scores parameters.
+
+        Args:
+            params: as made by the task.
+
+        Returns:
+            `retrieval_top1` (of the trained tokens where there are some, else of the features),
+            `retrieval_top1_features`, `matching_error_voxels`, `psnr_db`, `ssim`, `effective_rank` and
+            `variance_level<k>`.
+        """
+        parts = [jax.device_get(self._measure(params, chunk)) for chunk in self._chunks()]
+        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        first, second, places = _standardise(found["first"], found["second"], found["places"])
+        scores = {"retrieval_top1_features": self._top1(first, second)}
+        scores["retrieval_top1"] = scores["retrieval_top1_features"]
+        attention = found.get("attention")
+        if attention is None:
+            attention = retrieval.soft_argmax(first, places, self._task.settings.temperature)
+        if self.uses_tokens:
+            scores["retrieval_top1"] = self._top1(found["first_tokens"], found["second_tokens"])
+        levels = range(len(self._task.backbone.level_strides))
+        variances = spectrum.level_variances({f"level{k}": found[f"rank{k}"] for k in levels})
+        tokens = found[f"rank{self._level}"]
+        return scores | {
+            "matching_error_voxels": self._error(attention),
+            "psnr_db": image_quality.psnr(found["restored"], self.views.second.target),
+            "ssim": image_quality.ssim(found["restored"], self.views.second.target),
+            "effective_rank": spectrum.effective_rank(tokens.reshape(-1, tokens.shape[-1])),
+            **{f"variance_{name}": value for name, value in variances.items()},
+        }
+
+    def show(self, params: Params) -> list[dict[str, Any]]:
+        """Returns what a picture of the first crops needs.
+
+        Returns:
+            For each crop: `first`, `second`, `target`, `restored` `[y, x]` of one section each, `similarity` `[y, x]`
+            of one token of the first view to all places of the second view's section, and where both truly are:
+            `query` and `twin` (z, y, x).
+        """
+        chunk = next(self._chunks())
+        restored = jax.device_get(self._measure(params, chunk))["restored"]
+        crops = []
+        for i in range(min(SHOWN, self._chunk)):
+            valid = np.flatnonzero(self._pairs.valid[i])
+            if not len(valid):
+                continue
+            # The point nearest the middle of the crop is the easiest to look at.
+            middle = (np.asarray(self._task.crop_size) - 1) / 2
+            away = np.abs(self._pairs.first[i][valid] - middle)[:, 1:].max(axis=1)
+            chosen = valid[np.argmin(away)]
+            query, twin = self._pairs.first[i, chosen], self._pairs.second[i, chosen]
+            z, w = int(round(float(query[0]))), int(round(float(twin[0])))
+            crops.append(
+                {
+                    "first": self.views.first.image[i, z],
+                    "second": self.views.second.image[i, w],
+                    "target": self.views.second.target[i, w],
+                    "restored": restored[i, w],
+                    "similarity": self._similarity(params, chunk, i, query, w),
+                    "query": query,
+                    "twin": twin,
+                }
+            )
+        return crops
+
+    def _similarity(
+        self, params: Params, chunk: tuple, crop: int, query: np.ndarray, section: int
+    ) -> np.ndarray:
+        """Cosines of one token of the first view to all places of a section of the second."""
+        grid = np.asarray(grid_positions(self._task.crop_size, self._stride))
+        sections = np.unique(grid[:, 0])
+        nearest = sections[np.argmin(np.abs(sections - section))]
+        places = grid[grid[:, 0] == nearest]
+        views = chunk[0]
+        points = np.zeros((self._chunk, len(places), 3), np.float32)
+        points[crop] = places
+        asked = np.zeros((self._chunk, 1, 3), np.float32)
+        asked[crop, 0] = query
+        first, second = jit(self._tokens)(params, views, asked, points)
+        first, second = np.asarray(first)[crop], np.asarray(second)[crop]
+        shares = retrieval.soft_argmax(first, second, 1.0)
+        side = self._task.crop_size[1] // self._stride[1]
+        return np.log(shares[0]).reshape(side, -1)
+
+    def _tokens(
+        self, params: Params, views: Any, first: jax.Array, second: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Tokens where they are trained, else features, at positions of both views: `[b, n, d]` each."""
+        pyramids = halves(self._task.features(params, views)["pyramid"])
+        if not self.uses_tokens:
+            return tuple(
+                read_level(pyramid[self._level], points, self._stride)
+                for pyramid, points in zip(pyramids, (first, second), strict=True)
+            )
+        index = self._task.settings.levels.index(self._level)
+        return tuple(
+            self._task.spatial_tokens(params, pyramid, points)[:, index]
+            for pyramid, points in zip(pyramids, (first, second), strict=True)
+        )
+
+    def _features(self, params: Params, chunk: tuple) -> dict[str, jax.Array]:
+        """Everything that is measured of some crops, one pass through the network."""
+        views, pairs, rank_points, places = chunk
+        features = self._task.features(params, views)
+        first, second = halves(features["pyramid"])
+        stride = self._stride
+        found = {
+            "first": read_level(first[self._level], pairs.first, stride),
+            "second": read_level(second[self._level], pairs.second, stride),
+            "places": read_level(second[self._level], places, stride),
+            "restored": jax.nn.sigmoid(halves((features["output"],))[1][0][..., 0]),
+        }
+        for k, step in enumerate(self._task.backbone.level_strides):
+            found[f"rank{k}"] = read_level(first[k], rank_points, step)
+        if not self.uses_tokens:
+            return found
+        index = self._task.settings.levels.index(self._level)
+
+        def tokens(pyramid: tuple[jax.Array, ...], points: jax.Array) -> jax.Array:
+            return self._task.spatial_tokens(params, pyramid, points)[:, index]
+
+        found["first_tokens"] = tokens(first, pairs.first)
+        found["second_tokens"] = tokens(second, pairs.second)
+        if self._task.settings.cross:
+            _, attention = apply(
+                self._task.matcher, params["matcher"], found["first_tokens"], tokens(second, places)
+            )
+            found["attention"] = attention
+        return found
+
+    def _chunks(self) -> Iterator[tuple]:
+        everything = (self.views, self._pairs, self._rank_points, self._candidates)
+        for start in range(0, len(self._candidates), self._chunk):
+            yield jax.tree.map(lambda x, s=start: x[s : s + self._chunk], everything)
+
+    def _top1(self, first: np.ndarray, second: np.ndarray) -> float:
+        valid = self._pairs.valid
+        return retrieval.retrieval_top1(first[valid], second[valid], self._distractors)
+
+    def _error(self, attention: np.ndarray) -> float:
+        return retrieval.matching_error_voxels(
+            attention, self._candidates, self._pairs.second, self._pairs.valid
+        )
+
+
+def check_settings(settings: EvaluationSettings, levels: int) -> None:
+    """Raises InputError where the level that is judged does not exist."""
+    if not 0 <= settings.level < levels:
+        raise InputError(
+            f"eval.level={settings.level}: the network has levels 0 (coarsest) to {levels - 1}"
+        )
+
+
+def _standardise(*features: np.ndarray) -> list[np.ndarray]:
+    """Brings every dimension to mean 0 and deviation 1 over all of them.
+
+    Features after a rectifier share a large mean, and cosines would see little but that.
+    """
+    rows = np.concatenate([f.reshape(-1, f.shape[-1]) for f in features[:2]])
+    mean, spread = rows.mean(axis=0), rows.std(axis=0)
+    return [(f - mean) / np.maximum(spread, 1e-6) for f in features]
