@@ -82,10 +82,14 @@ def _default(c: ConfigDict) -> None:
     c.loss.heads = 4  # attention heads of the matcher
     c.loss.matcher = "projected"  # 'paper': 4096-wide attention on channel tokens
     c.loss.temperature = 0.1
-    c.loss.negatives = "global"  # of the whole batch on all devices; 'sample': of the same crop, as the paper
+    c.loss.negatives = (
+        "global"  # of the whole batch on all devices; 'sample': of the same crop, as the paper
+    )
     c.loss.stop_gradient = True  # no gradient into the token that matching aims at
     c.loss.form = "full"  # 'released': the paper code's loss without negatives, for ablation only
-    c.loss.balance = "fixed"  # 'gradient': the weights become shares of the gradient at the features
+    c.loss.balance = (
+        "fixed"  # 'gradient': the weights become shares of the gradient at the features
+    )
     c.loss.row_chunk = 0  # rows of the token matrix at a time, to save memory; 0: all
 
     c.eval.every_steps = 40
@@ -96,10 +100,16 @@ def _default(c: ConfigDict) -> None:
     c.eval.queries = 48  # queries a crop for retrieval and matching
     c.eval.volumes = ""  # held-out volumes instead of the last parts
     c.eval.distractors = 255  # places that each query has to be told from
-    c.eval.exclusion_radius = (1, 12, 12)  # z, y, x voxels around the true place that give no distractors
+    c.eval.exclusion_radius = (
+        1,
+        12,
+        12,
+    )  # z, y, x voxels around the true place that give no distractors
     c.eval.probe_train = ""  # 'image|labels' with boxes: where the membrane probe is fitted
     c.eval.probe_test = ""  # and where it is scored
-    c.eval.probe_target = "instances"  # what the labels are: 'instances', or 'membrane' (0 = membrane)
+    c.eval.probe_target = (
+        "instances"  # what the labels are: 'instances', or 'membrane' (0 = membrane)
+    )
     c.eval.probe_ignore = ()  # ids neither membrane nor cell
 
     c.optimizer.learning_rate = 2e-3

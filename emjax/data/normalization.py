@@ -60,7 +60,9 @@ def measure(volume: Volume) -> Normalization:
             f"{volume.name} is {dtype}, which labels are, not images; give the image (8 or 16 bits, or float)"
         )
     if dtype.name not in _IMAGE_DTYPES:
-        raise InputError(f"{volume.name} is {dtype}; an image needs one of {', '.join(_IMAGE_DTYPES)}")
+        raise InputError(
+            f"{volume.name} is {dtype}; an image needs one of {', '.join(_IMAGE_DTYPES)}"
+        )
     if len(volume.shape) != 3:
         raise InputError(f"{volume.name} has axes {volume.shape}; an image needs z, y, x")
     blocks = _sample(volume)
@@ -69,7 +71,8 @@ def measure(volume: Volume) -> Normalization:
         bad = np.count_nonzero(~np.isfinite(values))
         if bad:
             raise InputError(
-                f"{volume.name}: {bad} of {values.size} sampled voxels are NaN or infinite; replace them before training"
+                f"{volume.name}: {bad} of {values.size} sampled voxels are NaN or infinite; "
+                "replace them before training"
             )
     if values.min() == values.max():
         raise InputError(

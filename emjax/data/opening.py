@@ -49,7 +49,9 @@ def open_entries(volumes: str | Sequence[str], *, exclude: str = "") -> list[Ope
     """
     entries = parse_volumes(volumes)
     if not entries:
-        raise InputError("data.volumes names no volume; give PATH[:DATASET][BOX], entries separated by ';'")
+        raise InputError(
+            "data.volumes names no volume; give PATH[:DATASET][BOX], entries separated by ';'"
+        )
     holes = [entry.image for entry in parse_volumes(exclude)]
     used: set[int] = set()
     opened = []

@@ -32,7 +32,9 @@ def entry_probabilities(
     names = list(dict.fromkeys(groups))
     weights = np.asarray(weights, np.float64)
     if np.any(weights < 0) or not np.any(weights > 0):
-        raise InputError(f"weights {weights.tolist()}: none may be negative, and one must be positive")
+        raise InputError(
+            f"weights {weights.tolist()}: none may be negative, and one must be positive"
+        )
     shares = {name: weights[[g == name for g in groups]] for name in names}
     if len(probabilities):
         if len(probabilities) != len(names):
@@ -78,7 +80,7 @@ class Origins:
             fits = tuple(min(n, w) for n, w in zip(size, window, strict=True))
             raise InputError(
                 f"{name} is {tuple(size)} voxels, smaller than the {tuple(window)} that a crop and its margin need; "
-                f"make the margin (augment.max_offset) or data.crop_size smaller, at most {fits} together, or leave it out"
+                f"make augment.max_offset or data.crop_size smaller, at most {fits} together, or leave it out"
             )
         pieces = [Box((0, 0, 0), tuple(room))]
         for box in excluded:
@@ -109,7 +111,10 @@ def _without(box: Box, hole: Box) -> list[Box]:
         return [box]
     parts, rest = [], box
     for axis in range(3):
-        for start, stop in ((rest.start[axis], common.start[axis]), (common.stop[axis], rest.stop[axis])):
+        for start, stop in (
+            (rest.start[axis], common.start[axis]),
+            (common.stop[axis], rest.stop[axis]),
+        ):
             if stop > start:
                 first, last = list(rest.start), list(rest.stop)
                 first[axis], last[axis] = start, stop

@@ -78,9 +78,10 @@ class Crops:
             index: number of the example, 0 or more.
 
         Returns:
-            `image` `[z, y, x]` uint8, contrast-normalised; where all entries have labels, `labels` `[z, y, x]` int32, dense ids of this
-            window, 0 for 0 and -1 for unlabelled; `index`, `volume` (number of the entry), `start` `[3]` (in voxels of
-            the file), `voxel_nm` `[3]` float32 (0 where unknown).
+            `image` `[z, y, x]` uint8, contrast-normalised; where all entries have labels, `labels`
+            `[z, y, x]` int32, dense ids of this window, 0 for 0 and -1 for unlabelled; `index`,
+            `volume` (number of the entry), `start` `[3]` (in voxels of the file), `voxel_nm` `[3]`
+            float32 (0 where unknown).
 
         Raises:
             InputError: if a volume stays unreadable, naming it.
@@ -101,7 +102,9 @@ class Crops:
             "image": self._fit(image, number, order=1),
             "index": np.asarray(index, np.int32),
             "volume": np.asarray(number, np.int32),
-            "start": np.asarray([a + b for a, b in zip(start, entry.image.box.start, strict=True)], np.int32),
+            "start": np.asarray(
+                [a + b for a, b in zip(start, entry.image.box.start, strict=True)], np.int32
+            ),
             "voxel_nm": np.asarray(self._voxel_nm or entry.image.voxel_nm or (0, 0, 0), np.float32),
         }
         if self._labelled:

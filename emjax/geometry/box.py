@@ -43,7 +43,9 @@ class Box:
         """
         parts = text.strip().removeprefix("[").removesuffix("]").split(",")
         if len(parts) > 3:
-            raise InputError(f"box [{text}] has {len(parts)} ranges; give z, y, x, as in [0:64,256:768,:]")
+            raise InputError(
+                f"box [{text}] has {len(parts)} ranges; give z, y, x, as in [0:64,256:768,:]"
+            )
         starts, stops = [], []
         for axis, size in enumerate(shape):
             part = parts[axis] if axis < len(parts) else ":"

@@ -54,7 +54,9 @@ def draw_curves(folder: Path, references: Mapping[str, float]) -> np.ndarray:
         return [p[0] for p in points], [p[1] for p in points]
 
     terms = sorted(n for n in train[-1]["train"] if n.startswith("loss/")) if train else []
-    shares = sorted(n for n in train[-1]["train"] if n.startswith("gradient_share/")) if train else []
+    shares = (
+        sorted(n for n in train[-1]["train"] if n.startswith("gradient_share/")) if train else []
+    )
     untrained = references["retrieval_top1_untrained"]
     first = ([0], [untrained])
     top1 = course("retrieval_top1", "eval", evaluated)
@@ -103,7 +105,9 @@ def closing_lines(folder: Path, results: Mapping[str, float], plots: Sequence[Pa
         for suffix in others:
             key = name + suffix
             if key in results:
-                values.append(f"{suffix.strip('_').replace('raw', 'raw pixels')} {results[key]:{form}}")
+                values.append(
+                    f"{suffix.strip('_').replace('raw', 'raw pixels')} {results[key]:{form}}"
+                )
         return "   ".join(values)
 
     lines = [

@@ -46,7 +46,9 @@ def build_backbone(model: Mapping[str, Any]) -> Any:
             raise InputError(f"model.{key} is no field of '{name}'{nearest(key, known)}")
     for key, choices in _CHOICES.items():
         if key in values and values[key] not in choices:
-            raise InputError(f"model.{key}='{values[key]}' is unknown{nearest(values[key], choices)}")
+            raise InputError(
+                f"model.{key}='{values[key]}' is unknown{nearest(values[key], choices)}"
+            )
     if name == "unet":
         _check_unet(UNet(**{k: v for k, v in values.items() if k != "dtype"}))
     values["dtype"] = resolve_dtype(values.get("dtype", "auto"))

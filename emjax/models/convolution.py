@@ -51,9 +51,7 @@ def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Arra
     return _fold(x, kernel), (x, kernel)
 
 
-def _backward(
-    saved: tuple[jax.Array, jax.Array], slope: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _backward(saved: tuple[jax.Array, jax.Array], slope: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Gradients as convolutions that XLA's CPU compiler also knows inside loops.
 
     It rewrites a kernel's gradient to its fast form only outside of loop bodies, so that form is written here.

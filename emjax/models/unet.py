@@ -97,9 +97,9 @@ class Decoder(nn.Module):
         pyramid = []
         for i in reversed(range(len(self.widths))):
             width = self.widths[i]
-            x = Upsample(
-                width, self.strides[i], self.upsampling, self.dtype, name=f"upsample{i}"
-            )(x)
+            x = Upsample(width, self.strides[i], self.upsampling, self.dtype, name=f"upsample{i}")(
+                x
+            )
             if self.skips == "add":
                 x = x + levels[i]
             elif self.skips == "concat":
@@ -153,7 +153,9 @@ class UNet(nn.Module):
     def level_strides(self) -> tuple[Size, ...]:
         """(z, y, x) voxels of the input per cell of each pyramid level, coarse to fine."""
         strides = itertools.accumulate(
-            self.pools[:-1], lambda a, b: tuple(i * j for i, j in zip(a, b, strict=True)), initial=(1, 1, 1)
+            self.pools[:-1],
+            lambda a, b: tuple(i * j for i, j in zip(a, b, strict=True)),
+            initial=(1, 1, 1),
         )
         return tuple(strides)[::-1]
 
@@ -206,7 +208,9 @@ class UNet(nn.Module):
         widths, kernels = self.widths, self.all_kernels
         x = Conv(widths[0], STEM_KERNEL, dtype=self.dtype, name="stem")(x)
         x = jax.nn.elu(x)
-        levels, x = Encoder(widths[:-1], kernels[:-1], self.pools, *common, block, name="encoder")(x)
+        levels, x = Encoder(widths[:-1], kernels[:-1], self.pools, *common, block, name="encoder")(
+            x
+        )
         centre = block(widths[-1], kernels[-1], *common, name="centre")(x)
         pyramid = Decoder(
             widths[:-1],

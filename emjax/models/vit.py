@@ -106,9 +106,7 @@ class VitDecoder(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, states: list[jax.Array], image: jax.Array
-    ) -> list[jax.Array]:
+    def __call__(self, x: jax.Array, states: list[jax.Array], image: jax.Array) -> list[jax.Array]:
         """Maps the bottleneck `[b, z, y, x, c]` to the pyramid, coarse to fine.
 
         Args:

@@ -27,7 +27,9 @@ def cpu_compiler_options() -> dict[str, str]:
     try:
         jax.jit(lambda x: x + 1, compiler_options=_CPU_OPTIONS).lower(jnp.zeros(())).compile()
     except Exception as error:  # noqa: BLE001  (any refusal, whatever its class in this version)
-        logging.warning("this jaxlib refuses %s (%s); training on CPU is slower", _CPU_OPTIONS, error)
+        logging.warning(
+            "this jaxlib refuses %s (%s); training on CPU is slower", _CPU_OPTIONS, error
+        )
         return {}
     return dict(_CPU_OPTIONS)
 

@@ -49,7 +49,9 @@ def build_pretrain(config: Mapping[str, Any]) -> Pretrain:
             raise InputError(f"loss.{name}='{loss[name]}' is unknown{nearest(loss[name], choices)}")
     for name in ("reconstruction", "contrastive", "cross", "temperature"):
         if loss[name] < 0 or (name == "temperature" and loss[name] == 0):
-            raise InputError(f"loss.{name}={loss[name]} must not be negative (temperature: above 0)")
+            raise InputError(
+                f"loss.{name}={loss[name]} must not be negative (temperature: above 0)"
+            )
     levels = tuple(int(k) for k in loss["levels"])
     count = len(backbone.level_strides)
     if not levels or len(set(levels)) != len(levels) or not all(0 <= k < count for k in levels):

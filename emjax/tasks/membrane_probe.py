@@ -43,7 +43,8 @@ class MembraneProbe:
     def __init__(self, task: Pretrain, settings: Mapping[str, Any], *, mesh: Mesh) -> None:
         self._task = task
         self._parts = [
-            self._load(settings, name, seed) for seed, name in enumerate(("probe_train", "probe_test"))
+            self._load(settings, name, seed)
+            for seed, name in enumerate(("probe_train", "probe_test"))
         ]
         self._features = jit(self._read, out_shardings=replicated(mesh))
 
@@ -82,7 +83,9 @@ class MembraneProbe:
         rng = np.random.Generator(np.random.Philox(key=[1, seed]))
         chunks, targets = [], []
         for _ in range(_CROPS):
-            start = tuple(int(rng.integers(a - b + 1)) for a, b in zip(image.size, size, strict=True))
+            start = tuple(
+                int(rng.integers(a - b + 1)) for a, b in zip(image.size, size, strict=True)
+            )
             box = Box(start, size)
             crop = normalization.apply(image.read(box)).astype(np.float32) / 255
             ids = labels.read(box)
@@ -100,7 +103,9 @@ class MembraneProbe:
             raise InputError(f"eval.{name}: every voxel is ignored; choose another box")
         found = np.concatenate(targets)
         if found.all() or not found.any():
-            raise InputError(f"eval.{name}: one class only; choose another box or eval.probe_target")
+            raise InputError(
+                f"eval.{name}: one class only; choose another box or eval.probe_target"
+            )
         return chunks, found
 
     def _read(self, params: Params, image: jax.Array, points: jax.Array) -> jax.Array:

@@ -115,7 +115,9 @@ class Pretrain:
         heads = {name: params[name] for name in ("projection", "matcher")}
         return combine_terms(terms, weights, features, heads, self.settings.balance)
 
-    def views(self, key: jax.Array, windows: jax.Array, strengths: tuple[str, str] = ("weak", "strong")) -> Views:
+    def views(
+        self, key: jax.Array, windows: jax.Array, strengths: tuple[str, str] = ("weak", "strong")
+    ) -> Views:
         """Cuts and degrades two views of each window.
 
         Args:
@@ -144,7 +146,9 @@ class Pretrain:
         Returns:
             `[b, z, y, x]` float32 in [0, 1].
         """
-        return jax.nn.sigmoid(apply(self.backbone, params["backbone"], images[..., None])["output"][..., 0])
+        return jax.nn.sigmoid(
+            apply(self.backbone, params["backbone"], images[..., None])["output"][..., 0]
+        )
 
     def _reconstruction(self, features: dict[str, Any], views: Views) -> jax.Array:
         restored = jax.nn.sigmoid(features["output"][..., 0])

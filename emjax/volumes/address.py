@@ -1,6 +1,6 @@
 """The one string that names a volume: `PATH[:DATASET][BOX][?key=value&...]`.
 
-    crop.zarr[0:64,256:768,:]    fib25.h5:raw[0:160]    gs://bucket/em.zarr?level=1    synthetic://neurites?seed=3
+crop.zarr[0:64,256:768,:]    fib25.h5:raw[0:160]    gs://bucket/em.zarr?level=1    synthetic://neurites?seed=3
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class Address:
     @property
     def source(self) -> str:
         """Names the voxels: two addresses of one source differ in box, or in keys that do not change them."""
-        keys = ("level", "shape", "seed", "defects") if self.path.startswith(SYNTHETIC) else ("level",)
+        keys = (
+            ("level", "shape", "seed", "defects") if self.path.startswith(SYNTHETIC) else ("level",)
+        )
         chosen = "&".join(f"{key}={self.keys[key]}" for key in keys if key in self.keys)
         dataset = f":{self.dataset}" if self.dataset else ""
         return self.path + dataset + (f"?{chosen}" if chosen else "")

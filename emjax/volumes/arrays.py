@@ -42,7 +42,10 @@ def open_array(url: str, dataset: str, level: int, context: ts.Context) -> Opene
         InputError: if there is no array, or no such level.
     """
     base = url.rstrip("/") + "/" + (dataset.strip("/") + "/" if dataset else "")
-    files = {name: _read_json(base, name) for name in ("zarr.json", ".zattrs", ".zarray", "attributes.json", "info")}
+    files = {
+        name: _read_json(base, name)
+        for name in ("zarr.json", ".zattrs", ".zarray", "attributes.json", "info")
+    }
     if files["zarr.json"] is not None:
         attributes = files["zarr.json"].get("attributes", {})
         if files["zarr.json"].get("node_type") == "array":
@@ -106,7 +109,9 @@ def _pyramid(base: str, driver: str, attributes: dict, level: int, context: ts.C
     store = _open(base + levels[level]["path"].strip("/") + "/", driver, context)
     axes = [a if isinstance(a, dict) else {"name": a} for a in scales[0].get("axes", [])]
     if [a["name"] for a in axes[-3:]] not in ([], ["z", "y", "x"]):
-        raise InputError(f"{base} has axes {[a['name'] for a in axes]}; emjax reads z, y, x as the last")
+        raise InputError(
+            f"{base} has axes {[a['name'] for a in axes]}; emjax reads z, y, x as the last"
+        )
     factors = [1.0] * store.rank
     for owner in (scales[0], levels[level]):
         for transformation in owner.get("coordinateTransformations", []):
@@ -151,7 +156,9 @@ def _last_axes(base: str, store: ts.TensorStore) -> ts.TensorStore:
     while store.rank > 3 and store.shape[0] == 1:
         store = store[store.domain.inclusive_min[0]]
     if store.rank > 4:
-        raise InputError(f"{base} has axes of {tuple(store.shape)}; a volume needs z, y, x or c, z, y, x")
+        raise InputError(
+            f"{base} has axes of {tuple(store.shape)}; a volume needs z, y, x or c, z, y, x"
+        )
     return store
 
 

@@ -17,7 +17,15 @@ from emjax.errors import InputError
 from emjax.volumes.opened import Opened, chunked
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
-_NANOMETRES = {"nm": 1.0, "um": 1e3, "µm": 1e3, "\\u00b5m": 1e3, "micron": 1e3, "microns": 1e3, "mm": 1e6}
+_NANOMETRES = {
+    "nm": 1.0,
+    "um": 1e3,
+    "µm": 1e3,
+    "\\u00b5m": 1e3,
+    "micron": 1e3,
+    "microns": 1e3,
+    "mm": 1e6,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +72,9 @@ def open_tiff(path: Path, context: ts.Context) -> Opened:
         with tifffile.TiffFile(path) as file:
             first, count = file.pages[0], len(file.pages)
             if len(first.shape) != 2:
-                raise InputError(f"{path} has pages of {first.shape}; emjax reads grey sections [y, x]")
+                raise InputError(
+                    f"{path} has pages of {first.shape}; emjax reads grey sections [y, x]"
+                )
             voxel_nm = _ome_voxel_nm(file) or _imagej_voxel_nm(file)
             shape, dtype = (count, *first.shape), first.dtype
     except (tifffile.TiffFileError, OSError) as error:

@@ -56,5 +56,7 @@ class _Reader:
         self._read = read
 
     def __call__(self, domain: ts.IndexDomain, out: np.ndarray, _: object) -> None:
-        part = tuple(slice(a, b) for a, b in zip(domain.inclusive_min, domain.exclusive_max, strict=True))
+        part = tuple(
+            slice(a, b) for a, b in zip(domain.inclusive_min, domain.exclusive_max, strict=True)
+        )
         out[...] = self._read(part)

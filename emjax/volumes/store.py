@@ -21,7 +21,8 @@ from emjax.volumes.opened import Opened
 from emjax.volumes.synthetic import open_synthetic
 
 Triple = tuple[float, float, float]
-# Decoded chunks of all volumes of a process that are kept. Without it a crop of a TIFF stack decodes whole sections again.
+# Decoded chunks of all volumes of a process that are kept. Without it a crop of a TIFF stack decodes whole sections
+# again.
 CACHE_BYTES = 1 << 30
 _HDF5 = (".h5", ".hdf5", ".hdf")
 _TIFF = (".tif", ".tiff")
@@ -132,7 +133,9 @@ def _open(address: Address, context: ts.Context) -> Opened:
     """Finds the format and opens it."""
     path = address.path
     if path.startswith(SYNTHETIC):
-        keys = {k: v for k, v in address.keys.items() if k not in ("weight", "group", "kind", "level")}
+        keys = {
+            k: v for k, v in address.keys.items() if k not in ("weight", "group", "kind", "level")
+        }
         store, voxel_nm = open_synthetic(path.removeprefix(SYNTHETIC), keys)
         return Opened(store, voxel_nm)
     level = _level(address)
