@@ -17,6 +17,8 @@ _SAMPLE_SIZE = (8, 128, 128)
 _IMAGE_DTYPES = ("uint8", "uint16", "int16", "float16", "float32", "float64")
 # Share of equal neighbours above which an image is taken for labels: even noise-free EM stays far below.
 _FLAT = 0.98
+# Fewer grey values than this make no image.
+_MASK_VALUES = 4
 
 
 class Normalization(NamedTuple):
@@ -88,12 +90,18 @@ def measure(volume: Volume) -> Normalization:
 
 
 def _refuse_labels(volume: Volume, blocks: list[np.ndarray]) -> None:
+    few = np.unique(np.concatenate([np.unique(block) for block in blocks]))
+    if len(few) <= _MASK_VALUES:
+        raise InputError(
+            f"{volume.name} looks like a mask: its only values are {', '.join(map(str, few))}; give "
+            "the image, or add ?kind=image if it is one"
+        )
     textured = [block for block in blocks if block.min() != block.max()]
     equal = float(np.mean([np.mean(b[..., 1:] == b[..., :-1]) for b in textured]))
     if equal >= _FLAT:
         raise InputError(
-            f"{volume.name} looks like labels: {100 * equal:.1f} % of neighbouring voxels are equal; give the image, "
-            "or add ?kind=image if it is one"
+            f"{volume.name} looks like labels: {100 * equal:.1f} % of neighbouring voxels are equal; "
+            "give the image, or add ?kind=image if it is one"
         )
 
 
