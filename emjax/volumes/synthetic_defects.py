@@ -83,10 +83,10 @@ def plan_section(seed: int, index: int, thickness_nm: float, defects: bool) -> S
         return Section(index, index, False, (0.0, 0.0), 0.0, 0.0, 0.0, 0.95, gain, offset, 5.5, "")
     gain = 1.0 + 0.05 * slow + 0.055 * _normal(key, index, 1)
     offset = 5.0 * slow + 7.0 * _normal(key, index, 2)
-    shift = (5.0 * _normal(key, index, 3), 5.0 * _normal(key, index, 4))
+    shift = (7.0 * _normal(key, index, 3), 7.0 * _normal(key, index, 4))
     blur = 0.62 + 0.16 * float(_draw(key, index, 5, 0))
     grain = 9.0 * math.exp(0.15 * _normal(key, index, 6))
-    section = Section(index, index, False, shift, 9.0, 0.0, 0.0, blur, gain, offset, grain, "")
+    section = Section(index, index, False, shift, 14.0, 0.0, 0.0, blur, gain, offset, grain, "")
     if not defects:
         return section
     chance = float(_draw(key, index, 7, 0))

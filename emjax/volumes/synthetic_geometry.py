@@ -11,20 +11,26 @@ The families and their numbers are our choice, set by eye against SNEMI3D, ISBI 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from emjax.volumes import synthetic_crowding as _crowding
 from emjax.volumes import synthetic_noise as _noise
 from emjax.volumes.synthetic_compile import compiled
 
 _draw, _hashed, _key = _noise.draw, _noise.hashed, _noise.key_of
 _noise_line, _noise_vector = _noise.noise_line, _noise.noise_vector
+_make_way = _crowding.make_way
 
 STEP_NM = 330.0  # between the control points of a curve
 _BEND_NM, _BEND_LENGTH_NM = 520.0, 4200.0  # slow bending shared by all curves
-_BRANCH_STEPS, _BRANCH_STEP_NM = 9, 330.0
-_BRANCH_REACH_NM = 3700.0
+_BRANCH_STEPS, _BRANCH_STEP_NM = 6, 330.0
+_BRANCH_REACH_NM = 2350.0
+_BRANCH_APART = 8  # control points between chances of a branch
+_TRUNK_FAMILIES, _TRUNK_RADIUS_NM = 3, 190.0  # neurites at least as thick make others give way
+_PUSHED_NM = 5000.0  # no curve that starts further from a box reaches it
 
 # spacing, least and greatest radius, boutons, branches, spines, mitochondria, tubules of the
 # reticulum: the last five are probabilities per opportunity.
@@ -99,7 +105,7 @@ def frames(seed: int) -> np.ndarray:
 
 
 @compiled
-def _control_point(key, frame, spacing, i, j, k, out):
+def _control_point(key, shared, spacing, frame, i, j, k, out):
     """Write control point k of curve (i, j) of a family to `out`."""
     own = _hashed(key, i, j, 7)
     t = k * STEP_NM
@@ -112,18 +118,22 @@ def _control_point(key, frame, spacing, i, j, k, out):
         out[axis] = t * frame[0, axis] + u * frame[1, axis] + v * frame[2, axis]
     scale = 1.0 / _BEND_LENGTH_NM
     # One field bends all curves alike, so that they turn together and do not meet.
-    a, b, c = _noise_vector(key ^ np.uint64(99), out[0] * scale, out[1] * scale, out[2] * scale)
+    a, b, c = _noise_vector(shared ^ np.uint64(99), out[0] * scale, out[1] * scale, out[2] * scale)
     out[0] += _BEND_NM * a
     out[1] += _BEND_NM * b
     out[2] += _BEND_NM * c
 
 
 @compiled
+def _calibre(key, family, i, j):
+    share = _draw(_hashed(key, i, j, 8), 1, 0, 0)
+    return family[1] + (family[2] - family[1]) * share * share
+
+
+@compiled
 def _radius(key, family, i, j, k):
     own = _hashed(key, i, j, 8)
-    share = _draw(own, 1, 0, 0)
-    base = family[1] + (family[2] - family[1]) * share * share
-    value = base * np.exp(0.35 * _noise_line(own, k * STEP_NM / 1100.0))
+    value = _calibre(key, family, i, j) * np.exp(0.35 * _noise_line(own, k * STEP_NM / 1100.0))
     # A bouton swells the middle one of three control points.
     if _draw(own, 2, (k + 1) // 3, 0) < family[3]:
         value = value + (210.0 if (k + 1) % 3 == 1 else 60.0)
@@ -161,7 +171,7 @@ def _put(store, count, p, q, r0, r1, owner, part, kind):
 
 
 @compiled
-def _side_branch(key, low, high, origin, radius, spine, frame, owner, store, count):
+def _side_branch(key, low, high, origin, radius, spine, frame, owner, trunks, store, count):
     """Grow a branch or a spine from a control point; returns the new count."""
     reach = reach_of(max(1.35 * radius, 220.0))
     if not _near(low, high, origin, origin, reach + _BRANCH_REACH_NM):
@@ -174,7 +184,7 @@ def _side_branch(key, low, high, origin, radius, spine, frame, owner, store, cou
         steps = 4
         length = min((1.3 * radius + 250.0 + 450.0 * _draw(key, 0, 0, 4)) / 4.0, 330.0)
         thick = 42.0 + 20.0 * _draw(key, 0, 0, 5)
-    p, q = origin.copy(), origin.copy()
+    p, q, way_end = origin.copy(), origin.copy(), origin.copy()
     r0 = thick
     for m in range(steps):
         wobble = 0.9 * _noise_line(key ^ np.uint64(21), 0.45 * m)
@@ -182,7 +192,9 @@ def _side_branch(key, low, high, origin, radius, spine, frame, owner, store, cou
         for axis in range(3):
             way = c * frame[1, axis] + s * frame[2, axis]
             way += (lean + 0.5 * _noise_line(key ^ np.uint64(22), 0.5 * m)) * frame[0, axis]
-            q[axis] = p[axis] + length * 0.85 * way
+            way_end[axis] += length * 0.85 * way
+        q[:] = way_end
+        _make_way(q, owner, trunks)
         r1 = thick * (1.0 - 0.06 * m) * np.exp(0.3 * _noise_line(key, 0.6 * m))
         if spine and m >= 2:
             r1 = 100.0 + 110.0 * _draw(key, 0, 0, 6)  # the head
@@ -206,7 +218,7 @@ def _organelles(key, family, frame, points, radii, k, owner, store, count):
         if (k + slot) % period != 0 or room < 48.0 or _draw(h, 0, 0, 0) > chance:
             continue
         if kind == MITOCHONDRION:
-            radius = min(0.95 * radii[2], 95.0 + 165.0 * _draw(h, 1, 0, 0) ** 1.5)
+            radius = min(0.95 * radii[2], 90.0 + 140.0 * _draw(h, 1, 0, 0) ** 1.5)
             steps = 2 + int(3.99 * _draw(h, 2, 0, 0))
         else:
             radius = 13.0 + 17.0 * _draw(h, 1, 0, 0)
@@ -229,36 +241,81 @@ def _organelles(key, family, frame, points, radii, k, owner, store, count):
 
 
 @compiled
-def _enumerate(key, table, all_frames, low, high, neurites, organelles):
+def _lattice(family, frame, low, high, side):
+    """Find the range of control points and curves of a family within `side` of a box."""
+    bounds = np.empty((3, 2), np.int64)
+    for d in range(3):
+        centre = (0.5 * (low + high) * frame[d]).sum()
+        wide = (0.5 * (high - low) * np.abs(frame[d])).sum() + side
+        unit = STEP_NM if d == 0 else family[0]
+        # Jitter and wander take a curve at most 1.4 spacings and a bend from its lattice point.
+        wide += 6.0 * STEP_NM if d == 0 else 1.5 * family[0]
+        wide += 2.0 * _BEND_NM
+        bounds[d, 0] = int(np.floor((centre - wide) / unit))
+        bounds[d, 1] = int(np.ceil((centre + wide) / unit))
+    return bounds
+
+
+@compiled
+def _enumerate_trunks(key, table, all_frames, low, high, store):
+    """Enumerate the axes of thick neurites that push anything that can matter in a box."""
+    count = 0
+    p, q = np.empty(3), np.empty(3)
+    for f in range(_TRUNK_FAMILIES):
+        family, frame = table[f], all_frames[f]
+        own_key = _hashed(key, f, 0, 3)
+        side = _PUSHED_NM + _crowding.PUSH_REACH * 1.42 * family[2]
+        bounds = _lattice(family, frame, low, high, side)
+        for i in range(bounds[1, 0], bounds[1, 1] + 1):
+            for j in range(bounds[2, 0], bounds[2, 1] + 1):
+                if _calibre(own_key, family, i, j) < _TRUNK_RADIUS_NM:
+                    continue
+                owner = ((f + 1) << FAMILY_SHIFT) | ((i + (1 << 19)) << 20) | (j + (1 << 19))
+                _control_point(own_key, key, family[0], frame, i, j, bounds[0, 0], p)
+                r0 = _radius(own_key, family, i, j, bounds[0, 0])
+                for k in range(bounds[0, 0] + 1, bounds[0, 1] + 1):
+                    _control_point(own_key, key, family[0], frame, i, j, k, q)
+                    r1 = _radius(own_key, family, i, j, k)
+                    if _near(low, high, p, q, side):
+                        count = _put(store, count, p, q, r0, r1, owner, 0, 0)
+                    p[:] = q
+                    r0 = r1
+    return count
+
+
+@compiled
+def _matters(low, high, point, reach, k, family):
+    """Whether a control point may end near a box, or bear a branch that does."""
+    reach += _crowding.MAX_PUSH_NM + 900.0
+    if k % _BRANCH_APART == 0 and family[4] > 0.0:
+        reach += _BRANCH_REACH_NM
+    return _near(low, high, point, point, reach)
+
+
+@compiled
+def _enumerate(key, table, all_frames, low, high, trunks, neurites, organelles):
     """Enumerate, in one fixed order, every piece that can matter in the box `low .. high`."""
     count, inner = 0, 0
-    middle, half = 0.5 * (low + high), 0.5 * (high - low)
     points, radii = np.empty((6, 3)), np.empty(6)
     for f in range(len(table)):
         family, frame = table[f], all_frames[f]
         own_key = _hashed(key, f, 0, 3)
-        spacing = family[0]
         reach = reach_of(1.42 * family[2] + 210.0)
-        side = reach + 2.0 * _BEND_NM + _BRANCH_REACH_NM
-        bounds = np.empty((3, 2))
-        for d in range(3):
-            centre = (middle * frame[d]).sum()
-            wide = (half * np.abs(frame[d])).sum() + side + (0.0 if d == 0 else 1.5 * spacing)
-            unit = STEP_NM if d == 0 else spacing
-            bounds[d, 0] = np.floor((centre - wide) / unit) - 6
-            bounds[d, 1] = np.ceil((centre + wide) / unit) + 6
-            if d > 0:
-                bounds[d, 0] += 5
-                bounds[d, 1] -= 5
-        for i in range(int(bounds[1, 0]), int(bounds[1, 1]) + 1):
-            for j in range(int(bounds[2, 0]), int(bounds[2, 1]) + 1):
+        side = reach + _BRANCH_REACH_NM + _crowding.MAX_PUSH_NM
+        bounds = _lattice(family, frame, low, high, side)
+        for i in range(bounds[1, 0], bounds[1, 1] + 1):
+            for j in range(bounds[2, 0], bounds[2, 1] + 1):
                 owner = ((f + 1) << FAMILY_SHIFT) | ((i + (1 << 19)) << 20) | (j + (1 << 19))
                 tube_key = _hashed(own_key, i, j, 4)
-                first = int(bounds[0, 0])
+                first = bounds[0, 0]
+                thick = f < _TRUNK_FAMILIES
+                thick = thick and _calibre(own_key, family, i, j) >= _TRUNK_RADIUS_NM
                 for m in range(6):
-                    _control_point(own_key, frame, spacing, i, j, first + m, points[m])
+                    _control_point(own_key, key, family[0], frame, i, j, first + m, points[m])
+                    if not thick and _matters(low, high, points[m], reach, first + m, family):
+                        _make_way(points[m], owner, trunks)
                     radii[m] = _radius(own_key, family, i, j, first + m)
-                for k in range(first, int(bounds[0, 1]) + 1):
+                for k in range(first, bounds[0, 1] + 1):
                     if _near(low, high, points[0], points[1], reach):
                         count = _put(
                             neurites, count, points[0], points[1], radii[0], radii[1], owner, 0, 0
@@ -268,17 +325,19 @@ def _enumerate(key, table, all_frames, low, high, neurites, organelles):
                             tube_key, family, frame, points, radii, k, owner, organelles, inner
                         )
                     for spine in range(2):
-                        apart = 2 if spine else 8
+                        apart = 2 if spine else _BRANCH_APART
                         h = _hashed(tube_key, k, spine, 6)
                         if k % apart == 0 and _draw(h, 9, 0, 0) < family[4 + spine]:
                             count = _side_branch(
                                 h, low, high, points[0], radii[0], spine == 1, frame, owner,
-                                neurites, count,
+                                trunks, neurites, count,
                             )  # fmt: skip
                     for m in range(5):
                         points[m] = points[m + 1]
                         radii[m] = radii[m + 1]
-                    _control_point(own_key, frame, spacing, i, j, k + 6, points[5])
+                    _control_point(own_key, key, family[0], frame, i, j, k + 6, points[5])
+                    if not thick and _matters(low, high, points[5], reach, k + 6, family):
+                        _make_way(points[5], owner, trunks)
                     radii[5] = _radius(own_key, family, i, j, k + 6)
     return count, inner
 
@@ -306,23 +365,34 @@ def grow(seed: int, low: np.ndarray, high: np.ndarray) -> tuple[Curves, Curves]:
         The pieces of the neurites and those of the organelles, in an order that does not depend
         on the box.
     """
+    key, table, directions = _key(seed, 1), FAMILIES, frames(seed)
+    (trunks,) = _filled(
+        1, lambda store: (_enumerate_trunks(key, table, directions, low, high, store),)
+    )
+    pushing = _crowding.index_trunks(trunks.rows, trunks.owner, low - _PUSHED_NM, high + _PUSHED_NM)
+    return _filled(
+        2, lambda *stores: _enumerate(key, table, directions, low, high, pushing, *stores)
+    )
+
+
+def _filled(stores: int, fill: Callable[..., tuple[int, ...]]) -> tuple[Curves, ...]:
+    """Call `fill` with stores that are large enough for all it puts into them."""
     size = 1 << 14
     while True:
-        stores = tuple(
+        arrays = tuple(
             (
                 np.empty((size, 9)),
                 np.empty(size, np.int64),
                 np.empty(size, np.int64),
                 np.empty(size, np.int8),
             )
-            for _ in range(2)
+            for _ in range(stores)
         )
-        counts = _enumerate(_key(seed, 1), FAMILIES, frames(seed), low, high, *stores)
+        counts = fill(*arrays)
         if max(counts) <= size:
             break
         size = 1 << int(max(counts)).bit_length()
-    neurites, organelles = (
+    return tuple(
         Curves(*(array[:count].copy() for array in store))
-        for store, count in zip(stores, counts, strict=True)
+        for store, count in zip(arrays, counts, strict=True)
     )
-    return neurites, organelles

@@ -26,7 +26,7 @@ IMAGE, NEURONS, MITOCHONDRIA, CLEFTS = 0, 1, 2, 3
 _POCKET_NM = 16.0  # extracellular space wider than this is labelled 0
 _CLEFT_NM = 22.0  # half the thickness of a cleft label
 _VESICLE_NM, _VESICLE_CELL_NM = 21.0, 54.0
-_SHEATH_NM = 130.0  # myelin
+_SHEATH_NM = 95.0  # myelin
 _SMEAR = 0.29  # standard deviation of a uniform slab, per unit of thickness
 
 
@@ -63,6 +63,7 @@ def _mitochondrion(key, part, deep, along, z, y, x, smear):
     here = _value_noise(h ^ np.uint64(3), z / 95.0, y / 95.0, x / 95.0)
     present = min(max(0.6 + 1.5 * here, 0.0), 1.0) * min(max((deep - 14.0) / 20.0, 0.0), 1.0)
     lumen = _ridge(off, 6.5, 0.4 * smear) - 0.75 * _ridge(off - 15.0, 5.5, 0.4 * smear)
+    matrix += 13.0 * _value_noise(h ^ np.uint64(4), z / 35.0, y / 24.0, x / 24.0)
     return matrix + (20.0 + 34.0 * _draw(h, 3, 0, 0)) * present * lumen
 
 
@@ -114,7 +115,7 @@ def _cytoplasm(key, own, z, y, x, thick, away):
     )
     coarse = _value_noise(key ^ np.uint64(43), z / 150.0, y / 150.0, x / 150.0)
     dots = min(middle + 0.45, 0.0)  # granules are dark and sparse
-    return level + grain * (11.0 * fine + 12.0 * middle + 45.0 * dots) + 13.0 * coarse
+    return level + grain * (11.0 * fine + 16.0 * middle + 60.0 * dots) + 13.0 * coarse
 
 
 @compiled
@@ -145,7 +146,7 @@ def paint(
             open_space = _value_noise(key ^ np.uint64(61), z / 420.0, y / 420.0, x / 420.0)
             gap = 6.0 + 6.0 * open_space + 60.0 * max(open_space - 0.5, 0.0)
             family = (own >> _FAMILY_SHIFT) - 1
-            sheath = 1 <= family <= 2 and _draw(key, own, 9, 9) < 0.07
+            sheath = 1 <= family <= 2 and _draw(key, own, 9, 9) < 0.05
 
             # The synapse whose face this is, and how dense its vesicles are here.
             cleft, density, thickening = np.int64(0), 0.0, 0.0
@@ -185,6 +186,7 @@ def paint(
 
             # The nearest organelle of this neurite.
             nearest, part, kind, axis, slope = 1e30, np.int64(0), 0, 0.0, 0.0
+            settled = False  # a mitochondrion is near: tubules keep out of it
             for n in range(p_start[brick], p_start[brick + 1]):
                 m = p_items[n]
                 if part_owner[m] != own:
@@ -192,7 +194,11 @@ def paint(
                 if what == MITOCHONDRIA and part_kind[m] != _MITOCHONDRION:
                     continue
                 d, r, pz, py, px = _to_segment(parts[m], wz, wy, wx)
-                if d - r < nearest:
+                first_rank = part_kind[m] == _MITOCHONDRION and d - r < 24.0
+                if settled and not first_rank:
+                    continue
+                if d - r < nearest or (first_rank and not settled):
+                    settled = settled or first_rank
                     nearest, part, kind = d - r, part_id[m], part_kind[m]
                     slope = pz / (d + 1e-9)
                     ez, ey = parts[m, 3] - parts[m, 0], parts[m, 4] - parts[m, 1]
@@ -230,8 +236,12 @@ def paint(
             # Two membranes and the space between them.
             reach = 0.5 * gap + 4.5
             width = 5.2
-            grey -= 122.0 * _ridge(away - reach, width, smear)
-            grey -= 122.0 * _ridge(away + reach, width, smear)
+            if away < 4.0 * (width + smear) + reach:
+                stain = 118.0 + 30.0 * _value_noise(
+                    key ^ np.uint64(62), z / 40.0, y / 47.0, x / 47.0
+                )
+                grey -= stain * _ridge(away - reach, width, smear)
+                grey -= stain * _ridge(away + reach, width, smear)
             if gap > _POCKET_NM:
                 grey += (190.0 - grey) * 0.6 * _step(away - 0.5 * gap + 6.0, 4.0 + smear)
             else:
