@@ -12,7 +12,7 @@ Presets (after a colon):
 
 | preset | what | runs on |
 |---|---|---|
-| (none) | small U-Net, 8x64x64 crops of the embedded volume | 2 CPU cores, minutes |
+| (none) | small U-Net, 4x64x64 crops of the embedded volume | 2 CPU cores, minutes |
 | `smoke` | the same, a few steps, to see that everything runs | 2 CPU cores, under a minute or two |
 | `real` | small U-Net for real volumes without an accelerator | 2 CPU cores, an hour |
 | `ours` | the paper's U-Net at 18x160x160 with our losses and schedule | any mesh of accelerators |
@@ -47,16 +47,17 @@ def get_config(preset: str = "") -> ConfigDict:
 
 
 def _default(c: ConfigDict) -> None:
-    c.num_steps = 120
-    c.data.volumes = "synthetic://neurites?shape=48,384,384"
+    c.num_steps = 200
+    # 12 nm, not the 8 nm of most serial sections: a crop of 64 voxels then holds several neurites.
+    c.data.volumes = "synthetic://neurites?shape=32,256,256&voxel_nm=40,12,12"
     c.data.batch_size = 8
-    c.data.crop_size = (8, 64, 64)
+    c.data.crop_size = (4, 64, 64)
 
     # Augmentation: fields of emjax.augment.recipes.Recipe; those not named keep the recipe's values.
     c.augment = ConfigDict()
     c.augment.recipe = "ours"  # 'released': the paper's code, for comparison only
-    c.augment.max_offset = (2, 16, 16)  # the two views are cut at most this far apart, voxels
-    c.augment.own_orientation = True  # each view has its own flip and quarter turn
+    c.augment.max_offset = (1, 16, 16)  # the two views are cut at most this far apart, voxels
+    c.augment.own_orientation = False  # True: each view has its own flip and quarter turn
 
     c.model = ConfigDict()
     c.model.name = "unet"  # or 'vit'
@@ -73,7 +74,7 @@ def _default(c: ConfigDict) -> None:
     c.loss = ConfigDict()
     c.loss.reconstruction = 1.0  # weight of the voxel reconstruction of both views
     c.loss.contrastive = 0.05  # weight of the multiscale contrastive loss
-    c.loss.cross = 0.05  # weight of the cross-attention matching, each direction half
+    c.loss.cross = 0.02  # weight of the cross-attention matching, each direction half
     c.loss.kind = "mse"  # reconstruction by 'mse' or 'l1'
     c.loss.tokens = "spatial"  # positions of the pyramid; 'channel': the paper's channel maps
     c.loss.levels = (0, 1)  # pyramid levels that give tokens, 0 is the coarsest
@@ -92,13 +93,14 @@ def _default(c: ConfigDict) -> None:
     )
     c.loss.row_chunk = 0  # rows of the token matrix at a time, to save memory; 0: all
 
-    c.eval.every_steps = 40
+    c.eval.every_steps = 50
     c.eval.crops = 16  # held-out crops, always the same
     c.eval.held_out = 0.2  # last part of each volume along its longest axis, never trained on
     c.eval.margin = (2, 32, 32)  # z, y, x voxels between the training and the held-out part
     c.eval.level = 0  # pyramid level whose tokens are judged
     c.eval.queries = 48  # queries a crop for retrieval and matching
     c.eval.volumes = ""  # held-out volumes instead of the last parts
+    c.eval.own_orientation = False  # True: each view of a pair has its own flip and quarter turn
     c.eval.distractors = 255  # places that each query has to be told from
     c.eval.exclusion_radius = (
         1,
@@ -118,7 +120,7 @@ def _default(c: ConfigDict) -> None:
 
 def _smoke(c: ConfigDict) -> None:
     c.num_steps = 6
-    c.data.volumes = "synthetic://neurites?shape=24,192,192"
+    c.data.volumes = "synthetic://neurites?shape=16,192,192&voxel_nm=40,12,12"
     c.data.batch_size = 4
     c.model.widths = (4, 8, 12)
     c.model.kernels = ((1, 3, 3),)
@@ -132,6 +134,8 @@ def _smoke(c: ConfigDict) -> None:
 
 def _real(c: ConfigDict) -> None:
     c.num_steps = 1200
+    c.augment.own_orientation = True
+    c.eval.own_orientation = True
     c.eval.every_steps = 200
     c.save.every_steps = 200
 
@@ -142,6 +146,8 @@ def _ours(c: ConfigDict) -> None:
     c.data.batch_size = 32
     c.data.crop_size = (18, 160, 160)
     c.augment.max_offset = (4, 32, 32)
+    c.augment.own_orientation = True
+    c.eval.own_orientation = True
     c.model.widths = (28, 36, 48, 64, 80)
     c.model.kernels = ((3, 3, 3),)
     c.loss.levels = (0, 1, 2)

@@ -56,6 +56,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         queries=config.eval.queries,
         distractors=config.eval.distractors,
         exclusion_radius=tuple(config.eval.exclusion_radius),
+        own_orientation=config.eval.own_orientation,
     )
     check_settings(judged, len(task.backbone.level_strides))
     mesh = make_mesh(values["mesh"])

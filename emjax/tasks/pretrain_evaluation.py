@@ -43,13 +43,14 @@ class EvaluationSettings:
     queries: int
     distractors: int
     exclusion_radius: tuple[float, float, float]
+    own_orientation: bool
 
 
 class PretrainEvaluation:
     """Retrieval, matching, reconstruction and collapse, on fixed pairs of views of held-out crops.
 
     Args:
-        task: the task; its recipe is made harder for the pairs.
+        task: the task; the pairs have the orientations of `settings`, not of its recipe.
         windows: `[b, Z, Y, X]` uint8 held-out windows.
         settings: what is asked.
         mesh: results are wanted on every process of it.
@@ -72,8 +73,10 @@ class PretrainEvaluation:
     ) -> None:
         if task.recipe.name != "released":
             # The released recipe has no orientation to give, and its views are not registered.
-            harder = dataclasses.replace(task.recipe, own_orientation=True)
-            task = dataclasses.replace(task, recipe=harder)
+            pairs = dataclasses.replace(
+                task.recipe, own_orientation=settings.own_orientation
+            )
+            task = dataclasses.replace(task, recipe=pairs)
         self._task = task
         self._level = settings.level
         self._stride = task.backbone.level_strides[settings.level]
