@@ -102,17 +102,11 @@ def _default(c: ConfigDict) -> None:
     c.eval.volumes = ""  # held-out volumes instead of the last parts
     c.eval.own_orientation = False  # True: each view of a pair has its own flip and quarter turn
     c.eval.distractors = 255  # places that each query has to be told from
-    c.eval.exclusion_radius = (
-        1,
-        12,
-        12,
-    )  # z, y, x voxels around the true place that give no distractors
+    c.eval.exclusion_radius = (1, 12, 12)  # z, y, x voxels around the truth: no distractors
     c.eval.probe_train = ""  # 'image|labels' with boxes: where the membrane probe is fitted
     c.eval.probe_test = ""  # and where it is scored
-    c.eval.probe_target = (
-        "instances"  # what the labels are: 'instances', or 'membrane' (0 = membrane)
-    )
-    c.eval.probe_ignore = ()  # ids neither membrane nor cell
+    c.eval.probe_membrane = ()  # ids that are membrane; (): instances, membranes lie between them
+    c.eval.probe_ignore = ()  # ids of which nothing is known
 
     c.optimizer.learning_rate = 2e-3
     c.optimizer.weight_decay = 1e-4

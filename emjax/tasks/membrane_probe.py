@@ -89,10 +89,11 @@ class MembraneProbe:
             box = Box(start, size)
             crop = normalization.apply(image.read(box)).astype(np.float32) / 255
             ids = labels.read(box)
-            if settings["probe_target"] == "membrane":
-                target, valid = ids == 0, np.ones(ids.shape, bool)
+            ignore, membrane = settings["probe_ignore"], settings["probe_membrane"]
+            if membrane:
+                target, valid = np.isin(ids, membrane), ~np.isin(ids, ignore)
             else:
-                target, valid = membrane_target(ids, ignore=tuple(settings["probe_ignore"]))
+                target, valid = membrane_target(ids, ignore=ignore)
             places = np.argwhere(valid)
             if not len(places):
                 continue
@@ -104,7 +105,7 @@ class MembraneProbe:
         found = np.concatenate(targets)
         if found.all() or not found.any():
             raise InputError(
-                f"eval.{name}: one class only; choose another box or eval.probe_target"
+                f"eval.{name}: one class only; choose another box, or eval.probe_membrane"
             )
         return chunks, found
 

@@ -73,9 +73,7 @@ class PretrainEvaluation:
     ) -> None:
         if task.recipe.name != "released":
             # The released recipe has no orientation to give, and its views are not registered.
-            pairs = dataclasses.replace(
-                task.recipe, own_orientation=settings.own_orientation
-            )
+            pairs = dataclasses.replace(task.recipe, own_orientation=settings.own_orientation)
             task = dataclasses.replace(task, recipe=pairs)
         self._task = task
         self._level = settings.level
@@ -139,24 +137,26 @@ class PretrainEvaluation:
 
         Returns:
             `retrieval_top1` (of the trained tokens where there are some, else of the features),
-            `retrieval_top1_features`, `matching_error_voxels`, `psnr_db`, `ssim`, `effective_rank` and
-            `variance_level<k>`.
+            `retrieval_top1_features`, `matching_error_voxels` by the cosines of the same (one measure for every run,
+            our choice) and `matching_error_voxels_attention` by the matcher where it was trained, `psnr_db`, `ssim`,
+            `effective_rank` and `variance_level<k>`.
         """
         parts = [jax.device_get(self._measure(params, chunk)) for chunk in self._chunks()]
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         first, second, places = _standardise(found["first"], found["second"], found["places"])
         scores = {"retrieval_top1_features": self._top1(first, second)}
         scores["retrieval_top1"] = scores["retrieval_top1_features"]
-        attention = found.get("attention")
-        if attention is None:
-            attention = retrieval.soft_argmax(first, places, self._task.settings.temperature)
         if self.uses_tokens:
-            scores["retrieval_top1"] = self._top1(found["first_tokens"], found["second_tokens"])
+            first, second, places = (found[f"{n}_tokens"] for n in ("first", "second", "places"))
+            scores["retrieval_top1"] = self._top1(first, second)
+        attention = retrieval.soft_argmax(first, places, self._task.settings.temperature)
+        scores["matching_error_voxels"] = self._error(attention)
+        if "attention" in found:
+            scores["matching_error_voxels_attention"] = self._error(found["attention"])
         levels = range(len(self._task.backbone.level_strides))
         variances = spectrum.level_variances({f"level{k}": found[f"rank{k}"] for k in levels})
         tokens = found[f"rank{self._level}"]
         return scores | {
-            "matching_error_voxels": self._error(attention),
             "psnr_db": image_quality.psnr(found["restored"], self.views.second.target),
             "ssim": image_quality.ssim(found["restored"], self.views.second.target),
             "effective_rank": spectrum.effective_rank(tokens.reshape(-1, tokens.shape[-1])),
@@ -255,9 +255,13 @@ class PretrainEvaluation:
 
         found["first_tokens"] = tokens(first, pairs.first)
         found["second_tokens"] = tokens(second, pairs.second)
+        found["places_tokens"] = tokens(second, places)
         if self._task.settings.cross:
             _, attention = apply(
-                self._task.matcher, params["matcher"], found["first_tokens"], tokens(second, places)
+                self._task.matcher,
+                params["matcher"],
+                found["first_tokens"],
+                found["places_tokens"],
             )
             found["attention"] = attention
         return found
