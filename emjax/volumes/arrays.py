@@ -6,27 +6,21 @@ Local or remote (`gs://`, `s3://`, `http://`): everything goes through a key-val
 from __future__ import annotations
 
 import json
+import os
+import urllib.request
+from pathlib import Path
 from typing import Any
 
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.volumes.opened import Opened
+from emjax.volumes.opened import Opened, unit_nm
 
 Triple = tuple[float, float, float]
-_NANOMETRES = {
-    "nm": 1.0,
-    "nanometer": 1.0,
-    "nanometers": 1.0,
-    "um": 1e3,
-    "µm": 1e3,
-    "micrometer": 1e3,
-    "micron": 1e3,
-    "mm": 1e6,
-    "millimeter": 1e6,
-    "m": 1e9,
-    "meter": 1e9,
-}
+# Seconds; TensorStore itself goes on trying a server that does not answer.
+_PATIENCE = 60.0
+# What says that a folder is an array or a group, in the order in which they are looked for.
+METADATA_FILES = ("zarr.json", ".zarray", ".zattrs", ".zgroup", "attributes.json", "info")
 
 
 def open_array(url: str, dataset: str, level: int, context: ts.Context) -> Opened:
@@ -41,11 +35,9 @@ def open_array(url: str, dataset: str, level: int, context: ts.Context) -> Opene
     Raises:
         InputError: if there is no array, or no such level.
     """
-    base = url.rstrip("/") + "/" + (dataset.strip("/") + "/" if dataset else "")
-    files = {
-        name: _read_json(base, name)
-        for name in ("zarr.json", ".zattrs", ".zarray", "attributes.json", "info")
-    }
+    url = url.rstrip("/") + "/"
+    base = url + (dataset.strip("/") + "/" if dataset else "")
+    files = _read_metadata(base)
     if files["zarr.json"] is not None:
         attributes = files["zarr.json"].get("attributes", {})
         if files["zarr.json"].get("node_type") == "array":
@@ -55,24 +47,31 @@ def open_array(url: str, dataset: str, level: int, context: ts.Context) -> Opene
         return _plain(base, "zarr", files[".zattrs"] or {}, level, context)
     if files[".zattrs"] is not None and "multiscales" in files[".zattrs"]:
         return _pyramid(base, "zarr", files[".zattrs"], level, context)
-    if files["attributes.json"] is not None and "dimensions" in files["attributes.json"]:
+    if files["attributes.json"] is not None:
         return _n5(base, files["attributes.json"], level, context)
     if files["info"] is not None and "scales" in files["info"]:
         return _precomputed(base, files["info"], level, context)
-    raise InputError(
-        f"{url}{':' + dataset if dataset else ''} holds no zarr, N5 or precomputed array{_inside(base)}"
-    )
+    raise InputError(f"{base.rstrip('/')} holds no zarr, N5 or precomputed array{_inside(url)}")
 
 
-def _read_json(base: str, name: str) -> dict[str, Any] | None:
+def _read_metadata(base: str) -> dict[str, dict[str, Any] | None]:
+    """Reads all metadata files of a folder at once; None for those that are not there."""
     try:
-        found = ts.KvStore.open(base).result().read(name).result()
-    except ValueError as error:
+        folder = ts.KvStore.open(base).result(timeout=_PATIENCE)
+        reads = {name: folder.read(name) for name in METADATA_FILES}
+        found = {name: read.result(timeout=_PATIENCE) for name, read in reads.items()}
+    except TimeoutError as error:
+        raise InputError(f"{base} did not answer in {_PATIENCE:.0f} s") from error
+    except (ValueError, OSError, RuntimeError) as error:
         raise InputError(f"{base} cannot be read: {_short(error)}") from error
-    if found.state != "value":
+    return {name: _json(answer) for name, answer in found.items()}
+
+
+def _json(answer: ts.KvStore.ReadResult) -> dict[str, Any] | None:
+    if answer.state != "value":
         return None
     try:
-        value = json.loads(found.value)
+        value = json.loads(answer.value)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
@@ -80,14 +79,17 @@ def _read_json(base: str, name: str) -> dict[str, Any] | None:
 
 def _open(base: str, driver: str, context: ts.Context, **spec: Any) -> ts.TensorStore:
     try:
-        # The metadata of a volume in use does not change; checking it again before every read costs 15 times the read.
+        # "open" asks for what changed since an earlier opening, so that an overwritten volume is not served from the
+        # cache; asking before every read would double its cost, and on a server cost a round trip.
         return ts.open(
-            {"driver": driver, "kvstore": base, "recheck_cached_data": False, **spec},
+            {"driver": driver, "kvstore": base, "recheck_cached_data": "open", **spec},
             open=True,
             read=True,
             context=context,
-        ).result()
-    except ValueError as error:
+        ).result(timeout=_PATIENCE)
+    except TimeoutError as error:
+        raise InputError(f"{base} did not answer in {_PATIENCE:.0f} s") from error
+    except (ValueError, OSError, RuntimeError) as error:
         raise InputError(f"{base} cannot be opened: {_short(error)}") from error
 
 
@@ -117,7 +119,7 @@ def _pyramid(base: str, driver: str, attributes: dict, level: int, context: ts.C
         for transformation in owner.get("coordinateTransformations", []):
             if transformation.get("type") == "scale":
                 factors = [a * b for a, b in zip(factors, transformation["scale"], strict=True)]
-    units = [_NANOMETRES.get(a.get("unit", "")) for a in axes[-3:]]
+    units = [unit_nm(a.get("unit")) for a in axes[-3:]]
     voxel_nm = None
     if len(units) == 3 and all(units):
         voxel_nm = tuple(f * u for f, u in zip(factors[-3:], units, strict=True))
@@ -125,19 +127,41 @@ def _pyramid(base: str, driver: str, attributes: dict, level: int, context: ts.C
 
 
 def _n5(base: str, attributes: dict, level: int, context: ts.Context) -> Opened:
-    """Opens an N5 array, whose axes are x, y, z (and c)."""
+    """Opens an N5 array, whose axes are x, y, z (and c), or a level `s0`, `s1`, ... of a group of them."""
+    if "dimensions" not in attributes:
+        return _n5_level(base, attributes, level, context)
     _only_level_0(base, level)
     store = _open(base, "n5", context)
     store = store[ts.d[tuple(reversed(range(store.rank)))].transpose[:]]
-    values = attributes.get("resolution")
+    return Opened(_last_axes(base, store), _n5_voxel_nm(attributes))
+
+
+def _n5_level(base: str, attributes: dict, level: int, context: ts.Context) -> Opened:
+    """Opens a level of an N5 group as Paintera and OpenOrganelle write it."""
+    folder = f"{base}s{level}/"
+    inner = _read_metadata(folder)["attributes.json"]
+    if inner is None or "dimensions" not in inner:
+        raise InputError(
+            f"{base} is an N5 group without a level s{level}; name an array{_inside(base)}"
+        )
+    opened = _n5(folder, inner, 0, context)
+    whole = _n5_voxel_nm(attributes)
+    if opened.voxel_nm is not None or whole is None:
+        return opened
+    factors = inner.get("downsamplingFactors", (1, 1, 1))
+    voxel_nm = tuple(a * float(b) for a, b in zip(whole, reversed(factors), strict=True))
+    return opened._replace(voxel_nm=voxel_nm)
+
+
+def _n5_voxel_nm(attributes: dict) -> Triple | None:
+    """Reads `resolution` or `pixelResolution`, both x, y, z."""
+    values, factor = attributes.get("resolution"), 1.0
     pixel = attributes.get("pixelResolution")
-    factor = 1.0
     if values is None and isinstance(pixel, dict):
-        values, factor = pixel.get("dimensions"), _NANOMETRES.get(pixel.get("unit", "nm"))
-    voxel_nm = None
-    if values and len(values) == 3 and factor:
-        voxel_nm = tuple(float(v) * factor for v in reversed(values))
-    return Opened(_last_axes(base, store), voxel_nm)
+        values, factor = pixel.get("dimensions"), unit_nm(pixel.get("unit", "nm"))
+    if not isinstance(values, list) or len(values) != 3 or not factor:
+        return None
+    return tuple(float(v) * factor for v in reversed(values))
 
 
 def _precomputed(base: str, info: dict, level: int, context: ts.Context) -> Opened:
@@ -174,9 +198,10 @@ def _attribute_voxel_nm(attributes: dict) -> Triple | None:
 def _unit_voxel_nm(store: ts.TensorStore) -> Triple | None:
     """Reads the units that zarr 3 and TensorStore keep for each axis."""
     units = store.dimension_units[-3:]
-    if len(units) != 3 or any(u is None or u.base_unit not in _NANOMETRES for u in units):
+    factors = [unit_nm(u.base_unit) if u is not None else None for u in units]
+    if len(units) != 3 or not all(factors):
         return None
-    return tuple(u.multiplier * _NANOMETRES[u.base_unit] for u in units)
+    return tuple(u.multiplier * f for u, f in zip(units, factors, strict=True))
 
 
 def _only_level_0(base: str, level: int) -> None:
@@ -185,14 +210,29 @@ def _only_level_0(base: str, level: int) -> None:
 
 
 def _inside(base: str) -> str:
-    """Names the folders inside, where they can be listed."""
-    try:
-        keys = ts.KvStore.open(base).result().list().result()
-    except ValueError:
+    """Names the arrays in a local folder; a bucket may hold millions of keys, so it is not asked."""
+    if not base.startswith("file://"):
         return ""
-    folders = sorted({key.decode().rsplit("/", 1)[0] for key in keys[:10_000] if b"/" in key})
-    arrays = [f for f in folders if not f.rsplit("/", 1)[-1].isdigit() and "/c/" not in f + "/"]
-    return f"; inside are: {', '.join(arrays[:8])}" if arrays else ""
+    root = urllib.request.url2pathname(base.removeprefix("file://"))
+    arrays = []
+    for folder, subfolders, files in os.walk(root):
+        subfolders.sort()
+        found = {name for name in METADATA_FILES if name in files}
+        if folder != root and found and ".zgroup" not in found and not _is_group(folder):
+            arrays.append(os.path.relpath(folder, root))
+            # Below an array are only its chunks.
+            subfolders.clear()
+        if len(arrays) == 8:
+            break
+    return f"; inside are: {', '.join(arrays)}" if arrays else ""
+
+
+def _is_group(folder: str) -> bool:
+    files = _read_metadata(Path(folder).absolute().as_uri() + "/")
+    zarr, n5 = files["zarr.json"], files["attributes.json"]
+    return (zarr is not None and zarr.get("node_type") == "group") or (
+        zarr is None and n5 is not None and "dimensions" not in n5
+    )
 
 
 def _short(error: Exception) -> str:

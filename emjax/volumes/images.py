@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import math
 import re
+import threading
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -14,18 +16,12 @@ import tensorstore as ts
 import tifffile
 
 from emjax.errors import InputError
-from emjax.volumes.opened import Opened, chunked
+from emjax.volumes.opened import Opened, chunked, unit_nm
 
-_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
-_NANOMETRES = {
-    "nm": 1.0,
-    "um": 1e3,
-    "µm": 1e3,
-    "\\u00b5m": 1e3,
-    "micron": 1e3,
-    "microns": 1e3,
-    "mm": 1e6,
-}
+SECTION_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+# Of open files that each thread keeps; finding a page again from the start of the file costs a read for each before it.
+_MOST_FILES = 8
+_LOCAL = threading.local()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +31,36 @@ class _Pages:
     path: str
 
     def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
-        with tifffile.TiffFile(self.path) as file:
-            sections = [file.pages[z].asarray() for z in range(part[0].start, part[0].stop)]
+        pages = _tiff(self.path).pages
+        sections = [pages[z].asarray() for z in range(part[0].start, part[0].stop)]
         return np.stack(sections)[:, part[1], part[2]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plain:
+    """Reads voxels that lie in a file as in memory."""
+
+    path: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[part]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Contiguous:
+    """Reads a TIFF whose sections follow each other and of which only the first has a directory: large ImageJ stacks."""
+
+    path: str
+    offset: int
+    shape: tuple[int, int, int]
+    dtype: str
+
+    def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
+        voxels = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+        return np.array(voxels[part])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,11 +99,40 @@ def open_tiff(path: Path, context: ts.Context) -> Opened:
                     f"{path} has pages of {first.shape}; emjax reads grey sections [y, x]"
                 )
             voxel_nm = _ome_voxel_nm(file) or _imagej_voxel_nm(file)
-            shape, dtype = (count, *first.shape), first.dtype
+            stack = file.series[0]
+            reader, shape = _Pages(str(path)), (count, *first.shape)
+            if count == 1 and len(stack.shape) == 3 and stack.dataoffset is not None:
+                # ImageJ describes only the first section of a large stack.
+                order = file.byteorder + stack.dtype.char
+                shape = stack.shape
+                reader = _Plain(str(path), stack.dataoffset, shape, order)
+            elif count != math.prod(stack.shape[:-2]) or stack.shape[-2:] != first.shape:
+                raise InputError(
+                    f"{path} has pages of several kinds; emjax reads sections of one size"
+                )
+            elif (
+                math.prod(
+                    n for n, axis in zip(stack.shape, stack.axes, strict=True) if axis in "CTS"
+                )
+                > 1
+            ):
+                raise InputError(
+                    f"{path} has axes {stack.axes} of {stack.shape}; emjax reads one channel and one time"
+                )
+            dtype = first.dtype
     except (tifffile.TiffFileError, OSError) as error:
         raise InputError(f"{path} cannot be read as TIFF: {error}") from error
-    store = chunked(_Pages(str(path)), shape, dtype, (1, *shape[1:]), context)
-    return Opened(store, voxel_nm, slow=True)
+    return Opened(chunked(reader, shape, dtype, (1, *shape[1:]), context), voxel_nm, slow=True)
+
+
+def _tiff(path: str) -> tifffile.TiffFile:
+    """Returns the file as this thread has it open."""
+    files: dict[str, tifffile.TiffFile] = _LOCAL.__dict__.setdefault("files", {})
+    if path not in files:
+        if len(files) == _MOST_FILES:
+            files.pop(next(iter(files))).close()
+        files[path] = tifffile.TiffFile(path)
+    return files[path]
 
 
 def open_sections(pattern: str, context: ts.Context) -> Opened:
@@ -93,7 +145,11 @@ def open_sections(pattern: str, context: ts.Context) -> Opened:
     Raises:
         InputError: if no file matches, or the first is not a grey section.
     """
-    paths = [p for p in glob.glob(str(Path(pattern).expanduser())) if p.lower().endswith(_SUFFIXES)]
+    paths = [
+        p
+        for p in glob.glob(str(Path(pattern).expanduser()))
+        if p.lower().endswith(SECTION_SUFFIXES)
+    ]
     paths.sort(key=_natural)
     if not paths:
         raise InputError(f"no section matches {pattern}; give a pattern such as folder/*.png")
@@ -115,14 +171,14 @@ def _read_section(path: str) -> np.ndarray:
 
 
 def _natural(path: str) -> list[tuple[int, int | str]]:
-    parts = re.split(r"(\d+)", Path(path).name)
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts if part]
+    parts = re.split(r"(\d+)", path)
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
 
 
 def _imagej_voxel_nm(file: tifffile.TiffFile) -> tuple[float, float, float] | None:
     """Reads ImageJ's spacing and pixels per unit."""
     about = file.imagej_metadata or {}
-    factor = _NANOMETRES.get(str(about.get("unit", "")))
+    factor = unit_nm(about.get("unit"))
     tags = file.pages[0].tags
     if not factor or "spacing" not in about or "XResolution" not in tags:
         return None
@@ -145,7 +201,7 @@ def _ome_voxel_nm(file: tifffile.TiffFile) -> tuple[float, float, float] | None:
     sides = []
     for axis in "ZYX":
         size = pixels.get(f"PhysicalSize{axis}")
-        factor = _NANOMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        factor = unit_nm(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         if not size or not factor:
             return None
         sides.append(float(size) * factor)

@@ -1,0 +1,90 @@
+"""The one string that names a volume."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from emjax.errors import InputError
+from emjax.volumes.address import Address, Entry, parse_triple, parse_volumes
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.zarr", Address("a.zarr")),
+        ("fib25.h5:raw[0:160]", Address("fib25.h5", "raw", "0:160")),
+        ("a.h5:/volumes/raw/", Address("a.h5", "volumes/raw")),
+        ("a.zarr[0:64,256:768,:]", Address("a.zarr", "", "0:64,256:768,:")),
+        ("f/*.png?voxel_nm=50,4,4", Address("f/*.png", keys={"voxel_nm": "50,4,4"})),
+        ("gs://b/em?level=1[0:4]", Address("gs://b/em", "", "0:4", {"level": "1"})),
+        ("gs://b/em[0:4]?level=1", Address("gs://b/em", "", "0:4", {"level": "1"})),
+        ("http://127.0.0.1:80/a.zarr", Address("http://127.0.0.1:80/a.zarr")),
+        ("http://127.0.0.1:80/a.zarr:s0", Address("http://127.0.0.1:80/a.zarr", "s0")),
+        (
+            "synthetic://neurites?seed=3&labels=neurons",
+            Address("synthetic://neurites", keys={"seed": "3", "labels": "neurons"}),
+        ),
+    ],
+)
+def test_parse_by_hand(text: str, expected: Address) -> None:
+    assert Address.parse(text) == expected
+    assert Address.parse(str(expected)) == expected
+    assert pickle.loads(pickle.dumps(expected)) == expected
+
+
+def test_equal_addresses_hash_alike_and_keys_cannot_change() -> None:
+    one, other = (Address.parse("a.zarr?weight=2") for _ in range(2))
+    assert len({one, other}) == 1
+    with pytest.raises(TypeError):
+        one.keys["weight"] = "3"
+
+
+def test_source_is_what_holds_the_voxels() -> None:
+    source = Address.parse("a.h5:raw").source
+    assert Address.parse("a.h5:raw[0:4]?weight=2&voxel_nm=1,1,1").source == source
+    assert Address.parse("a.h5:other").source != source
+    assert Address.parse("synthetic://n?seed=1").source != Address.parse("synthetic://n").source
+    levels = {Address.parse(f"a.zarr?level={level}").source for level in (0, 1)}
+    assert len(levels) == 2
+
+
+def test_volumes_by_hand() -> None:
+    entries = parse_volumes(
+        "a.h5:raw[0:160]|a.h5:labels[0:160]; b.zarr?voxel_nm=30,6,6|c.zarr\n d ;"
+    )
+    assert entries == (
+        Entry(Address("a.h5", "raw", "0:160"), Address("a.h5", "labels", "0:160")),
+        Entry(Address("b.zarr", keys={"voxel_nm": "30,6,6"}), Address("c.zarr")),
+        Entry(Address("d")),
+    )
+    assert parse_volumes(tuple(map(str, entries))) == entries
+    assert parse_volumes("; ".join(map(str, entries))) == entries
+    assert parse_volumes("") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "helps"),
+    [
+        ("", r"PATH\[:DATASET\]"),
+        ("a.zarr?wieght=2", "unknown key 'wieght'; known: voxel_nm, level, weight"),
+        ("a.zarr?seed=2", "unknown key 'seed'"),
+        ("a.zarr?weight", "'weight' is not key=value"),
+        ("a.zarr?weight=", "is not key=value"),
+    ],
+)
+def test_mistakes_in_addresses(text: str, helps: str) -> None:
+    with pytest.raises(InputError, match=helps):
+        Address.parse(text)
+
+
+def test_mistakes_in_lists_and_triples() -> None:
+    with pytest.raises(InputError, match=r"2 '\|'; write image\|labels"):
+        parse_volumes("a|b|c")
+    assert parse_triple("50, 4,4", "voxel_nm") == (50.0, 4.0, 4.0)
+    for text in ("4", "4,4", "4,4,0", "4,4,-1", "4,4,nan", "a,b,c", "1,2,3,4"):
+        with pytest.raises(
+            InputError, match="three positive numbers, z,y,x, as in voxel_nm=50,4,4"
+        ):
+            parse_triple(text, "voxel_nm")

@@ -1,0 +1,199 @@
+"""Array formats written by zarr-python and TensorStore open with the right values, axes and voxel size."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorstore as ts
+import zarr
+
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.volumes.store import Volume, open_volume
+
+_VOXELS = np.random.default_rng(0).integers(0, 255, (6, 10, 14), np.uint8)
+_BOX = Box((1, 2, 3), (4, 5, 6))
+
+
+def _check(volume: Volume, voxels: np.ndarray, voxel_nm: tuple | None) -> None:
+    assert volume.size == voxels.shape[-3:]
+    assert volume.dtype == voxels.dtype
+    np.testing.assert_array_equal(volume.read(_BOX), voxels[(..., *_BOX.slices)])
+    np.testing.assert_array_equal(volume.store.read().result(), voxels)
+    if voxel_nm is None:
+        assert volume.voxel_nm is None
+    else:
+        np.testing.assert_allclose(volume.voxel_nm, voxel_nm)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "float32", "bool", "uint64"])
+def test_zarr(tmp_path: Path, version: int, dtype: str) -> None:
+    voxels = (_VOXELS % 2 if dtype == "bool" else _VOXELS).astype(dtype)
+    array = zarr.create_array(
+        tmp_path / "a.zarr", data=voxels, chunks=(4, 4, 4), zarr_format=version
+    )
+    _check(open_volume(f"{tmp_path}/a.zarr"), voxels.astype(voxels.dtype.newbyteorder("=")), None)
+    array.attrs["resolution"] = [40, 8, 4]
+    _check(
+        open_volume(f"{tmp_path}/a.zarr", context=ts.Context()),
+        voxels.astype(voxels.dtype.newbyteorder("=")),
+        (40, 8, 4),
+    )
+
+
+def test_zarr_in_a_group_and_with_channels(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    channels = np.stack([_VOXELS, 255 - _VOXELS])
+    group.create_array("volumes/raw", data=_VOXELS, chunks=(4, 4, 4))
+    group.create_array("affinities", data=channels, chunks=(1, 4, 4, 4))
+    _check(open_volume(f"{tmp_path}/a.zarr:volumes/raw"), _VOXELS, None)
+    _check(open_volume(f"{tmp_path}/a.zarr:affinities"), channels, None)
+    with pytest.raises(InputError, match="is a group, not an array; name one.*volumes/raw"):
+        open_volume(f"{tmp_path}/a.zarr")
+    with pytest.raises(InputError, match="inside are|holds no zarr"):
+        open_volume(f"{tmp_path}/a.zarr:wrong")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_ome_zarr(tmp_path: Path, version: str) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2 if version == "0.4" else 3)
+    coarse = _VOXELS[:, ::2, ::2]
+    for name, voxels in (("s0", _VOXELS), ("s1", coarse)):
+        group.create_array(name, data=voxels[None], chunks=(1, 4, 4, 4))
+    multiscales = [
+        {
+            "version": version,
+            "axes": [{"name": "c", "type": "channel"}]
+            + [{"name": n, "type": "space", "unit": "micrometer"} for n in "zyx"],
+            "datasets": [
+                {
+                    "path": f"s{k}",
+                    "coordinateTransformations": [
+                        {"type": "scale", "scale": [1, 0.02, 0.004 * 2**k, 0.004 * 2**k]},
+                        {"type": "translation", "translation": [0, 0, 0.002 * k, 0.002 * k]},
+                    ],
+                }
+                for k in range(2)
+            ],
+            "coordinateTransformations": [{"type": "scale", "scale": [1, 2, 1, 1]}],
+        }
+    ]
+    if version == "0.4":
+        group.attrs["multiscales"] = multiscales
+    else:
+        group.attrs["ome"] = {"version": version, "multiscales": multiscales}
+    _check(open_volume(f"{tmp_path}/a.zarr"), _VOXELS, (40, 4, 4))
+    level = open_volume(f"{tmp_path}/a.zarr?level=1")
+    assert level.size == (6, 5, 7)
+    np.testing.assert_array_equal(level.store.read().result(), coarse)
+    np.testing.assert_allclose(level.voxel_nm, (40, 8, 8))
+    with pytest.raises(InputError, match="levels 0 to 1, not 2"):
+        open_volume(f"{tmp_path}/a.zarr?level=2")
+
+
+def test_n5(tmp_path: Path) -> None:
+    folder = tmp_path / "a.n5"
+    store = ts.open(
+        {
+            "driver": "n5",
+            "kvstore": f"file://{folder}/raw/",
+            "metadata": {
+                "dataType": "uint16",
+                "dimensions": _VOXELS.shape[::-1],
+                "blockSize": [4, 4, 4],
+                "compression": {"type": "gzip"},
+            },
+        },
+        create=True,
+    ).result()
+    voxels = _VOXELS.astype(np.uint16) * 200
+    store.write(voxels.T).result()
+    _check(open_volume(f"{folder}:raw"), voxels, None)
+    attributes = folder / "raw" / "attributes.json"
+    plain = json.loads(attributes.read_text())
+    for extra in (
+        {"resolution": [4.0, 8.0, 40.0]},
+        {"pixelResolution": {"dimensions": [0.004, 0.008, 0.04], "unit": "um"}},
+    ):
+        attributes.write_text(json.dumps({**plain, **extra}))
+        volume = open_volume(f"{folder}:raw", context=ts.Context())
+        _check(volume, voxels, (40, 8, 4))
+
+
+def test_precomputed(tmp_path: Path) -> None:
+    for shrink in (1, 2):
+        voxels = _VOXELS[:, ::shrink, ::shrink]
+        ts.open(
+            {
+                "driver": "neuroglancer_precomputed",
+                "kvstore": f"file://{tmp_path}/em/",
+                "multiscale_metadata": {
+                    "type": "image",
+                    "data_type": "uint8",
+                    "num_channels": 1,
+                },
+                "scale_metadata": {
+                    "size": voxels.shape[::-1],
+                    "resolution": [4 * shrink, 8 * shrink, 40],
+                    "encoding": "raw",
+                    "chunk_size": [4, 4, 4],
+                    "voxel_offset": [100, 20, 3],
+                },
+            },
+            create=True,
+        ).result().write(voxels.T[..., None]).result()
+    _check(open_volume(f"{tmp_path}/em"), _VOXELS, (40, 8, 4))
+    level = open_volume(f"{tmp_path}/em?level=1")
+    np.testing.assert_array_equal(level.store.read().result(), _VOXELS[:, ::2, ::2])
+    assert level.voxel_nm == (40, 16, 8)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """Address of a web server that hands out `tmp_path`."""
+    handler = functools.partial(_Quiet, directory=str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_http(tmp_path: Path, served: str, version: int) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
+    group.create_array("raw", data=_VOXELS, chunks=(4, 4, 4)).attrs["resolution"] = [40, 8, 4]
+    _check(open_volume(f"{served}/a.zarr/raw"), _VOXELS, (40, 8, 4))
+    _check(open_volume(f"{served}/a.zarr:raw[:]?voxel_nm=30,6,6"), _VOXELS, (30, 6, 6))
+    with pytest.raises(InputError, match="holds no zarr, N5 or precomputed"):
+        open_volume(f"{served}/b.zarr")
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a.zarr", data=_VOXELS, chunks=(4, 4, 4))
+    with pytest.raises(InputError, match="single array, no pyramid; leave out level=1"):
+        open_volume(f"{tmp_path}/a.zarr?level=1")
+    zarr.create_array(tmp_path / "flat.zarr", data=_VOXELS[0], chunks=(4, 4))
+    with pytest.raises(InputError, match=r"a volume needs z, y, x"):
+        open_volume(f"{tmp_path}/flat.zarr")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no zarr, N5 or precomputed"):
+        open_volume(f"{tmp_path}/empty")
+    (tmp_path / "a.zarr" / "zarr.json").write_text('{"node_type": "array", "zarr_format": 3}')
+    with pytest.raises(InputError, match="cannot be opened"):
+        open_volume(f"{tmp_path}/a.zarr", context=ts.Context())

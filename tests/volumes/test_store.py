@@ -1,0 +1,91 @@
+"""Opening by address: boxes, keys, crops, copies and what is said when it fails."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.volumes.store import open_volume
+
+_VOXELS = np.random.default_rng(0).integers(0, 255, (8, 10, 12), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The same voxels in three formats."""
+    zarr.create_array(tmp_path / "a.zarr", data=_VOXELS, chunks=(4, 4, 4))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = _VOXELS
+    tifffile.imwrite(tmp_path / "a.tif", _VOXELS)
+    return tmp_path
+
+
+_NAMES = ("a.zarr", "a.h5:raw", "a.tif")
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_box_and_keys(folder: Path, name: str) -> None:
+    volume = open_volume(f"{folder}/{name}[2:6,-4:,:5]?voxel_nm=40,8,4&weight=2")
+    assert volume.box == Box((2, 6, 0), (4, 4, 5))
+    assert volume.size == volume.shape == (4, 4, 5)
+    assert volume.voxel_nm == (40, 8, 4)
+    assert volume.address.keys["weight"] == "2"
+    assert volume.name == f"{folder}/{name}[2:6,-4:,:5]"
+    np.testing.assert_array_equal(volume.store.read().result(), _VOXELS[2:6, -4:, :5])
+    np.testing.assert_array_equal(volume.read(Box((1, 1, 1), (2, 3, 4))), _VOXELS[3:5, 7:10, 1:5])
+
+
+@pytest.mark.parametrize("name", [*_NAMES, "synthetic"])
+def test_a_pickled_copy_reads_the_same(folder: Path, name: str) -> None:
+    address = "synthetic://neurites?shape=8,16,16" if name == "synthetic" else f"{folder}/{name}"
+    volume = open_volume(address + "[1:7]")
+    copy = pickle.loads(pickle.dumps(volume))
+    assert (copy.address, copy.box, copy.voxel_nm) == (volume.address, volume.box, volume.voxel_nm)
+    box = Box((2, 3, 4), (3, 4, 5))
+    np.testing.assert_array_equal(copy.read(box), volume.read(box))
+
+
+def test_a_crop_of_a_crop_knows_its_place(folder: Path) -> None:
+    volume = open_volume(f"{folder}/a.zarr[1:8,2:10]?voxel_nm=40,8,4")
+    part = volume.crop(Box((1, 2, 3), (3, 4, 5))).crop(Box((1, 0, 1), (2, 2, 2)))
+    assert part.box == Box((3, 4, 4), (2, 2, 2))
+    assert part.voxel_nm == (40, 8, 4)
+    np.testing.assert_array_equal(part.store.read().result(), _VOXELS[3:5, 4:6, 4:6])
+    again = open_volume(part.address)
+    assert again.box == part.box
+    np.testing.assert_array_equal(again.store.read().result(), part.store.read().result())
+
+
+def test_synthetic(folder: Path) -> None:
+    volume = open_volume("synthetic://neurites?shape=8,16,24&voxel_nm=30,6,6[0:4]")
+    assert volume.size == (4, 16, 24)
+    assert volume.voxel_nm == (30, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "helps"),
+    [
+        ("b.zarr", r"no such path.*did you mean .*a\.zarr\?"),
+        ("quite_other", "no such path.*holds: a.h5, a.tif, a.zarr"),
+        ("x/y.zarr", "nor is there a folder"),
+        ("a.zarr[0:9]", r"a\.zarr: box \[0:9\] leaves the volume.*\(8, 10, 12\)"),
+        ("a.tif[0:0]", "empty"),
+        ("a.h5:row", "no dataset 'row'; it holds: raw"),
+        ("a.zarr?voxel_nm=4", "three positive numbers"),
+        ("a.zarr?level=x", "level=x is not a whole number"),
+        ("a.txt", "no format that is known: give .zarr"),
+    ],
+)
+def test_mistakes(folder: Path, name: str, helps: str) -> None:
+    if name == "a.txt":
+        (folder / name).write_text("")
+    with pytest.raises(InputError, match=helps):
+        open_volume(f"{folder}/{name}")
