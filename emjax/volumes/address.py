@@ -6,6 +6,7 @@ crop.zarr[0:64,256:768,:]    fib25.h5:raw[0:160]    gs://bucket/em.zarr?level=1 
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -18,7 +19,9 @@ KEYS = ("voxel_nm", "level", "weight", "group", "kind")
 SYNTHETIC_KEYS = ("shape", "seed", "labels", "defects")
 SYNTHETIC = "synthetic://"
 _SCHEME = re.compile(r"^[a-z][a-z0-9+]*://")
-_BOX = re.compile(r"\[([^\[\]]*:[^\[\]]*)\]$")
+_BOX = re.compile(r"\[([^\[\]]*)\]$")
+# A '?' without '=' after it is part of a pattern such as z0?.png, if what follows ends as a file name does.
+_PATTERN_END = re.compile(r"^[^=&]*\.[A-Za-z]+$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +63,11 @@ class Address:
             InputError: if it is empty, or a key is unknown or malformed; lists the keys there are.
         """
         rest = text.strip()
-        # A file name may hold '?' only as a pattern, and patterns have no '=' behind it.
-        rest, question, query = rest.partition("?")
+        before, question, query = rest.rpartition("?")
+        if question and not _PATTERN_END.match(_BOX.sub("", query)):
+            rest = before
+        else:
+            question = ""
         keys: dict[str, str] = {}
         box = ""
         if question:
@@ -93,13 +99,18 @@ class Address:
 
     @property
     def source(self) -> str:
-        """Names the voxels: two addresses of one source differ in box, or in keys that do not change them."""
-        keys = (
-            ("level", "shape", "seed", "defects") if self.path.startswith(SYNTHETIC) else ("level",)
-        )
+        """Names the voxels: two addresses of one source differ in box, or in keys that do not change them.
+
+        Local paths are made absolute, so that an exclusion matches however its path is written.
+        """
+        synthetic = self.path.startswith(SYNTHETIC)
+        keys = ("shape", "seed", "defects", "voxel_nm") if synthetic else ("level",)
         chosen = "&".join(f"{key}={self.keys[key]}" for key in keys if key in self.keys)
         dataset = f":{self.dataset}" if self.dataset else ""
-        return self.path + dataset + (f"?{chosen}" if chosen else "")
+        path = self.path
+        if not _SCHEME.match(path):
+            path = os.path.abspath(os.path.expanduser(path))
+        return path + dataset + (f"?{chosen}" if chosen else "")
 
     def __str__(self) -> str:
         """Writes the address as `parse` reads it."""
@@ -134,7 +145,8 @@ def parse_volumes(text: str | Sequence[str]) -> tuple[Entry, ...]:
     Raises:
         InputError: if an entry is malformed.
     """
-    parts = re.split(r"[;\n]", text) if isinstance(text, str) else list(text)
+    texts = [text] if isinstance(text, str) else text
+    parts = [part for one in texts for part in re.split(r"[;\n]", one)]
     entries = []
     for part in parts:
         if not part.strip():

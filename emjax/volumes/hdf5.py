@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import threading
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,9 @@ _USUAL = ("volumes/raw", "raw", "main")
 _CHUNK = (16, 256, 256)
 # HDF5 is not safe for threads, and h5py's own lock does not cover opening and closing.
 _LOCK = threading.Lock()
+# Open files by path, oldest first.
+_FILES: dict[str, h5py.File] = {}
+_MOST_FILES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +34,11 @@ class _Dataset:
 
     def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
         with _LOCK:
-            return _file(self.path)[self.dataset][part]
-
-
-@functools.lru_cache(maxsize=64)
-def _file(path: str) -> h5py.File:
-    return h5py.File(path, "r")
+            if self.path not in _FILES:
+                if len(_FILES) == _MOST_FILES:
+                    _FILES.pop(next(iter(_FILES))).close()
+                _FILES[self.path] = h5py.File(self.path, "r")
+            return _FILES[self.path][self.dataset][part]
 
 
 def open_hdf5(path: Path, dataset: str, context: ts.Context) -> Opened:
@@ -52,6 +53,10 @@ def open_hdf5(path: Path, dataset: str, context: ts.Context) -> Opened:
         InputError: if it is no HDF5 file, or has no such dataset; lists those it has.
     """
     try:
+        with _LOCK:
+            # It may have been written anew since it was last read.
+            if str(path) in _FILES:
+                _FILES.pop(str(path)).close()
         with _LOCK, h5py.File(path, "r") as file:
             name = _choose(path, file, dataset)
             data = file[name]

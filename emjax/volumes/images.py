@@ -26,19 +26,20 @@ _LOCAL = threading.local()
 
 @dataclasses.dataclass(frozen=True)
 class _Pages:
-    """Reads sections of a multi-page TIFF."""
+    """Reads sections of a multi-page TIFF; `written` is when the file was, so that no older one is read."""
 
     path: str
+    written: int
 
     def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
-        pages = _tiff(self.path).pages
+        pages = _tiff(self.path, self.written).pages
         sections = [pages[z].asarray() for z in range(part[0].start, part[0].stop)]
         return np.stack(sections)[:, part[1], part[2]]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Plain:
-    """Reads voxels that lie in a file as in memory."""
+    """Reads a TIFF of which only the first section has a directory: large ImageJ stacks."""
 
     path: str
     offset: int
@@ -47,20 +48,6 @@ class _Plain:
 
     def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[part]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Contiguous:
-    """Reads a TIFF whose sections follow each other and of which only the first has a directory: large ImageJ stacks."""
-
-    path: str
-    offset: int
-    shape: tuple[int, int, int]
-    dtype: str
-
-    def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
-        voxels = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
-        return np.array(voxels[part])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +87,7 @@ def open_tiff(path: Path, context: ts.Context) -> Opened:
                 )
             voxel_nm = _ome_voxel_nm(file) or _imagej_voxel_nm(file)
             stack = file.series[0]
-            reader, shape = _Pages(str(path)), (count, *first.shape)
+            reader, shape = _Pages(str(path), path.stat().st_mtime_ns), (count, *first.shape)
             if count == 1 and len(stack.shape) == 3 and stack.dataoffset is not None:
                 # ImageJ describes only the first section of a large stack.
                 order = file.byteorder + stack.dtype.char
@@ -125,14 +112,14 @@ def open_tiff(path: Path, context: ts.Context) -> Opened:
     return Opened(chunked(reader, shape, dtype, (1, *shape[1:]), context), voxel_nm, slow=True)
 
 
-def _tiff(path: str) -> tifffile.TiffFile:
+def _tiff(path: str, written: int) -> tifffile.TiffFile:
     """Returns the file as this thread has it open."""
-    files: dict[str, tifffile.TiffFile] = _LOCAL.__dict__.setdefault("files", {})
-    if path not in files:
+    files: dict[tuple[str, int], tifffile.TiffFile] = _LOCAL.__dict__.setdefault("files", {})
+    if (path, written) not in files:
         if len(files) == _MOST_FILES:
             files.pop(next(iter(files))).close()
-        files[path] = tifffile.TiffFile(path)
-    return files[path]
+        files[path, written] = tifffile.TiffFile(path)
+    return files[path, written]
 
 
 def open_sections(pattern: str, context: ts.Context) -> Opened:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import glob
 import os
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import tensorstore as ts
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.address import SYNTHETIC, Address, parse_triple
-from emjax.volumes.arrays import open_array
+from emjax.volumes.arrays import METADATA_FILES, open_array
 from emjax.volumes.hdf5 import open_hdf5
-from emjax.volumes.images import open_sections, open_tiff
+from emjax.volumes.images import SECTION_SUFFIXES, open_sections, open_tiff
 from emjax.volumes.opened import Opened
 from emjax.volumes.synthetic import open_synthetic
 
@@ -26,6 +27,7 @@ Triple = tuple[float, float, float]
 CACHE_BYTES = 1 << 30
 _HDF5 = (".h5", ".hdf5", ".hdf")
 _TIFF = (".tif", ".tiff")
+_SECTIONS = (*SECTION_SUFFIXES, *(suffix.upper() for suffix in SECTION_SUFFIXES))
 _REMOTE = ("gs://", "s3://", "http://", "https://")
 
 
@@ -92,9 +94,13 @@ class Volume:
 
 
 @functools.cache
-def shared_context() -> ts.Context:
-    """Returns the one cache that all volumes of this process share."""
-    return ts.Context({"cache_pool": {"total_bytes_limit": CACHE_BYTES}})
+def shared_context(cache_bytes: int = CACHE_BYTES) -> ts.Context:
+    """Returns the one cache of a size that volumes of this process share.
+
+    Args:
+        cache_bytes: of decoded chunks kept.
+    """
+    return ts.Context({"cache_pool": {"total_bytes_limit": cache_bytes}})
 
 
 def open_volume(address: str | Address, *, context: ts.Context | None = None) -> Volume:
@@ -141,19 +147,26 @@ def _open(address: Address, context: ts.Context) -> Opened:
     level = _level(address)
     if path.startswith(_REMOTE):
         return open_array(path, address.dataset, level, context)
-    if "*" in path:
-        return open_sections(path, context)
-    local = Path(path).expanduser()
+    # Readers open their files later, and maybe in a process with another working folder.
+    local = Path(path).expanduser().absolute()
+    pattern = None
     if not local.exists():
-        raise InputError(f"no such path: {path}{_nearest_entry(local)}")
+        if "*" not in path and "?" not in path:
+            raise InputError(f"no such path: {path}{_nearest_entry(local)}")
+        pattern = str(local)
+    elif local.is_dir():
+        pattern = _sections_in(local)
+        if pattern is None:
+            return open_array(local.as_uri(), address.dataset, level, context)
     suffix = local.suffix.lower()
-    if local.is_dir():
-        if not any((local / name).exists() for name in _ARRAY_FILES):
-            if _has_sections(local):
-                return open_sections(str(local / "*"), context)
-        return open_array(local.resolve().as_uri(), address.dataset, level, context)
-    if suffix in _HDF5:
+    if level:
+        raise InputError(f"{path} is a single array, no pyramid; leave out level={level}")
+    if suffix in _HDF5 and pattern is None:
         return open_hdf5(local, address.dataset, context)
+    if address.dataset:
+        raise InputError(f"{path} has no datasets inside; leave out ':{address.dataset}'")
+    if pattern is not None:
+        return open_sections(pattern, context)
     if suffix in _TIFF:
         return open_tiff(local, context)
     raise InputError(
@@ -162,12 +175,17 @@ def _open(address: Address, context: ts.Context) -> Opened:
     )
 
 
-_ARRAY_FILES = ("zarr.json", ".zarray", ".zgroup", ".zattrs", "attributes.json", "info")
-_SECTION_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
-
-
-def _has_sections(folder: Path) -> bool:
-    return any(p.suffix.lower() in _SECTION_SUFFIXES for p in folder.iterdir())
+def _sections_in(folder: Path) -> str | None:
+    """Returns a pattern of the sections in a folder; None where it has none, or is an array."""
+    names = os.listdir(folder)
+    if set(names) & set(METADATA_FILES):
+        return None
+    suffixes = sorted({Path(name).suffix for name in names} & set(_SECTIONS))
+    if len(suffixes) > 1:
+        raise InputError(
+            f"{folder} holds {' and '.join(suffixes)}; say which are the sections, as in {folder}/*{suffixes[0]}"
+        )
+    return f"{glob.escape(str(folder))}/*{suffixes[0]}" if suffixes else None
 
 
 def _level(address: Address) -> int:
