@@ -67,7 +67,13 @@ def measure(volume: Volume) -> Normalization:
         )
     if len(volume.shape) != 3:
         raise InputError(f"{volume.name} has axes {volume.shape}; an image needs z, y, x")
-    blocks = _sample(volume)
+    try:
+        blocks = _sample(volume)
+    except (ValueError, OSError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = str(error).splitlines()[0][:200]
+        raise InputError(f"{volume.name} cannot be read: {reason}") from error
     values = np.concatenate([block.ravel() for block in blocks])
     if dtype.kind == "f":
         bad = np.count_nonzero(~np.isfinite(values))

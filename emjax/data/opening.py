@@ -82,6 +82,8 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
             raise InputError(
                 f"{image.name} is {image.size} voxels, its labels {labels.name} are {labels.size}; they must be equal"
             )
+        if len(labels.shape) != 3:
+            raise InputError(f"labels {labels.name} have axes {labels.shape}; labels need z, y, x")
         if labels.dtype.kind not in "uib":
             raise InputError(f"labels {labels.name} are {labels.dtype}; labels are integers")
     weight = entry.image.keys.get("weight", "1")

@@ -182,9 +182,9 @@ def _is_blank(image: np.ndarray) -> bool:
 def _dense(labels: np.ndarray) -> np.ndarray:
     """Renumbers ids of a window as int32: devices would wrap 64-bit ids silently."""
     ids, inverse = np.unique(labels, return_inverse=True)
-    numbers = np.arange(len(ids), dtype=np.int32)
-    if len(ids) and ids[0] != 0:
-        numbers += 1
+    # Ids below 0 mark, as the largest does, voxels without a label.
+    numbers = np.cumsum(ids > 0, dtype=np.int32)
+    numbers[ids < 0] = IGNORE
     if len(ids) and labels.dtype.kind == "u" and int(ids[-1]) == _UNLABELLED:
         numbers[-1] = IGNORE
     return numbers[inverse.reshape(labels.shape)]

@@ -1,0 +1,74 @@
+"""From the text of `data.volumes` to volumes; every mistake is found here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+
+from emjax.data.opening import open_entries
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+
+
+def test_opening_by_hand(write, noise) -> None:
+    image = noise(8, 16, 24)
+    first, second = write("a.zarr", image), write("b.zarr", image)
+    labels = write("l.zarr", (image // 32).astype(np.uint64))
+    one, other = open_entries(f"{first}?weight=2&group=g|{labels}; {second}[2:8]")
+    assert (one.group, one.weight, one.labels.size) == ("g", 2, (8, 16, 24))
+    assert (other.group, other.weight, other.labels) == (f"{second}[2:8]", 1, None)
+    assert other.image.size == (6, 16, 24)
+
+
+def test_exclusions_are_in_voxels_of_the_part(write, noise) -> None:
+    address, other = write("a.zarr", noise(8, 16, 24)), write("b.zarr", noise(8, 16, 24))
+    entry, free = open_entries(
+        f"{address}[2:8]; {other}", exclude=f"{address}[0:4,:8]; {address}[:1]; {address}[-1:]"
+    )
+    assert entry.excluded == (Box((0, 0, 0), (2, 8, 24)), Box((5, 0, 0), (1, 16, 24)))
+    assert free.excluded == ()
+
+
+def test_bool_labels(write, noise) -> None:
+    image = noise(8, 16, 24)
+    (entry,) = open_entries(f"{write('a.zarr', image)}|{write('l.zarr', image > 99)}")
+    assert entry.labels.dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("entry", "helps"),
+    [
+        ("", "data.volumes names no volume; give PATH"),
+        (
+            "{a}|{short}",
+            r"a.zarr is \(8, 16, 24\) voxels, its labels .*short.zarr are \(4, 16, 24\)",
+        ),
+        ("{a}|{real}", "labels .*real.zarr are float32; labels are integers"),
+        ("{ids}", "ids.zarr is uint64, which labels are"),
+        ("{a}|{channels}", r"labels .*channels.zarr .*z, y, x"),
+        ("{a}?weight=-1", "weight=-1 is not a number of 0 or more"),
+        ("{a}?weight=much", "weight=much is not a number"),
+        ("{a}x", r"no such path: .*did you mean .*a\.zarr"),
+    ],
+)
+def test_mistakes(write, noise, tmp_path, entry, helps) -> None:
+    image = noise(8, 16, 24)
+    zarr.create_array(tmp_path / "channels.zarr", data=np.stack([image, image]))
+    names = {
+        "a": write("a.zarr", image),
+        "short": write("short.zarr", image[:4]),
+        "real": write("real.zarr", image.astype(np.float32)),
+        "ids": write("ids.zarr", image.astype(np.uint64)),
+        "channels": str(tmp_path / "channels.zarr"),
+    }
+    with pytest.raises(InputError, match=helps):
+        open_entries(entry.format(**names))
+
+
+def test_an_exclusion_that_matches_nothing(write, noise) -> None:
+    address = write("a.zarr", noise(8, 16, 24))
+    with pytest.raises(InputError, match=r"data.exclude: .*b.zarr\[0:4\] is no part of any volume"):
+        open_entries(address, exclude=f"{address}[:1]; {address.replace('a.zarr', 'b.zarr')}[0:4]")
+    with pytest.raises(InputError, match="leaves the volume"):
+        open_entries(address, exclude=f"{address}[0:40]")

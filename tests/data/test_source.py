@@ -1,0 +1,228 @@
+"""Single examples: the same whatever reads them, images and labels aligned."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from emjax.data import source
+from emjax.data.sampling import Origins
+from emjax.data.source import Crops, _dense
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.volumes.store import Volume, open_volume
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Dense ids as the loader gives them to unsigned labels: 0 stays 0, the rest in order."""
+    ids = np.unique(values)
+    return (np.searchsorted(ids, values) + (ids[0] != 0)).astype(np.int32)
+
+
+@pytest.fixture
+def labelled(write, noise, open_plain):
+    """Two volumes whose label is the grey value divided by 32."""
+    text = []
+    for number, shape in enumerate([(10, 24, 24), (12, 20, 30)]):
+        image = noise(*shape, seed=number)
+        text.append(f"{write(f'a{number}', image)}|{write(f'l{number}', image // 32)}")
+    return open_plain(";".join(text))
+
+
+def test_an_example_is_that_part_of_the_file(labelled) -> None:
+    crops = Crops(labelled, (4, 8, 8), seed=3)
+    for index in range(10):
+        example = crops.example(index)
+        image = labelled[int(example["volume"])].image
+        voxels = image.read(Box(tuple(example["start"].tolist()), (4, 8, 8)))
+        np.testing.assert_array_equal(example["image"], voxels)
+        np.testing.assert_array_equal(example["labels"], _ranks(voxels // 32))
+        assert example["image"].dtype == np.uint8
+        assert example["labels"].dtype == np.int32
+        assert example["index"] == index
+        np.testing.assert_array_equal(example["voxel_nm"], (40, 8, 8))
+
+
+def test_order_and_threads_do_not_matter(labelled) -> None:
+    crops = Crops(labelled, (4, 8, 8), seed=3)
+    expected = [crops.example(i) for i in range(24)]
+    again = Crops(labelled, (4, 8, 8), seed=3)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(again.example, reversed(range(24))))[::-1]
+    for one, other in zip(expected, found, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+    assert len({(int(e["volume"]), *e["start"].tolist()) for e in expected}) > 20
+    different = Crops(labelled, (4, 8, 8), seed=4).stack(range(24))
+    assert (different["image"] != crops.stack(range(24))["image"]).any()
+
+
+def test_start_counts_from_the_file_not_from_the_box(write, noise, open_plain) -> None:
+    image = noise(12, 24, 24)
+    address = write("a", image)
+    crops = Crops(open_plain(f"{address}[3:,5:,7:]"), (4, 8, 8), seed=0)
+    for index in range(5):
+        example = crops.example(index)
+        box = Box(tuple(example["start"].tolist()), (4, 8, 8))
+        np.testing.assert_array_equal(example["image"], image[box.slices])
+
+
+def test_exclusions_are_never_touched(write, noise, open_plain) -> None:
+    address = write("a", noise(8, 32, 32))
+    hole = Box((2, 10, 10), (3, 8, 8))
+    entries = open_plain(f"{address}[1:]", exclude=f"{address}{hole}")
+    crops = Crops(entries, (3, 6, 6), seed=0)
+    starts = [tuple(crops.example(i)["start"].tolist()) for i in range(200)]
+    assert not any(Box(start, (3, 6, 6)).overlaps(hole) for start in starts)
+    assert any(start[0] == 5 for start in starts)
+
+
+def test_reflect_padding_keeps_labels_aligned(write, noise, open_plain) -> None:
+    image = noise(3, 16, 16)
+    entries = open_plain(f"{write('a', image)}|{write('l', image // 32)}")
+    with pytest.raises(InputError, match="smaller than the"):
+        Crops(entries, (5, 8, 8), seed=0)
+    crops = Crops(entries, (5, 8, 8), seed=0, pad="reflect")
+    for index in range(5):
+        example = crops.example(index)
+        z, y, x = example["start"].tolist()
+        assert z == 0
+        expected = image[[0, 1, 2, 2, 1], y : y + 8, x : x + 8]
+        np.testing.assert_array_equal(example["image"], expected)
+        np.testing.assert_array_equal(example["labels"], _ranks(expected // 32))
+
+
+def test_harmonising_to_larger_voxels(write, noise, open_plain) -> None:
+    """A factor of 3 samples voxel centres, so that nothing is interpolated."""
+    image = noise(10, 40, 40)
+    entries = open_plain(f"{write('a', image)}|{write('l', image // 32)}")
+    crops = Crops(entries, (4, 6, 6), seed=0, voxel_nm=(40, 24, 24))
+    for index in range(5):
+        example = crops.example(index)
+        z, y, x = example["start"].tolist()
+        expected = image[z : z + 4, y + 1 : y + 18 : 3, x + 1 : x + 18 : 3]
+        np.testing.assert_array_equal(example["image"], expected)
+        # The same label wherever the grey value falls into the same class, and nowhere else.
+        pairs = {
+            *zip((expected // 32).ravel().tolist(), example["labels"].ravel().tolist(), strict=True)
+        }
+        assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+        np.testing.assert_array_equal(example["voxel_nm"], (40, 24, 24))
+
+
+def test_harmonising_to_smaller_voxels(write, noise, open_plain) -> None:
+    """At half the voxel size, the nearer voxel outweighs the other three in every interpolated one."""
+    image = np.where(noise(10, 20, 20) > 127, 200, 20).astype(np.uint8)
+    # Blocks of 2 x 2, so that classes are decided by linear weights along one axis at a time.
+    image[:, 1::2] = image[:, ::2]
+    image[..., 1::2] = image[..., ::2]
+    entries = open_plain(
+        f"{write('a', image)}?kind=image|{write('l', (image > 110).astype(np.uint8))}"
+    )
+    crops = Crops(entries, (4, 12, 12), seed=0, voxel_nm=(40, 4, 4))
+    for index in range(5):
+        example = crops.example(index)
+        z, y, x = example["start"].tolist()
+        part = image[z : z + 4, y : y + 6, x : x + 6]
+        nearest = part.repeat(2, 1).repeat(2, 2)
+        np.testing.assert_array_equal(example["labels"], nearest > 110)
+        # Weights are 9/16 for the nearest, so the side of the middle stays.
+        np.testing.assert_array_equal(example["image"] > 110, nearest > 110)
+
+
+def test_harmonising_needs_a_voxel_size(labelled) -> None:
+    unknown = [
+        dataclasses.replace(e, image=dataclasses.replace(e.image, voxel_nm=None)) for e in labelled
+    ]
+    with pytest.raises(InputError, match=r"a0 does not say its voxel size.*add \?voxel_nm=z,y,x"):
+        Crops(unknown, (4, 8, 8), seed=0, voxel_nm=(40, 16, 16))
+
+
+def test_blank_windows_are_redrawn(write, noise, open_plain, caplog) -> None:
+    image = noise(8, 16, 64)
+    image[..., :40] = 0
+    entries = open_plain(f"{write('a', image)}?kind=image")
+    crops = Crops(entries, (4, 8, 8), seed=0, max_blank_tries=30)
+    blank = [(crops.example(i)["image"] == 0).mean() > 0.6 for i in range(40)]
+    assert not any(blank)
+    anyway = Crops(entries, (4, 8, 8), seed=0, max_blank_tries=0)
+    assert any((anyway.example(i)["image"] == 0).all() for i in range(40))
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.array([7, 0, 2**40, 7], np.uint64), [1, 0, 2, 1]),
+        (np.array([7, 3, 3, 9], np.uint32), [2, 1, 1, 3]),
+        (np.array([2**64 - 1, 5, 0, 5], np.uint64), [-1, 1, 0, 1]),
+        (np.array([2**64 - 1] * 4, np.uint64), [-1] * 4),
+        (np.array([-1, 0, 4, 2], np.int64), [-1, 0, 2, 1]),
+        (np.array([True, False, True, True]), [1, 0, 1, 1]),
+        (np.array([True, True, True, True]), [1, 1, 1, 1]),
+        (np.zeros(4, np.uint8), [0, 0, 0, 0]),
+    ],
+)
+def test_dense_labels_by_hand(labels: np.ndarray, expected: list[int]) -> None:
+    found = _dense(labels.reshape(1, 2, 2))
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found.ravel(), expected)
+
+
+def test_bool_labels(write, noise, open_plain) -> None:
+    image = noise(8, 16, 16)
+    example = Crops(
+        open_plain(f"{write('a', image)}|{write('l', image > 99)}"), (4, 8, 8), seed=0
+    ).example(0)
+    np.testing.assert_array_equal(example["labels"], example["image"] > 99)
+
+
+def test_probabilities_decide_which_volume(labelled) -> None:
+    crops = Crops(labelled, (4, 8, 8), seed=0, probabilities=(0.1, 0.9))
+    share = np.mean([crops.example(i)["volume"] for i in range(200)])
+    assert 0.84 < share < 0.96
+    with pytest.raises(InputError, match="sum to 1, not 0.8"):
+        Crops(labelled, (4, 8, 8), seed=0, probabilities=(0.4, 0.4))
+
+
+class _Flaky(Volume):
+    """Fails the first reads."""
+
+    tries = 0
+    failures = 0
+
+    def read(self, box: Box) -> np.ndarray:
+        """Reads, from the moment it works."""
+        _Flaky.tries += 1
+        if _Flaky.tries <= _Flaky.failures:
+            raise ValueError("UNAVAILABLE: bucket\nand a long specification")
+        return super().read(box)
+
+
+@pytest.mark.parametrize("failures", [2, 3, 100])
+def test_reads_are_tried_again_and_the_volume_named(
+    write, noise, open_plain, monkeypatch, failures
+) -> None:
+    monkeypatch.setattr(source, "_RETRY_SECONDS", (0, 0, 0))
+    monkeypatch.setattr(_Flaky, "tries", 0)
+    monkeypatch.setattr(_Flaky, "failures", failures)
+    (entry,) = open_plain(write("a", noise(8, 16, 16)))
+    fields = {f.name: getattr(entry.image, f.name) for f in dataclasses.fields(Volume)}
+    crops = Crops([dataclasses.replace(entry, image=_Flaky(**fields))], (4, 8, 8), seed=0)
+    if failures < 100:
+        expected = Crops([entry], (4, 8, 8), seed=0).example(5)
+        np.testing.assert_array_equal(crops.example(5)["image"], expected["image"])
+        return
+    with pytest.raises(InputError, match=r"/a cannot be read at \[.*: UNAVAILABLE: bucket$"):
+        crops.example(5)
+    assert _Flaky.tries == 4
+
+
+def test_synthetic_volumes_need_nothing_else(open_plain) -> None:
+    name = "synthetic://neurites?shape=8,32,32"
+    crops = Crops(open_plain(f"{name}|{name}&labels=neurons"), (4, 16, 16), seed=0)
+    assert set(crops.stack(range(2))) == {"image", "labels", "index", "volume", "start", "voxel_nm"}
+    assert isinstance(crops._origins[0], Origins)
+    assert open_volume(name).size == (8, 32, 32)
