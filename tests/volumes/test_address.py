@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +19,17 @@ from emjax.volumes.address import Address, Entry, parse_triple, parse_volumes
         ("a.h5:/volumes/raw/", Address("a.h5", "volumes/raw")),
         ("a.zarr[0:64,256:768,:]", Address("a.zarr", "", "0:64,256:768,:")),
         ("f/*.png?voxel_nm=50,4,4", Address("f/*.png", keys={"voxel_nm": "50,4,4"})),
+        ("s/z0?.png", Address("s/z0?.png")),
+        ("s/z?.png[0:4]", Address("s/z?.png", "", "0:4")),
+        ("s/z0?.png?weight=2", Address("s/z0?.png", keys={"weight": "2"})),
         ("gs://b/em?level=1[0:4]", Address("gs://b/em", "", "0:4", {"level": "1"})),
         ("gs://b/em[0:4]?level=1", Address("gs://b/em", "", "0:4", {"level": "1"})),
         ("http://127.0.0.1:80/a.zarr", Address("http://127.0.0.1:80/a.zarr")),
         ("http://127.0.0.1:80/a.zarr:s0", Address("http://127.0.0.1:80/a.zarr", "s0")),
+        (
+            "synthetic://neurites[0:32]?seed=1&shape=64,256,256",
+            Address("synthetic://neurites", "", "0:32", {"seed": "1", "shape": "64,256,256"}),
+        ),
         (
             "synthetic://neurites?seed=3&labels=neurons",
             Address("synthetic://neurites", keys={"seed": "3", "labels": "neurons"}),
@@ -50,6 +58,15 @@ def test_source_is_what_holds_the_voxels() -> None:
     assert len(levels) == 2
 
 
+def test_source_is_the_same_however_the_path_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ways = ("a.h5:raw", "./a.h5:raw", f"{tmp_path}/a.h5:raw", f"{tmp_path}/b/../a.h5:/raw")
+    assert len({Address.parse(way).source for way in ways}) == 1
+    assert Address.parse("gs://b/em").source == "gs://b/em"
+
+
 def test_volumes_by_hand() -> None:
     entries = parse_volumes(
         "a.h5:raw[0:160]|a.h5:labels[0:160]; b.zarr?voxel_nm=30,6,6|c.zarr\n d ;"
@@ -61,6 +78,7 @@ def test_volumes_by_hand() -> None:
     )
     assert parse_volumes(tuple(map(str, entries))) == entries
     assert parse_volumes("; ".join(map(str, entries))) == entries
+    assert parse_volumes(("a.h5:raw; d", "e")) == parse_volumes("a.h5:raw;d\ne")
     assert parse_volumes("") == ()
 
 

@@ -16,6 +16,7 @@ import zarr
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.volumes import arrays
 from emjax.volumes.store import Volume, open_volume
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (6, 10, 14), np.uint8)
@@ -126,6 +127,49 @@ def test_n5(tmp_path: Path) -> None:
         attributes.write_text(json.dumps({**plain, **extra}))
         volume = open_volume(f"{folder}:raw", context=ts.Context())
         _check(volume, voxels, (40, 8, 4))
+
+
+def test_n5_group_of_levels(tmp_path: Path) -> None:
+    base = tmp_path / "a.n5" / "em"
+    for level in range(2):
+        voxels = _VOXELS[:, :: 2**level, :: 2**level]
+        ts.open(
+            {
+                "driver": "n5",
+                "kvstore": f"file://{base}/s{level}/",
+                "metadata": {
+                    "dataType": "uint8",
+                    "dimensions": voxels.shape[::-1],
+                    "blockSize": [4, 4, 4],
+                    "compression": {"type": "gzip"},
+                },
+            },
+            create=True,
+        ).result().write(voxels.T).result()
+    (base / "attributes.json").write_text(json.dumps({"resolution": [4, 8, 40]}))
+    coarse = base / "s1" / "attributes.json"
+    attributes = json.loads(coarse.read_text())
+    coarse.write_text(json.dumps({**attributes, "downsamplingFactors": [2, 2, 1]}))
+    _check(open_volume(f"{tmp_path}/a.n5:em"), _VOXELS, (40, 8, 4))
+    level = open_volume(f"{tmp_path}/a.n5:em?level=1")
+    np.testing.assert_array_equal(level.store.read().result(), _VOXELS[:, ::2, ::2])
+    assert level.voxel_nm == (40, 16, 8)
+    with pytest.raises(InputError, match="without a level s2; name an array; inside are: s0, s1"):
+        open_volume(f"{tmp_path}/a.n5:em?level=2")
+    with pytest.raises(InputError, match="no zarr, N5.*inside are: em/s0, em/s1"):
+        open_volume(f"{tmp_path}/a.n5:me")
+
+
+def test_an_overwritten_volume_is_not_served_from_the_cache(tmp_path: Path) -> None:
+    for voxels in (_VOXELS, 255 - _VOXELS):
+        zarr.create_array(tmp_path / "a.zarr", data=voxels, chunks=(4, 4, 4), overwrite=True)
+        _check(open_volume(f"{tmp_path}/a.zarr"), voxels, None)
+
+
+def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "_PATIENCE", 0.2)
+    with pytest.raises(InputError, match="127.0.0.1:1/a.zarr/ (did not answer|cannot be read)"):
+        open_volume("http://127.0.0.1:1/a.zarr")
 
 
 def test_precomputed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
@@ -91,6 +92,50 @@ def test_many_threads_and_a_pickled_copy(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         for box, crop in zip(boxes, threads.map(volume.read, boxes), strict=True):
             np.testing.assert_array_equal(crop, _VOXELS[box.slices])
+
+
+def test_a_rewritten_file_is_read_anew(tmp_path: Path) -> None:
+    for voxels in (_VOXELS, 255 - _VOXELS[:4]):
+        (tmp_path / "a.h5").unlink(missing_ok=True)
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["raw"] = voxels
+        volume = open_volume(f"{tmp_path}/a.h5")
+        np.testing.assert_array_equal(volume.store.read().result(), voxels)
+
+
+def test_more_files_than_are_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5, "_MOST_FILES", 2)
+    monkeypatch.setattr(hdf5, "_FILES", {})
+    volumes = []
+    for number in range(4):
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
+            file["raw"] = np.full((4, 4, 4), number, np.uint8)
+        volumes.append(open_volume(f"{tmp_path}/{number}.h5", context=ts.Context()))
+    box = Box((1, 1, 1), (1, 1, 1))
+    for _ in range(2):
+        assert [int(v.read(box)[0, 0, 0]) for v in volumes] == [0, 1, 2, 3]
+        assert len(hdf5._FILES) == 2
+
+
+def test_real_files(shared_data: Path) -> None:
+    cases = {
+        "neurons/fib25_ts2.h5:labels": ((250, 250, 250), np.uint32, (10, 10, 10)),
+        "neurons/isbi2012_z00-17.h5:raw[12:15]": ((3, 512, 512), np.uint8, (50, 4, 4)),
+        "neurons/gala_fib_train.h5:p1": ((50, 100, 200), np.float16, (10, 10, 10)),
+        "organelles/epfl_multiclass_dev.h5": ((22, 6, 768, 1024), np.uint8, (5, 5, 5)),
+        "organelles/vnc_stack1_x000-639.h5:mito[:,:,464:544]": (
+            (20, 1024, 80),
+            np.uint8,
+            (50, 4.6, 4.6),
+        ),
+    }
+    for address, expected in cases.items():
+        volume = open_volume(f"{shared_data}/{address}")
+        assert (volume.shape, volume.dtype, volume.voxel_nm) == expected
+    volume = open_volume(f"{shared_data}/neurons/isbi2012_z00-17.h5:raw[12:15]")
+    with h5py.File(shared_data / "neurons/isbi2012_z00-17.h5") as file:
+        voxels = file["raw"][13:15, 100:140, 250:270]
+    np.testing.assert_array_equal(volume.read(Box((1, 100, 250), (2, 40, 20))), voxels)
 
 
 def test_mistakes(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imagecodecs
@@ -55,6 +57,22 @@ def test_imagej_stack_with_one_directory(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.read(_BOX), _VOXELS[_BOX.slices])
 
 
+def test_an_overwritten_stack_is_read_anew(tmp_path: Path) -> None:
+    for voxels in (_VOXELS, 255 - _VOXELS):
+        tifffile.imwrite(tmp_path / "a.tif", voxels, compression="zlib")
+        volume = open_volume(f"{tmp_path}/a.tif")
+        np.testing.assert_array_equal(volume.store.read().result(), voxels)
+
+
+def test_many_threads_and_a_pickled_copy(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _VOXELS, compression="zlib")
+    copy = pickle.loads(pickle.dumps(open_volume(f"{tmp_path}/a.tif")))
+    boxes = [Box((z, y, 2), (3, 5, 6)) for z in range(9) for y in range(5)]
+    with ThreadPoolExecutor(8) as threads:
+        for box, crop in zip(boxes, threads.map(copy.read, boxes), strict=True):
+            np.testing.assert_array_equal(crop, _VOXELS[box.slices])
+
+
 def test_ome_voxel_size(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "a.ome.tif",
@@ -87,6 +105,14 @@ def test_sections_in_natural_order(tmp_path: Path, suffix: str) -> None:
         np.testing.assert_array_equal(volume.read(_BOX), _VOXELS[_BOX.slices])
 
 
+def test_natural_order_across_folders(tmp_path: Path) -> None:
+    for z, section in enumerate(_VOXELS):
+        (tmp_path / f"part{z // 4 * 5}").mkdir(exist_ok=True)
+        imagecodecs.imwrite(tmp_path / f"part{z // 4 * 5}" / f"{z % 4}.png", section)
+    volume = open_volume(f"{tmp_path}/part*/?.png")
+    np.testing.assert_array_equal(volume.store.read().result(), _VOXELS)
+
+
 def test_each_section_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for z, section in enumerate(_VOXELS):
         imagecodecs.imwrite(tmp_path / f"{z}.png", section)
@@ -108,6 +134,21 @@ def test_mistakes(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "c.tif", np.zeros((2, 4, 4, 3), np.uint8), photometric="rgb")
     with pytest.raises(InputError, match="grey sections"):
         open_volume(f"{tmp_path}/c.tif")
+    tifffile.imwrite(
+        tmp_path / "e.tif",
+        np.zeros((3, 2, 8, 8), np.uint16),
+        imagej=True,
+        metadata={"axes": "ZCYX"},
+    )
+    with pytest.raises(InputError, match="axes ZCYX.*one channel and one time"):
+        open_volume(f"{tmp_path}/e.tif")
+    with tifffile.TiffWriter(tmp_path / "f.tif") as file:
+        for side in (16, 24):
+            file.write(np.zeros((side, 16), np.uint8))
+    with pytest.raises(InputError, match="pages of several kinds"):
+        open_volume(f"{tmp_path}/f.tif")
+    with pytest.raises(InputError, match=r"holds \.png and \.tif; say which"):
+        open_volume(str(tmp_path))
     (tmp_path / "d.tif").write_bytes(b"no TIFF")
     with pytest.raises(InputError, match="d.tif cannot be read as TIFF"):
         open_volume(f"{tmp_path}/d.tif")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -13,7 +15,7 @@ import zarr
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.store import open_volume
+from emjax.volumes.store import open_volume, shared_context
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (8, 10, 12), np.uint8)
 
@@ -64,6 +66,28 @@ def test_a_crop_of_a_crop_knows_its_place(folder: Path) -> None:
     np.testing.assert_array_equal(again.store.read().result(), part.store.read().result())
 
 
+def test_a_relative_path_stays_right_elsewhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    volumes = [open_volume(name) for name in _NAMES]
+    assert [v.address.path for v in volumes] == ["a.zarr", "a.h5", "a.tif"]
+    monkeypatch.chdir("/")
+    for volume in volumes:
+        np.testing.assert_array_equal(volume.store.read().result(), _VOXELS)
+
+
+def test_a_cache_of_ones_own() -> None:
+    assert shared_context(1 << 20) is shared_context(1 << 20)
+    assert shared_context(1 << 20) is not shared_context()
+
+
+def test_no_jax() -> None:
+    """Workers on CPU nodes need not start it."""
+    code = "import sys, emjax.volumes.store, emjax.geometry.grid; assert 'jax' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_synthetic(folder: Path) -> None:
     volume = open_volume("synthetic://neurites?shape=8,16,24&voxel_nm=30,6,6[0:4]")
     assert volume.size == (4, 16, 24)
@@ -80,6 +104,10 @@ def test_synthetic(folder: Path) -> None:
         ("a.tif[0:0]", "empty"),
         ("a.h5:row", "no dataset 'row'; it holds: raw"),
         ("a.zarr?voxel_nm=4", "three positive numbers"),
+        ("a.zarr[5]", r"'5' is no range"),
+        ("a.tif:raw", "no datasets inside; leave out ':raw'"),
+        ("a.h5:raw?level=1", "no pyramid; leave out level=1"),
+        ("a.tif?level=1", "no pyramid; leave out level=1"),
         ("a.zarr?level=x", "level=x is not a whole number"),
         ("a.txt", "no format that is known: give .zarr"),
     ],
