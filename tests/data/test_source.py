@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from emjax.data import source
-from emjax.data.sampling import Origins
 from emjax.data.source import Crops, _dense
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.store import Volume, open_volume
+from emjax.volumes.store import Volume
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -218,11 +217,3 @@ def test_reads_are_tried_again_and_the_volume_named(
     with pytest.raises(InputError, match=r"/a cannot be read at \[.*: UNAVAILABLE: bucket$"):
         crops.example(5)
     assert _Flaky.tries == 4
-
-
-def test_synthetic_volumes_need_nothing_else(open_plain) -> None:
-    name = "synthetic://neurites?shape=8,32,32"
-    crops = Crops(open_plain(f"{name}|{name}&labels=neurons"), (4, 16, 16), seed=0)
-    assert set(crops.stack(range(2))) == {"image", "labels", "index", "volume", "start", "voxel_nm"}
-    assert isinstance(crops._origins[0], Origins)
-    assert open_volume(name).size == (8, 32, 32)
