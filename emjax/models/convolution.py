@@ -93,10 +93,9 @@ def _fold(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _shift(x: jax.Array, by: int) -> jax.Array:
-    """Returns `x[:, z + by]`, zero beyond the ends."""
+    """Returns `x[:, z + by]`, zero beyond the ends; also where the kernel is deeper than the volume."""
     if by == 0:
         return x
-    padding = [(0, 0)] * x.ndim
-    padding[1] = (max(-by, 0), max(by, 0))
-    kept = x[:, :by] if by < 0 else x[:, by:]
-    return jnp.pad(kept, padding)
+    padding = [(0, 0, 0)] * x.ndim
+    padding[1] = (-by, by, 0)  # negative padding cuts
+    return lax.pad(x, jnp.zeros((), x.dtype), padding)

@@ -20,7 +20,9 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": jax.nn.silu,
     "leaky_relu": lambda x: jax.nn.leaky_relu(x, 0.01),
 }
-# Kaiming normal, fan in, gain sqrt 2, as the paper's networks.
+# Of the first and the last convolution of every network: in the section, where the voxels are fine.
+STEM_KERNEL = (1, 5, 5)
+# Kaiming normal, fan in, gain sqrt 2, as the paper's networks (truncated at two deviations, as JAX has it).
 KAIMING = nn.initializers.he_normal()
 
 

@@ -14,9 +14,19 @@ import jax.numpy as jnp
 
 from emjax.errors import InputError
 from emjax.geometry.footprint import Footprint
-from emjax.models.layers import Conv, NormAct, Size, Upsample, max_pool
+from emjax.models.heads import Head
+from emjax.models.layers import (
+    ACTIVATIONS,
+    STEM_KERNEL,
+    Conv,
+    NormAct,
+    Size,
+    Upsample,
+    max_pool,
+)
 
-STEM_KERNEL = (1, 5, 5)
+# Of the first convolution of a block.
+SECTION_KERNEL = (1, 3, 3)
 
 
 class Block(nn.Module):
@@ -47,9 +57,24 @@ class Block(nn.Module):
             return Conv(self.features, kernel_size, use_bias=False, dtype=self.dtype, name=name)
 
         # The sum starts after the first convolution, as in the paper: no identity from the block's input.
-        x = norm("norm0")(conv((1, 3, 3), "conv0")(x))
+        x = norm("norm0")(conv(SECTION_KERNEL, "conv0")(x))
         y = norm("norm1")(conv(self.kernel_size, "conv1")(x))
         return norm("norm2")(x + conv(self.kernel_size, "conv2")(y))
+
+
+def block_reach(kernel_size: Size) -> Size:
+    """Returns how many cells on each side a block's output depends on, z y x."""
+    return tuple(a // 2 + 2 * (b // 2) for a, b in zip(SECTION_KERNEL, kernel_size, strict=True))
+
+
+def check_multiple(crop_size: Size, step: Size, what: str) -> None:
+    """Raises InputError unless the crop is a multiple of `step`, which is called `what`; names the nearest that is."""
+    pairs = list(zip(crop_size, step, strict=True))
+    if any(size < 1 or size % s for size, s in pairs):
+        fit = tuple(max(s, round(size / s) * s) for size, s in pairs)
+        raise InputError(
+            f"data.crop_size={tuple(crop_size)} is not divisible by {what} {step}; use {fit}"
+        )
 
 
 class Encoder(nn.Module):
@@ -168,29 +193,22 @@ class UNet(nn.Module):
     def footprint(self) -> Footprint:
         """Stride of the coarsest grid, and how far an output voxel can see."""
         stride = [1, 1, 1]
-        halo = [0, 2 * 2, 2 * 2]  # stem and head: one 5x5 each
+        halo = [2 * (size // 2) for size in STEM_KERNEL]  # stem and head
         for level, kernel in enumerate(self.all_kernels):
+            # Every level but the centre has a block on the way down and one on the way up.
             passes = 2 if level < len(self.widths) - 1 else 1
-            for axis in range(3):
-                in_section = 1 if axis else 0
-                halo[axis] += passes * stride[axis] * (2 * (kernel[axis] // 2) + in_section)
+            for axis, reach in enumerate(block_reach(kernel)):
+                halo[axis] += passes * stride[axis] * reach
             if level < len(self.pools):
                 for axis, step in enumerate(self.pools[level]):
+                    # A pooled cell reads, and once upsampled serves, voxels up to a step away.
                     halo[axis] += stride[axis] * (step - 1)
                     stride[axis] *= step
         return Footprint(tuple(stride), tuple(halo))
 
     def check_crop(self, crop_size: Size) -> None:
         """Raises InputError unless the crop can be pooled evenly; names the nearest that can."""
-        stride = self.footprint.stride
-        if any(size % step for size, step in zip(crop_size, stride, strict=True)):
-            fit = tuple(
-                max(step, round(size / step) * step)
-                for size, step in zip(crop_size, stride, strict=True)
-            )
-            raise InputError(
-                f"data.crop_size={tuple(crop_size)} is not divisible by the network's stride {stride}; use {fit}"
-            )
+        check_multiple(crop_size, self.footprint.stride, "the network's stride")
 
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array | tuple[jax.Array, ...]]:
@@ -207,7 +225,7 @@ class UNet(nn.Module):
         common = (self.groups, self.activation, self.dtype)
         widths, kernels = self.widths, self.all_kernels
         x = Conv(widths[0], STEM_KERNEL, dtype=self.dtype, name="stem")(x)
-        x = jax.nn.elu(x)
+        x = ACTIVATIONS[self.activation](x)
         levels, x = Encoder(widths[:-1], kernels[:-1], self.pools, *common, block, name="encoder")(
             x
         )
@@ -222,18 +240,5 @@ class UNet(nn.Module):
             self.upsampling,
             name="decoder",
         )(centre, levels)
-        output = Head(self.out_channels, self.dtype, name="head")(pyramid[-1])
+        output = Head(self.out_channels, self.activation, self.dtype, name="head")(pyramid[-1])
         return {"pyramid": tuple(pyramid), "centre": centre, "output": output}
-
-
-class Head(nn.Module):
-    """A convolution in the section and a map to the output channels, in float32."""
-
-    out_channels: int
-    dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[b, z, y, x, c]` to `[b, z, y, x, out_channels]` float32."""
-        x = jax.nn.elu(Conv(x.shape[-1], STEM_KERNEL, dtype=self.dtype, name="conv")(x))
-        return Conv(self.out_channels, (1, 1, 1), name="out")(x)

@@ -2,7 +2,9 @@
 
 Source: the "UNETR" of arXiv:2308.09917, after "UNETR: Transformers for 3D Medical Image Segmentation"
 (arXiv:2103.10504). The released code left the transformer out of the graph and had no positions; here the bottleneck
-is the normalised last hidden state and tokens have positions (our choice).
+is the normalised last hidden state and tokens have positions. Group normalisation, upsampling without transposed
+convolutions, and depth that is upsampled to the input's only (the paper goes to four times that and strides back) are
+our choice, too.
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from emjax.errors import InputError
 from emjax.geometry.footprint import Footprint
-from emjax.models.layers import Conv, Dense, Size, Upsample
-from emjax.models.unet import Block, Head
+from emjax.models.heads import Head
+from emjax.models.layers import STEM_KERNEL, Dense, Size, Upsample
+from emjax.models.unet import Block, block_reach, check_multiple
 from emjax.parallel.sharding import constrain
 
-# Upsampling from the token grid to the input, as the paper's decoder: the first three are in all directions.
+# Of the decoder's blocks, as the paper's.
 DECODER_KERNEL = (1, 3, 3)
 
 
@@ -56,7 +58,7 @@ class TransformerBlock(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Patch embedding was before; here are positions and all blocks, as one scan."""
+    """All blocks, as one scan: each layer is compiled once, whatever the depth."""
 
     depth: int
     width: int
@@ -70,7 +72,7 @@ class TransformerEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Maps tokens `[b, n, width]` to the normalised last state and all states `[depth, b, n, width]`."""
+        """Maps tokens `[b, n, width]` to the last state and all states `[depth, b, n, width]`."""
         # Inside a scan nothing can be merged with the forward pass, so the barriers against that are not needed.
         block = nn.remat(TransformerBlock, prevent_cse=False) if self.remat else TransformerBlock
         blocks = nn.scan(
@@ -79,7 +81,7 @@ class TransformerEncoder(nn.Module):
             split_rngs={"params": True, "dropout": True},
             length=self.depth,
         )
-        x, states = blocks(
+        return blocks(
             self.width,
             self.heads,
             self.head_width,
@@ -89,7 +91,32 @@ class TransformerEncoder(nn.Module):
             self.dtype,
             name="blocks",
         )(x, None)
-        return nn.LayerNorm(dtype=jnp.float32, name="norm")(x), states
+
+
+class SkipPath(nn.Module):
+    """From the token grid to a decoder level's: a block after each upsampling but the first."""
+
+    width: int
+    strides: tuple[Size, ...]
+    groups: int
+    activation: str
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps a hidden state `[b, z, y, x, c]` to `[b, z sz, y sy, x sx, width]`."""
+        for i, stride in enumerate(self.strides):
+            x = Upsample(self.width, stride, "depth_to_space", self.dtype, name=f"upsample{i}")(x)
+            if i:
+                x = Block(
+                    self.width,
+                    DECODER_KERNEL,
+                    self.groups,
+                    self.activation,
+                    self.dtype,
+                    name=f"level{i}",
+                )(x)
+        return x
 
 
 class VitDecoder(nn.Module):
@@ -115,21 +142,16 @@ class VitDecoder(nn.Module):
             image: `[b, z, y, x, 1]`, the finest level's skip.
         """
         pyramid = []
-        total = (1, 1, 1)
+        common = (self.groups, self.activation, self.dtype)
         for i, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
-            total = tuple(a * b for a, b in zip(total, stride, strict=True))
             x = Upsample(width, stride, "depth_to_space", self.dtype, name=f"upsample{i}")(x)
             slot = x
             if self.skips and i < len(states):
-                slot = Upsample(width, total, "depth_to_space", self.dtype, name=f"skip{i}")(
-                    states[i]
-                )
+                slot = SkipPath(width, self.strides[: i + 1], *common, name=f"skip{i}")(states[i])
             elif self.skips:
-                slot = Conv(width, DECODER_KERNEL, dtype=self.dtype, name=f"skip{i}")(image)
+                slot = Block(width, DECODER_KERNEL, *common, name=f"skip{i}")(image)
             x = jnp.concatenate([x, slot], axis=-1)
-            x = Block(
-                width, DECODER_KERNEL, self.groups, self.activation, self.dtype, name=f"level{i}"
-            )(x)
+            x = Block(width, DECODER_KERNEL, *common, name=f"level{i}")(x)
             pyramid.append(x)
         return pyramid
 
@@ -148,9 +170,10 @@ class ViT(nn.Module):
         decoder_widths: channels of the decoder levels, coarse to fine.
         decoder_strides: (z, y, x) of each upsampling; their product is the patch size.
         positions: 'learned', or 'sincos' (fixed).
-        skips: 'none' (pretraining) or 'add' (finetuning; the slots then hold the hidden states).
+        skips: 'none' (pretraining) or 'add' (finetuning). The word is the U-Net's; here either fills the second half
+            of each level's input, with a copy of the upsampled map or with the tapped state.
         groups: most groups of a normalisation.
-        activation: of the decoder.
+        activation: of decoder and head.
         dropout: probability in the blocks.
         out_channels: of the head.
         remat: recompute the blocks in the backward pass.
@@ -191,19 +214,21 @@ class ViT(nn.Module):
 
     @property
     def footprint(self) -> Footprint:
-        """Attention reaches the whole input, so the halo is that of one patch; tiles should be crops as trained."""
-        return Footprint(self.patch_size, self.patch_size)
+        """Stride of the token grid, and how far the convolutions see.
+
+        Attention reads the whole input besides, so blocks should have the size of the crops in training.
+        """
+        halo = [
+            patch - 1 + size // 2 for patch, size in zip(self.patch_size, STEM_KERNEL, strict=True)
+        ]
+        for stride in self.level_strides:
+            for axis, reach in enumerate(block_reach(DECODER_KERNEL)):
+                halo[axis] += stride[axis] * reach
+        return Footprint(self.patch_size, tuple(halo))
 
     def check_crop(self, crop_size: Size) -> None:
         """Raises InputError unless the crop is whole patches; names the nearest that is."""
-        if any(size % step for size, step in zip(crop_size, self.patch_size, strict=True)):
-            fit = tuple(
-                max(step, round(size / step) * step)
-                for size, step in zip(crop_size, self.patch_size, strict=True)
-            )
-            raise InputError(
-                f"data.crop_size={tuple(crop_size)} is not divisible by model.patch_size={self.patch_size}; use {fit}"
-            )
+        check_multiple(crop_size, self.patch_size, "model.patch_size")
 
     @nn.compact
     def __call__(
@@ -243,7 +268,7 @@ class ViT(nn.Module):
         def volume(state: jax.Array) -> jax.Array:
             return state.reshape(-1, *grid, self.width).astype(self.dtype)
 
-        centre = Conv(self.width, (1, 1, 1), dtype=self.dtype, name="centre")(volume(last))
+        centre = volume(nn.LayerNorm(dtype=jnp.float32, name="centre")(last))
         skips = [volume(states[tap]) for tap in reversed(self.taps)]
         pyramid = VitDecoder(
             self.decoder_widths,
@@ -254,7 +279,7 @@ class ViT(nn.Module):
             self.dtype,
             name="decoder",
         )(centre, skips, x)
-        output = Head(self.out_channels, self.dtype, name="head")(pyramid[-1])
+        output = Head(self.out_channels, self.activation, self.dtype, name="head")(pyramid[-1])
         return {"pyramid": tuple(pyramid), "centre": centre, "output": output}
 
 

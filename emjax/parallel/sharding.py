@@ -12,11 +12,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-# Logical axis -> mesh axes that it may be split over. The names are those of `emjax.parallel.mesh`.
+from emjax.parallel.mesh import BATCH_AXES, FSDP, SPATIAL
+
+# Logical axis -> mesh axes that it may be split over.
 _RULES: dict[str, tuple[str, ...]] = {
-    "batch": ("data", "fsdp"),
-    "y": ("spatial",),
-    "token": ("spatial",),
+    "batch": BATCH_AXES,
+    "y": (SPATIAL,),
+    "token": (SPATIAL,),
     "z": (),
     "x": (),
     "channel": (),
@@ -26,7 +28,8 @@ _RULES: dict[str, tuple[str, ...]] = {
 def constrain(x: jax.Array, *names: str) -> jax.Array:
     """Asks that an activation be split as its axes' names say; without a mesh it does nothing.
 
-    An axis that the devices do not divide evenly, such as y at a U-Net's bottleneck, stays whole.
+    An axis that the devices do not divide evenly, such as y at a U-Net's bottleneck, stays whole; a batch that only
+    the first of its mesh axes divides is split over that one.
 
     Args:
         x: any array.
@@ -37,9 +40,13 @@ def constrain(x: jax.Array, *names: str) -> jax.Array:
         return x
     spec = []
     for size, name in zip(x.shape, names, strict=True):
-        axes = tuple(axis for axis in _RULES[name] if mesh.shape.get(axis, 1) > 1)
-        count = int(np.prod([mesh.shape[axis] for axis in axes]))
-        spec.append(axes if axes and size % count == 0 else None)
+        axes, count = [], 1
+        for axis in _RULES[name]:
+            length = mesh.shape.get(axis, 1)
+            if length > 1 and size % (count * length) == 0:
+                axes.append(axis)
+                count *= length
+        spec.append(tuple(axes) or None)
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
 
 
@@ -56,7 +63,7 @@ def infer_sharding(tree: Any, mesh: Mesh, min_bytes: int = 2**18) -> Any:
     Returns:
         `NamedSharding`s in the same structure.
     """
-    count = mesh.shape["fsdp"]
+    count = mesh.shape[FSDP]
 
     def choose(leaf: Any) -> NamedSharding:
         spec: list[str | None] = [None] * len(leaf.shape)
@@ -65,7 +72,7 @@ def infer_sharding(tree: Any, mesh: Mesh, min_bytes: int = 2**18) -> Any:
         divisible = [axis for axis, length in enumerate(leaf.shape) if length % count == 0]
         if count > 1 and size >= min_bytes and divisible:
             # The last of equals: the output channels of a square kernel.
-            spec[max(divisible, key=lambda axis: (leaf.shape[axis], axis))] = "fsdp"
+            spec[max(divisible, key=lambda axis: (leaf.shape[axis], axis))] = FSDP
         return NamedSharding(mesh, PartitionSpec(*spec))
 
     return jax.tree.map(choose, tree)

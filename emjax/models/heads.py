@@ -1,0 +1,30 @@
+"""What turns the finest decoder map into the output of a task."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from emjax.models.layers import ACTIVATIONS, STEM_KERNEL, Conv
+
+
+class Head(nn.Module):
+    """A convolution in the section and a map to the output channels; the last one in float32.
+
+    Attributes:
+        out_channels: of the output.
+        activation: between the two.
+        dtype: of the first one's computation.
+    """
+
+    out_channels: int
+    activation: str
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[b, z, y, x, c]` to logits `[b, z, y, x, out_channels]` float32."""
+        x = Conv(x.shape[-1], STEM_KERNEL, dtype=self.dtype, name="conv")(x)
+        x = ACTIVATIONS[self.activation](x)
+        return Conv(self.out_channels, (1, 1, 1), name="out")(x)
