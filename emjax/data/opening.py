@@ -12,7 +12,7 @@ from emjax.data.normalization import Normalization, measure
 from emjax.data.overlaps import known_overlaps
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.address import Address, Entry, parse_volumes
+from emjax.volumes.address import SYNTHETIC, Address, Entry, parse_volumes
 from emjax.volumes.store import Volume, open_volume
 
 
@@ -58,7 +58,7 @@ def open_entries(volumes: str | Sequence[str], *, exclude: str = "") -> list[Ope
     for entry in entries:
         opened.append(_open(entry, holes, used))
         for note in known_overlaps(str(entry.image)):
-            logging.info("%s: %s", opened[-1].image.name, note)
+            logging.warning("%s: %s", opened[-1].image.name, note)
     for index, hole in enumerate(holes):
         if index not in used:
             raise InputError(
@@ -94,6 +94,7 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
     if not (np.isfinite(number) and number >= 0):
         raise InputError(f"{entry.image}: weight={weight} is not a number of 0 or more")
     excluded = []
+    _refuse_other_spelling(entry.image, holes)
     for index, hole in enumerate(holes):
         if hole.source != entry.image.source:
             continue
@@ -103,3 +104,25 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
             excluded.append(box.translate(tuple(-s for s in image.box.start)))
     group = entry.image.keys.get("group", str(entry.image))
     return OpenedEntry(image, labels, measure(image), group, number, tuple(excluded))
+
+
+def _refuse_other_spelling(image: Address, holes: Sequence[Address]) -> None:
+    """Refuses exclusions that mean the voxels of an image but would not be found: another level, or dataset left out.
+
+    Where another entry matches them, nothing else would tell that this one is read there all the same.
+    """
+    if image.path.startswith(SYNTHETIC):
+        return
+
+    def file(address: Address) -> str:
+        return Address(address.path).source
+
+    same_file = [hole for hole in holes if file(hole) == file(image)]
+    if any(hole.source == image.source for hole in same_file):
+        return
+    for hole in same_file:
+        if hole.dataset == image.dataset or not (hole.dataset and image.dataset):
+            raise InputError(
+                f"data.exclude: {hole} may mean voxels of {image}, but is written differently; give both the same "
+                "dataset and level"
+            )

@@ -27,7 +27,7 @@ def entry_probabilities(
         `[volumes]` float64 summing to 1.
 
     Raises:
-        InputError: if the probabilities do not sum to 1 or are not one for each data set.
+        InputError: if the probabilities do not sum to 1, are not one for each data set, or go to one of weight 0.
     """
     names = list(dict.fromkeys(groups))
     weights = np.asarray(weights, np.float64)
@@ -46,6 +46,12 @@ def entry_probabilities(
                 f"data.probabilities={tuple(probabilities)} must be 0 or more and sum to 1, not {sum(probabilities):g}"
             )
         of_group = dict(zip(names, probabilities, strict=True))
+        empty = [name for name in names if of_group[name] > 0 and not shares[name].any()]
+        if empty:
+            raise InputError(
+                f"data.probabilities gives {of_group[empty[0]]:g} to data set {empty[0]}, whose volumes all have "
+                "weight=0; give it 0, or its volumes a weight"
+            )
     else:
         total = sum(share.mean() for share in shares.values())
         of_group = {name: share.mean() / total for name, share in shares.items()}

@@ -17,6 +17,13 @@ def test_apply_by_hand() -> None:
     np.testing.assert_array_equal(Normalization(50, 150).apply(image), expected)
 
 
+def test_nan_elsewhere_is_black_and_infinities_are_clipped() -> None:
+    image = np.array([np.nan, np.inf, -np.inf, 0.5], np.float32)
+    with np.errstate(all="raise"):
+        found = Normalization(0, 1).apply(image)
+    np.testing.assert_array_equal(found, [0, 255, 0, 128])
+
+
 def test_dtype_does_not_matter() -> None:
     image = np.arange(256, dtype=np.uint8)
     for dtype in ("uint16", "int16", "float16", "float32", "float64"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 import zarr
@@ -28,6 +29,29 @@ def test_exclusions_are_in_voxels_of_the_part(write, noise) -> None:
     )
     assert entry.excluded == (Box((0, 0, 0), (2, 8, 24)), Box((5, 0, 0), (1, 16, 24)))
     assert free.excluded == ()
+
+
+def test_exclusions_written_differently_are_refused(tmp_path, noise) -> None:
+    image = noise(16, 16, 24)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = file["other"] = image
+    path = f"{tmp_path}/a.h5"
+    # The second entry matches, so that without the check the first would be read at 0:8.
+    with pytest.raises(InputError, match=r"a.h5:raw\[0:10\] may mean voxels of .*a.h5:raw.*level"):
+        open_entries(f"{path}:raw[8:16]; {path}:raw[0:8]?level=0", exclude=f"{path}:raw[0:10]")
+    with pytest.raises(InputError, match=r"give both the same dataset and level"):
+        open_entries(f"{path}:raw[8:16]; {path}[0:8]", exclude=f"{path}:raw[0:10]")
+    entry, other = open_entries(f"{path}:raw; {path}:other", exclude=f"{path}:raw[0:10]")
+    assert entry.excluded == (Box((0, 0, 0), (10, 16, 24)),)
+    assert other.excluded == ()
+
+
+def test_exclusions_of_one_generator_leave_others_alone() -> None:
+    one, other = (f"synthetic://neurites?shape=8,32,32&seed={seed}" for seed in range(2))
+    hole = "synthetic://neurites[0:2]?shape=8,32,32&seed=0"
+    first, second = open_entries(f"{one}; {other}", exclude=hole)
+    assert first.excluded == (Box((0, 0, 0), (2, 32, 32)),)
+    assert second.excluded == ()
 
 
 def test_bool_labels(write, noise) -> None:

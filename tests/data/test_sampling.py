@@ -43,6 +43,14 @@ def test_mistakes_in_probabilities(weights, probabilities, helps) -> None:
         entry_probabilities("aab", weights, probabilities)
 
 
+def test_probability_of_a_data_set_without_weight() -> None:
+    with pytest.raises(
+        InputError, match="gives 0.5 to data set b, whose volumes all have weight=0"
+    ):
+        entry_probabilities("ab", [1, 0], (0.5, 0.5))
+    np.testing.assert_allclose(entry_probabilities("ab", [1, 0], (1, 0)), [1, 0])
+
+
 def _allowed(size, window, excluded) -> set:
     rooms = [n - w + 1 for n, w in zip(size, window, strict=True)]
     return {

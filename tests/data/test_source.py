@@ -132,6 +132,25 @@ def test_harmonising_to_smaller_voxels(write, noise, open_plain) -> None:
         np.testing.assert_array_equal(example["image"] > 110, nearest > 110)
 
 
+def test_harmonising_has_the_exact_scale(write, open_plain) -> None:
+    """A ramp along each axis rises as the voxel sizes say, also where the ratio of them is not whole."""
+    z, y, x = np.ogrid[:24, :30, :30]
+    image = (2 * z + 3 * y + 4 * x).astype(np.uint8)
+    crops = Crops(
+        open_plain(f"{write('a', image)}?kind=image"), (5, 7, 9), seed=0, voxel_nm=(50, 10, 6)
+    )
+    for index in range(5):
+        example = crops.example(index)
+        start = example["start"]
+        slopes = [n * w / o for n, w, o in zip((2, 3, 4), (50, 10, 6), (40, 8, 8), strict=True)]
+        corner = np.dot((2, 3, 4), start - 0.5)
+        centres = np.indices((5, 7, 9)) + 0.5
+        expected = corner + np.tensordot(slopes, centres, 1)
+        # The outermost half voxel has no neighbour to interpolate with.
+        inner = (slice(1, -1),) * 3
+        np.testing.assert_allclose(example["image"][inner], expected[inner], atol=0.51)
+
+
 def test_harmonising_needs_a_voxel_size(labelled) -> None:
     unknown = [
         dataclasses.replace(e, image=dataclasses.replace(e.image, voxel_nm=None)) for e in labelled
@@ -151,6 +170,28 @@ def test_blank_windows_are_redrawn(write, noise, open_plain, caplog) -> None:
     assert any((anyway.example(i)["image"] == 0).all() for i in range(40))
 
 
+def test_volumes_without_any_texture_stop_the_run(write, noise, open_plain) -> None:
+    image = np.zeros((8, 32, 32), np.uint8)
+    image[0, 0] = noise(32)
+    entries = open_plain(f"{write('a', image)}?kind=image")
+    crops = Crops(entries, (4, 8, 8), seed=0)
+    with pytest.raises(InputError, match=r"none of 517 windows .*/a\); check the addresses"):
+        for index in range(100):
+            crops.example(index)
+    # Who wants them as they come gets them.
+    assert (
+        len(Crops(entries, (4, 8, 8), seed=0, max_blank_tries=0).stack(range(600))["image"]) == 600
+    )
+
+
+def test_texture_found_once_is_enough(write, noise, open_plain) -> None:
+    image = noise(4, 8, 400)
+    image[..., 16:] = 0
+    crops = Crops(open_plain(f"{write('a', image)}?kind=image"), (4, 8, 8), seed=0)
+    blank = (crops.stack(range(150))["image"] == 0).all((1, 2, 3))
+    assert 60 < blank.sum() < 150
+
+
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
@@ -168,6 +209,14 @@ def test_dense_labels_by_hand(labels: np.ndarray, expected: list[int]) -> None:
     found = _dense(labels.reshape(1, 2, 2))
     assert found.dtype == np.int32
     np.testing.assert_array_equal(found.ravel(), expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "int32", "uint8"])
+def test_dense_labels_equal_sorting_all_voxels(dtype) -> None:
+    rng = np.random.default_rng(0)
+    for run in (1, 7):
+        labels = rng.integers(0, 40, (3, 5, 6)).astype(dtype).repeat(run, axis=2)
+        np.testing.assert_array_equal(_dense(labels), _ranks(labels))
 
 
 def test_bool_labels(write, noise, open_plain) -> None:
