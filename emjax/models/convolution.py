@@ -82,7 +82,7 @@ def _fold(x: jax.Array, kernel: jax.Array) -> jax.Array:
     kernel = kernel.transpose(1, 2, 3, 0, 4).reshape(height, width, channels, depth * features)
     padding = [(height // 2, height // 2), (width // 2, width // 2)]
     out = lax.conv_general_dilated(
-        x.reshape(batch * sections, *plane, channels),
+        x.reshape(batch * sections, *x.shape[2:]),
         kernel,
         (1, 1),
         padding,
