@@ -81,7 +81,10 @@ def init_params(module: nn.Module, key: jax.Array, *inputs: Any) -> Params:
     Returns:
         Nested dicts of float32 arrays; empty where the module has none.
     """
-    return module.init(key, *inputs).get("params", {})
+    # Lazily: only the parameters are computed. Running the network on zeros to make them would compile it whole, and
+    # jaxlib 0.11 never ends folding those zeros on two cores.
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)
+    return module.lazy_init(key, *shapes).get("params", {})
 
 
 def apply(module: nn.Module, params: Params, *inputs: Any, **options: Any) -> Any:
