@@ -79,7 +79,8 @@ class PretrainEvaluation:
         self._level = settings.level
         self._stride = task.backbone.level_strides[settings.level]
         self._chunk = chunk
-        view_key, point_key, grid_key = jax.random.split(jax.random.key(seed), 3)
+        keys = jax.random.split(jax.random.key(seed), 4)
+        view_key, point_key, rank_key, candidate_key = keys
         grid = grid_positions(task.crop_size, self._stride)
 
         def choose(key: jax.Array, count: int) -> jax.Array:
@@ -90,8 +91,8 @@ class PretrainEvaluation:
         def prepare(images: jax.Array) -> tuple:
             views = task.views(view_key, images, ("strong", "strong"))
             pairs = pair_points(views.first, views.second, choose(point_key, settings.queries))
-            rank_points = choose(grid_key, -(-RANK_TOKENS // len(windows)))
-            return views, pairs, rank_points, choose(grid_key, CANDIDATES)
+            rank_points = choose(rank_key, -(-RANK_TOKENS // len(windows)))
+            return views, pairs, rank_points, choose(candidate_key, CANDIDATES)
 
         # Kept on the host: they are inputs of every evaluation, on whatever devices it runs.
         prepared = jax.device_get(jit(prepare)(jnp.asarray(windows)))

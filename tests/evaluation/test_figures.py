@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from emjax.evaluation.figures import curves, image_grid, render, save_png
+
+
+def _colours(picture: np.ndarray) -> set[tuple[int, int, int]]:
+    return {tuple(colour) for colour in picture.reshape(-1, 3).tolist()}
+
+
+def test_render_by_hand():
+    figure = Figure(figsize=(2, 1), dpi=50, facecolor=(1.0, 0.0, 0.0))
+    picture = render(figure)
+    assert picture.shape == (50, 100, 3) and picture.dtype == np.uint8
+    assert _colours(picture) == {(255, 0, 0)}
+
+
+def test_grey_values_are_drawn_as_they_are():
+    """Not stretched: a dim section must look dim beside a bright one."""
+    dim, bright = np.full((8, 8), 51 / 255), np.full((8, 8), 1.0)
+    colours = _colours(image_grid([[dim, bright]], ("a", "b")))
+    assert (51, 51, 51) in colours and (255, 255, 255) in colours
+
+
+def test_other_values_are_stretched_and_coloured():
+    section = np.linspace(-7, 3, 64).reshape(8, 8)
+    picture = image_grid([[section]], ("x",))
+    assert any(max(colour) - min(colour) > 60 for colour in _colours(picture))
+    # So is the map of similarity, whatever its range.
+    picture = image_grid([[np.linspace(0, 1, 64).reshape(8, 8)]], ("where it is found",))
+    assert any(max(colour) - min(colour) > 60 for colour in _colours(picture))
+
+
+def test_marks_lie_where_they_are_put():
+    section = np.zeros((20, 20))
+    picture = image_grid([[section]], ("x",), {(0, 0): [(15.0, 4.0, "#ff0000")]}, inches=3)
+    plain = image_grid([[section]], ("x",), inches=3)
+    assert picture.shape == plain.shape
+    rows, columns = np.nonzero(np.any(picture != plain, axis=-1))
+    height, width = picture.shape[:2]
+    assert rows.mean() / height > 0.6 and columns.mean() / width < 0.4
+
+
+def test_rows_and_columns_make_the_size():
+    section = np.zeros((4, 4))
+    one = image_grid([[section]], ("a",), inches=1)
+    more = image_grid([[section] * 3] * 2, ("a", "b", "c"), inches=1)
+    assert one.shape == (130, 100, 3) and more.shape == (230, 300, 3)
+
+
+def test_a_constant_section_is_drawn():
+    assert image_grid([[np.full((4, 4), 9.0)]], ("a",)).dtype == np.uint8
+
+
+def test_curves():
+    panels = {
+        "losses": {"reconstruction": ([1, 2, 3], [3.0, 2.0, 1.0]), "cross": ([1], [1.0])},
+        "rank": {"trained": ([], [])},
+    }
+    levels = {"rank": {"untrained": 2.0, "chance": 1.0, "raw pixels": 1.5}}
+    picture = curves(panels, levels)
+    assert picture.dtype == np.uint8 and picture.shape == (320, 840, 3)
+    assert not np.array_equal(picture, curves(panels))
+
+
+def test_png_round_trip(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    save_png(tmp_path / "a.png", picture)
+    read = np.rint(imread(tmp_path / "a.png")[..., :3] * 255).astype(np.uint8)
+    np.testing.assert_array_equal(read, picture)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        save_png(tmp_path / "missing" / "a.png", np.zeros((2, 2, 3), np.uint8))
