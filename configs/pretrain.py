@@ -171,7 +171,6 @@ def _vit(c: ConfigDict) -> None:
     c.model.taps = (3, 6, 9)  # blocks whose states are the decoder's skips in finetuning
     c.model.decoder_widths = (128, 64, 32, 16)
     c.model.skips = "none"
-    c.model.dropout = 0.1
     c.model.remat = False
     c.optimizer.learning_rate = 3e-4
     c.optimizer.weight_decay = 0.05
