@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
+from etils import epath
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from emjax.augment.recipes import window_size
@@ -26,11 +28,14 @@ from emjax.parallel.compile import jit
 from emjax.parallel.mesh import check_batch_size, make_mesh, replicated
 from emjax.tasks.build import build_pretrain
 from emjax.tasks.membrane_probe import MembraneProbe
+from emjax.tasks.pretrain import Pretrain
 from emjax.tasks.pretrain_evaluation import EvaluationSettings, PretrainEvaluation, check_settings
 from emjax.train.interrupt import PREEMPTED
 from emjax.train.loop import Evaluation, fit
-from emjax.train.run_folder import open_run_folder, write_results
+from emjax.train.optimizer import make_optimizer
+from emjax.train.run_folder import check_space, open_run_folder, write_results
 from emjax.train.run_spec import RunSpec
+from emjax.train.state import abstract_state, state_bytes
 
 HELD_OUT_SEED = 2**32
 
@@ -62,6 +67,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     mesh = make_mesh(values["mesh"])
     check_batch_size(config.data.batch_size, mesh)
     folder = open_run_folder(workdir, config)
+    _check_disk(task, config, folder, mesh)
     training, batches, windows = open_data(values, window_size(task.crop_size, task.recipe))
 
     runtime.use_compilation_cache()
@@ -166,6 +172,14 @@ def open_data(
     # Another seed than any run's: the same crops judge every run.
     windows = crops(held_out, HELD_OUT_SEED).stack(range(judged["crops"]))["image"]
     return training, batches, windows
+
+
+def _check_disk(task: Pretrain, config: ConfigDict, folder: epath.Path, mesh: Mesh) -> None:
+    """Checks the space for checkpoints before the evaluation is compiled, not only when the loop begins."""
+    optimizer, _ = make_optimizer(config.optimizer, config.num_steps)
+    ema = config.optimizer.ema_decay > 0
+    abstract = abstract_state(task, optimizer, seed=config.seed, ema=ema, mesh=mesh)
+    check_space(folder, state_bytes(abstract), config.save.keep)
 
 
 def _common_voxel_nm(values: Mapping[str, Any], entries: list[OpenedEntry]) -> tuple[float, ...]:
