@@ -64,7 +64,10 @@ def open_run_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epat
     Raises:
         InputError: if the folder is of another configuration or cannot be written.
     """
+    # Orbax writes to absolute paths alone.
     folder = epath.Path(workdir)
+    if "://" not in os.fspath(workdir):
+        folder = epath.Path(os.path.abspath(workdir))
     error = ""
     if runtime.is_main():
         try:

@@ -49,6 +49,9 @@ def restore_params(path: str | os.PathLike[str]) -> Weights:
         InputError: if there is no checkpoint, or it cannot be read.
     """
     folder = epath.Path(path)
+    if "://" not in os.fspath(path):
+        # Orbax reads absolute paths alone.
+        folder = epath.Path(os.path.abspath(path))
     if not folder.exists():
         raise InputError(
             f"no such checkpoint: {folder}; give a run folder, a step or a params folder"

@@ -107,3 +107,10 @@ def test_results_are_flat_and_finite(tmp_path):
     write_results(tmp_path, {"a": np.float32(0.5), "b": float("nan"), "steps": 3})
     assert json.loads((tmp_path / "results.json").read_text()) == {"a": 0.5, "steps": 3}
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_relative_workdir_becomes_absolute(tmp_path, monkeypatch):
+    # The default workdir is relative, and orbax refuses to write to such a path.
+    monkeypatch.chdir(tmp_path)
+    folder = open_run_folder("runs/toy", toy_config())
+    assert str(folder) == str(tmp_path / "runs" / "toy")
