@@ -30,7 +30,6 @@ VIT = {
     "decoder_widths": (8, 8),
     "decoder_strides": ((2, 4, 4), (2, 4, 4)),
     "skips": "none",
-    "dropout": 0.0,
     "remat": False,
 }
 
