@@ -1,4 +1,4 @@
-"""The part of each volume that is never trained on, so that features are judged on tissue they have not seen."""
+"""The part of each volume that is never trained on, and the part of its labels that may be used."""
 
 from __future__ import annotations
 
@@ -9,51 +9,101 @@ from emjax.data.opening import OpenedEntry
 from emjax.errors import InputError
 from emjax.geometry.box import Box, Size
 
+_AXES = ("z", "y", "x")
+# Sections, rows or columns that are worth a window even though the rest of it is their mirror image.
+MIN_MIRRORED = 2
+
 
 def hold_out(
-    entries: Sequence[OpenedEntry], fraction: float, margin: Size, window: Size
+    entries: Sequence[OpenedEntry],
+    fraction: float,
+    margin: Size,
+    window: Size,
+    axis_name: str = "",
+    pad: str = "error",
 ) -> tuple[list[OpenedEntry], list[OpenedEntry]]:
-    """Splits every volume along the axis that is longest in windows: the last part is held out.
+    """Splits every volume along one axis: the last part is held out.
 
     Args:
         entries: the volumes.
         fraction: share of the axis that is held out, in (0, 1); at least a window.
         margin: (z, y, x) voxels between the two parts that neither uses.
         window: (z, y, x) of what is cut.
+        axis_name: 'z', 'y' or 'x'; '': the axis that is longest in windows.
+        pad: 'reflect': a volume that is smaller than a window along another axis will do.
 
     Returns:
-        The volumes with the last part and the margin excluded, and the last parts as volumes of their own.
+        The first parts, without the margin, and the last parts, as volumes of their own.
 
     Raises:
-        InputError: if a volume cannot hold both parts.
+        InputError: if a volume cannot hold both parts, or there is no such axis.
     """
+    if axis_name not in ("", *_AXES):
+        raise InputError(
+            f"eval.held_out_axis='{axis_name}' must be z, y or x, or empty for the longest axis"
+        )
     if not 0 < fraction < 1:
         raise InputError(f"eval.held_out={fraction} must be between 0 and 1, or give eval.volumes")
     training, held_out = [], []
     for entry in entries:
         size = entry.image.size
         axis = max(range(3), key=lambda a: size[a] / window[a])
-        length = max(window[axis], round(fraction * size[axis]))
+        if axis_name:
+            axis = _AXES.index(axis_name)
+        # What is mirrored needs no room; yet a part of its own must hold something.
+        least = window[axis] if pad == "error" else min(window[axis], MIN_MIRRORED)
+        length = max(least, round(fraction * size[axis]))
         start = size[axis] - length
-        if start - margin[axis] < window[axis]:
+        if start - margin[axis] < least:
             raise InputError(
                 f"{entry.image.name} is {size} voxels: too small for windows of {tuple(window)} in a training and a "
                 "held-out part; give held-out volumes in eval.volumes, or make data.crop_size smaller"
             )
-        first = [0, 0, 0]
-        first[axis] = start
-        last_part = Box.between(tuple(first), size)
-        first[axis] = start - margin[axis]
-        reserved = Box.between(tuple(first), size)
-        training.append(dataclasses.replace(entry, excluded=(*entry.excluded, reserved)))
-        moved = tuple(-s for s in last_part.start)
-        inside = [box.intersect(last_part) for box in entry.excluded]
-        held_out.append(
-            dataclasses.replace(
-                entry,
-                image=entry.image.crop(last_part),
-                labels=entry.labels.crop(last_part) if entry.labels else None,
-                excluded=tuple(box.translate(moved) for box in inside if box is not None),
-            )
-        )
+        first, stop = [0, 0, 0], list(size)
+        first[axis], stop[axis] = start, start - margin[axis]
+        training.append(_part(entry, Box.between((0, 0, 0), tuple(stop))))
+        held_out.append(_part(entry, Box.between(tuple(first), size)))
     return training, held_out
+
+
+def limit_labels(
+    entries: Sequence[OpenedEntry], fraction: float, sections: int
+) -> list[OpenedEntry]:
+    """Keeps the first sections of each volume, as if no more had been labelled.
+
+    Args:
+        entries: the training volumes, without the held-out parts.
+        fraction: share of each volume's sections, in (0, 1].
+        sections: most sections of each volume; 0: all.
+
+    Returns:
+        The first sections, as volumes of their own.
+
+    Raises:
+        InputError: if a volume has fewer sections than asked for.
+
+    Source: the regimes of 25, 50 and 100 labelled sections of arXiv:2308.09917, which take the first ones.
+    """
+    limited = []
+    for entry in entries:
+        depth, height, width = entry.image.size
+        if sections > depth:
+            raise InputError(
+                f"data.label_sections={sections}: {entry.image.name} has {depth} sections to train on; ask for fewer"
+            )
+        kept = sections or depth
+        kept = min(kept, max(1, round(fraction * depth)))
+        limited.append(_part(entry, Box((0, 0, 0), (kept, height, width))))
+    return limited
+
+
+def _part(entry: OpenedEntry, box: Box) -> OpenedEntry:
+    """A box of a volume and its labels; the normalisation stays that of the whole."""
+    moved = tuple(-s for s in box.start)
+    inside = [excluded.intersect(box) for excluded in entry.excluded]
+    return dataclasses.replace(
+        entry,
+        image=entry.image.crop(box),
+        labels=entry.labels.crop(box) if entry.labels else None,
+        excluded=tuple(hole.translate(moved) for hole in inside if hole is not None),
+    )

@@ -27,6 +27,8 @@ class OpenedEntry:
         group: data set that it belongs to.
         weight: within its data set.
         excluded: boxes in voxels of `image` that are never read.
+        background_ids: ids of `labels` that are background; their address's `background=`, else 0.
+        ignore_ids: ids of `labels` of which nothing is known; their address's `ignore=`.
     """
 
     image: Volume
@@ -35,6 +37,8 @@ class OpenedEntry:
     group: str
     weight: float
     excluded: tuple[Box, ...] = ()
+    background_ids: tuple[int, ...] = (0,)
+    ignore_ids: tuple[int, ...] = ()
 
 
 def open_entries(volumes: str | Sequence[str], *, exclude: str = "") -> list[OpenedEntry]:
@@ -103,7 +107,25 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
         if box is not None:
             excluded.append(box.translate(tuple(-s for s in image.box.start)))
     group = entry.image.keys.get("group", str(entry.image))
-    return OpenedEntry(image, labels, measure(image), group, number, tuple(excluded))
+    background, ignored = (0,), ()
+    if entry.labels is not None:
+        background = _ids(entry.labels, "background", background)
+        ignored = _ids(entry.labels, "ignore", ignored)
+    return OpenedEntry(
+        image, labels, measure(image), group, number, tuple(excluded), background, ignored
+    )
+
+
+def _ids(labels: Address, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    """Reads `249,0` of an address of labels."""
+    if key not in labels.keys:
+        return default
+    try:
+        return tuple(int(part) for part in labels.keys[key].split(","))
+    except ValueError as error:
+        raise InputError(
+            f"{labels}: {key}={labels.keys[key]} must be ids separated by commas, as in {key}=249,0"
+        ) from error
 
 
 def _refuse_other_spelling(image: Address, holes: Sequence[Address]) -> None:

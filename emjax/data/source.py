@@ -40,9 +40,14 @@ class Crops:
         probabilities: of each data set; empty: equal.
         pad: 'error' or 'reflect', for volumes smaller than a window.
         max_blank_tries: redraws of a window without texture, before it is taken anyway; 0 takes all as they come.
+        min_labelled: voxels of objects that a window of labels should have; 0: any will do.
+        reject_probability: that a window with fewer is drawn again, up to `max_blank_tries` times.
+        keep_ids: whether labelled examples also have `classes`, the ids as they are stored.
 
     Raises:
         InputError: if a volume cannot give a window, or lacks the voxel size that resampling needs.
+
+    Source: rejection of windows without objects after PyTorch Connectomics (arXiv:2112.05754).
     """
 
     def __init__(
@@ -55,12 +60,18 @@ class Crops:
         probabilities: Sequence[float] = (),
         pad: str = "error",
         max_blank_tries: int = 10,
+        min_labelled: int = 0,
+        reject_probability: float = 0.95,
+        keep_ids: bool = False,
     ) -> None:
         self.entries = list(entries)
         self.window_size = tuple(window_size)
         self._seed = seed
         self._voxel_nm = tuple(voxel_nm)
         self._tries = max_blank_tries
+        self._min_labelled = min_labelled
+        self._reject_probability = reject_probability
+        self._keep_ids = keep_ids
         # A batch has labels in all of its rows or in none.
         self._labelled = all(e.labels is not None for e in entries)
         groups, weights = [e.group for e in entries], [e.weight for e in entries]
@@ -82,7 +93,8 @@ class Crops:
 
         Returns:
             `image` `[z, y, x]` uint8, contrast-normalised; where all entries have labels, `labels`
-            `[z, y, x]` int32, dense ids of this window, 0 for 0 and -1 for unlabelled; `index`,
+            `[z, y, x]` int32, dense ids of this window, 0 for background and -1 for unlabelled, and,
+            with `keep_ids`, `classes` `[z, y, x]` int32, the ids as stored and -1; `index`,
             `volume` (number of the entry), `start` `[3]` (in voxels of the file), `voxel_nm` `[3]`
             float32 (0 where unknown).
 
@@ -97,10 +109,16 @@ class Crops:
             start = self._origins[number].draw(rng)
             box = Box(start, self._read_sizes[number]).clip(Box((0, 0, 0), entry.image.size))
             image = entry.normalization.apply(_read(entry.image, box))
-            if not _is_blank(image):
-                self._found_texture = True
+            blank = _is_blank(image)
+            self._found_texture |= not blank
+            labels = None
+            if not blank and self._labelled:
+                labels = _read(entry.labels, box)
+                if self._is_wanted(labels, entry, rng):
+                    break
+            elif not blank:
                 break
-            if attempt == self._tries:
+            if blank and attempt == self._tries:
                 self._count_blank(entry)
         example = {
             "image": self._fit(image, number, order=1),
@@ -112,14 +130,27 @@ class Crops:
             "voxel_nm": np.asarray(self._voxel_nm or entry.image.voxel_nm or (0, 0, 0), np.float32),
         }
         if self._labelled:
-            labels = self._fit(_dense(_read(entry.labels, box)), number, order=0)
-            example["labels"] = labels
+            labels = _read(entry.labels, box) if labels is None else labels
+            dense = _dense(labels, entry.background_ids, entry.ignore_ids)
+            example["labels"] = self._fit(dense, number, order=0)
+            if self._keep_ids:
+                classes = _classes(labels, entry)
+                example["classes"] = self._fit(classes, number, order=0)
         return example
 
     def stack(self, indices: Sequence[int]) -> Example:
         """Returns examples as one batch, leading axis first."""
         examples = [self.example(i) for i in indices]
         return {name: np.stack([e[name] for e in examples]) for name in examples[0]}
+
+    def _is_wanted(self, labels: np.ndarray, entry: OpenedEntry, rng: np.random.Generator) -> bool:
+        """Whether a window of labels has objects enough, or is kept all the same."""
+        if not self._min_labelled:
+            return True
+        objects = ~np.isin(labels, (*entry.background_ids, *entry.ignore_ids))
+        if np.count_nonzero(objects) >= self._min_labelled:
+            return True
+        return bool(rng.random() >= self._reject_probability)
 
     def _read_size(self, image: Volume) -> Size:
         """Voxels to read so that a window results after resampling."""
@@ -200,16 +231,40 @@ def _is_blank(image: np.ndarray) -> bool:
     return clipped > _BLANK_CLIPPED or float(part.std()) < _BLANK_DEVIATION
 
 
-def _dense(labels: np.ndarray) -> np.ndarray:
+def _dense(
+    labels: np.ndarray, background_ids: Sequence[int] = (0,), ignore_ids: Sequence[int] = ()
+) -> np.ndarray:
     """Renumbers ids of a window as int32: devices would wrap 64-bit ids silently."""
     # Objects are many voxels long: one id for each run along x leaves some 3 % to sort (25 ms -> 1 ms for a crop).
     flat = labels.ravel()
     firsts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
     ids, inverse = np.unique(flat[firsts], return_inverse=True)
-    # Ids below 0 mark, as the largest does, voxels without a label.
-    numbers = np.cumsum(ids > 0, dtype=np.int32)
-    numbers[ids < 0] = IGNORE
-    if len(ids) and labels.dtype.kind == "u" and int(ids[-1]) == _UNLABELLED:
-        numbers[-1] = IGNORE
+    # As Python's whole numbers: 64-bit ids and the user's, negative ones too, then compare rightly.
+    exact = ids.astype(object)
+    unknown = _is_unknown(exact, ignore_ids)
+    background = np.isin(exact, np.asarray(background_ids, object)) & ~unknown
+    numbers = np.cumsum(~unknown & ~background, dtype=np.int32)
+    numbers[background] = 0
+    numbers[unknown] = IGNORE
     lengths = np.diff(firsts, append=flat.size)
     return np.repeat(numbers[inverse], lengths).reshape(labels.shape)
+
+
+def _is_unknown(ids: np.ndarray, ignore_ids: Sequence[int]) -> np.ndarray:
+    """Which of `[n]` ids (Python's whole numbers) say that nothing is known: named ones, negative ones, the largest."""
+    return np.asarray([i in ignore_ids or i < 0 or i == _UNLABELLED for i in ids.tolist()], bool)
+
+
+def _classes(labels: np.ndarray, entry: OpenedEntry) -> np.ndarray:
+    """Ids as they are stored, int32, -1 where nothing is known."""
+    ids, inverse = np.unique(labels, return_inverse=True)
+    exact = ids.astype(object)
+    unknown = _is_unknown(exact, entry.ignore_ids)
+    known = [int(i) for i in exact[~unknown]]
+    if known and max(known) > np.iinfo(np.int32).max:
+        raise InputError(
+            f"labels {entry.labels.name} have the id {max(known)}; targets that name ids need ids below 2^31"
+        )
+    values = np.full(len(ids), IGNORE, np.int32)
+    values[~unknown] = known
+    return values[inverse].reshape(labels.shape)

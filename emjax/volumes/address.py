@@ -14,7 +14,7 @@ from types import MappingProxyType
 from emjax.errors import InputError
 
 # What may stand behind the question mark for every format.
-KEYS = ("voxel_nm", "level", "weight", "group", "kind")
+KEYS = ("voxel_nm", "level", "weight", "group", "kind", "background", "ignore")
 # And for the embedded generator besides.
 SYNTHETIC_KEYS = ("shape", "seed", "labels", "defects")
 SYNTHETIC = "synthetic://"

@@ -14,7 +14,7 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.address import SYNTHETIC, Address, parse_triple
+from emjax.volumes.address import SYNTHETIC, SYNTHETIC_KEYS, Address, parse_triple
 from emjax.volumes.arrays import METADATA_FILES, open_array
 from emjax.volumes.hdf5 import open_hdf5
 from emjax.volumes.images import SECTION_SUFFIXES, open_sections, open_tiff
@@ -140,7 +140,7 @@ def _open(address: Address, context: ts.Context) -> Opened:
     path = address.path
     if path.startswith(SYNTHETIC):
         keys = {
-            k: v for k, v in address.keys.items() if k not in ("weight", "group", "kind", "level")
+            k: v for k, v in address.keys.items() if k in SYNTHETIC_KEYS or k == "voxel_nm"
         }
         store, voxel_nm = open_synthetic(path.removeprefix(SYNTHETIC), keys)
         return Opened(store, voxel_nm)

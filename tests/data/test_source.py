@@ -266,3 +266,42 @@ def test_reads_are_tried_again_and_the_volume_named(
     with pytest.raises(InputError, match=r"/a cannot be read at \[.*: UNAVAILABLE: bucket$"):
         crops.example(5)
     assert _Flaky.tries == 4
+
+
+def test_background_and_ignored_ids_of_an_address(write, noise, open_plain) -> None:
+    image = noise(8, 16, 16)
+    (entry,) = open_plain(
+        f"{write('a', image)}|{write('l', image // 32)}?background=1,2&ignore=0,7"
+    )
+    example = Crops([entry], (8, 16, 16), seed=0, keep_ids=True).example(0)
+    stored = image // 32
+    # 3, 4, 5, 6 are the objects that are left.
+    expected = np.select([np.isin(stored, (0, 7)), stored <= 2], [-1, 0], stored.astype(int) - 2)
+    np.testing.assert_array_equal(example["labels"], expected)
+    np.testing.assert_array_equal(
+        example["classes"], np.where(np.isin(stored, (0, 7)), -1, stored.astype(int))
+    )
+    assert example["classes"].dtype == np.int32
+
+
+def test_ids_that_a_target_names_must_fit_a_device(write, noise, open_plain) -> None:
+    labels = np.full((8, 16, 16), 2**40, np.uint64)
+    entries = open_plain(f"{write('a', noise(8, 16, 16))}|{write('l', labels)}")
+    assert (Crops(entries, (8, 16, 16), seed=0).example(0)["labels"] == 1).all()
+    with pytest.raises(InputError, match=r"have the id 1099511627776; .* below 2\^31"):
+        Crops(entries, (8, 16, 16), seed=0, keep_ids=True).example(0)
+
+
+def test_windows_without_objects_are_drawn_again(write, noise, open_plain) -> None:
+    labels = np.zeros((8, 16, 64), np.uint64)
+    labels[:, :, 40:44] = 5
+    entries = open_plain(f"{write('a', noise(8, 16, 64))}|{write('l', labels)}")
+
+    def share(**options) -> float:
+        crops = Crops(entries, (4, 8, 8), seed=0, **options)
+        return np.mean([crops.example(i)["labels"].any() for i in range(100)])
+
+    assert share() < 0.4
+    assert share(min_labelled=1, reject_probability=0.0) == share()
+    assert share(min_labelled=1, reject_probability=1.0, max_blank_tries=50) == 1.0
+    assert share() < share(min_labelled=1, reject_probability=0.8) < 1.0
