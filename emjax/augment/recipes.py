@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -198,9 +198,24 @@ def window_size(crop_size: Size, recipe: Recipe) -> Size:
     return z, geometry.reach(y, recipe.rescale_range), geometry.reach(x, recipe.rescale_range)
 
 
-def shared_geometry(
-    key: jax.Array, window: jax.Array, crop_size: Size, recipe: Recipe
-) -> jax.Array:
+class Shaped(NamedTuple):
+    """A window whose geometry was changed, and how.
+
+    Attributes:
+        volume: `[z, y, x]` float32 of `shared_size`; of the window's own size for 'released'.
+        orientation: applied first.
+        zoom: float32 scalar, magnification about the centre, applied next.
+        displacement: `[z, y, x, 2]` float32 (dy, dx), voxels, applied last: the content at p was at
+            p + displacement(p).
+    """
+
+    volume: jax.Array
+    orientation: geometry.Orientation
+    zoom: jax.Array
+    displacement: jax.Array
+
+
+def shared_geometry(key: jax.Array, window: jax.Array, crop_size: Size, recipe: Recipe) -> Shaped:
     """Orients, rescales and deforms a window for both views and their targets alike.
 
     Args:
@@ -208,9 +223,6 @@ def shared_geometry(
         window: `[Z, Y, X]` float32 in [0, 1], at least of `window_size`.
         crop_size: (z, y, x) of a view.
         recipe: the recipe; 'released' only orients here.
-
-    Returns:
-        `[z, y, x]` float32 of `shared_size`; of the window's own size for 'released'.
     """
     orient_key, act_key, zoom_key, elastic_key = jax.random.split(key, 4)
     orientation = geometry.draw_orientation(
@@ -218,7 +230,8 @@ def shared_geometry(
     )
     window = geometry.orient(window, orientation)
     if recipe.name == "released":
-        return window
+        still = jnp.zeros((*window.shape, 2))
+        return Shaped(window, orientation, jnp.ones(()), still)
     size = shared_size(crop_size, recipe)
     # Uniform in the logarithm, so that magnifying and shrinking are equally likely (our choice).
     low, high = jnp.log(jnp.asarray(recipe.rescale_range, jnp.float32))
@@ -226,8 +239,8 @@ def shared_geometry(
     zoom = jnp.where(geometry.happens(act_key, recipe.rescale_probability), zoom, 1.0)
     shared = geometry.zoom_plane(window, zoom, size)
     if recipe.elastic_probability == 0:
-        return shared
-    return geometry.elastic(
+        return Shaped(shared, orientation, zoom, jnp.zeros((*size, 2)))
+    deformed = geometry.elastic(
         elastic_key,
         shared,
         recipe.elastic_spacing,
@@ -235,7 +248,8 @@ def shared_geometry(
         padding=0,
         nearest=False,
         probability=recipe.elastic_probability,
-    ).volume
+    )
+    return Shaped(deformed.volume, orientation, zoom, deformed.displacement)
 
 
 def weaken(key: jax.Array, volume: jax.Array, recipe: Recipe) -> jax.Array:

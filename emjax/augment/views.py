@@ -104,7 +104,7 @@ def make_views(
     geometry_key, *view_keys = jax.random.split(key, 3)
     if recipe.name == "released":
         window = geometry.central(window, needed)
-    shared = shared_geometry(geometry_key, window, crop_size, recipe)
+    shared = shared_geometry(geometry_key, window, crop_size, recipe).volume
     make = _released_view if recipe.name == "released" else _view
     first, second = (
         make(view_key, shared, crop_size, strength, recipe)
