@@ -92,6 +92,8 @@ def base_config(job: str) -> ConfigDict:
     # Gradients of so many batches are averaged before one update. It saves memory; it does NOT
     # enlarge the set of negatives of a contrastive loss, which are those of one batch.
     c.optimizer.accumulate_steps = 1
+    c.optimizer.layer_decay = 1.0  # each earlier layer of the backbone learns slower by this factor
+    c.optimizer.freeze = ""  # patterns of parameters that do not learn, as backbone/(stem|encoder)
     c.optimizer.ema_decay = 0.0  # moving average of the weights, used for evaluation; 0: none
 
     c.mesh = ConfigDict()  # devices on each axis; one of them may be -1: all that remain
@@ -198,6 +200,8 @@ def validate(config: ConfigDict) -> None:
     _check_range("optimizer.final_learning_rate", final, fine, f"0 to learning_rate={rate}")
     decay = config.optimizer.ema_decay
     _check_range("optimizer.ema_decay", decay, 0 <= decay < 1, "in [0, 1)")
+    layers = config.optimizer.layer_decay
+    _check_range("optimizer.layer_decay", layers, 0 < layers <= 1, "in (0, 1]")
     warmup = config.optimizer.warmup_fraction
     _check_range("optimizer.warmup_fraction", warmup, 0 <= warmup < 1, "in [0, 1)")
     betas = config.optimizer.betas

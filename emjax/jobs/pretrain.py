@@ -108,7 +108,16 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         volumes=tuple(entry.image.name for entry in training),
     )
     try:
-        result = fit(task, batches, config, folder, mesh=mesh, run_spec=spec, evaluator=evaluator)
+        result = fit(
+            task,
+            batches,
+            config,
+            folder,
+            mesh=mesh,
+            run_spec=spec,
+            evaluator=evaluator,
+            layers=task.backbone.layers,
+        )
     finally:
         batches.close()
     if result.preempted:
@@ -176,7 +185,7 @@ def open_data(
 
 def _check_disk(task: Pretrain, config: ConfigDict, folder: epath.Path, mesh: Mesh) -> None:
     """Checks the space for checkpoints before the evaluation is compiled, not only when the loop begins."""
-    optimizer, _ = make_optimizer(config.optimizer, config.num_steps)
+    optimizer, _ = make_optimizer(config.optimizer, config.num_steps, task.backbone.layers)
     ema = config.optimizer.ema_decay > 0
     abstract = abstract_state(task, optimizer, seed=config.seed, ema=ema, mesh=mesh)
     check_space(folder, state_bytes(abstract), config.save.keep)

@@ -190,6 +190,14 @@ class UNet(nn.Module):
         return tuple(self.widths[:-1][::-1])
 
     @property
+    def layers(self) -> tuple[tuple[str, int], ...]:
+        """Patterns of the parameters' paths in the order of the forward pass, for `emjax.train.rates`."""
+        levels = range(len(self.widths) - 1)
+        names = ["stem", *(f"encoder/level{i}" for i in levels), "centre"]
+        names += [f"decoder/[a-z]+{i}" for i in reversed(levels)]
+        return tuple((name, 1) for name in names)
+
+    @property
     def footprint(self) -> Footprint:
         """Stride of the coarsest grid, and how far an output voxel can see."""
         stride = [1, 1, 1]

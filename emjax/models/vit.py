@@ -213,6 +213,13 @@ class ViT(nn.Module):
         return self.decoder_widths
 
     @property
+    def layers(self) -> tuple[tuple[str, int], ...]:
+        """Patterns of the parameters' paths in the order of the forward pass, for `emjax.train.rates`."""
+        decoder = [(f"decoder/[a-z]+{i}", 1) for i in range(len(self.decoder_widths))]
+        first = ("(stem|encoder_positions)", 1)
+        return (first, ("encoder/blocks", self.depth), ("centre", 1), *decoder)
+
+    @property
     def footprint(self) -> Footprint:
         """Stride of the token grid, and how far the convolutions see.
 

@@ -34,6 +34,7 @@ from emjax.train.metrics import MetricsLog
 from emjax.train.optimizer import make_optimizer
 from emjax.train.profile import Profile
 from emjax.train.progress import Progress
+from emjax.train.rates import Layers, rate_multipliers
 from emjax.train.run_folder import check_space, open_run_folder
 from emjax.train.run_spec import RunSpec
 from emjax.train.state import TrainState, abstract_state, create_state, state_bytes, with_params
@@ -60,6 +61,7 @@ def fit(
     mesh: Mesh,
     run_spec: RunSpec,
     evaluator: Evaluator | None = None,
+    layers: Layers = (),
 ) -> FitResult:
     """Trains for `config.num_steps` batches, from wherever the run folder stands.
 
@@ -71,6 +73,7 @@ def fit(
         mesh: as made by `make_mesh`.
         run_spec: saved with each checkpoint.
         evaluator: called every `config.eval.every_steps` steps and at the end.
+        layers: of the backbone, for `config.optimizer.layer_decay`.
 
     Returns:
         What the run came to.
@@ -83,9 +86,11 @@ def fit(
     runtime.use_compilation_cache()
     check_batch_size(config.data.batch_size, mesh)
     folder = open_run_folder(workdir, config)
-    optimizer, schedule = make_optimizer(config.optimizer, config.num_steps)
+    optimizer, schedule = make_optimizer(config.optimizer, config.num_steps, layers)
     ema = config.optimizer.ema_decay > 0
     abstract = abstract_state(task, optimizer, seed=config.seed, ema=ema, mesh=mesh)
+    # For its errors alone; the step would raise them only when it is compiled.
+    rate_multipliers(abstract.params, layers, config.optimizer.layer_decay, config.optimizer.freeze)
     check_space(folder, state_bytes(abstract), config.save.keep)
     checkpoints = Checkpoints(folder, keep=config.save.keep, ema=ema)
     run = None

@@ -12,6 +12,7 @@ import optax
 from emjax.config import OPTIMIZERS, SCHEDULES, nearest
 from emjax.errors import InputError
 from emjax.tasks.protocol import Params
+from emjax.train.rates import Layers, with_rates
 
 Schedule = Callable[[jax.Array | int], jax.Array]
 
@@ -62,7 +63,7 @@ def make_schedule(settings: Mapping[str, Any], num_updates: int) -> Schedule:
 
 
 def make_optimizer(
-    settings: Mapping[str, Any], num_steps: int
+    settings: Mapping[str, Any], num_steps: int, layers: Layers = ()
 ) -> tuple[optax.GradientTransformation, Schedule]:
     """Returns the optimizer of a run, and its learning rate as a function of the number of updates.
 
@@ -70,6 +71,7 @@ def make_optimizer(
         settings: the group `optimizer` of a configuration; its fields are documented in
             `emjax.config`.
         num_steps: batches of the whole run.
+        layers: of the backbone, for `layer_decay`; see `emjax.train.rates`.
 
     Raises:
         InputError: on an unknown optimizer or schedule.
@@ -103,6 +105,8 @@ def make_optimizer(
         raise InputError(f"optimizer.name='{name}' is unknown{nearest(name, OPTIMIZERS)}")
     if settings["clip_norm"]:
         inner = optax.chain(optax.clip_by_global_norm(settings["clip_norm"]), inner)
+    if settings["layer_decay"] < 1 or settings["freeze"]:
+        inner = with_rates(inner, layers, settings["layer_decay"], settings["freeze"])
     if every == 1:
         return inner, schedule
     # Negatives of a contrastive loss are those of one batch, however many batches are accumulated.

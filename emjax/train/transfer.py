@@ -2,15 +2,15 @@
 
 Every parameter of the new network that has a namesake of the same shape takes its value. Heads,
 projections and matchers belong to their task and begin anew, unless both runs are of the same job.
-A backbone that mostly does not match is an error, not a warning: a run that silently starts from
-scratch costs days.
+A backbone that does not match is an error, not a warning: a run that silently starts from scratch
+costs days.
 """
 
 from __future__ import annotations
 
 import collections
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -37,42 +37,43 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
         job: of the new run; of the same job everything is taken over, heads as well.
 
     Returns:
-        The parameters, where those not taken over are None; and a table of how many of each part
-        were.
+        The parameters, where those not taken over are None; and a table of what was taken over,
+        what begins anew and what was left over, by name.
 
     Raises:
-        InputError: if less than 95 % of the backbone's parameters (counted in numbers) match; lists
-            every path.
+        InputError: if a shared parameter has another shape there, or less than 95 % of the
+            backbone's parameters (counted in numbers) match; lists every path.
     """
     wanted, found = _by_path(initial), _by_path(weights.params)
     same_job = weights.spec.job == job
     taken: dict[str, Any] = {}
-    counts: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
-    missing = []
+    new: dict[str, Any] = {}
+    differing, missing = [], []
     backbone_size = backbone_taken = 0
     for path, leaf in wanted.items():
-        part, shared = _part(path)
+        shared = _is_shared(path)
         size = int(np.prod(leaf.shape))
-        matches = path in found and tuple(found[path].shape) == tuple(leaf.shape)
-        matches &= shared or same_job
-        counts[part][0] += size * matches
-        counts[part][1] += size
-        if matches:
-            taken[path] = found[path]
-        if shared:
-            backbone_size += size
-            backbone_taken += size * matches
-            if not matches:
-                shape = tuple(found[path].shape) if path in found else "absent"
-                missing.append(f"{path} {tuple(leaf.shape)} (there: {shape})")
-    if backbone_taken < MIN_MATCHED * backbone_size or not backbone_size:
+        there = found.get(path) if shared or same_job else None
+        if there is not None and tuple(there.shape) == tuple(leaf.shape):
+            taken[path] = there
+            backbone_taken += size * shared
+        else:
+            new[path] = leaf
+            if there is not None:
+                differing.append(f"{path} {tuple(leaf.shape)} (there: {tuple(there.shape)})")
+            elif shared:
+                missing.append(f"{path} {tuple(leaf.shape)} (absent)")
+        backbone_size += size * shared
+    if differing or not backbone_size or backbone_taken < MIN_MATCHED * backbone_size:
         share = backbone_taken / max(1, backbone_size)
         raise InputError(
-            f"init_from={weights.source}: only {share:.0%} of the backbone matches, "
-            f"{MIN_MATCHED:.0%} is needed; give the same config.model as that run; "
-            f"without a match: {', '.join(missing)}"
+            f"init_from={weights.source}: {share:.0%} of the backbone matches; every shape must, and "
+            f"{MIN_MATCHED:.0%} of it must be there; give the same config.model as that run; "
+            f"without a match: {', '.join(differing + missing)}"
         )
-    return _nested(initial, taken), _table(counts, weights.source)
+    left = {path: leaf for path, leaf in found.items() if path not in taken}
+    groups = (("taken over", taken), ("begins anew", new), ("left over there", left))
+    return _nested(initial, taken), _table(groups, weights.source)
 
 
 def start_from(state_params: Params, weights: Weights, job: str) -> Params:
@@ -95,13 +96,11 @@ def start_from(state_params: Params, weights: Weights, job: str) -> Params:
     )
 
 
-def _part(path: str) -> tuple[str, bool]:
-    """Returns the part a parameter is counted in, and whether every task shares it."""
+def _is_shared(path: str) -> bool:
+    """Whether every task has this parameter."""
     names = path.split("/")
-    if names[0] == BACKBONE and len(names) > 1:
-        shared = any(names[1].startswith(part) for part in BACKBONE_PARTS)
-        return f"{BACKBONE}/{names[1]}", shared
-    return names[0], False
+    parts = BACKBONE_PARTS
+    return names[0] == BACKBONE and len(names) > 1 and names[1].startswith(parts)
 
 
 def _by_path(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -122,8 +121,13 @@ def _nested(like: Any, flat: Mapping[str, Any], prefix: str = "") -> Any:
     }
 
 
-def _table(counts: Mapping[str, list[int]], source: str) -> str:
+def _table(groups: Sequence[tuple[str, Mapping[str, Any]]], source: str) -> str:
+    """Lists modules, as deep as levels of encoder and decoder, with their numbers of parameters."""
     rows = [f"weights from {source}"]
-    for part, (taken, size) in sorted(counts.items()):
-        rows.append(f"  {part:<28} {taken:>12,} of {size:>12,} parameters")
+    for title, leaves in groups:
+        modules: dict[str, int] = collections.defaultdict(int)
+        for path, leaf in leaves.items():
+            modules["/".join(path.split("/")[:3])] += int(np.prod(leaf.shape))
+        rows.append(f"  {title}: {sum(modules.values()):,} parameters")
+        rows += [f"    {module:<34} {size:>12,}" for module, size in sorted(modules.items())]
     return "\n".join(rows)
