@@ -26,7 +26,7 @@ ARMS = {
     "+ contrastive": ["--config.loss.cross=0.0"],
     "+ contrastive + cross-attention": [],
 }
-LEARNING_RATES = (1e-3, 2e-3, 4e-3)
+LEARNING_RATES = (5e-4, 1e-3, 2e-3)
 SEEDS = (0, 1, 2)
 # Adding a term "adds nothing" when the mean paired difference lies within these; stated before any run.
 MARGINS = {"retrieval_top1_features": 0.03, "probe_average_precision": 0.01, "psnr_db": 0.2}

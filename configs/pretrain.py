@@ -27,6 +27,7 @@ Stop it at any time; the same command continues where it stopped.
 from ml_collections import ConfigDict
 
 from emjax.config import base_config, choose_preset
+from emjax.networks import base_vit, paper_unet, small_unet, wide_unet
 
 # The four data sets of the paper; replace the paths by your own copies.
 PAPER_VOLUMES = """
@@ -59,17 +60,7 @@ def _default(c: ConfigDict) -> None:
     c.augment.max_offset = (1, 16, 16)  # the two views are cut at most this far apart, voxels
     c.augment.own_orientation = False  # True: each view has its own flip and quarter turn
 
-    c.model = ConfigDict()
-    c.model.name = "unet"  # or 'vit'
-    c.model.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
-    c.model.widths = (8, 16, 32, 48)  # channels of each level, fine to coarse
-    c.model.kernels = ((1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))  # of each level, or one for all
-    c.model.strides = ()  # z, y, x of each pooling; (): in the plane alone
-    c.model.skips = "none"  # pretraining has none; finetuning adds them
-    c.model.upsampling = "depth_to_space"  # or 'resize'
-    c.model.groups = 4  # most groups of a group normalisation
-    c.model.activation = "elu"
-    c.model.remat = False  # recompute blocks in the backward pass, to save memory
+    c.model = small_unet()
 
     c.loss = ConfigDict()
     c.loss.reconstruction = 1.0  # weight of the voxel reconstruction of both views
@@ -142,8 +133,7 @@ def _ours(c: ConfigDict) -> None:
     c.augment.max_offset = (4, 32, 32)
     c.augment.own_orientation = True
     c.eval.own_orientation = True
-    c.model.widths = (28, 36, 48, 64, 80)
-    c.model.kernels = ((3, 3, 3),)
+    c.model = paper_unet()
     c.loss.levels = (0, 1, 2)
     c.loss.num_tokens = 128
     c.loss.size = 128
@@ -158,29 +148,14 @@ def _ours(c: ConfigDict) -> None:
 def _vit(c: ConfigDict) -> None:
     _ours(c)
     c.data.crop_size = (32, 160, 160)
-    c.model = ConfigDict()
-    c.model.name = "vit"
-    c.model.dtype = "auto"
-    c.model.patch_size = (4, 16, 16)
-    c.model.width = 768
-    c.model.depth = 12
-    c.model.heads = 8
-    c.model.head_width = 64
-    c.model.mlp_width = 2048
-    c.model.positions = "learned"  # or 'sincos'
-    c.model.taps = (3, 6, 9)  # blocks whose states are the decoder's skips in finetuning
-    c.model.decoder_widths = (128, 64, 32, 16)
-    c.model.skips = "none"
-    c.model.remat = False
+    c.model = base_vit()
     c.optimizer.learning_rate = 3e-4
     c.optimizer.weight_decay = 0.05
 
 
 def _gpu(c: ConfigDict) -> None:
     _ours(c)
-    # Multiples of 16: tensor cores pad 28 and 36 channels to 32 and 48.
-    c.model.widths = (32, 48, 64, 80, 96)
-    c.model.dtype = "bfloat16"
+    c.model = wide_unet()
     c.data.batch_size = 64
     c.data.num_threads = 16
 

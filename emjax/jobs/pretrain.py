@@ -11,33 +11,32 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
-from etils import epath
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from emjax.augment.recipes import window_size
 from emjax.config import plain, validate
 from emjax.data.heldout import hold_out
-from emjax.data.loader import Batches
 from emjax.data.normalization import RULE
 from emjax.data.opening import OpenedEntry, open_entries
-from emjax.data.source import Crops
 from emjax.jobs.pretrain_report import closing_lines, draw_crops, write_plots
 from emjax.parallel import runtime
 from emjax.parallel.compile import jit
 from emjax.parallel.mesh import check_batch_size, make_mesh, replicated
 from emjax.tasks.build import build_pretrain
 from emjax.tasks.membrane_probe import MembraneProbe
-from emjax.tasks.pretrain import Pretrain
 from emjax.tasks.pretrain_evaluation import EvaluationSettings, PretrainEvaluation, check_settings
 from emjax.train.interrupt import PREEMPTED
 from emjax.train.loop import Evaluation, fit
-from emjax.train.optimizer import make_optimizer
-from emjax.train.run_folder import check_space, open_run_folder, write_results
+from emjax.train.preparation import (
+    HELD_OUT_SEED,
+    check_disk,
+    common_voxel_nm,
+    make_batches,
+    make_crops,
+    with_strides,
+)
+from emjax.train.run_folder import open_run_folder, write_results
 from emjax.train.run_spec import RunSpec
-from emjax.train.state import abstract_state, state_bytes
-
-HELD_OUT_SEED = 2**32
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -54,7 +53,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         InputError: if the configuration, the volumes or the folder cannot work; before anything is compiled.
     """
     validate(config)
-    values = plain(config)
+    entries = open_entries(config.data.volumes, exclude=config.data.exclude)
+    voxel_nm = common_voxel_nm(plain(config), entries)
+    values = with_strides(plain(config), voxel_nm)
     task = build_pretrain(values)
     judged = EvaluationSettings(
         level=config.eval.level,
@@ -67,8 +68,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     mesh = make_mesh(values["mesh"])
     check_batch_size(config.data.batch_size, mesh)
     folder = open_run_folder(workdir, config)
-    _check_disk(task, config, folder, mesh)
-    training, batches, windows = open_data(values, window_size(task.crop_size, task.recipe))
+    layers = task.backbone.layers
+    check_disk(task, config, folder, mesh, layers)
+    window = window_size(task.crop_size, task.recipe)
+    training, windows = _split(values, entries, window)
+    batches = make_batches(values, make_crops(values, training, window, seed=config.seed))
 
     runtime.use_compilation_cache()
     with jax.set_mesh(mesh):
@@ -102,7 +106,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     spec = RunSpec(
         job=config.job,
         config=values,
-        voxel_nm=_common_voxel_nm(values, training),
+        voxel_nm=voxel_nm,
         normalization=RULE,
         footprint=task.backbone.footprint._asdict(),
         volumes=tuple(entry.image.name for entry in training),
@@ -116,7 +120,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             mesh=mesh,
             run_spec=spec,
             evaluator=evaluator,
-            layers=task.backbone.layers,
+            layers=layers,
         )
     finally:
         batches.close()
@@ -137,64 +141,14 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     return 0
 
 
-def open_data(
-    values: Mapping[str, Any], window: tuple[int, int, int]
-) -> tuple[list[OpenedEntry], Batches, np.ndarray]:
-    """Opens the volumes of a configuration, and sets a part of them aside.
-
-    Args:
-        values: the configuration as plain dicts.
-        window: (z, y, x) voxels that the views are cut from.
-
-    Returns:
-        The training volumes, this process's batches of them, and the held-out windows `[eval.crops, *window]` uint8.
-
-    Raises:
-        InputError: if a volume cannot be used.
-    """
-    data, judged = values["data"], values["eval"]
-    entries = open_entries(data["volumes"], exclude=data["exclude"])
+def _split(
+    values: Mapping[str, Any], entries: list[OpenedEntry], window: tuple[int, int, int]
+) -> tuple[list[OpenedEntry], np.ndarray]:
+    """Returns the training volumes, and held-out windows `[eval.crops, *window]` uint8."""
+    judged = values["eval"]
     if judged["volumes"]:
         training, held_out = entries, open_entries(judged["volumes"])
     else:
         training, held_out = hold_out(entries, judged["held_out"], judged["margin"], window)
-
-    def crops(of: list[OpenedEntry], seed: int) -> Crops:
-        return Crops(
-            of,
-            window,
-            seed=seed,
-            voxel_nm=data["voxel_nm"],
-            probabilities=data["probabilities"],
-            pad=data["pad"],
-            max_blank_tries=data["max_blank_tries"],
-        )
-
-    batches = Batches(
-        crops(training, values["seed"]),
-        data["batch_size"],
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        num_threads=data["num_threads"],
-        prefetch_batches=data["prefetch_batches"],
-    )
-    # Another seed than any run's: the same crops judge every run.
-    windows = crops(held_out, HELD_OUT_SEED).stack(range(judged["crops"]))["image"]
-    return training, batches, windows
-
-
-def _check_disk(task: Pretrain, config: ConfigDict, folder: epath.Path, mesh: Mesh) -> None:
-    """Checks the space for checkpoints before the evaluation is compiled, not only when the loop begins."""
-    optimizer, _ = make_optimizer(config.optimizer, config.num_steps, task.backbone.layers)
-    ema = config.optimizer.ema_decay > 0
-    abstract = abstract_state(task, optimizer, seed=config.seed, ema=ema, mesh=mesh)
-    check_space(folder, state_bytes(abstract), config.save.keep)
-
-
-def _common_voxel_nm(values: Mapping[str, Any], entries: list[OpenedEntry]) -> tuple[float, ...]:
-    """The voxel size that all crops have, empty where it is mixed or unknown."""
-    if values["data"]["voxel_nm"]:
-        return tuple(values["data"]["voxel_nm"])
-    sizes = {entry.image.voxel_nm for entry in entries}
-    only = sizes.pop()
-    return () if sizes or only is None else only
+    crops = make_crops(values, held_out, window, seed=HELD_OUT_SEED)
+    return training, crops.stack(range(judged["crops"]))["image"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -71,3 +71,35 @@ class RunSpec:
         for name in ("voxel_nm", "volumes"):
             kept[name] = tuple(kept.get(name, ()))
         return cls(**kept)
+
+
+# Voxels that differ by more than this factor along an axis show tissue at another scale than was trained on.
+LARGEST_RATIO = 1.2
+
+
+def check_voxel_nm(
+    given: Sequence[float], trained: Sequence[float], what: str, checkpoint: str
+) -> None:
+    """Checks that images have about the voxel size that a network was trained at.
+
+    Args:
+        given: (z, y, x) nm of the images; empty where it is unknown or mixed.
+        trained: (z, y, x) nm of the network; likewise.
+        what: the images, for the message.
+        checkpoint: the network, for the message.
+
+    Raises:
+        InputError: if they differ by more than 20 % along an axis (our choice).
+    """
+    if not len(given) or not len(trained):
+        return
+    ratios = [a / b for a, b in zip(given, trained, strict=True)]
+    if any(not 1 / LARGEST_RATIO <= ratio <= LARGEST_RATIO for ratio in ratios):
+        raise InputError(
+            f"{what} has voxels of {_nm(given)} nm, {checkpoint} was trained at {_nm(trained)} nm; resample the images "
+            "(data.voxel_nm in training, a matching ?level= of a pyramid), or correct a wrong size by ?voxel_nm=z,y,x"
+        )
+
+
+def _nm(size: Sequence[float]) -> str:
+    return "x".join(f"{value:g}" for value in size)

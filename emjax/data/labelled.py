@@ -1,0 +1,64 @@
+"""Whether volumes have labels that something can be learnt from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+
+from emjax.data.opening import OpenedEntry
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.geometry.grid import Grid
+
+# Voxels of labels that are read at a time.
+_BLOCK = (16, 512, 512)
+
+
+def check_labelled(entries: Sequence[OpenedEntry], field: str) -> None:
+    """Checks that every volume has labels.
+
+    Args:
+        entries: volumes.
+        field: of the configuration that names them.
+
+    Raises:
+        InputError: naming the first that has none.
+    """
+    for entry in entries:
+        if entry.labels is None:
+            raise InputError(f"{field}: {entry.image.name} has no labels; write image|labels")
+
+
+def find_objects(entries: Sequence[OpenedEntry]) -> None:
+    """Checks that the volumes hold labelled objects; reads until one is found in each.
+
+    Raises:
+        InputError: if none of them has one.
+    """
+    empty = [entry for entry in entries if not _has_object(entry)]
+    names = ", ".join(entry.labels.name for entry in empty)
+    if len(empty) == len(entries):
+        raise InputError(
+            f"no labelled voxel to train on in {names}: all are background or ignored; check the labels, their boxes, "
+            "and ?background= and ?ignore="
+        )
+    if empty:
+        logging.warning("no labelled voxel in %s: crops of it teach background alone", names)
+
+
+def _has_object(entry: OpenedEntry) -> bool:
+    size = entry.labels.size
+    grid = Grid(Box((0, 0, 0), size), tuple(map(min, _BLOCK, size)))
+    nothing = (*entry.background_ids, *entry.ignore_ids)
+    unknown = np.iinfo(np.uint64).max
+    # Blocks in an order that soon meets every part: labels often lie in the middle.
+    step = next(s for s in range(7, 14) if math.gcd(s, len(grid)) == 1 or len(grid) < 7)
+    for index in range(len(grid)):
+        box = grid[index * step % len(grid)].core if len(grid) >= 7 else grid[index].core
+        ids = np.unique(entry.labels.read(box)).tolist()
+        if any(i > 0 and i not in nothing and i != unknown for i in ids):
+            return True
+    return False

@@ -1,0 +1,66 @@
+"""Networks by name, as the group `model` of a configuration: pretraining and finetuning must make the same one.
+
+Nothing here imports jax: a config file is read before a mistake in it is answered.
+"""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+
+def small_unet() -> ConfigDict:
+    """Returns a U-Net that two CPU cores can train: 0.4 M parameters."""
+    m = _unet()
+    m.widths = (8, 16, 32, 48)
+    m.kernels = ((1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))
+    return m
+
+
+def paper_unet() -> ConfigDict:
+    """Returns the residual symmetric U-Net of arXiv:2308.09917: 1.5 M parameters."""
+    m = _unet()
+    m.widths = (28, 36, 48, 64, 80)
+    m.kernels = ((3, 3, 3),)
+    return m
+
+
+def wide_unet() -> ConfigDict:
+    """Returns the paper's with multiples of 16, because tensor cores pad 28 and 36 channels to 32 and 48."""
+    m = paper_unet()
+    m.widths = (32, 48, 64, 80, 96)
+    m.dtype = "bfloat16"
+    return m
+
+
+def base_vit() -> ConfigDict:
+    """Returns a 3D ViT encoder of base size with a convolutional decoder."""
+    m = ConfigDict()
+    m.name = "vit"
+    m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
+    m.patch_size = (4, 16, 16)
+    m.width = 768
+    m.depth = 12
+    m.heads = 8
+    m.head_width = 64
+    m.mlp_width = 2048
+    m.positions = "learned"  # or 'sincos'
+    m.taps = (3, 6, 9)  # blocks whose states are the decoder's skips in finetuning
+    m.decoder_widths = (128, 64, 32, 16)
+    m.skips = "none"  # pretraining has none; finetuning adds them
+    m.remat = False  # recompute blocks in the backward pass, to save memory
+    return m
+
+
+def _unet() -> ConfigDict:
+    m = ConfigDict()
+    m.name = "unet"
+    m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
+    m.widths = ()  # channels of each level, fine to coarse
+    m.kernels = ()  # of each level, or one for all
+    m.strides = ()  # z, y, x of each pooling; (): z only once the voxels are about isotropic
+    m.skips = "none"  # pretraining has none; finetuning adds them
+    m.upsampling = "depth_to_space"  # or 'resize'
+    m.groups = 4  # most groups of a group normalisation
+    m.activation = "elu"
+    m.remat = False  # recompute blocks in the backward pass, to save memory
+    return m
