@@ -6,12 +6,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from emjax.augment.recipes import make_recipe
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.models.build import build_backbone
 from emjax.models.matcher import PAPER_HEADS, Matcher, TokenProjection
+from emjax.targets.build import parse_targets
 from emjax.tasks.pretrain import LossSettings, Pretrain
+from emjax.tasks.segment import Segment
 
 _CHOICES = {
     "kind": ("mse", "l1"),
@@ -76,4 +81,42 @@ def build_pretrain(config: Mapping[str, Any]) -> Pretrain:
         recipe=recipe,
         crop_size=crop_size,
         settings=settings,
+    )
+
+
+def build_segment(config: Mapping[str, Any]) -> Segment:
+    """Makes the segmentation task.
+
+    Args:
+        config: plain dicts with `model`, `augment`, `targets` and `data.crop_size`, as `configs/finetune.py` fills
+            them, or as a checkpoint remembers them.
+
+    Raises:
+        InputError: on a value that is unknown or that does not go with the others.
+    """
+    if "targets" not in config:
+        raise InputError(
+            "this configuration names no targets: a pretrained network has no head for them; finetune it first, with "
+            "--config configs/finetune.py --config.init_from=RUN"
+        )
+    crop_size = tuple(int(size) for size in config["data"]["crop_size"])
+    targets = parse_targets(config["targets"])
+    augment = dict(config["augment"])
+    strong = float(augment.pop("strong_probability"))
+    if not 0 <= strong <= 1:
+        raise InputError(f"augment.strong_probability={strong} must be between 0 and 1")
+    recipe = make_recipe("ours", max_offset=(0, 0, 0), own_orientation=False, **augment)
+    labels = jax.ShapeDtypeStruct(crop_size, jnp.int32)
+    for target in targets:
+        jax.eval_shape(target.make, labels)  # for its errors on crops that are too small
+    channels = sum(target.channels for target in targets)
+    backbone = build_backbone({**config["model"], "out_channels": channels})
+    backbone.check_crop(crop_size)
+    return Segment(
+        backbone=backbone,
+        targets=targets,
+        recipe=recipe,
+        crop_size=crop_size,
+        strong_probability=strong,
+        widen=bool(config["data"]["widen"]),
     )

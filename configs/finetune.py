@@ -1,0 +1,170 @@
+"""Segmentation from labels: finetunes a pretrained network, or trains one from scratch.
+
+    python -m emjax.main --config configs/finetune.py
+
+trains on the embedded synthetic volume. For your own data, give volumes as `image|labels`, and the pretraining run:
+
+    python -m emjax.main --config configs/finetune.py:neurons --workdir runs/neurons \
+        --config.init_from=runs/pretrain --config.data.volumes='a.h5:raw[0:160]|a.h5:labels[0:160]'
+
+Presets (after a colon; several are separated by commas, as in `mitochondria,large`):
+
+| preset | what is learnt |
+|---|---|
+| `neurons` (also without a preset) | affinities to nearest and distant neighbours, borders widened |
+| `mitochondria` | foreground and contour (BC) |
+| `nuclei` | foreground, contour and signed distance (BCD) |
+| `synapses` | clefts: foreground, of crops that mostly hold some |
+| `semantic` | one class a voxel; give the ids in `--config.targets='classes?ids=0,1,2&losses=cross_entropy'` |
+
+| preset | on what |
+|---|---|
+| (none) | small U-Net, as `configs/pretrain.py` without a preset: 2 CPU cores, minutes to an hour |
+| `large` | the U-Net of `configs/pretrain.py:ours` at 18x160x160: an accelerator |
+| `wide` | that of `configs/pretrain.py:gpu`: an 80 GB GPU |
+| `vit` | the 3D ViT of `configs/pretrain.py:vit`, with skips |
+| `smoke` | a few steps, to see that everything runs |
+
+The folder `--workdir` (default `runs/finetune`) receives checkpoints (the best and the last ones), `results.json`,
+TensorBoard files and plots. Stop it at any time; the same command continues where it stopped.
+"""
+
+from ml_collections import ConfigDict
+
+from emjax.config import base_config, choose_preset
+from emjax.networks import base_vit, paper_unet, small_unet, wide_unet
+
+SYNTHETIC = "synthetic://neurites?shape=32,256,256&voxel_nm=40,12,12"
+
+
+def get_config(preset: str = "") -> ConfigDict:
+    """Returns the configuration of one or more presets; the module docstring lists them."""
+    c = base_config("finetune")
+    _default(c)
+    for name in preset.split(","):
+        choose_preset(PRESETS, name.strip())(c)
+    return c
+
+
+def _default(c: ConfigDict) -> None:
+    c.num_steps = 400
+    c.data.volumes = f"{SYNTHETIC}|{SYNTHETIC}&labels=neurons"
+    c.data.batch_size = 4
+    c.data.crop_size = (8, 80, 80)
+    c.data.pad = "reflect"
+    c.data.label_sections = 0  # most labelled sections of each volume that are used; 0: all
+    c.data.min_labelled = 0  # crops with fewer voxels of objects are drawn again; 0: none are
+    c.data.reject_probability = 0.95  # that such a crop is drawn again
+    c.data.widen = True  # voxels at the border of two objects become background, in the plane
+
+    # What is learnt: NAME?key=value&... separated by ';'. docs/targets.md lists all.
+    c.targets = "affinities?offsets=long&losses=balanced_bce"
+
+    # Augmentation: fields of emjax.augment.recipes.Recipe; those not named keep the recipe's values.
+    c.augment = ConfigDict()
+    c.augment.strong_probability = 0.5  # that a crop gets defects of sections
+    c.augment.orientation_probability = 1.0  # that it is flipped or turned
+    c.augment.rescale_probability = 0.5  # that it is rescaled in the plane
+    c.augment.elastic_probability = 0.3  # that it is deformed
+
+    c.model = small_unet()
+    c.model.skips = "add"
+
+    c.eval.every_steps = 100
+    c.eval.crops = 16  # held-out crops, always the same
+    c.eval.volumes = ""  # 'image|labels' to validate on, instead of the last parts
+    c.eval.held_out = 0.2  # last part of each volume, never trained on
+    c.eval.held_out_axis = ""  # 'z', 'y' or 'x'; '': the axis that is longest in crops
+    c.eval.margin = (2, 32, 32)  # z, y, x voxels between the training and the held-out part
+
+    c.save.best_metric = "val_loss"
+    c.save.best_mode = "min"
+    c.save.every_steps = 100
+    c.optimizer.learning_rate = 2e-3
+    c.optimizer.ema_decay = 0.99
+
+
+def _mitochondria(c: ConfigDict) -> None:
+    c.targets = "foreground?losses=bce+dice; contour?thickness=1&losses=balanced_bce"
+    c.data.widen = False
+    c.data.min_labelled = 200
+
+
+def _nuclei(c: ConfigDict) -> None:
+    c.targets = (
+        "foreground?losses=bce+dice; contour?thickness=1&losses=balanced_bce; "
+        "signed_distance?inside=8&outside=50&losses=mse:5"
+    )
+    c.data.widen = False
+    c.data.min_labelled = 200
+
+
+def _synapses(c: ConfigDict) -> None:
+    c.targets = "foreground?losses=balanced_bce+dice"
+    c.data.widen = False
+    c.data.min_labelled = 50
+    c.data.max_blank_tries = 50
+
+
+def _semantic(c: ConfigDict) -> None:
+    c.targets = "classes?ids=0,1&losses=cross_entropy"
+    c.data.widen = False
+
+
+def _large(c: ConfigDict) -> None:
+    c.num_steps = 50_000
+    c.data.batch_size = 8
+    c.data.crop_size = (18, 160, 160)
+    c.model = paper_unet()
+    c.model.skips = "add"
+    c.optimizer.learning_rate = 1e-3
+    c.optimizer.ema_decay = 0.999
+    c.eval.every_steps = 1000
+    c.save.every_steps = 1000
+    c.log.every_steps = 100
+
+
+def _wide(c: ConfigDict) -> None:
+    _large(c)
+    c.data.batch_size = 16
+    c.data.num_threads = 16
+    c.model = wide_unet()
+    c.model.skips = "add"
+
+
+def _vit(c: ConfigDict) -> None:
+    _large(c)
+    c.data.crop_size = (32, 160, 160)
+    c.model = base_vit()
+    c.model.skips = "add"
+    c.optimizer.learning_rate = 3e-4
+    c.optimizer.weight_decay = 0.05
+    c.optimizer.layer_decay = 0.75
+
+
+def _smoke(c: ConfigDict) -> None:
+    c.num_steps = 6
+    small = "synthetic://neurites?shape=16,192,192&voxel_nm=40,12,12"
+    c.data.volumes = f"{small}|{small}&labels=neurons"
+    c.data.batch_size = 2
+    c.data.crop_size = (6, 64, 64)
+    c.model.widths = (4, 8, 12)
+    c.model.kernels = ((1, 3, 3),)
+    c.eval.every_steps = 3
+    c.eval.crops = 4
+    c.save.every_steps = 3
+    c.log.every_steps = 1
+
+
+PRESETS = {
+    "": lambda c: None,
+    "neurons": lambda c: None,
+    "mitochondria": _mitochondria,
+    "nuclei": _nuclei,
+    "synapses": _synapses,
+    "semantic": _semantic,
+    "large": _large,
+    "wide": _wide,
+    "vit": _vit,
+    "smoke": _smoke,
+}

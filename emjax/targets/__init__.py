@@ -1,0 +1,1 @@
+"""Labels to what a network learns, in JAX, inside the compiled step."""

@@ -1,0 +1,39 @@
+"""Labels of one crop on a device: what their numbers mean, and how a voxel sees its neighbour.
+
+Labels are `[z, y, x]` int32: ids above 0, dense within the crop; 0 is background; `IGNORE` is a
+voxel of which nothing is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from emjax.errors import InputError
+
+IGNORE = -1
+
+
+def neighbour(labels: jax.Array, offset: Sequence[int]) -> jax.Array:
+    """Returns the label at p + offset for each voxel p, `IGNORE` where that lies outside.
+
+    Args:
+        labels: `[z, y, x]` int32.
+        offset: (z, y, x), voxels, of either sign.
+    """
+    # No axis is moved further than its own size: beyond it everything is outside anyway.
+    steps = [max(-n, min(n, o)) for n, o in zip(labels.shape, offset, strict=True)]
+    padded = jnp.pad(labels, [(max(-o, 0), max(o, 0)) for o in steps], constant_values=IGNORE)
+    window = tuple(slice(max(o, 0), max(o, 0) + n) for n, o in zip(labels.shape, steps, strict=True))
+    return padded[window]
+
+
+def check_labels(labels: jax.Array) -> None:
+    """Raises InputError unless labels are whole numbers of one crop, `[z, y, x]`."""
+    if labels.ndim != 3 or not jnp.issubdtype(labels.dtype, jnp.signedinteger):
+        raise InputError(
+            f"labels are {labels.dtype}{list(labels.shape)}; targets need int32 [z, y, x] of one "
+            "crop (jax.vmap over a batch)"
+        )

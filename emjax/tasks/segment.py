@@ -1,0 +1,172 @@
+"""Dense segmentation from labels: any list of targets, each with any list of losses, from one head.
+
+Crops and labels are augmented together, and every target is made from the augmented labels, inside the compiled step.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from emjax.augment.labelled import augment_labelled
+from emjax.augment.recipes import Recipe
+from emjax.losses.dense import weighted_loss
+from emjax.models.build import apply, init_params
+from emjax.parallel.sharding import constrain
+from emjax.targets.boundaries import widen
+from emjax.targets.kinds import Target
+
+Size = tuple[int, int, int]
+Params = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """The segmentation task: `init`, `loss`, `predict` and what its evaluation needs, as pure functions.
+
+    Attributes:
+        backbone: network whose head has a channel for each channel of the targets, in their order.
+        targets: what is learnt.
+        recipe: how crops are augmented.
+        crop_size: (z, y, x) voxels that the network sees.
+        strong_probability: that a crop also gets defects of sections.
+        widen: whether voxels at the border of two objects become background before targets are made.
+    """
+
+    backbone: Any
+    targets: tuple[Target, ...]
+    recipe: Recipe
+    crop_size: Size
+    strong_probability: float
+    widen: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each channel of a prediction."""
+        return tuple(name for target in self.targets for name in target.names)
+
+    @property
+    def offsets(self) -> tuple[Size | None, ...]:
+        """Offset of each channel of a prediction, None where it is no affinity."""
+        return tuple(offset for target in self.targets for offset in target.offsets)
+
+    @property
+    def uses_ids(self) -> bool:
+        """Whether a target names ids, so that batches need `classes`."""
+        return any(target.reads == "classes" for target in self.targets)
+
+    def init(self, key: jax.Array) -> Params:
+        """Makes the parameters of the network."""
+        image = jnp.zeros((1, *self.crop_size, 1), jnp.float32)
+        return {"backbone": init_params(self.backbone, key, image)}
+
+    def loss(
+        self, params: Params, batch: Mapping[str, jax.Array], key: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Loss of one global batch of windows.
+
+        Args:
+            params: as made by `init`.
+            batch: `image` `[b, Z, Y, X]` uint8 windows, larger than the crop by the recipe's margin; `labels` of the
+                same shape, int32; `classes` likewise where a target names ids; `voxel_nm` `[b, 3]`.
+            key: typed PRNG key of this step.
+
+        Returns:
+            The scalar loss, and scalar metrics: each loss of each target before its weight.
+        """
+        keys = jax.random.split(key, batch["image"].shape[0])
+        kinds = ("labels", "classes") if self.uses_ids else ("labels",)
+        labels = jnp.stack([batch[kind] for kind in kinds], axis=-1)
+
+        def augment(key: jax.Array, window: jax.Array, labels: jax.Array) -> Any:
+            return augment_labelled(
+                key, window, labels, self.crop_size, self.recipe, self.strong_probability
+            )
+
+        image, labels = jax.vmap(augment)(keys, batch["image"], labels)
+        of_kind = dict(zip(kinds, jnp.moveaxis(labels, -1, 0), strict=True))
+        logits = self._logits(params, constrain(image, "batch", "z", "y", "x"))
+        return self._losses(logits, *self.make_targets(of_kind, batch["voxel_nm"]))
+
+    def make_targets(
+        self, labels: Mapping[str, jax.Array], voxel_nm: jax.Array
+    ) -> tuple[list[jax.Array], list[jax.Array]]:
+        """Makes the targets of a batch.
+
+        Args:
+            labels: `labels`, and `classes` where a target names ids, `[b, z, y, x]` int32.
+            voxel_nm: `[b, 3]` float32.
+
+        Returns:
+            Of each target the values and the mask, `[b, z, y, x, c]` float32.
+        """
+        instances = labels["labels"]
+        if self.widen:
+            instances = jax.vmap(widen)(instances)
+        made = [
+            jax.vmap(target.make)({**labels, "labels": instances}[target.reads], voxel_nm)
+            for target in self.targets
+        ]
+        values, masks = zip(*made, strict=True)
+        return list(values), list(masks)
+
+    def predict(self, params: Params, images: jax.Array) -> jax.Array:
+        """Runs the network.
+
+        Args:
+            params: as made by `init`.
+            images: `[n, z, y, x]` float32 in [0, 1].
+
+        Returns:
+            `[n, z, y, x, c]` float32 in [0, 1]; see `Target.unit`.
+        """
+        parts = self.split(self._logits(params, images))
+        units = [target.unit(part) for target, part in zip(self.targets, parts, strict=True)]
+        return jnp.concatenate(units, axis=-1)
+
+    def judge(
+        self, params: Params, batch: Mapping[str, jax.Array]
+    ) -> tuple[jax.Array, dict[str, jax.Array], list[jax.Array], list[jax.Array]]:
+        """Loss and prediction of crops that are not augmented.
+
+        Args:
+            params: as made by `init`.
+            batch: as in `loss`, but of the crop's size.
+
+        Returns:
+            The mean loss, its parts, and of each target the unit values `[b, z, y, x, c]` beside values and masks
+            as `[2, b, z, y, x, c]`.
+        """
+        logits = self._logits(params, batch["image"].astype(jnp.float32) / 255)
+        values, masks = self.make_targets(batch, batch["voxel_nm"])
+        loss, parts = self._losses(logits, values, masks)
+        units = [t.unit(part) for t, part in zip(self.targets, self.split(logits), strict=True)]
+        truths = [jnp.stack(pair) for pair in zip(values, masks, strict=True)]
+        return loss, parts, units, truths
+
+    def split(self, channels: jax.Array) -> list[jax.Array]:
+        """Cuts `[..., c]` into the channels of each target."""
+        parts, start = [], 0
+        for target in self.targets:
+            parts.append(channels[..., start : start + target.channels])
+            start += target.channels
+        return parts
+
+    def _logits(self, params: Params, images: jax.Array) -> jax.Array:
+        return apply(self.backbone, params["backbone"], images[..., None])["output"]
+
+    def _losses(
+        self, logits: jax.Array, values: list[jax.Array], masks: list[jax.Array]
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        total, metrics = jnp.zeros(()), {}
+        for target, part, value, mask in zip(
+            self.targets, self.split(logits), values, masks, strict=True
+        ):
+            loss, parts = weighted_loss(target.losses, part, value, mask, target.activation)
+            total = total + loss
+            metrics |= {f"loss/{target.kind}_{name}": found for name, found in parts.items()}
+        return total, metrics
