@@ -1,0 +1,1 @@
+"""Whole volumes, block by block: stoppable, restartable, in bounded memory."""

@@ -1,0 +1,75 @@
+"""What emjax remembers with a volume that it wrote: the group attribute `emjax`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import tensorstore as ts
+
+from emjax.errors import InputError
+from emjax.volumes.address import SYNTHETIC, Address
+
+# Attribute of a zarr group.
+ATTRIBUTE = "emjax"
+
+
+def read_attributes(address: str | Address) -> dict[str, Any]:
+    """Reads what was remembered with a volume.
+
+    A prediction has `targets` (name of each channel), `offsets` (z, y, x of each channel, or None), `scale` (what a
+    stored number is multiplied by to be in [0, 1]) and `checkpoint`.
+
+    Args:
+        address: of a volume; box and keys make no difference.
+
+    Returns:
+        The attribute; empty where there is none, as in every volume that emjax did not write.
+
+    Raises:
+        InputError: if the place cannot be read.
+    """
+    address = Address.parse(address) if isinstance(address, str) else address
+    if address.path.startswith(SYNTHETIC):
+        return {}
+    url = folder_url(address.path)
+    # An array inside the group (`out.zarr:0`) has what the group has.
+    inner = f"{url}{address.dataset}/" if address.dataset else url
+    for folder in dict.fromkeys((inner, url)):
+        text = read_file(folder, "zarr.json")
+        attributes = json.loads(text).get("attributes", {}) if text else {}
+        if ATTRIBUTE in attributes:
+            return attributes[ATTRIBUTE]
+    return {}
+
+
+def folder_url(path: str | os.PathLike[str]) -> str:
+    """Returns what TensorStore calls a folder, with a slash at its end."""
+    text = os.fspath(path)
+    if "://" in text:
+        return text.rstrip("/") + "/"
+    return Path(text).expanduser().absolute().as_uri().rstrip("/") + "/"
+
+
+def read_file(url: str, name: str) -> bytes | None:
+    """Reads a file of a folder; None where there is none.
+
+    Args:
+        url: of the folder, with a slash at its end.
+        name: of the file.
+
+    Raises:
+        InputError: if the place cannot be read.
+    """
+    try:
+        answer = ts.KvStore.open(url).result().read(name).result()
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"cannot read {url}: {first_sentence(error)}") from error
+    return bytes(answer.value) if answer.state == "value" else None
+
+
+def first_sentence(error: Exception) -> str:
+    """Returns the part of a message of TensorStore that helps: it appends the whole spec."""
+    return (str(error).splitlines() or [type(error).__name__])[0].split(" [")[0][:200]

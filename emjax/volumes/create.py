@@ -1,0 +1,236 @@
+"""Outputs: OME-Zarr 0.5 on zarr 3, sharded, zstd, with a crc32c checksum on every chunk and on every shard's index."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+from emjax.errors import InputError
+from emjax.volumes.attributes import ATTRIBUTE, first_sentence, folder_url, read_file
+
+Size = tuple[int, int, int]
+Triple = tuple[float, float, float]
+
+OME_VERSION = "0.5"
+# What a reader decodes at least: small enough for a viewer's slice, large enough for a disk and for compression.
+_CHUNK_VOXELS = 64**3
+_CHUNK_SIDES = (8, 512)
+# Chunks of a shard along each axis: fewer files, and 64 reads of one instead of 64 files.
+_SHARD_CHUNKS = 4
+_ZSTD_LEVEL = 3
+# Files that say that a folder is a zarr volume, whole or half made.
+_TRACES = ("zarr.json", "0/zarr.json", ".zattrs", ".zgroup", ".zarray")
+_DTYPES = (
+    *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
+    *("float16", "float32", "float64"),
+)
+
+
+def create_volume(
+    path: str | os.PathLike[str],
+    shape: Sequence[int],
+    dtype: str | np.dtype | type,
+    voxel_nm: Triple | None,
+    attributes: Mapping[str, Any],
+    chunk: Size | None = None,
+    shard: Size | None = None,
+    overwrite: bool = False,
+    origin: Size = (0, 0, 0),
+) -> ts.TensorStore:
+    """Makes an empty volume on disk.
+
+    Two processes must never write the same shard: blocks of work are multiples of it.
+
+    Args:
+        path: folder to make, or an address that TensorStore writes (`gs://...`).
+        shape: (z, y, x) or (c, z, y, x) voxels.
+        dtype: of the voxels.
+        voxel_nm: (z, y, x) voxel size, nm; None where it is unknown.
+        attributes: what is to be remembered; the group attribute `emjax`.
+        chunk: (z, y, x) voxels that are compressed together; about isotropic in nm when None.
+        shard: (z, y, x) voxels of a file, a multiple of the chunk; four chunks along each axis when None.
+        overwrite: delete the volume that is there.
+        origin: (z, y, x) voxel of the whole that the volume begins at, so that viewers lay a part over the whole.
+
+    Returns:
+        The array, to be written and read, filled with 0.
+
+    Raises:
+        InputError: if there is a volume already, or anything else that is not to be deleted; if the shard is no
+            multiple of the chunk, or the place cannot be written.
+    """
+    shape, dtype = tuple(int(n) for n in shape), np.dtype(dtype)
+    if len(shape) not in (3, 4) or min(shape) < 1:
+        raise InputError(
+            f"{path}: a volume of shape {shape} needs z, y, x or c, z, y, x, each 1 or more"
+        )
+    if dtype.name not in _DTYPES:
+        raise InputError(f"{path}: a volume cannot be of {dtype}; use one of {', '.join(_DTYPES)}")
+    chunk = chunk or chunk_size(shape[-3:], voxel_nm)
+    shard = shard or shard_size(shape[-3:], chunk)
+    if any(s < 1 or s % c for s, c in zip(shard, chunk, strict=True)):
+        raise InputError(
+            f"{path}: shards of {tuple(shard)} voxels are no multiple of the chunks of {tuple(chunk)}"
+        )
+    base = folder_url(path)
+    _make_room(path, overwrite)
+    channels = shape[:-3]
+    metadata = {
+        "shape": shape,
+        "data_type": dtype.name,
+        "fill_value": np.zeros((), dtype).item(),
+        "dimension_names": ["c", "z", "y", "x"][-len(shape) :],
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [*channels, *shard]}},
+        "codecs": [_sharding([1] * len(channels) + list(chunk))],
+    }
+    try:
+        store = ts.open(
+            {"driver": "zarr3", "kvstore": base + "0/", "metadata": metadata},
+            create=True,
+            open=False,
+        ).result()
+        # Last: what has this file is a whole, though empty, volume.
+        group = {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {
+                "ome": ome_attributes(_name(path), len(shape), voxel_nm, origin),
+                ATTRIBUTE: dict(attributes),
+            },
+        }
+        ts.KvStore.open(base).result().write("zarr.json", json.dumps(group, indent=2)).result()
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"cannot write {path}: {first_sentence(error)}") from error
+    return store
+
+
+def open_created(path: str | os.PathLike[str]) -> ts.TensorStore:
+    """Opens a volume that `create_volume` made, to write more of it.
+
+    Args:
+        path: as given to `create_volume`.
+
+    Raises:
+        InputError: if it is not there.
+    """
+    try:
+        # "open": what another process wrote since is not served from the cache.
+        spec = {
+            "driver": "zarr3",
+            "kvstore": folder_url(path) + "0/",
+            "recheck_cached_data": "open",
+        }
+        return ts.open(spec, open=True).result()
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"cannot open {path} for writing: {first_sentence(error)}") from error
+
+
+def volume_exists(path: str | os.PathLike[str]) -> bool:
+    """Whether a volume, whole though maybe empty, is there."""
+    return read_file(folder_url(path), "zarr.json") is not None
+
+
+def delete_volume(path: str | os.PathLike[str]) -> None:
+    """Deletes a zarr volume, whole or half made; nothing else.
+
+    Raises:
+        InputError: if what is there is no zarr volume.
+    """
+    _make_room(path, overwrite=True)
+
+
+def chunk_size(size: Size, voxel_nm: Triple | None) -> Size:
+    """Returns (z, y, x) voxels of a chunk: powers of two, about as long in nm along each axis.
+
+    Args:
+        size: of the volume; a chunk is never longer.
+        voxel_nm: nm; None is taken as isotropic.
+    """
+    voxel_nm = voxel_nm or (1.0, 1.0, 1.0)
+    side_nm = (_CHUNK_VOXELS * math.prod(voxel_nm)) ** (1 / 3)
+    least, most = _CHUNK_SIDES
+    sides = (2 ** round(math.log2(side_nm / nm)) for nm in voxel_nm)
+    return tuple(min(max(least, min(most, s)), n) for s, n in zip(sides, size, strict=True))
+
+
+def shard_size(size: Size, chunk: Size) -> Size:
+    """Returns (z, y, x) voxels of a shard: four chunks along each axis, or as many as the volume has.
+
+    Args:
+        size: of the volume.
+        chunk: voxels.
+    """
+    return tuple(c * min(_SHARD_CHUNKS, -(-n // c)) for n, c in zip(size, chunk, strict=True))
+
+
+def ome_attributes(
+    name: str, rank: int, voxel_nm: Triple | None, origin: Size = (0, 0, 0)
+) -> dict[str, Any]:
+    """Returns the group attribute `ome` of an image with one level.
+
+    Args:
+        name: of the image.
+        rank: 3 for z, y, x; 4 with channels before them.
+        voxel_nm: (z, y, x) nm; None leaves the unit out, so that nobody takes the scale of 1 for nanometres.
+        origin: (z, y, x) voxel of the whole that the image begins at.
+
+    Source: OME-NGFF specification 0.5, https://ngff.openmicroscopy.org/0.5/
+    """
+    axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}] * (rank - 3)
+    unit = {"unit": "nanometer"} if voxel_nm else {}
+    axes += [{"name": axis, "type": "space", **unit} for axis in "zyx"]
+    scale = [float(v) for v in voxel_nm or (1, 1, 1)]
+    leading = rank - 3
+    transformations: list[dict[str, Any]] = [{"type": "scale", "scale": [1.0] * leading + scale}]
+    if any(origin):
+        moved = [o * s for o, s in zip(origin, scale, strict=True)]
+        transformations.append({"type": "translation", "translation": [0.0] * leading + moved})
+    level = {"path": "0", "coordinateTransformations": transformations}
+    return {
+        "version": OME_VERSION,
+        "multiscales": [{"name": name, "axes": axes, "datasets": [level]}],
+    }
+
+
+def _sharding(chunk: list[int]) -> dict[str, Any]:
+    raw = {"name": "bytes", "configuration": {"endian": "little"}}
+    checksum = {"name": "crc32c"}
+    zstd = {"name": "zstd", "configuration": {"level": _ZSTD_LEVEL, "checksum": False}}
+    return {
+        "name": "sharding_indexed",
+        "configuration": {
+            "chunk_shape": chunk,
+            "codecs": [raw, zstd, checksum],
+            "index_codecs": [raw, checksum],
+        },
+    }
+
+
+def _make_room(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Deletes a zarr volume that is there, if that is wished; refuses to delete anything else."""
+    base = folder_url(path)
+    found = any(read_file(base, name) is not None for name in _TRACES)
+    if found and not overwrite:
+        raise InputError(
+            f"{path} exists; give another output, or --config.overwrite=true to replace it"
+        )
+    if base.startswith("file://") and not found:
+        local = Path(path).expanduser()
+        if os.path.lexists(local) and (not local.is_dir() or any(local.iterdir())):
+            raise InputError(f"{path} exists and is no zarr volume; give another output")
+    if found:
+        try:
+            ts.KvStore.open(base).result().delete_range(ts.KvStore.KeyRange()).result()
+        except (ValueError, OSError, RuntimeError) as error:
+            raise InputError(f"cannot delete {path}: {first_sentence(error)}") from error
+
+
+def _name(path: str | os.PathLike[str]) -> str:
+    return os.path.basename(os.fspath(path).rstrip("/")).split(".")[0] or "volume"
