@@ -21,7 +21,8 @@ from typing import Any
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.targets.affinities import OFFSETS, Offset
-from emjax.targets.kinds import KINDS, Losses, Target
+from emjax.targets.kinds import KINDS
+from emjax.targets.target import Losses, Target
 
 
 def parse_targets(text: str) -> tuple[Target, ...]:

@@ -1,113 +1,19 @@
-"""The kinds of targets: how each is made from labels, and how its logits are read.
-
-A kind is a frozen, hashable description. Its options are fields, checked when it is made.
-"""
+"""The kinds of targets; their options are their fields."""
 
 from __future__ import annotations
 
-import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.targets.affinities import NEAREST, Offset, affinities, check_offsets
 from emjax.targets.boundaries import check_contour, contour, foreground
 from emjax.targets.distances import instance_distance, relative_spacing, signed_distance
 from emjax.targets.labels import IGNORE, check_labels
-
-Losses = tuple[tuple[str, float], ...]
-
-_BINARY = ("bce", "balanced_bce", "focal", "dice", "mse", "l1")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Target(abc.ABC):
-    """What some channels of a network learn.
-
-    Attributes:
-        losses: (name in `emjax.losses.dense.DENSE_LOSSES`, weight) of each term.
-        kind: its name in the target language.
-        metric: of validation: `val_<metric>` in results.
-        activation: from logits to values: 'sigmoid', 'tanh' or 'softmax'; the losses take it too.
-        known_losses: those that make sense for it.
-    """
-
-    losses: Losses
-
-    kind: ClassVar[str]
-    metric: ClassVar[str]
-    activation: ClassVar[str] = "sigmoid"
-    known_losses: ClassVar[tuple[str, ...]] = _BINARY
-
-    def __post_init__(self) -> None:
-        """Raises InputError on losses or options that cannot be."""
-        if not self.losses:
-            raise InputError(
-                f"{self.kind}: no loss; give losses={self.known_losses[0]}:1, or leave it out"
-            )
-        for name, weight in self.losses:
-            if name not in self.known_losses:
-                hint = nearest(name, self.known_losses)
-                raise InputError(f"{self.kind}: no loss '{name}' for this target{hint}")
-            if not 0 < weight < float("inf"):
-                raise InputError(f"{self.kind}: weight {weight:g} of loss {name} must be above 0")
-            if [n for n, _ in self.losses].count(name) > 1:
-                raise InputError(f"{self.kind}: loss {name} is given twice; give it once")
-        self._check()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Name of each channel, as stored predictions have it."""
-        return (self.kind,)
-
-    @property
-    def offsets(self) -> tuple[Offset | None, ...]:
-        """Offset of each channel, None where it is not an affinity."""
-        return (None,) * self.channels
-
-    @property
-    def channels(self) -> int:
-        """How many channels the network gives."""
-        return len(self.names)
-
-    @property
-    def reads(self) -> str:
-        """Which labels it is made of: 'labels' (ids dense in a crop) or 'classes' (as stored)."""
-        return "labels"
-
-    @abc.abstractmethod
-    def make(
-        self, labels: jax.Array, voxel_nm: jax.Array | Sequence[float] | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Makes the target of one crop; jit and vmap work.
-
-        Args:
-            labels: `[z, y, x]` int32, see `reads`.
-            voxel_nm: `[3]` (z, y, x), nm; for distances. None or zeros: unknown, cubes.
-
-        Returns:
-            values `[z, y, x, c]` float32 and mask `[z, y, x, c]` float32, 0 where not known.
-
-        Raises:
-            InputError: the labels are no crop, or too small for this target.
-        """
-
-    def unit(self, logits: jax.Array) -> jax.Array:
-        """Returns logits `[..., c]` as float32 numbers in [0, 1], as they are stored."""
-        logits = logits.astype(jnp.float32)
-        if self.activation == "softmax":
-            return jax.nn.softmax(logits, axis=-1)
-        if self.activation == "tanh":
-            return (jnp.tanh(logits) + 1) / 2
-        return jax.nn.sigmoid(logits)
-
-    def _check(self) -> None:
-        """Raises InputError on options that cannot be."""
+from emjax.targets.target import Losses, Target
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,7 +49,9 @@ class Affinities(Target):
                 )
         return affinities(labels, self.joins)
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
+        """Raises InputError on options that cannot be."""
+        super().__post_init__()
         check_offsets(self.joins)
 
 
@@ -168,7 +76,9 @@ class Foreground(Target):
         """See `Target.make`."""
         return foreground(labels, self.ids)
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
+        """Raises InputError on options that cannot be."""
+        super().__post_init__()
         _check_ids(self.kind, self.ids, least=1)
 
 
@@ -196,7 +106,9 @@ class Contour(Target):
             )
         return contour(labels, self.thickness, self.edges, self.plane)
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
+        """Raises InputError on options that cannot be."""
+        super().__post_init__()
         check_contour(self.thickness, self.edges)
 
 
@@ -245,7 +157,9 @@ class SignedDistance(Target):
         spacing = relative_spacing(voxel_nm)
         return signed_distance(labels, self.inside, self.outside, spacing, self.plane)
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
+        """Raises InputError on options that cannot be."""
+        super().__post_init__()
         for name, value in (("inside", self.inside), ("outside", self.outside)):
             if not 0 < value < float("inf"):
                 raise InputError(
@@ -284,7 +198,9 @@ class Classes(Target):
         known = jnp.broadcast_to(jnp.any(values, axis=-1, keepdims=True), values.shape)
         return values.astype(jnp.float32), known.astype(jnp.float32)
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
+        """Raises InputError on options that cannot be."""
+        super().__post_init__()
         _check_ids(self.kind, self.ids, least=0)
         if len(self.ids) < 2:
             raise InputError(

@@ -26,7 +26,9 @@ def neighbour(labels: jax.Array, offset: Sequence[int]) -> jax.Array:
     # No axis is moved further than its own size: beyond it everything is outside anyway.
     steps = [max(-n, min(n, o)) for n, o in zip(labels.shape, offset, strict=True)]
     padded = jnp.pad(labels, [(max(-o, 0), max(o, 0)) for o in steps], constant_values=IGNORE)
-    window = tuple(slice(max(o, 0), max(o, 0) + n) for n, o in zip(labels.shape, steps, strict=True))
+    window = tuple(
+        slice(max(o, 0), max(o, 0) + n) for n, o in zip(labels.shape, steps, strict=True)
+    )
     return padded[window]
 
 
