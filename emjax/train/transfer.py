@@ -34,7 +34,7 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
     Args:
         initial: parameters of the new run, arrays or their shapes.
         weights: as read by `restore_params`.
-        job: of the new run; of the same job everything is taken over, heads as well.
+        job: of the new run; of the same job heads are taken over as well, where their shape is the same.
 
     Returns:
         The parameters, where those not taken over are None; and a table of what was taken over,
@@ -59,7 +59,7 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
             backbone_taken += size * shared
         else:
             new[path] = leaf
-            if there is not None:
+            if shared and there is not None:
                 differing.append(f"{path} {tuple(leaf.shape)} (there: {tuple(there.shape)})")
             elif shared:
                 missing.append(f"{path} {tuple(leaf.shape)} (absent)")

@@ -15,10 +15,11 @@ import pytest
 from matplotlib.image import imread
 from scipy import ndimage
 
-from emjax import main
 from emjax.jobs import pretrain
 from emjax.train import interrupt
 from emjax.train.weights import restore_params
+
+from .running import read_refusal, run_command
 
 SHAPE = (12, 96, 160)
 SMALL = {
@@ -76,12 +77,11 @@ def volumes(tmp_path_factory) -> Path:
     return path
 
 
+CONFIG = "configs/pretrain.py:smoke"
+
+
 def _command(volume: str, workdir: Path, **overrides: object) -> int:
-    """Runs the command in this process; dotted names with '__' for dots."""
-    fields = SMALL | {"data.volumes": volume}
-    fields |= {name.replace("__", "."): value for name, value in overrides.items()}
-    arguments = [f"--config.{name}={value}" for name, value in fields.items()]
-    return main.main(["--config", "configs/pretrain.py:smoke", f"--workdir={workdir}", *arguments])
+    return run_command(CONFIG, workdir, SMALL | {"data.volumes": volume} | overrides)
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +126,7 @@ def refused(monkeypatch, tmp_path, capfd) -> Iterator:
     monkeypatch.setattr(pretrain, "fit", compiled)
 
     def call(volume: str, workdir: Path = tmp_path / "run", **overrides: object) -> str:
-        capfd.readouterr()
-        assert _command(volume, workdir, **overrides) == 2
-        lines = capfd.readouterr().err.splitlines()
-        ours = [line for line in lines if line.startswith("emjax: ")]
-        logged = [line for line in lines if line[:1] in "IW" and line[1:5].isdigit()]
-        assert len(ours) == 1 and len(lines) == 1 + len(logged), lines
-        return ours[0]
+        return read_refusal(capfd, CONFIG, workdir, SMALL | {"data.volumes": volume} | overrides)
 
     return call
 

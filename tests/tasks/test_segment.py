@@ -1,0 +1,200 @@
+"""The segmentation task: every parameter learns, masks reach the loss, predictions are in [0, 1], metrics by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from emjax.augment.recipes import window_size
+from emjax.command_line import load_config
+from emjax.config import plain
+from emjax.errors import InputError
+from emjax.parallel.mesh import batch_sharding, make_mesh
+from emjax.tasks.build import build_segment
+from emjax.tasks.segment import Segment
+from emjax.tasks.segment_evaluation import SegmentEvaluation
+from emjax.train.preparation import with_strides
+
+from .small import VIT, norms, smooth_noise
+
+CROP = (4, 32, 32)
+ALL = (
+    "affinities?offsets=nearest; foreground?ids=1,2; contour; distance; signed_distance; "
+    "classes?ids=0,1,2&losses=cross_entropy+dice"
+)
+STILL = {"strong_probability": 0.0} | {
+    f"{name}_probability": 0.0
+    for name in ("orientation", "rescale", "elastic", "intensity", "noise", "blur")
+}
+
+
+def _task(targets: str = ALL, **overrides: Any) -> Segment:
+    values = with_strides(plain(load_config("configs/finetune.py:smoke")), ())
+    values["data"]["crop_size"] = CROP
+    values["model"] |= {"widths": (4, 8), "strides": ()}
+    values["augment"] |= STILL
+    return build_segment(values | {"targets": targets} | overrides)
+
+
+def _batch(task: Segment, count: int = 4) -> dict[str, np.ndarray]:
+    size = window_size(task.crop_size, task.recipe)
+    z, y, x = np.indices((count, *size))[1:]
+    labels = ((y // 9) + 2 * (x // 9)) % 4 * ((y + x + z) % 7 > 0)
+    return {
+        "image": smooth_noise((count, *size)),
+        "labels": labels.astype(np.int32),
+        "classes": np.minimum(labels, 2).astype(np.int32),
+        "voxel_nm": np.full((count, 3), 8, np.float32),
+    }
+
+
+@pytest.mark.parametrize("model", [None, VIT | {"skips": "add"}])
+def test_every_parameter_learns(model):
+    task = _task() if model is None else _task(model=model)
+    batch, params = _batch(task), task.init(jax.random.key(0))
+    gradient, metrics = jax.jit(jax.grad(task.loss, has_aux=True))(params, batch, jax.random.key(1))
+    still = [name for name, norm in norms(gradient).items() if not norm > 0]
+    assert still == []
+    assert set(metrics) == {
+        "loss/affinities_balanced_bce",
+        "loss/foreground_bce",
+        "loss/foreground_dice",
+        "loss/contour_balanced_bce",
+        "loss/contour_dice",
+        "loss/distance_mse",
+        "loss/signed_distance_mse",
+        "loss/classes_cross_entropy",
+        "loss/classes_dice",
+    }
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_predictions_are_unit_values_of_all_channels():
+    task = _task()
+    params = task.init(jax.random.key(0))
+    found = np.asarray(task.predict(params, jnp.asarray(smooth_noise((2, *CROP)) / 255)))
+    assert found.shape == (2, *CROP, 10) and found.dtype == np.float32
+    assert found.min() >= 0 and found.max() <= 1
+    np.testing.assert_allclose(found[..., 7:].sum(axis=-1), 1, rtol=1e-5)
+    assert task.names[:5] == ("affinity", "affinity", "affinity", "foreground", "contour")
+    assert task.names[7:] == ("class_0", "class_1", "class_2")
+    assert task.offsets == ((-1, 0, 0), (0, -1, 0), (0, 0, -1), *(None,) * 7)
+
+
+def test_what_is_not_known_does_not_teach():
+    task = _task("affinities?offsets=nearest; foreground")
+    batch, params, key = _batch(task), task.init(jax.random.key(0)), jax.random.key(1)
+    step = jax.jit(jax.value_and_grad(task.loss, has_aux=True))
+    (loss, _), gradient = step(params, batch | {"labels": np.full_like(batch["labels"], -1)}, key)
+    assert loss == 0 and all(norm == 0 for norm in norms(gradient).values())
+    half = batch["labels"].copy()
+    half[:, :, 16:] = -1
+    (part, _), _ = step(params, batch | {"labels": half}, jax.random.clone(key))
+    (full, _), _ = step(params, batch, jax.random.clone(key))
+    assert 0 < part != full
+
+
+def test_the_loss_is_the_same_on_any_mesh():
+    task = _task("affinities?offsets=nearest; foreground?losses=dice")
+    batch, params = _batch(task), task.init(jax.random.key(0))
+    expected, _ = jax.jit(task.loss)(params, batch, jax.random.key(1))
+    mesh = make_mesh({"data": 2, "fsdp": 2, "spatial": 2})
+    placed = jax.device_put(batch, batch_sharding(mesh))
+    with jax.set_mesh(mesh):
+        found, _ = jax.jit(task.loss)(params, placed, jax.random.key(1))
+    np.testing.assert_allclose(found, expected, rtol=2e-5)
+
+
+def test_widened_borders_are_background():
+    labels = {"labels": np.repeat(np.asarray([1, 2], np.int32), 16)[None, None, None, :]}
+    labels = {"labels": jnp.broadcast_to(labels["labels"], (1, *CROP))}
+    voxel_nm = jnp.ones((1, 3))
+    (plain_target,), _ = dataclasses.replace(_task("foreground"), widen=False).make_targets(
+        labels, voxel_nm
+    )
+    (widened,), _ = dataclasses.replace(_task("foreground"), widen=True).make_targets(
+        labels, voxel_nm
+    )
+    assert plain_target.min() == 1
+    assert np.flatnonzero(np.asarray(widened)[0, 0, 5, :, 0] == 0).tolist() == [15, 16]
+
+
+class _Known:
+    """A network that says what it is given: the image times 40 minus 20 as every logit."""
+
+    def __init__(self, task: Segment) -> None:
+        self._channels = sum(target.channels for target in task.targets)
+
+    def apply(self, params: Any, x: jax.Array) -> dict[str, jax.Array]:
+        del params
+        return {"output": jnp.repeat(x * 40 - 20, self._channels, axis=-1)}
+
+
+def _scores(targets: str, image: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    task = dataclasses.replace(_task(targets), widen=False)
+    task = dataclasses.replace(task, backbone=_Known(task))
+    crops = {
+        "image": image,
+        "labels": labels,
+        "classes": labels,
+        "voxel_nm": np.ones((len(image), 3), np.float32),
+    }
+    mesh = make_mesh({"data": 1, "fsdp": 1, "spatial": 1}, jax.devices()[:1])
+    return SegmentEvaluation(task, crops, mesh=mesh, chunk=1)({"backbone": {}})
+
+
+def test_foreground_iou_adds_up_over_crops():
+    image, labels = np.zeros((2, *CROP), np.uint8), np.zeros((2, *CROP), np.int32)
+    labels[0, 0, 0, :8] = 1
+    image[0, 0, 0, 4:10] = 255  # 4 hits, 2 false alarms, 4 misses
+    labels[1, 1, 1, :2] = 3
+    image[1, 1, 1, :2] = 255  # 2 hits
+    labels[1, 2] = -1
+    image[1, 2] = 255  # not known
+    scores = _scores("foreground?losses=bce", image, labels)
+    assert scores["val_foreground_iou"] == pytest.approx(6 / 12)
+    # Wrong by 20 in the logit at 6 of the known voxels.
+    known = 2 * np.prod(CROP) - 32 * 32
+    wanted = [6 * 20 / np.prod(CROP), 0]
+    assert scores["val_loss"] == pytest.approx(np.mean(wanted), rel=1e-4) and known > 0
+    assert scores["val_loss_foreground_bce"] == scores["val_loss"]
+
+
+def test_affinity_f1_is_of_the_edges_that_separate():
+    labels = np.ones((1, *CROP), np.int32)
+    labels[..., 16:] = 2
+    image = np.full((1, *CROP), 255, np.uint8)
+    image[..., 16] = 0  # the edge from 16 to 15 is the one that separates
+    scores = _scores("affinities?offsets=0,0,-1", image, labels)
+    assert scores["val_affinity_f1"] == 1
+    image[..., 20] = 0
+    assert _scores("affinities?offsets=0,0,-1", image, labels)["val_affinity_f1"] == pytest.approx(
+        2 / 3
+    )
+
+
+def test_a_metric_that_nothing_decides_is_absent():
+    image, labels = np.zeros((1, *CROP), np.uint8), np.full((1, *CROP), -1, np.int32)
+    scores = _scores("foreground; distance", image, labels)
+    assert scores["val_loss"] == 0
+    assert not {"val_foreground_iou", "val_distance_mae"} & set(scores)
+
+
+def test_a_pretrained_network_has_no_head_for_it():
+    values = plain(load_config("configs/pretrain.py:smoke"))
+    with pytest.raises(InputError, match=r"names no targets.*configs/finetune.py"):
+        build_segment(values)
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [("affinities?offsets=-4,0,0", "-4,0,0 leaves no pair"), ("fore", "unknown target 'fore'")],
+)
+def test_mistakes(targets, message):
+    with pytest.raises(InputError, match=message):
+        _task(targets)
