@@ -26,7 +26,8 @@ _CHUNK_SIDES = (8, 512)
 _SHARD_CHUNKS = 4
 _ZSTD_LEVEL = 3
 # Files that say that a folder is a zarr volume, whole or half made.
-_TRACES = ("zarr.json", "0/zarr.json", ".zattrs", ".zgroup", ".zarray")
+_WHOLE = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+_HALF = "0/zarr.json"
 _DTYPES = (
     *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
     *("float16", "float32", "float64"),
@@ -137,6 +138,34 @@ def volume_exists(path: str | os.PathLike[str]) -> bool:
     return read_file(folder_url(path), "zarr.json") is not None
 
 
+def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Checks that a volume can be made, before anything expensive; changes nothing.
+
+    Args:
+        path: as for `create_volume`.
+        overwrite: whether a zarr volume that is there may be deleted; nothing else ever is.
+
+    Raises:
+        InputError: if something is there that is not to be deleted.
+    """
+    if _has_traces(path):
+        if not overwrite:
+            raise InputError(
+                f"{path} exists; give another output, or --config.overwrite=true to replace it"
+            )
+    elif folder_url(path).startswith("file://"):
+        local = Path(path).expanduser()
+        if os.path.lexists(local) and (not local.is_dir() or any(local.iterdir())):
+            raise InputError(f"{path} exists and is no zarr volume; give another output")
+
+
+def is_half_made(path: str | os.PathLike[str]) -> bool:
+    """Whether `create_volume` was killed here: an array, in what is no group yet."""
+    base = folder_url(path)
+    whole = any(read_file(base, name) is not None for name in _WHOLE)
+    return not whole and read_file(base, _HALF) is not None
+
+
 def delete_volume(path: str | os.PathLike[str]) -> None:
     """Deletes a zarr volume, whole or half made; nothing else.
 
@@ -214,22 +243,20 @@ def _sharding(chunk: list[int]) -> dict[str, Any]:
 
 
 def _make_room(path: str | os.PathLike[str], overwrite: bool) -> None:
-    """Deletes a zarr volume that is there, if that is wished; refuses to delete anything else."""
+    """Deletes a zarr volume that is there, if that is wished."""
+    check_free(path, overwrite)
+    if not _has_traces(path):
+        return
+    try:
+        store = ts.KvStore.open(folder_url(path)).result()
+        store.delete_range(ts.KvStore.KeyRange()).result()
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"cannot delete {path}: {first_sentence(error)}") from error
+
+
+def _has_traces(path: str | os.PathLike[str]) -> bool:
     base = folder_url(path)
-    found = any(read_file(base, name) is not None for name in _TRACES)
-    if found and not overwrite:
-        raise InputError(
-            f"{path} exists; give another output, or --config.overwrite=true to replace it"
-        )
-    if base.startswith("file://") and not found:
-        local = Path(path).expanduser()
-        if os.path.lexists(local) and (not local.is_dir() or any(local.iterdir())):
-            raise InputError(f"{path} exists and is no zarr volume; give another output")
-    if found:
-        try:
-            ts.KvStore.open(base).result().delete_range(ts.KvStore.KeyRange()).result()
-        except (ValueError, OSError, RuntimeError) as error:
-            raise InputError(f"cannot delete {path}: {first_sentence(error)}") from error
+    return any(read_file(base, name) is not None for name in (*_WHOLE, _HALF))
 
 
 def _name(path: str | os.PathLike[str]) -> str:

@@ -1,0 +1,62 @@
+"""How large the blocks of a prediction are: the same on every machine, so that another one can go on."""
+
+from __future__ import annotations
+
+import math
+
+from emjax.errors import InputError
+from emjax.geometry.box import Size
+
+# Tiles at the border of a block are computed for its neighbour as well: in blocks of so many tiles' voxels that is
+# about a third of the work, and a block is still done in minutes.
+_TILES = 128
+# Sums of a block and its border, float32.
+_MOST_BYTES = 1 << 30
+
+
+def default_block_size(size: Size, chunk: Size, tile_size: Size, channels: int) -> Size:
+    """Chooses the blocks of a prediction.
+
+    Args:
+        size: (z, y, x) voxels to predict.
+        chunk: (z, y, x) voxels that the output compresses together.
+        tile_size: (z, y, x) voxels.
+        channels: of the prediction.
+
+    Returns:
+        (z, y, x) voxels: a power of two of chunks along each axis, or all of them.
+    """
+    whole = tuple(-(-n // c) * c for n, c in zip(size, chunk, strict=True))
+    block = chunk
+    while block != whole:
+        # The axis along which the border of tiles costs the most.
+        short = [axis for axis in range(3) if block[axis] < whole[axis]]
+        axis = max(short, key=lambda axis: tile_size[axis] / block[axis])
+        larger = list(block)
+        larger[axis] = min(2 * block[axis], whole[axis])
+        region = math.prod(b + t for b, t in zip(larger, tile_size, strict=True))
+        if math.prod(larger) > _TILES * math.prod(tile_size) or region * 4 * channels > _MOST_BYTES:
+            break
+        block = tuple(larger)
+    return block
+
+
+def fit_chunk(chunk: Size, block_size: Size) -> Size:
+    """Returns chunks that blocks of a given size are made of.
+
+    Args:
+        chunk: (z, y, x) voxels that would be best.
+        block_size: (z, y, x) voxels.
+
+    Raises:
+        InputError: if the blocks are longer than a chunk, but no multiple of it; names sizes that are.
+    """
+    if any(b > c and b % c for b, c in zip(block_size, chunk, strict=True)):
+        nearest = ",".join(
+            str(b if b <= c else round(b / c) * c) for b, c in zip(block_size, chunk, strict=True)
+        )
+        raise InputError(
+            f"block_size={tuple(block_size)} is no multiple of the output's chunks of {tuple(chunk)} voxels; use "
+            f"{nearest}"
+        )
+    return tuple(min(c, b) for c, b in zip(chunk, block_size, strict=True))
