@@ -1,0 +1,52 @@
+"""The fields that every job on whole volumes shares, with their defaults and checks; no jax."""
+
+from __future__ import annotations
+
+from ml_collections import ConfigDict
+
+from emjax.errors import InputError
+
+
+def volume_config(job: str) -> ConfigDict:
+    """Returns the fields that jobs on whole volumes share.
+
+    Args:
+        job: module of `emjax.jobs` that runs.
+    """
+    c = ConfigDict()
+    c.job = job
+    c.box = ""  # part of the volume in voxels, z0:z1,y0:y1,x0:x1; '': all
+    c.block_size = ()  # z, y, x voxels that are worked on at a time; (): chosen by the job
+    c.halo = ()  # z, y, x voxels read around a block; (): what the job needs
+    c.cluster = ""  # '': this process
+    c.num_workers = 1  # blocks at a time
+    c.overwrite = False  # True: replace a finished output, or one of another configuration
+    return c
+
+
+def validate_volume_config(config: ConfigDict, needed: tuple[str, ...]) -> None:
+    """Checks the shared fields, and that the job's own addresses are given.
+
+    Args:
+        config: as made from `volume_config`.
+        needed: names of fields that must not be empty.
+
+    Raises:
+        InputError: naming the field, its value and what it can be.
+    """
+    for name in needed:
+        if not config[name]:
+            raise InputError(f"{name} is empty; give --config.{name}=ADDRESS")
+    for name, least in (("block_size", 1), ("halo", 0)):
+        sizes = tuple(config[name])
+        whole = all(isinstance(size, int) and size >= least for size in sizes)
+        if sizes and (len(sizes) != 3 or not whole):
+            raise InputError(
+                f"{name}={sizes}: needs three whole numbers of {least} or more, z, y, x voxels"
+            )
+    if config.num_workers < 1:
+        raise InputError(f"num_workers={config.num_workers}: must be at least 1")
+    if config.cluster:
+        raise InputError(
+            f"cluster='{config.cluster}' is not known; leave it empty to work in this process"
+        )
