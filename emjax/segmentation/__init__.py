@@ -1,0 +1,1 @@
+"""From predictions to instances, on the host: numpy, numba and C++ libraries, never jax."""

@@ -1,0 +1,210 @@
+"""What a network predicted: channels `[c, z, y, x]` in [0, 1], read one at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from emjax.errors import InputError
+
+Offset = tuple[int, int, int]
+
+# Rounding of blended float16 tiles may leave this much outside of [0, 1]; it is clipped.
+_ROUNDING = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Channels with their names; nothing is converted before it is asked for.
+
+    Attributes:
+        array: `[c, z, y, x]`, float in [0, 1], or uint8 that means `array / 255`.
+        names: of each channel: 'affinity', 'foreground', 'contour', 'distance', 'membrane', ...
+        offsets: of each channel, (z, y, x) voxels, negative: an affinity at p joins p and p + o;
+            None for what is no affinity.
+    """
+
+    array: np.ndarray
+    names: tuple[str, ...]
+    offsets: tuple[Offset | None, ...]
+
+    def __post_init__(self) -> None:
+        """Raises InputError on an array that cannot be a prediction with these names."""
+        if self.array.ndim != 4 or 0 in self.array.shape:
+            raise InputError(
+                f"a prediction is [c, z, y, x]; this array has shape {self.array.shape}"
+            )
+        if self.array.dtype != np.uint8 and self.array.dtype.kind != "f":
+            raise InputError(
+                f"a prediction is float in [0, 1] or uint8 in 0..255; this one is {self.array.dtype}"
+            )
+        channels = len(self.array)
+        if len(self.names) != channels or len(self.offsets) != channels:
+            raise InputError(
+                f"the prediction has {channels} channels, but {len(self.names)} names "
+                f"({', '.join(self.names)}) and {len(self.offsets)} offsets; give one of each a channel"
+            )
+        joins = []
+        for name, offset in zip(self.names, self.offsets, strict=True):
+            if (name == "affinity") != (offset is not None):
+                raise InputError(
+                    f"channel '{name}' has offset {offset}; affinities need a z, y, x offset, "
+                    "other channels have none"
+                )
+            if offset is not None:
+                _check_offset(offset)
+                joins.append(tuple(offset))
+        if len(set(joins)) < len(joins):
+            raise InputError(f"an affinity offset is given twice ({joins}); give each once")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) voxels."""
+        return self.array.shape[1:]
+
+    @property
+    def has_affinities(self) -> bool:
+        """Whether the three nearest affinities are there."""
+        return {(-1, 0, 0), (0, -1, 0), (0, 0, -1)} <= set(self.offsets)
+
+    def channel(self, name: str) -> np.ndarray:
+        """Returns the one channel of a name, `[z, y, x]` float32 in [0, 1].
+
+        Raises:
+            InputError: there is none or more than one, or it holds NaN, inf or numbers outside of
+                [0, 1].
+        """
+        found = [i for i, known in enumerate(self.names) if known == name]
+        if len(found) != 1:
+            raise InputError(
+                f"the prediction has {len(found)} channels '{name}', where one is needed; "
+                f"it has {self.summary()}"
+            )
+        return self._read(found[0])
+
+    def affinities(self) -> Affinities:
+        """Returns all affinity channels, in the order they are stored.
+
+        Raises:
+            InputError: one of the three nearest is missing.
+        """
+        if not self.has_affinities:
+            raise InputError(
+                "affinities -1,0,0 and 0,-1,0 and 0,0,-1 are needed; the prediction has "
+                f"{self.summary()}"
+            )
+        indices = [i for i, offset in enumerate(self.offsets) if offset is not None]
+        return Affinities(
+            tuple(_Stored(self, i) for i in indices),
+            tuple(tuple(self.offsets[i]) for i in indices),
+        )
+
+    def summary(self) -> str:
+        """Returns the channels in one line, for messages."""
+        return ", ".join(self._title(i) for i in range(len(self.names)))
+
+    def _title(self, index: int) -> str:
+        offset = self.offsets[index]
+        where = "" if offset is None else f"[{','.join(map(str, offset))}]"
+        return self.names[index] + where
+
+    def _read(self, index: int) -> np.ndarray:
+        stored = self.array[index]
+        if stored.dtype == np.uint8:
+            return np.asarray(stored, np.float32) / np.float32(255)
+        values = np.asarray(stored, np.float32)
+        low, high = float(values.min()), float(values.max())
+        # A comparison with NaN is false, so that this catches it as well.
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+            found = low if not low >= -_ROUNDING else high
+            raise InputError(
+                f"channel {index} ({self._title(index)}) of the prediction holds {found:g}; it must "
+                "be between 0 and 1 everywhere: store probabilities, as float or as uint8 0..255"
+            )
+        return np.clip(values, 0, 1) if low < 0 or high > 1 else values
+
+
+@dataclasses.dataclass(frozen=True)
+class Affinities:
+    """Affinity channels that are computed when they are indexed.
+
+    Attributes:
+        sources: one a channel; `source.read()` gives `[z, y, x]` float32 in [0, 1].
+        offsets: of each channel, (z, y, x), negative.
+    """
+
+    sources: tuple[_Stored | _FromBoundary, ...]
+    offsets: tuple[Offset, ...]
+
+    def __len__(self) -> int:
+        """Number of channels."""
+        return len(self.offsets)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Returns one channel, `[z, y, x]` float32 in [0, 1]."""
+        return self.sources[index].read()
+
+    def nearest(self) -> Affinities:
+        """Returns the channels between voxels that share a face, in the order z, y, x."""
+        order = [self.offsets.index(o) for o in NEAREST if o in self.offsets]
+        return self._part(order)
+
+    def long_range(self) -> Affinities:
+        """Returns all other channels."""
+        return self._part([i for i, o in enumerate(self.offsets) if o not in NEAREST])
+
+    def _part(self, indices: Sequence[int]) -> Affinities:
+        return Affinities(
+            tuple(self.sources[i] for i in indices), tuple(self.offsets[i] for i in indices)
+        )
+
+
+NEAREST: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+
+
+def affinities_of_boundary(boundary: np.ndarray) -> Affinities:
+    """Makes nearest affinities of a boundary map: 1 - the larger boundary of the two voxels.
+
+    Args:
+        boundary: `[z, y, x]` float32 in [0, 1], 1 on a membrane or contour.
+    """
+    return Affinities(tuple(_FromBoundary(boundary, o) for o in NEAREST), NEAREST)
+
+
+def partners(offset: Offset, shape: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Returns where p lies and where p + offset lies, for all p that have a partner inside."""
+    here = tuple(slice(min(-o, n), n) for o, n in zip(offset, shape, strict=True))
+    there = tuple(slice(0, max(n + o, 0)) for o, n in zip(offset, shape, strict=True))
+    return here, there
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    prediction: Prediction
+    index: int
+
+    def read(self) -> np.ndarray:
+        return self.prediction._read(self.index)
+
+
+@dataclasses.dataclass(frozen=True)
+class _FromBoundary:
+    boundary: np.ndarray
+    offset: Offset
+
+    def read(self) -> np.ndarray:
+        # What has no partner is never read; 0 there like everywhere that affinities are made.
+        affinity = np.zeros(self.boundary.shape, np.float32)
+        here, there = partners(self.offset, self.boundary.shape)
+        affinity[here] = 1 - np.maximum(self.boundary[here], self.boundary[there])
+        return affinity
+
+
+def _check_offset(offset: Offset) -> None:
+    if len(offset) != 3 or max(offset) > 0 or min(offset) == 0:
+        raise InputError(
+            f"offset {tuple(offset)} is no offset of an affinity; give z, y, x in voxels, negative "
+            "or 0, for example -1,0,0"
+        )

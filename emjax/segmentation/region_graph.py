@@ -1,0 +1,285 @@
+"""The graph of touching fragments, with statistics of its edges that add up across blocks.
+
+Every number is an integer (affinities are counted in units of 2**-24), so that a sum over blocks is
+the sum over the whole to the last bit, in any order: what is agglomerated cannot depend on the
+blocks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numba
+import numpy as np
+
+from emjax.errors import InputError
+from emjax.segmentation.prediction import NEAREST, Affinities, Offset
+
+UNIT = 1 << 24  # an affinity of 1 in `total` and `maximum`
+BINS = 256
+
+_EMPTY = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class EdgeStatistics:
+    """What is known of each pair of fragments.
+
+    Attributes:
+        pairs: `[n, 2]` uint64, smaller id first, sorted.
+        contact: `[n]` int64, voxel faces that the two share; 0 where only a long-range affinity
+            joins them. Whether two touch may be known in another block only, so that such pairs are
+            kept until all blocks are merged; `touching` drops them.
+        total: `[n]` int64, sum of the affinities between them, in units of 1 / `UNIT`.
+        count: `[n]` int64, number of these affinities.
+        maximum: `[n]` int64, the largest of them, in units of 1 / `UNIT`.
+        histogram: `[m, 3]` int64 rows (edge, bin, amount), sorted: the non-empty bins of the
+            histograms of affinities over `BINS` equal bins; None where not asked for.
+    """
+
+    pairs: np.ndarray
+    contact: np.ndarray
+    total: np.ndarray
+    count: np.ndarray
+    maximum: np.ndarray
+    histogram: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.pairs)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """`[n]` float64, mean affinity of each pair; 0 where no affinity is known."""
+        return self.total / UNIT / np.maximum(self.count, 1)
+
+    def touching(self) -> EdgeStatistics:
+        """Returns the pairs that share a face."""
+        return self.select(self.contact > 0)
+
+    def select(self, keep: np.ndarray) -> EdgeStatistics:
+        """Returns some of the pairs, `keep`: `[n]` bool."""
+        histogram = self.histogram
+        if histogram is not None:
+            histogram = histogram[keep[histogram[:, 0]]]
+            histogram = np.column_stack([(np.cumsum(keep) - 1)[histogram[:, 0]], histogram[:, 1:]])
+        return EdgeStatistics(
+            self.pairs[keep],
+            self.contact[keep],
+            self.total[keep],
+            self.count[keep],
+            self.maximum[keep],
+            histogram,
+        )
+
+
+def merge_statistics(parts: Sequence[EdgeStatistics]) -> EdgeStatistics:
+    """Adds up the statistics of blocks.
+
+    Args:
+        parts: one or more; each pair of voxels counted in exactly one of them.
+
+    Returns:
+        The same as `edge_statistics` of the whole, to the last bit, whatever the order.
+
+    Raises:
+        InputError: some have histograms and others do not.
+    """
+    if len({part.histogram is None for part in parts}) != 1:
+        raise InputError("statistics with and without histograms cannot be added; make all alike")
+    stacked = np.concatenate([part.pairs for part in parts])
+    pairs, index = np.unique(stacked, axis=0, return_inverse=True)
+    index = index.reshape(-1)
+
+    def added(name: str) -> np.ndarray:
+        result = np.zeros(len(pairs), np.int64)
+        np.add.at(result, index, np.concatenate([getattr(part, name) for part in parts]))
+        return result
+
+    maximum = np.zeros(len(pairs), np.int64)
+    np.maximum.at(maximum, index, np.concatenate([part.maximum for part in parts]))
+    histogram = None
+    if parts[0].histogram is not None:
+        starts = np.cumsum([0, *(len(part) for part in parts)])
+        rows = [
+            np.column_stack([index[part.histogram[:, 0] + start], part.histogram[:, 1:]])
+            for part, start in zip(parts, starts[:-1], strict=True)
+        ]
+        histogram = _add_bins(np.concatenate(rows))
+    return EdgeStatistics(
+        pairs, added("contact"), added("total"), added("count"), maximum, histogram
+    )
+
+
+def edge_statistics(
+    fragments: np.ndarray,
+    affinities: Affinities | None = None,
+    *,
+    own: tuple[slice, slice, slice] | None = None,
+    histogram: bool = False,
+) -> EdgeStatistics:
+    """Gathers what the affinities say about each pair of fragments.
+
+    All channels count alike, long-range ones too: a channel with offset o adds its value at p to the
+    pair of fragments at p and p + o.
+
+    Args:
+        fragments: `[z, y, x]` integers, 0 = background, which has no edges.
+        affinities: of the same voxels; None counts contacts only.
+        own: the part whose voxels p are counted, as slices; p + o is read from all of `fragments`.
+            With blocks that partition a volume and a halo on their lower side as wide as the
+            longest offset, each pair is counted once. None: everything.
+        histogram: whether to fill histograms.
+
+    Returns:
+        All pairs, those that do not touch among them; see `EdgeStatistics.contact`.
+    """
+    ids, local = _local_ids(fragments)
+    box = np.array(
+        [part.indices(n)[:2] for part, n in zip(own, fragments.shape, strict=True)]
+        if own is not None
+        else [(0, n) for n in fragments.shape],
+        np.int64,
+    )
+    table = np.full(1 << 12, _EMPTY, np.int64), np.zeros(1 << 12, np.int64)
+    entries = np.zeros((1 << 11, 4), np.int64)
+    keys = np.zeros(1 << 11, np.int64)
+    bin_table = np.full(1 << 12 if histogram else 1, _EMPTY, np.int64)
+    bin_amounts = np.zeros(bin_table.shape, np.int64)
+    state = (*table, keys, entries, 0, bin_table, bin_amounts, 0)
+    nothing = np.zeros((0, 0, 0), np.float32)
+    for offset in NEAREST:
+        state = _gather(local, nothing, np.array(offset), box, False, *state)
+    for index, offset in enumerate(affinities.offsets if affinities is not None else ()):
+        values = np.ascontiguousarray(affinities[index])
+        _check_shape(values, fragments, offset)
+        state = _gather(local, values, np.array(offset), box, histogram, *state)
+    _, _, keys, entries, used, bin_table, bin_amounts, _ = state
+    keys, entries = keys[:used], entries[:used]
+    order = np.argsort(keys)
+    pairs = np.stack([keys >> 31, keys & ((1 << 31) - 1)], axis=1)[order]
+    # Local ids are in the order of the ids, so that sorting them sorts the pairs.
+    pairs = pairs.astype(np.uint64) if ids is None else ids[pairs]
+    bins = None
+    if histogram:
+        full = bin_table != _EMPTY
+        rank = np.empty(used, np.int64)
+        rank[order] = np.arange(used)
+        rows = np.column_stack(
+            [rank[bin_table[full] // BINS], bin_table[full] % BINS, bin_amounts[full]]
+        )
+        bins = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    contact, total, count, maximum = entries[order].T.copy()
+    return EdgeStatistics(pairs, contact, total, count, maximum, bins)
+
+
+def _check_shape(values: np.ndarray, fragments: np.ndarray, offset: Offset) -> None:
+    if values.shape != fragments.shape:
+        raise InputError(
+            f"affinity {offset} has {values.shape} voxels, the fragments {fragments.shape}; "
+            "give both of the same box"
+        )
+
+
+def _local_ids(fragments: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """Ids below 2**31 for the keys of the hash table: as they are, or their ranks."""
+    if fragments.size and int(fragments.max()) >= 1 << 31:
+        # Background keeps rank 0 even where there is none.
+        ids, ranks = np.unique(fragments, return_inverse=True)
+        if ids[0] != 0:
+            ids, ranks = np.concatenate([[np.uint64(0)], ids]), ranks + 1
+        return ids.astype(np.uint64), ranks.reshape(fragments.shape).astype(np.uint32)
+    return None, np.ascontiguousarray(fragments, np.uint32)
+
+
+def _add_bins(rows: np.ndarray) -> np.ndarray:
+    """Adds the amounts of rows (edge, bin, amount) with the same edge and bin; sorted."""
+    keys, index = np.unique(rows[:, 0] * BINS + rows[:, 1], return_inverse=True)
+    amounts = np.zeros(len(keys), np.int64)
+    np.add.at(amounts, index.reshape(-1), rows[:, 2])
+    return np.column_stack([keys // BINS, keys % BINS, amounts])
+
+
+@numba.njit(cache=True, nogil=True)
+def _place(table, key):
+    """Where a key is, or would be, in an open hash table with linear probing."""
+    last = table.size - 1
+    # Multiplicative (Fibonacci) hashing; the product wraps, and the high bits are the good ones.
+    place = ((key * np.int64(-7046029254386353131)) >> np.int64(24)) & last
+    while table[place] != _EMPTY and table[place] != key:
+        place = (place + 1) & last
+    return place
+
+
+@numba.njit(cache=True, nogil=True)
+def _doubled(table, values):
+    more = np.full(table.size * 2, _EMPTY, np.int64)
+    more_values = np.zeros(table.size * 2, np.int64)
+    for i in range(table.size):
+        if table[i] != _EMPTY:
+            place = _place(more, table[i])
+            more[place] = table[i]
+            more_values[place] = values[i]
+    return more, more_values
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather(
+    fragments,
+    values,
+    offset,
+    box,
+    histogram,
+    table,
+    entry_of,
+    keys,
+    entries,
+    used,
+    bin_table,
+    bin_amounts,
+    bins_used,
+):
+    """Adds one channel, or, where `values` is empty, the contacts along one axis."""
+    evidence = values.size > 0
+    dz, dy, dx = offset[0], offset[1], offset[2]
+    for z in range(max(box[0, 0], -dz), box[0, 1]):
+        for y in range(max(box[1, 0], -dy), box[1, 1]):
+            for x in range(max(box[2, 0], -dx), box[2, 1]):
+                a = np.int64(fragments[z, y, x])
+                b = np.int64(fragments[z + dz, y + dy, x + dx])
+                if a == b or a == 0 or b == 0:
+                    continue
+                key = (a << 31 | b) if a < b else (b << 31 | a)
+                place = _place(table, key)
+                if table[place] == _EMPTY:
+                    if 2 * (used + 1) > table.size:
+                        table, entry_of = _doubled(table, entry_of)
+                        place = _place(table, key)
+                    if used == len(keys):
+                        keys = np.concatenate((keys, np.zeros_like(keys)))
+                        entries = np.concatenate((entries, np.zeros_like(entries)))
+                    table[place] = key
+                    entry_of[place] = used
+                    keys[used] = key
+                    used += 1
+                entry = entry_of[place]
+                if not evidence:
+                    entries[entry, 0] += 1
+                    continue
+                value = values[z, y, x]
+                units = np.int64(value * UNIT + 0.5)
+                entries[entry, 1] += units
+                entries[entry, 2] += 1
+                entries[entry, 3] = max(entries[entry, 3], units)
+                if histogram:
+                    key = entry * BINS + min(np.int64(value * BINS), BINS - 1)
+                    place = _place(bin_table, key)
+                    if bin_table[place] == _EMPTY:
+                        if 2 * (bins_used + 1) > bin_table.size:
+                            bin_table, bin_amounts = _doubled(bin_table, bin_amounts)
+                            place = _place(bin_table, key)
+                        bin_table[place] = key
+                        bins_used += 1
+                    bin_amounts[place] += 1
+    return table, entry_of, keys, entries, used, bin_table, bin_amounts, bins_used
