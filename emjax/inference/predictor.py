@@ -156,8 +156,8 @@ class Predictor:
         def blend(
             sums: jax.Array, mean: jax.Array, starts: jax.Array, *weights: jax.Array
         ) -> tuple[jax.Array, jax.Array]:
-            # Every device adds all tiles, in the order of the lattice: the sum is the same, bit by bit, on any number
-            # of devices and for any blocks.
+            # Every device adds all tiles, in the order of the lattice, so that the sum does not depend on the blocks,
+            # nor on which device had which tile.
             mean = jax.lax.with_sharding_constraint(mean, everywhere)
             finite = jnp.isfinite(mean).all(axis=(1, 2, 3, 4))
 

@@ -1,0 +1,40 @@
+"""Prediction of a whole volume with a finetuned network, of which only the checkpoint is needed.
+
+    python -m emjax.main --config configs/predict.py --config.checkpoint=runs/finetune \
+        --config.input=em.zarr --config.output=prediction.zarr
+
+writes what the network predicts at every voxel as OME-Zarr: `[c, z, y, x]`, with the names of the channels and the
+offsets of affinities as attributes, which `configs/segment.py` reads. Memory does not grow with the volume. Stop it at
+any time: the same command goes on with the blocks that are not done, and the output is the same, byte for byte.
+
+Several processes or machines share a volume when each is started with its own part, in one workdir:
+
+    python -m emjax.main --config configs/predict.py --config.part=0/4 ...
+    python -m emjax.main --config configs/predict.py --config.part=1/4 ...
+"""
+
+from ml_collections import ConfigDict
+
+from emjax.volume_config import volume_config
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration."""
+    c = volume_config("predict")
+    c.checkpoint = (
+        ""  # run folder of a finetuning (its best step), one of its steps, or a params folder
+    )
+    c.input = ""  # address of the images
+    c.output = ""  # OME-Zarr to write
+    c.dtype = "uint8"  # 255 times the prediction, rounded; 'float16': the prediction itself
+    c.tile_size = ()  # z, y, x voxels that the network sees at once; (): as in training
+    c.overlap = (
+        0.5  # part of a tile that the next one shares, 0.25 or more; 0.25 is 3 times as fast
+    )
+    c.blending = "gaussian"  # of overlapping tiles; 'linear': flat with ramps
+    c.variants = (
+        1  # flipped and transposed tiles that are averaged: 1, 4, 8 or 16; as many times slower
+    )
+    c.batch_size = 0  # tiles that run together on all devices; 0: chosen by their size
+    c.part = "0/1"  # I/N: this process takes every N-th block, from the I-th on
+    return c
