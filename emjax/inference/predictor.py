@@ -97,15 +97,23 @@ class Predictor:
             `[c, z, y, x]` of the core.
 
         Raises:
-            InputError: if a prediction is not finite; names block and tile.
+            InputError: if a prediction is not finite, naming block and tile, or the device has too little memory.
         """
-        if not self._compiled:
+        try:
+            if self._compiled:
+                return self._predict_block(read, block)
             with self._first:
-                if not self._compiled:
-                    result = self._predict_block(read, block)
-                    self._compiled = True
-                    return result
-        return self._predict_block(read, block)
+                result = self._predict_block(read, block)
+                self._compiled = True
+                return result
+        except RuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            raise InputError(
+                f"the device has too little memory for {self.batch_size} tiles of {self.tiling.tile_size} together and "
+                f"blocks of {self.grid.core_size}, each {self.block_bytes / 2**20:.0f} MiB; use a smaller batch_size, "
+                "then a smaller block_size, and num_workers=1"
+            ) from error
 
     def _predict_block(self, read: Callable[[Box], np.ndarray], block: Block) -> np.ndarray:
         tiling, everywhere = self.tiling, replicated(self._mesh)

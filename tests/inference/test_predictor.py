@@ -170,6 +170,14 @@ def test_a_prediction_that_is_not_finite_is_named() -> None:
         _predict(image, bad, (None,))
 
 
+def test_too_little_memory_says_what_to_reduce() -> None:
+    def exhausted(params, images):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes.")
+
+    with pytest.raises(InputError, match="too little memory for 3 tiles.*smaller batch_size"):
+        _predict(_image(), exhausted)
+
+
 def test_memory_is_stated_and_bounded() -> None:
     tiling = Tiling((64, 512, 512), TILE, 0.5, "linear", (None,) * 3)
     small, large = (
