@@ -11,6 +11,8 @@ Several processes or machines share a volume when each is started with its own p
 
     python -m emjax.main --config configs/predict.py --config.part=0/4 ...
     python -m emjax.main --config configs/predict.py --config.part=1/4 ...
+
+Under a launcher such as srun each process also needs --num_processes=1.
 """
 
 from ml_collections import ConfigDict

@@ -82,6 +82,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         InputError: if the configuration, the checkpoint, the volume or the output cannot work, before anything is
             compiled; if a prediction is not finite, or blocks could not be read or written.
     """
+    if jax.process_count() > 1:
+        raise InputError(
+            "processes share a prediction by its blocks, without knowing each other: start each with --num_processes=1 "
+            f"and its own --config.part=I/{jax.process_count()}, all with the same --workdir"
+        )
     rank, world = _part(config.part)
     work = _prepare(config)
     done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, work.identity)
@@ -89,7 +94,6 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     store = _open(config, workdir, work, done, finished, rank)
 
     runtime.use_compilation_cache()
-    # Processes share a volume by its blocks: each predicts with its own devices.
     mesh = make_mesh({"data": -1, "fsdp": 1, "spatial": 1}, devices=jax.local_devices())
     predictor = Predictor(
         work.task.predict,

@@ -300,6 +300,12 @@ def test_mistakes(folder, finished, tmp_path, capfd, monkeypatch, fields, words)
     assert not (tmp_path / "out.zarr").exists()
 
 
+def test_processes_that_know_each_other_are_refused(folder, tmp_path, capfd, monkeypatch) -> None:
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    message = read_refusal(capfd, CONFIG, tmp_path / "run", _fields(folder, tmp_path / "out.zarr"))
+    assert "--num_processes=1" in message and "--config.part=I/4" in message
+
+
 def test_other_settings_in_an_unfinished_workdir_are_refused(folder, tmp_path, capfd) -> None:
     output, workdir = tmp_path / "out.zarr", tmp_path / "run"
     part = _fields(folder, output, part="0/2")
