@@ -198,29 +198,30 @@ def _remove(heap, place, size, edge, worth):
 def _find(table, key):
     """Where a key is, or would be, in an open hash table with linear probing."""
     last = table.size - 1
-    spot = ((key * np.int64(-7046029254386353131)) >> np.int64(24)) & last
+    mixed = key * np.int64(-7046029254386353131)
+    # The high half of the product depends on all bits of the key, the low half on the low bits alone.
+    spot = (mixed ^ (mixed >> np.int64(32))) & last
     while table[spot] != -1 and table[spot] != key:
         spot = (spot + 1) & last
     return spot
 
 
 @numba.njit(cache=True, nogil=True)
-def _hashed(nodes, ends, alive):
-    """Table from pairs of nodes to edges, a quarter full."""
-    size = 8
-    while size < 4 * len(ends):
-        size *= 2
-    table = np.full(size, -1, np.int64)
-    edges = np.zeros(size, np.int64)
+def _fill(table, edge_at, nodes, ends, alive):
+    """Fills the table from pairs of nodes to edges anew, in place; returns how many there are.
+
+    In place, because arrays that a compiled loop replaces were still written after that.
+    """
+    table[:] = -1
     used = 0
     for e in range(len(ends)):
         if alive[e]:
             u, v = min(ends[e, 0], ends[e, 1]), max(ends[e, 0], ends[e, 1])
             spot = _find(table, u * nodes + v)
             table[spot] = u * nodes + v
-            edges[spot] = e
+            edge_at[spot] = e
             used += 1
-    return table, edges, used
+    return used
 
 
 @numba.njit(cache=True, nogil=True)
@@ -264,7 +265,12 @@ def _merge(nodes, ends, amounts, rows, percent, threshold):
     for i in range(size):
         # Each one rises into the heap of those before it.
         _settle(heap, place, i + 1, i, worth)
-    table, edge_at, used = _hashed(nodes, ends, alive)
+    # At most a quarter full of the edges there are.
+    capacity = 8
+    while capacity < 4 * edges:
+        capacity *= 2
+    table, edge_at = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+    used = _fill(table, edge_at, nodes, ends, alive)
 
     merges = np.empty((max(nodes - 1, 0), 2), np.int64)
     affinity = np.empty(max(nodes - 1, 0))
@@ -308,6 +314,6 @@ def _merge(nodes, ends, amounts, rows, percent, threshold):
                     edge_at[spot] = moving
                     used += 1
                     if 2 * used > table.size:
-                        table, edge_at, used = _hashed(nodes, ends, alive)
+                        used = _fill(table, edge_at, nodes, ends, alive)
             half = later
     return merges[:merged], affinity[:merged]

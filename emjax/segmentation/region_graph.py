@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -147,14 +148,14 @@ def edge_statistics(
     keys = np.zeros(1 << 11, np.int64)
     bin_table = np.full(1 << 12 if histogram else 1, _EMPTY, np.int64)
     bin_amounts = np.zeros(bin_table.shape, np.int64)
-    state = (*table, keys, entries, 0, bin_table, bin_amounts, 0)
+    state = _State(*table, keys, entries, 0, bin_table, bin_amounts, 0)
     nothing = np.zeros((0, 0, 0), np.float32)
     for offset in NEAREST:
-        state = _gather(local, nothing, np.array(offset), box, False, *state)
+        state = _gather_all(local, nothing, np.array(offset), box, False, state)
     for index, offset in enumerate(affinities.offsets if affinities is not None else ()):
         values = np.ascontiguousarray(affinities[index])
         _check_shape(values, fragments, offset)
-        state = _gather(local, values, np.array(offset), box, histogram, *state)
+        state = _gather_all(local, values, np.array(offset), box, histogram, state)
     _, _, keys, entries, used, bin_table, bin_amounts, _ = state
     keys, entries = keys[:used], entries[:used]
     order = np.argsort(keys)
@@ -205,15 +206,62 @@ def _add_bins(rows: np.ndarray) -> np.ndarray:
 def _place(table, key):
     """Where a key is, or would be, in an open hash table with linear probing."""
     last = table.size - 1
-    # Multiplicative (Fibonacci) hashing; the product wraps, and the high bits are the good ones.
-    place = ((key * np.int64(-7046029254386353131)) >> np.int64(24)) & last
+    # Multiplicative (Fibonacci) hashing; the product wraps.
+    mixed = key * np.int64(-7046029254386353131)
+    # The high half of the product depends on all bits of the key, the low half on the low bits alone.
+    place = (mixed ^ (mixed >> np.int64(32))) & last
     while table[place] != _EMPTY and table[place] != key:
         place = (place + 1) & last
     return place
 
 
+class _State(NamedTuple):
+    """Two open hash tables: pairs of fragments -> rows of `entries`, and (row, bin) -> amounts."""
+
+    table: np.ndarray
+    entry_of: np.ndarray
+    keys: np.ndarray
+    entries: np.ndarray
+    used: int
+    bin_table: np.ndarray
+    bin_amounts: np.ndarray
+    bins_used: int
+
+
+def _gather_all(
+    fragments: np.ndarray,
+    values: np.ndarray,
+    offset: np.ndarray,
+    box: np.ndarray,
+    histogram: bool,
+    state: _State,
+) -> _State:
+    """Adds one channel, or, where `values` is empty, the contacts along one axis.
+
+    The compiled loop stops where a table is half full, and goes on once it is larger. (Tables that
+    the compiled loop itself replaced were still written after that: pairs came out twice.)
+    """
+    position, end = 0, int(np.prod(np.maximum(box[:, 1] - box[:, 0], 0)))
+    while True:
+        position, used, bins_used = _gather(
+            fragments, values, offset, box, histogram, position, *state
+        )
+        state = state._replace(used=used, bins_used=bins_used)
+        if position == end:
+            return state
+        if 2 * (used + 1) > state.table.size:
+            table, entry_of = _doubled(state.table, state.entry_of)
+            keys = np.concatenate([state.keys, np.zeros_like(state.keys)])
+            entries = np.concatenate([state.entries, np.zeros_like(state.entries)])
+            state = state._replace(table=table, entry_of=entry_of, keys=keys, entries=entries)
+        if 2 * (bins_used + 1) > state.bin_table.size and histogram:
+            bin_table, bin_amounts = _doubled(state.bin_table, state.bin_amounts)
+            state = state._replace(bin_table=bin_table, bin_amounts=bin_amounts)
+
+
 @numba.njit(cache=True, nogil=True)
 def _doubled(table, values):
+    """A table of twice the size with the same keys and values."""
     more = np.full(table.size * 2, _EMPTY, np.int64)
     more_values = np.zeros(table.size * 2, np.int64)
     for i in range(table.size):
@@ -231,6 +279,7 @@ def _gather(
     offset,
     box,
     histogram,
+    position,
     table,
     entry_of,
     keys,
@@ -240,46 +289,50 @@ def _gather(
     bin_amounts,
     bins_used,
 ):
-    """Adds one channel, or, where `values` is empty, the contacts along one axis."""
+    """Adds voxels of `box` from a position (x fastest) until a table is half full.
+
+    Returns the position of the first voxel that was not added, and how full the tables are.
+    """
     evidence = values.size > 0
     dz, dy, dx = offset[0], offset[1], offset[2]
-    for z in range(max(box[0, 0], -dz), box[0, 1]):
-        for y in range(max(box[1, 0], -dy), box[1, 1]):
-            for x in range(max(box[2, 0], -dx), box[2, 1]):
-                a = np.int64(fragments[z, y, x])
-                b = np.int64(fragments[z + dz, y + dy, x + dx])
-                if a == b or a == 0 or b == 0:
-                    continue
-                key = (a << 31 | b) if a < b else (b << 31 | a)
-                place = _place(table, key)
-                if table[place] == _EMPTY:
-                    if 2 * (used + 1) > table.size:
-                        table, entry_of = _doubled(table, entry_of)
-                        place = _place(table, key)
-                    if used == len(keys):
-                        keys = np.concatenate((keys, np.zeros_like(keys)))
-                        entries = np.concatenate((entries, np.zeros_like(entries)))
-                    table[place] = key
-                    entry_of[place] = used
-                    keys[used] = key
-                    used += 1
-                entry = entry_of[place]
-                if not evidence:
-                    entries[entry, 0] += 1
-                    continue
-                value = values[z, y, x]
-                units = np.int64(value * UNIT + 0.5)
-                entries[entry, 1] += units
-                entries[entry, 2] += 1
-                entries[entry, 3] = max(entries[entry, 3], units)
-                if histogram:
-                    key = entry * BINS + min(np.int64(value * BINS), BINS - 1)
-                    place = _place(bin_table, key)
-                    if bin_table[place] == _EMPTY:
-                        if 2 * (bins_used + 1) > bin_table.size:
-                            bin_table, bin_amounts = _doubled(bin_table, bin_amounts)
-                            place = _place(bin_table, key)
-                        bin_table[place] = key
-                        bins_used += 1
-                    bin_amounts[place] += 1
-    return table, entry_of, keys, entries, used, bin_table, bin_amounts, bins_used
+    rows, columns = box[1, 1] - box[1, 0], box[2, 1] - box[2, 0]
+    end = (box[0, 1] - box[0, 0]) * rows * columns
+    while position < end:
+        z = box[0, 0] + position // (rows * columns)
+        y = box[1, 0] + position // columns % rows
+        first = box[2, 0] + position % columns
+        if z + dz < 0 or y + dy < 0:
+            position += columns - position % columns
+            continue
+        for x in range(max(first, -dx), box[2, 1]):
+            a = np.int64(fragments[z, y, x])
+            b = np.int64(fragments[z + dz, y + dy, x + dx])
+            if a == b or a == 0 or b == 0:
+                continue
+            if 2 * (used + 1) > table.size or (histogram and 2 * (bins_used + 1) > bin_table.size):
+                return position + x - first, used, bins_used
+            key = (a << 31 | b) if a < b else (b << 31 | a)
+            place = _place(table, key)
+            if table[place] == _EMPTY:
+                table[place] = key
+                entry_of[place] = used
+                keys[used] = key
+                used += 1
+            entry = entry_of[place]
+            if not evidence:
+                entries[entry, 0] += 1
+                continue
+            value = values[z, y, x]
+            units = np.int64(value * UNIT + 0.5)
+            entries[entry, 1] += units
+            entries[entry, 2] += 1
+            entries[entry, 3] = max(entries[entry, 3], units)
+            if histogram:
+                row = entry * BINS + min(np.int64(value * BINS), BINS - 1)
+                place = _place(bin_table, row)
+                if bin_table[place] == _EMPTY:
+                    bin_table[place] = row
+                    bins_used += 1
+                bin_amounts[place] += 1
+        position += columns - position % columns
+    return position, used, bins_used
