@@ -1,0 +1,37 @@
+"""Overlap of foreground with foreground, whatever the ids."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emjax.evaluation.contingency import Contingency
+
+
+def foreground_overlap(table: Contingency) -> dict[str, float]:
+    """Scores the mask of all objects.
+
+    Args:
+        table: with the background of the truth.
+
+    Returns:
+        `foreground_iou`, `mean_iou` (of foreground and background), `dice`, `precision`, `recall`; absent where a
+        denominator is 0.
+    """
+    true, found = table.labels > 0, table.segments > 0
+    both, alarms = (int(table.counts[m].sum()) for m in (true & found, ~true & found))
+    misses, neither = (int(table.counts[m].sum()) for m in (true & ~found, ~true & ~found))
+    scores = {
+        "foreground_iou": _ratio(both, both + alarms + misses),
+        "background_iou": _ratio(neither, neither + alarms + misses),
+        "dice": _ratio(2 * both, 2 * both + alarms + misses),
+        "precision": _ratio(both, both + alarms),
+        "recall": _ratio(both, both + misses),
+    }
+    of_classes = [scores.pop("background_iou"), scores["foreground_iou"]]
+    known = [value for value in of_classes if value is not None]
+    scores["mean_iou"] = float(np.mean(known)) if known else None
+    return {name: value for name, value in scores.items() if value is not None}
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

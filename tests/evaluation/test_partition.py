@@ -1,0 +1,123 @@
+"""Scores of segmentations: golden numbers, and agreement with scikit-image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+from skimage import metrics
+
+from emjax.evaluation.average_precision import average_precision
+from emjax.evaluation.contingency import Contingency
+from emjax.evaluation.overlap import foreground_overlap
+from emjax.evaluation.partition import adapted_rand, variation_of_information
+
+
+def _table(labels: np.ndarray, segments: np.ndarray) -> Contingency:
+    return Contingency.from_arrays(
+        labels.reshape(1, *labels.shape[-2:]) if labels.ndim == 2 else labels,
+        segments.reshape(1, *segments.shape[-2:]) if segments.ndim == 2 else segments,
+    )
+
+
+def _voronoi(cells: int = 40, shape: tuple = (16, 24, 24), seed: int = 0) -> np.ndarray:
+    seeds = np.zeros(shape, int)
+    places = np.random.default_rng(seed).choice(seeds.size, cells, replace=False)
+    seeds.ravel()[places] = np.arange(1, cells + 1)
+    nearest = ndimage.distance_transform_edt(
+        seeds == 0, return_indices=True, return_distances=False
+    )
+    return seeds[tuple(nearest)]
+
+
+def test_equal_partitions_are_perfect():
+    cells = _voronoi()
+    renamed = np.random.default_rng(0).permutation(100)[cells] + 1
+    table = _table(cells, renamed)
+    assert variation_of_information(table) == {"voi_split": 0, "voi_merge": 0, "voi": 0}
+    scores = adapted_rand(table)
+    assert scores["arand"] == pytest.approx(0, abs=1e-12)
+    assert scores["arand_precision"] == scores["arand_recall"] == 1
+    matched = average_precision(table)
+    for name in ("ap_50", "ap_75", "f1_50", "precision_75", "recall_75", "panoptic_quality_50"):
+        assert matched[name] == 1
+
+
+def test_by_hand():
+    # One object of 4 cut into 2 + 2, two objects of 2 merged.
+    labels = np.asarray([[1, 1, 1, 1, 2, 2, 3, 3]])
+    segments = np.asarray([[1, 1, 2, 2, 3, 3, 3, 3]])
+    scores = variation_of_information(_table(labels, segments))
+    assert scores == pytest.approx({"voi_split": 0.5, "voi_merge": 0.5, "voi": 1.0})
+    # Ordered pairs: 2 + 2 in common of the first, 2 + 2 of the others; 12 + 2 + 2 true, 2 + 2 + 12 found.
+    found = adapted_rand(_table(labels, segments))
+    assert found == pytest.approx({"arand": 0.5, "arand_precision": 0.5, "arand_recall": 0.5})
+
+
+def test_merging_all_cells_is_only_merging():
+    cells = _voronoi()
+    scores = variation_of_information(_table(cells, np.ones_like(cells)))
+    sizes = np.bincount(cells.ravel())[1:] / cells.size
+    assert scores["voi_split"] == 0
+    assert scores["voi_merge"] == pytest.approx(-np.sum(sizes * np.log2(sizes)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_agrees_with_scikit_image(seed):
+    rng = np.random.default_rng(seed)
+    labels = _voronoi(seed=seed)
+    labels[rng.random(labels.shape) < 0.1] = 0
+    segments = _voronoi(30, seed=seed + 10)
+    segments[rng.random(labels.shape) < 0.1] = 0
+    table = _table(labels, segments).without_background()
+    split, merge = metrics.variation_of_information(labels, segments, ignore_labels=(0,))
+    found = variation_of_information(table)
+    assert (found["voi_split"], found["voi_merge"]) == pytest.approx((split, merge))
+    # scikit-image leaves out segment 0, which counts as one object here.
+    expected = metrics.adapted_rand_error(labels, segments + 1, ignore_labels=(0,))
+    scores = adapted_rand(table)
+    names = ("arand", "arand_precision", "arand_recall")
+    assert [scores[name] for name in names] == pytest.approx(list(expected))
+
+
+def _square(row: int) -> np.ndarray:
+    square = np.zeros((30, 30), int)
+    square[row : row + 10, 10:20] = 1
+    return square
+
+
+def test_a_square_moved_by_half():
+    table = _table(_square(10), _square(15))
+    matched = average_precision(table)
+    assert matched["ap_50"] == matched["recall_50"] == matched["precision_50"] == 0
+    assert "ap_50_large" not in matched and matched["ap_50_small"] == 0
+    found = foreground_overlap(table)
+    expected = {
+        "foreground_iou": 1 / 3,
+        "mean_iou": 0.6078,
+        "precision": 0.5,
+        "recall": 0.5,
+        "dice": 0.5,
+    }
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert average_precision(_table(_square(10), _square(11)))["ap_75"] == 1  # 90 of 110 voxels
+
+
+def test_size_classes():
+    labels = np.zeros((3, 100, 400), int)
+    labels[0, 0, :100], labels[1, :20, :300], labels[2] = 1, 2, 3  # 100, 6,000 and 40,000 voxels
+    segments = np.where(labels == 2, 0, labels)
+    segments[0, 50, :10] = 9  # found where nothing is
+    scores = average_precision(_table(labels, segments))
+    assert scores["ap_50"] == 2 / 4
+    assert (scores["ap_50_small"], scores["ap_50_medium"], scores["ap_50_large"]) == (1 / 2, 0, 1)
+
+
+def test_what_cannot_be_scored_is_absent():
+    nothing = Contingency.total([])
+    assert variation_of_information(nothing) == adapted_rand(nothing) == {}
+    assert average_precision(nothing) == foreground_overlap(nothing) == {}
+    empty = _table(np.zeros((2, 2), int), np.zeros((2, 2), int))
+    assert average_precision(empty) == {} and foreground_overlap(empty) == {"mean_iou": 1.0}
+    with pytest.raises(ValueError, match="unique"):
+        average_precision(nothing, (0.3,))
