@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+
+from emjax.errors import InputError
+from emjax.targets.affinities import LONG_RANGE, NEAREST
+from emjax.targets.build import parse_targets
+from emjax.targets.kinds import (
+    KINDS,
+    Affinities,
+    Classes,
+    Contour,
+    Distance,
+    Foreground,
+    SignedDistance,
+)
+
+
+def test_all_options():
+    text = """
+        affinities?offsets=-1,0,0/0,-1,0/0,0,-9&losses=balanced_bce:1+dice:0.5;
+        foreground?ids=1,3&losses=focal; contour?thickness=2&edges=touching&plane=false;
+        distance?plane=true&losses=l1:2; signed_distance?inside=4&outside=20.5; classes?ids=0,2,1;
+    """
+    assert parse_targets(text) == (
+        Affinities(
+            joins=((-1, 0, 0), (0, -1, 0), (0, 0, -9)),
+            losses=(("balanced_bce", 1.0), ("dice", 0.5)),
+        ),
+        Foreground(ids=(1, 3), losses=(("focal", 1.0),)),
+        Contour(thickness=2, edges="touching", plane=False),
+        Distance(plane=True, losses=(("l1", 2.0),)),
+        SignedDistance(inside=4.0, outside=20.5),
+        Classes(ids=(0, 2, 1)),
+    )
+
+
+def test_names_alone_take_defaults():
+    assert parse_targets("contour; affinities") == (Contour(), Affinities(joins=NEAREST))
+
+
+def test_sets_of_offsets_have_names():
+    assert parse_targets("affinities?offsets=nearest")[0].offsets == NEAREST
+    assert parse_targets("affinities?offsets=long")[0].offsets == LONG_RANGE
+
+
+def test_the_same_text_is_the_same_target():
+    text = "affinities?offsets=long; foreground"
+    assert hash(parse_targets(text)) == hash(parse_targets(text.replace("; ", ";")))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "targets is empty"),
+        (" ; ", "targets is empty"),
+        ("afinities", "unknown target 'afinities'; did you mean 'affinities'"),
+        ("contour?thick=2", "contour: unknown option 'thick'; did you mean 'thickness'"),
+        ("affinities?joins=nearest", "unknown option 'joins'"),
+        ("contour?thickness=two", "contour: thickness: 'two' is no whole number"),
+        ("contour?thickness=1.5", "'1.5' is no whole number"),
+        ("contour?thickness", "option 'thickness' has no value"),
+        ("contour?thickness=", "option 'thickness=' has no value"),
+        ("contour?thickness=1&thickness=2", "'thickness' is given twice"),
+        ("contour?plane=yes", "'yes' is neither true nor false"),
+        ("contour?edges=al", "edges=al is unknown; did you mean 'all'"),
+        ("contour?", None),
+        ("signed_distance?inside=x", "'x' is no number"),
+        ("signed_distance?inside=nan", "inside=nan must be above 0"),
+        ("foreground?losses=bec:1", "no loss 'bec' for this target; did you mean 'bce'"),
+        ("foreground?losses=bce:", "weight of bce: '' is no number"),
+        ("foreground?losses=bce:-1", "weight -1 of loss bce"),
+        ("foreground?losses=bce:1++dice", "no loss ''"),
+        ("foreground?ids=1,,2", "'' is no whole number"),
+        ("affinities?offsets=0,0,1", "offset 0,0,1 is positive.*0,0,-1"),
+        ("affinities?offsets=-1,0", "offset -1,0 has 2 numbers"),
+        ("affinities?offsets=-1,0,0/", "'' is no whole number"),
+        ("affinities?offsets=longest", "no set of offsets 'longest'; did you mean 'long'"),
+        ("classes", "classes: ids is missing"),
+        ("foreground; foreground?ids=2", "'foreground' is given twice"),
+    ],
+)
+def test_every_mistake_is_one_line_that_helps(text, message):
+    if message is None:
+        assert parse_targets(text) == (Contour(),)
+        return
+    with pytest.raises(InputError, match=message) as raised:
+        parse_targets(text)
+    assert "\n" not in str(raised.value)
+
+
+def test_every_kind_can_be_written():
+    for name in KINDS:
+        text = f"{name}?ids=0,1" if name == "classes" else name
+        assert parse_targets(text)[0].kind == name
