@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.losses.balance import class_balance
 
@@ -139,7 +138,7 @@ def weighted_loss(
     total, terms = jnp.zeros((), jnp.float32), {}
     for name, weight in losses:
         if name not in DENSE_LOSSES:
-            raise InputError(f"unknown loss '{name}'{nearest(name, DENSE_LOSSES)}")
+            raise InputError(f"unknown loss '{name}'; use one of {', '.join(DENSE_LOSSES)}")
         options = {"activation": activation} if name in _COMPARE_VALUES else {}
         terms[name] = DENSE_LOSSES[name](logits, values, mask, **options)
         total = total + weight * terms[name]
@@ -163,7 +162,7 @@ def _prepared(
 
 def _activated(logits: jax.Array, activation: str) -> jax.Array:
     if activation not in ACTIVATIONS:
-        raise InputError(f"unknown activation '{activation}'{nearest(activation, ACTIVATIONS)}")
+        raise InputError(f"unknown activation '{activation}'; use {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[activation](logits)
 
 
