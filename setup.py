@@ -22,8 +22,9 @@ setup(
     packages=find_packages(include=["emjax", "emjax.*"]),
     install_requires=REQUIREMENTS,
     extras_require={
-        # zarr-python is the independent reader that the tests check our files with.
-        "test": ["pytest>=8", "ruff>=0.8", "zarr>=3.0,<4"],
+        # zarr-python is the independent reader that the tests check our files with, waterz the peer
+        # of our agglomeration.
+        "test": ["pytest>=8", "ruff>=0.8", "zarr>=3.0,<4", "waterz>=0.10,<0.11"],
         "cuda": ["jax[cuda12]>=0.10,<0.12"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],
         # Peers that benchmarks compare with; never needed to run emjax.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,12 +18,23 @@ from emjax.segmentation.distance import distance_watershed
 from emjax.segmentation.fragments import affinity_boundary, watershed
 from emjax.segmentation.multicut import multicut
 from emjax.segmentation.mutex import mutex_watershed
-from emjax.segmentation.prediction import Affinities, Prediction, affinities_of_boundary, partners
+from emjax.segmentation.prediction import (
+    Affinities,
+    Offset,
+    Prediction,
+    affinities_of_boundary,
+    has_nearest,
+    partners,
+    show_channels,
+)
 from emjax.segmentation.region_graph import EdgeStatistics, edge_statistics
 from emjax.segmentation.sizes import relabel, remove_large, remove_small
 
 # Channels that fragments can be made of where there are no affinities, the first that is there.
 BOUNDARIES = ("membrane", "contour")
+
+Names: TypeAlias = Sequence[str]
+Offsets: TypeAlias = Sequence[Offset | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +45,13 @@ class Method:
         settings: their dataclass.
         run: (prediction, settings) -> `[z, y, x]` uint64, before sizes and ids are seen to.
         needs: the channels that it needs, for messages.
-        fits: whether a prediction has them.
+        fits: whether channels of these names and offsets have them.
     """
 
     settings: type[kinds.SizeSettings]
     run: Callable[[Prediction, Any], np.ndarray]
     needs: str
-    fits: Callable[[Prediction], bool]
+    fits: Callable[[Names, Offsets], bool]
 
 
 def decode(
@@ -61,9 +72,9 @@ def decode(
         InputError: an unknown method or setting (names the nearest), a value out of range, or a
             prediction that lacks the channels (names the methods that fit it).
     """
+    choose_method(method, prediction.names, prediction.offsets)
     chosen = find(method)
     values = kinds.read_settings(chosen.settings, method, settings or {})
-    check_channels(prediction, method)
     segmentation = chosen.run(prediction, values)
     evidence = prediction.affinities() if prediction.has_affinities else None
     segmentation = remove_small(segmentation, values.min_size, values.small, evidence)
@@ -77,20 +88,29 @@ def find(method: str) -> Method:
     return METHODS[method]
 
 
-def fitting(prediction: Prediction) -> tuple[str, ...]:
-    """Returns the methods that a prediction has the channels for, the preferred one first."""
-    return tuple(name for name, method in METHODS.items() if method.fits(prediction))
+def choose_method(method: str, names: Names, offsets: Offsets) -> str:
+    """Returns a method that channels suit: the given one, or for '' the preferred one.
 
+    Preferred are 'agglomerate' where there are affinities, else 'distance', 'contour', 'agglomerate'
+    of a membrane, 'components': the first whose channels are there.
 
-def check_channels(prediction: Prediction, method: str) -> None:
-    """Raises InputError unless the prediction has the channels that a method needs."""
-    if not find(method).fits(prediction):
-        fit = fitting(prediction)
-        instead = f"methods that fit: {', '.join(fit)}" if fit else "no method fits"
-        raise InputError(
-            f"method '{method}' needs {METHODS[method].needs}; the prediction has "
-            f"{prediction.summary()}; {instead}"
-        )
+    Args:
+        method: one of `METHODS`, or ''.
+        names: of the channels.
+        offsets: of the channels.
+
+    Raises:
+        InputError: an unknown method (names the nearest), or channels that do not suit it (names
+            what there is, and the methods that do).
+    """
+    fit = [name for name, known in METHODS.items() if known.fits(names, offsets)]
+    if not method and fit:
+        return "agglomerate" if has_nearest(offsets) else fit[0]
+    if method and find(method).fits(names, offsets):
+        return method
+    instead = f"methods that fit: {', '.join(fit)}" if fit else "no method fits them"
+    needs = f"method '{method}' needs {METHODS[method].needs}" if method else "no method is given"
+    raise InputError(f"{needs}; the channels are {show_channels(names, offsets)}; {instead}")
 
 
 def make_fragments(
@@ -233,14 +253,16 @@ def _distance(prediction: Prediction, settings: kinds.DistanceSettings) -> np.nd
     )
 
 
-def _has(*names: str) -> Callable[[Prediction], bool]:
-    return lambda prediction: set(names) <= set(prediction.names)
+def _has(*needed: str) -> Callable[[Names, Offsets], bool]:
+    return lambda names, offsets: set(needed) <= set(names)
+
+
+def _has_boundary(names: Names, offsets: Offsets) -> bool:
+    return has_nearest(offsets) or not set(BOUNDARIES).isdisjoint(names)
 
 
 _NEAREST = "affinities -1,0,0 and 0,-1,0 and 0,0,-1"
 
-# In the order in which they are preferred where a prediction has the channels for several: instances
-# before classes, and what needs no fragments' settings after what has been trained for them.
 METHODS: dict[str, Method] = {
     "distance": Method(
         kinds.DistanceSettings,
@@ -257,32 +279,32 @@ METHODS: dict[str, Method] = {
     "agglomerate": Method(
         kinds.AgglomerateSettings,
         _agglomerate,
-        f"{_NEAREST}, or 'membrane' or 'contour'",
-        lambda p: p.has_affinities or not set(BOUNDARIES).isdisjoint(p.names),
+        f"{_NEAREST}, or {' or '.join(map(repr, BOUNDARIES))}",
+        _has_boundary,
     ),
     "mutex": Method(
         kinds.MutexSettings,
         _mutex,
         f"{_NEAREST} and long-range ones",
-        lambda p: p.has_affinities and sum(o is not None for o in p.offsets) > 3,
+        lambda names, offsets: has_nearest(offsets) and sum(o is not None for o in offsets) > 3,
     ),
     "multicut": Method(
         kinds.MulticutSettings,
         _multicut,
-        f"{_NEAREST}, or 'membrane' or 'contour'",
-        lambda p: p.has_affinities or not set(BOUNDARIES).isdisjoint(p.names),
+        f"{_NEAREST}, or {' or '.join(map(repr, BOUNDARIES))}",
+        _has_boundary,
     ),
     "affinity_components": Method(
         kinds.AffinityComponentsSettings,
         _affinity_components,
         _NEAREST,
-        lambda p: p.has_affinities,
+        lambda names, offsets: has_nearest(offsets),
     ),
     "components": Method(
         kinds.ComponentsSettings,
         _components,
-        "a channel to threshold, 'foreground' by default",
-        lambda p: any(name != "affinity" for name in p.names),
+        "a channel to threshold, such as 'foreground'",
+        lambda names, offsets: any(offset is None for offset in offsets),
     ),
 }
 

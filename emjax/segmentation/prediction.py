@@ -11,6 +11,9 @@ from emjax.errors import InputError
 
 Offset = tuple[int, int, int]
 
+# Between voxels that share a face, along z, y, x.
+NEAREST: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+
 # Rounding of blended float16 tiles may leave this much outside of [0, 1]; it is clipped.
 _ROUNDING = 1e-3
 
@@ -67,7 +70,7 @@ class Prediction:
     @property
     def has_affinities(self) -> bool:
         """Whether the three nearest affinities are there."""
-        return {(-1, 0, 0), (0, -1, 0), (0, 0, -1)} <= set(self.offsets)
+        return has_nearest(self.offsets)
 
     def channel(self, name: str) -> np.ndarray:
         """Returns the one channel of a name, `[z, y, x]` float32 in [0, 1].
@@ -103,12 +106,7 @@ class Prediction:
 
     def summary(self) -> str:
         """Returns the channels in one line, for messages."""
-        return ", ".join(self._title(i) for i in range(len(self.names)))
-
-    def _title(self, index: int) -> str:
-        offset = self.offsets[index]
-        where = "" if offset is None else f"[{','.join(map(str, offset))}]"
-        return self.names[index] + where
+        return show_channels(self.names, self.offsets)
 
     def _read(self, index: int) -> np.ndarray:
         stored = self.array[index]
@@ -119,9 +117,10 @@ class Prediction:
         # A comparison with NaN is false, so that this catches it as well.
         if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
             found = low if not low >= -_ROUNDING else high
+            title = show_channels([self.names[index]], [self.offsets[index]])
             raise InputError(
-                f"channel {index} ({self._title(index)}) of the prediction holds {found:g}; it must "
-                "be between 0 and 1 everywhere: store probabilities, as float or as uint8 0..255"
+                f"channel {index} ({title}) of the prediction holds {found:g}; it must be between 0 "
+                "and 1 everywhere: store probabilities, as float or as uint8 0..255"
             )
         return np.clip(values, 0, 1) if low < 0 or high > 1 else values
 
@@ -161,7 +160,17 @@ class Affinities:
         )
 
 
-NEAREST: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+def has_nearest(offsets: Sequence[Offset | None]) -> bool:
+    """Returns whether the three nearest offsets are among those of some channels."""
+    return set(NEAREST) <= {offset and tuple(offset) for offset in offsets}
+
+
+def show_channels(names: Sequence[str], offsets: Sequence[Offset | None]) -> str:
+    """Returns channels in one line, for messages."""
+    return ", ".join(
+        name if offset is None else f"{name}[{','.join(map(str, offset))}]"
+        for name, offset in zip(names, offsets, strict=True)
+    )
 
 
 def affinities_of_boundary(boundary: np.ndarray) -> Affinities:

@@ -121,7 +121,7 @@ class MutexSettings(SizeSettings):
     """Voxels joined and kept apart by affinities; see `mutex.mutex_watershed`.
 
     Attributes:
-        strides: (z, y, x) voxels between those whose long-range affinities are used; 1,1,1 uses all
+        strides: (z, y, x) voxels between those whose long-range affinities are used; 1/1/1 uses all
             of them, cuts more and takes some fifteen times as long.
         threshold: what only affinities of this or less hold together is cut.
         foreground_threshold: as in `FragmentSettings`.
@@ -217,6 +217,36 @@ def read_settings(kind: type[S], method: str, given: Mapping[str, Any]) -> S:
     return kind(**values)
 
 
+def parse_settings(text: str) -> dict[str, str]:
+    """Reads `NAME=VALUE&NAME=VALUE`; the three numbers of one value are separated by '/'.
+
+    Raises:
+        InputError: a part without name or value, or a name given twice.
+    """
+    settings: dict[str, str] = {}
+    for part in text.split("&") if text.strip() else ():
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if not (name and equals and value):
+            raise InputError(
+                f"settings: '{part.strip()}' is no NAME=VALUE; write NAME=VALUE&NAME=VALUE"
+            )
+        if name in settings:
+            raise InputError(f"settings: '{name}' is given twice; give it once")
+        settings[name] = value
+    return settings
+
+
+def format_settings(settings: Mapping[str, Any]) -> str:
+    """Writes settings as `parse_settings` reads them."""
+
+    def shown(value: Any) -> str:
+        if isinstance(value, list | tuple):
+            return "/".join(map(str, value))
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    return "&".join(f"{name}={shown(value)}" for name, value in settings.items())
+
+
 def grid(kind: type) -> dict[str, tuple]:
     """Returns the values that are worth trying, of each setting that has some."""
     fields = dataclasses.fields(kind)
@@ -226,9 +256,9 @@ def grid(kind: type) -> dict[str, tuple]:
 def _read(title: str, field: dataclasses.Field, value: Any) -> Any:
     default, rules = field.default, field.metadata
     if isinstance(default, tuple):
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = value.replace(",", "/").split("/") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple) or len(parts) != len(default):
-            raise InputError(f"{title}={value!r} must be {len(default)} numbers, as in {default}")
+            raise InputError(f"{title}={value!r} must be {len(default)} numbers z/y/x")
         return tuple(_in_range(title, _convert(title, part, int), rules) for part in parts)
     value = _convert(title, value, type(default))
     if "options" in rules:
