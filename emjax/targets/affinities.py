@@ -44,9 +44,9 @@ def affinities(labels: jax.Array, offsets: Sequence[Offset]) -> tuple[jax.Array,
     Raises:
         InputError: labels are no crop, or an offset is not negative.
 
-    Source: the sign follows arXiv:1706.00120 and its followers (the value is stored at the voxel
-    further along the axis). PyTorch Connectomics has 0 for voxels without a partner, the code of
-    arXiv:2308.09917 has the foreground there; masking them is our choice.
+    Source: the sign and the place are those of the targets of PyTorch Connectomics and of the code
+    of arXiv:2308.09917. Where a voxel has no partner, the former has 0 and the latter, for the
+    nearest offsets, the foreground; masking is our choice.
     """
     check_labels(labels)
     check_offsets(offsets)
