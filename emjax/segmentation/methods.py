@@ -32,9 +32,15 @@ from emjax.segmentation.sizes import relabel, remove_large, remove_small
 
 # Channels that fragments can be made of where there are no affinities, the first that is there.
 BOUNDARIES = ("membrane", "contour")
+DISTANCES = ("distance", "signed_distance")
 
 Names: TypeAlias = Sequence[str]
 Offsets: TypeAlias = Sequence[Offset | None]
+# Step of a method -> what it was made with, and what came out; of one prediction.
+Memo: TypeAlias = dict[str, tuple[Any, Any]]
+
+# Sections this much thicker than voxels are wide are cut into fragments one by one (our choice).
+PLANE_RATIO = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,19 +49,22 @@ class Method:
 
     Attributes:
         settings: their dataclass.
-        run: (prediction, settings) -> `[z, y, x]` uint64, before sizes and ids are seen to.
+        run: (prediction, settings, memo) -> `[z, y, x]` uint64, before sizes and ids are seen to.
         needs: the channels that it needs, for messages.
         fits: whether channels of these names and offsets have them.
     """
 
     settings: type[kinds.SizeSettings]
-    run: Callable[[Prediction, Any], np.ndarray]
+    run: Callable[[Prediction, Any, Memo], np.ndarray]
     needs: str
     fits: Callable[[Names, Offsets], bool]
 
 
 def decode(
-    prediction: Prediction, method: str, settings: Mapping[str, Any] | None = None
+    prediction: Prediction,
+    method: str,
+    settings: Mapping[str, Any] | None = None,
+    memo: Memo | None = None,
 ) -> np.ndarray:
     """Segments a prediction into instances.
 
@@ -63,6 +72,8 @@ def decode(
         prediction: of a volume that fits in memory.
         method: one of `METHODS`.
         settings: of the method; what is not given has its default.
+        memo: {} at first, the same with other settings of the same prediction: the last result of
+            each step is kept in it, so that a grid of thresholds makes fragments once.
 
     Returns:
         `[z, y, x]` uint64, ids 1..n in the order of their first voxels, 0 = background. The same
@@ -75,10 +86,26 @@ def decode(
     choose_method(method, prediction.names, prediction.offsets)
     chosen = find(method)
     values = kinds.read_settings(chosen.settings, method, settings or {})
-    segmentation = chosen.run(prediction, values)
+    segmentation = chosen.run(prediction, values, {} if memo is None else memo)
     evidence = prediction.affinities() if prediction.has_affinities else None
     segmentation = remove_small(segmentation, values.min_size, values.small, evidence)
     return relabel(remove_large(segmentation, values.max_size))
+
+
+def suit_to_voxels(
+    method: str, settings: Mapping[str, Any], voxel_nm: Sequence[float] | None
+) -> dict[str, Any]:
+    """Returns the settings with `plane` chosen by the voxels, where the method has it and it is not given.
+
+    Args:
+        method: one of `METHODS`.
+        settings: setting -> value.
+        voxel_nm: (z, y, x) nm; None: unknown, the default stays.
+    """
+    fields = {field.name for field in dataclasses.fields(find(method).settings)}
+    if voxel_nm is None or "plane" not in fields or "plane" in settings:
+        return dict(settings)
+    return {**settings, "plane": voxel_nm[0] >= PLANE_RATIO * min(voxel_nm[1:])}
 
 
 def find(method: str) -> Method:
@@ -159,23 +186,27 @@ def foreground_mask(
     return best >= threshold
 
 
-def _agglomerate(prediction: Prediction, settings: kinds.AgglomerateSettings) -> np.ndarray:
-    fragments, affinities = make_fragments(prediction, settings)
-    statistics = _evidence(
-        fragments, affinities, settings, histogram=settings.linkage == "quantile"
-    )
-    tree = agglomerate(
-        statistics,
-        linkage=settings.linkage,
-        quantile=settings.quantile,
-        threshold=settings.threshold,
+def _agglomerate(
+    prediction: Prediction, settings: kinds.AgglomerateSettings, memo: Memo
+) -> np.ndarray:
+    fragments, _ = _fragments(prediction, settings, memo)
+    tree = _once(
+        memo,
+        "tree",
+        (_evidence_key(settings), settings.linkage, settings.quantile),
+        # To the end, so that other thresholds are cuts of the same tree.
+        lambda: agglomerate(
+            _evidence(prediction, settings, memo, histogram=settings.linkage == "quantile"),
+            linkage=settings.linkage,
+            quantile=settings.quantile,
+        ),
     )
     ids = np.arange(int(fragments.max()) + 1, dtype=np.uint64)
     return tree.cut(ids, settings.threshold)[fragments]
 
 
-def _multicut(prediction: Prediction, settings: kinds.MulticutSettings) -> np.ndarray:
-    fragments, affinities = make_fragments(prediction, settings)
+def _multicut(prediction: Prediction, settings: kinds.MulticutSettings, memo: Memo) -> np.ndarray:
+    fragments, affinities = _fragments(prediction, settings, memo)
     lifted = None
     if settings.lifted:
         far = affinities.long_range()
@@ -184,11 +215,13 @@ def _multicut(prediction: Prediction, settings: kinds.MulticutSettings) -> np.nd
                 "multicut: lifted=true needs long-range affinities; the prediction has "
                 f"{prediction.summary()}; leave lifted out"
             )
-        lifted = edge_statistics(fragments, far)
+        lifted = _once(
+            memo, "lifted", _fragment_key(settings), lambda: edge_statistics(fragments, far)
+        )
     ids = np.arange(int(fragments.max()) + 1, dtype=np.uint64)
     clusters = multicut(
         ids,
-        _evidence(fragments, affinities, settings),
+        _evidence(prediction, settings, memo),
         beta=settings.beta,
         weighted=settings.weighted,
         lifted=lifted,
@@ -196,17 +229,47 @@ def _multicut(prediction: Prediction, settings: kinds.MulticutSettings) -> np.nd
     return clusters[fragments]
 
 
+def _fragments(
+    prediction: Prediction, settings: kinds.FragmentSettings, memo: Memo
+) -> tuple[np.ndarray, Affinities]:
+    key = _fragment_key(settings)
+    return _once(memo, "fragments", key, lambda: make_fragments(prediction, settings))
+
+
 def _evidence(
-    fragments: np.ndarray,
-    affinities: Affinities,
+    prediction: Prediction,
     settings: kinds.FragmentSettings,
+    memo: Memo,
     histogram: bool = False,
 ) -> EdgeStatistics:
+    fragments, affinities = _fragments(prediction, settings, memo)
     chosen = affinities if settings.long_range else affinities.nearest()
-    return edge_statistics(fragments, chosen, histogram=histogram)
+    return _once(
+        memo,
+        "evidence",
+        (_evidence_key(settings), histogram),
+        lambda: edge_statistics(fragments, chosen, histogram=histogram),
+    )
 
 
-def _mutex(prediction: Prediction, settings: kinds.MutexSettings) -> np.ndarray:
+def _fragment_key(settings: kinds.FragmentSettings) -> tuple:
+    """All settings that fragments depend on."""
+    sizes = {field.name for field in dataclasses.fields(kinds.SizeSettings)}
+    names = {field.name for field in dataclasses.fields(kinds.FragmentSettings)} - sizes
+    return tuple(getattr(settings, name) for name in sorted(names - {"long_range"}))
+
+
+def _evidence_key(settings: kinds.FragmentSettings) -> tuple:
+    return (*_fragment_key(settings), settings.long_range)
+
+
+def _once(memo: Memo, name: str, key: Any, make: Callable[[], Any]) -> Any:
+    if name not in memo or memo[name][0] != key:
+        memo[name] = (key, make())
+    return memo[name][1]
+
+
+def _mutex(prediction: Prediction, settings: kinds.MutexSettings, _: Memo) -> np.ndarray:
     affinities = prediction.affinities()
     return mutex_watershed(
         affinities,
@@ -217,17 +280,17 @@ def _mutex(prediction: Prediction, settings: kinds.MutexSettings) -> np.ndarray:
 
 
 def _affinity_components(
-    prediction: Prediction, settings: kinds.AffinityComponentsSettings
+    prediction: Prediction, settings: kinds.AffinityComponentsSettings, _: Memo
 ) -> np.ndarray:
     return affinity_components(prediction.affinities(), settings.threshold)
 
 
-def _components(prediction: Prediction, settings: kinds.ComponentsSettings) -> np.ndarray:
+def _components(prediction: Prediction, settings: kinds.ComponentsSettings, _: Memo) -> np.ndarray:
     mask = prediction.channel(settings.channel) > settings.threshold
     return components(mask, settings.connectivity)
 
 
-def _contour(prediction: Prediction, settings: kinds.ContourSettings) -> np.ndarray:
+def _contour(prediction: Prediction, settings: kinds.ContourSettings, _: Memo) -> np.ndarray:
     return contour_watershed(
         prediction.channel("foreground"),
         prediction.channel("contour"),
@@ -239,14 +302,18 @@ def _contour(prediction: Prediction, settings: kinds.ContourSettings) -> np.ndar
     )
 
 
-def _distance(prediction: Prediction, settings: kinds.DistanceSettings) -> np.ndarray:
+def _distance(prediction: Prediction, settings: kinds.DistanceSettings, _: Memo) -> np.ndarray:
+    name = next(name for name in DISTANCES if name in prediction.names)
     return distance_watershed(
         prediction.channel("foreground"),
-        prediction.channel("distance"),
+        prediction.channel(name),
         prediction.channel("contour") if "contour" in prediction.names else None,
         seed_foreground=settings.seed_foreground,
         seed_contour=settings.seed_contour,
-        seed_distance=settings.seed_distance,
+        # A signed distance v is stored as (v + 1) / 2, and 0 is the edge.
+        seed_distance=(settings.seed_distance + 1) / 2
+        if name == "signed_distance"
+        else settings.seed_distance,
         threshold=settings.threshold,
         min_seed_size=settings.min_seed_size,
         connectivity=settings.connectivity,
@@ -267,8 +334,8 @@ METHODS: dict[str, Method] = {
     "distance": Method(
         kinds.DistanceSettings,
         _distance,
-        "'foreground' and 'distance'",
-        _has("foreground", "distance"),
+        "'foreground', and 'distance' or 'signed_distance'",
+        lambda names, offsets: "foreground" in names and not set(DISTANCES).isdisjoint(names),
     ),
     "contour": Method(
         kinds.ContourSettings,

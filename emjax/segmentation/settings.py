@@ -190,7 +190,8 @@ class DistanceSettings(ContourSettings):
     See `distance.distance_watershed`.
 
     Attributes:
-        seed_distance: seeds have more distance, a share of the object's largest.
+        seed_distance: seeds have more distance: a share of the object's largest, or, of a signed
+            distance, more than this.
     """
 
     seed_distance: float = _number(0.5, 0, 1, grid=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7))

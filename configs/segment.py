@@ -1,0 +1,27 @@
+"""Instance segmentation of a prediction.
+
+    python -m emjax.main --config configs/segment.py --config.input=prediction.zarr --config.output=segmentation.zarr
+
+The method follows from the channels of the prediction unless it is named; each has settings with defaults that suit
+the presets of `configs/finetune.py`. `configs/tune.py` chooses them on a labelled volume and writes what `settings`
+takes.
+"""
+
+from ml_collections import ConfigDict
+
+from emjax.volume_config import volume_config
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration."""
+    c = volume_config("segment")
+    c.input = ""  # the prediction: an address, as configs/predict.py writes it
+    c.output = ""  # OME-Zarr to write, uint64 ids from 1, 0 is background
+    # 'agglomerate', 'mutex', 'multicut' of affinities; 'contour' (BC), 'distance' (BCD) or 'components' of foreground;
+    # '': the first of these that the prediction has the channels for.
+    c.method = ""
+    c.settings = ""  # of the method: NAME=VALUE&NAME=VALUE; or the run folder of a `tune`, for its method and settings
+    # What the channels are, where the input does not say: names separated by ',', an affinity with its offset, as in
+    # 'affinity:-1/0/0,affinity:0/-1/0,affinity:0/0/-1,foreground'.
+    c.channels = ""
+    return c

@@ -1,0 +1,29 @@
+"""Chooses the settings of a segmentation on a labelled volume.
+
+    python -m emjax.main --config configs/tune.py --config.input=validation_prediction.zarr \
+        --config.labels='a.h5:labels[164:200]'
+
+tries every combination of a grid, scores each against the labels, prints a table, and writes the best one to
+`WORKDIR/decoding.json` (default workdir `runs/tune`). Give `configs/segment.py` that folder:
+`--config.settings=runs/tune`. Choose on a volume that is neither trained on nor the one that is scored in the end.
+"""
+
+from ml_collections import ConfigDict
+
+from emjax.volume_config import volume_config
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration."""
+    c = volume_config("tune")
+    c.input = ""  # the prediction of the labelled volume, as configs/predict.py writes it
+    c.labels = ""  # address of its labels, of the same size
+    c.method = ""  # as in configs/segment.py; '': what the channels suggest
+    c.grid = ""  # values to try, NAME=VALUE,VALUE&NAME=VALUE,...; '': the method's own grid
+    # What is best: 'voi' (variation of information), 'arand' (adapted Rand error): the least; 'ap_50', 'ap_75'
+    # (average precision), 'foreground_iou', 'dice': the most.
+    c.metric = "voi"
+    c.background_ids = (0,)  # ids of the labels that are no object: not scored
+    c.ignore_ids = ()  # ids of the labels of which nothing is known: not scored
+    c.channels = ""  # as in configs/segment.py
+    return c

@@ -1,0 +1,135 @@
+"""The job `tune`: the settings of a segmentation that score best on a labelled volume."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from emjax.config import nearest
+from emjax.errors import InputError
+from emjax.evaluation.contingency import Contingency
+from emjax.jobs.evaluate import open_ids, score
+from emjax.jobs.segment import DECODING_FILE, open_part, read_channels
+from emjax.segmentation.methods import GRID, choose_method, decode, find, suit_to_voxels
+from emjax.segmentation.prediction import Prediction
+from emjax.segmentation.settings import format_settings, read_settings
+from emjax.train.run_folder import open_run_folder, write_json, write_results
+from emjax.volume_config import validate_volume_config
+
+# Metric -> whether more of it is better.
+METRICS = {
+    "voi": False,
+    "arand": False,
+    "cremi_score": False,
+    "ap_50": True,
+    "ap_75": True,
+    "foreground_iou": True,
+    "dice": True,
+}
+_SHOWN = 10
+
+
+def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
+    """Tries every combination of a grid, and writes the best to `decoding.json`.
+
+    Args:
+        config: as made by `configs/tune.py`.
+        workdir: run folder.
+
+    Returns:
+        Exit status: 0 done.
+
+    Raises:
+        InputError: if the configuration, the prediction or the labels cannot work, or nothing can be scored.
+    """
+    validate_volume_config(config, ("input", "labels"))
+    if config.metric not in METRICS:
+        raise InputError(f"metric='{config.metric}' is unknown{nearest(config.metric, METRICS)}")
+    volume, box = open_part(config.input, config.box)
+    names, offsets = read_channels(config, volume)
+    method = choose_method(config.method, names, offsets)
+    grid = _parse_grid(config.grid) if config.grid else GRID[method]
+    # The last setting changes fastest; `memo` keeps what depends on the others alone.
+    combinations = [dict(zip(grid, v, strict=True)) for v in itertools.product(*grid.values())]
+    trials = [suit_to_voxels(method, settings, volume.voxel_nm) for settings in combinations]
+    for settings in trials:
+        read_settings(find(method).settings, method, settings)
+    labels = open_ids(config.labels, "labels")
+    if labels.size != volume.size:
+        raise InputError(
+            f"labels {labels.name} are {labels.size} voxels, the prediction {config.input} is {volume.size}; they must "
+            "be equal: give a box of the labels, as in a.h5:labels[164:200]"
+        )
+    folder = open_run_folder(workdir, config)
+
+    truth = labels.read(box)
+    prediction = Prediction(volume.read(box), names, offsets)
+    memo: dict = {}
+    rows = []
+    for settings in tqdm(trials, desc=f"tune {method}", disable=None, unit="trial"):
+        table = Contingency.from_arrays(
+            truth,
+            decode(prediction, method, settings, memo),
+            background_ids=config.background_ids,
+            ignore_ids=config.ignore_ids,
+        )
+        rows.append({"settings": settings, "scores": score(table)})
+    known = [row for row in rows if config.metric in row["scores"]]
+    if not known:
+        raise InputError(
+            f"{config.metric} has no value for any of the {len(rows)} trials: do the labels {labels.name} hold objects?"
+        )
+    sign = -1 if METRICS[config.metric] else 1
+    known.sort(key=lambda row: sign * row["scores"][config.metric])
+    best = known[0]
+    write_json(epath.Path(folder) / "trials.json", rows)
+    write_json(
+        epath.Path(folder) / DECODING_FILE,
+        {
+            "method": method,
+            "settings": best["settings"],
+            "metric": config.metric,
+            "value": best["scores"][config.metric],
+        },
+    )
+    write_results(folder, best["scores"] | {"trials": len(rows)})
+    print(_closing_lines(config, Path(os.fspath(folder)), method, known), flush=True)
+    return 0
+
+
+def _parse_grid(text: str) -> dict[str, tuple[Any, ...]]:
+    """Reads `threshold=0.3,0.5&linkage=mean,quantile`."""
+    grid: dict[str, tuple[Any, ...]] = {}
+    for part in text.split("&"):
+        name, equals, values = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and values) or name in grid:
+            raise InputError(
+                f"grid: '{part.strip()}' is not NAME=VALUE,VALUE, each name once; as in threshold=0.3,0.5"
+            )
+        grid[name] = tuple(value.strip() for value in values.split(","))
+    return grid
+
+
+def _closing_lines(
+    config: ConfigDict, folder: Path, method: str, known: list[Mapping[str, Any]]
+) -> str:
+    """Returns the best trials as a table, and what to do with them."""
+    shown = list(dict.fromkeys((config.metric, "voi_split", "voi_merge", "arand", "ap_50")))
+    lines = ["".join(f"{name:>12}" for name in shown) + f"    settings of {method}"]
+    for row in known[:_SHOWN]:
+        values = [row["scores"].get(name) for name in shown]
+        cells = "".join(f"{value:>12.4f}" if value is not None else f"{'':>12}" for value in values)
+        lines.append(f"{cells}    {format_settings(row['settings'])}")
+    lines.append(f"decoding     {folder / DECODING_FILE}")
+    lines.append(
+        f"next         python -m emjax.main --config configs/segment.py --config.settings={folder} "
+        "--config.input=PREDICTION --config.output=segmentation.zarr"
+    )
+    return "\n".join(lines)
