@@ -1,0 +1,119 @@
+"""Expected run length: how far one can go along a neurite before the segmentation errs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from emjax.evaluation.swc import Skeleton
+from emjax.geometry.box import Box
+from emjax.geometry.grid import Grid
+
+Triple = tuple[float, float, float]
+
+# A point on the face between two voxels belongs to the upper one; 0.3 / 0.1 is 2.9999999999999996.
+_ROUNDING = 1e-6
+
+
+def voxels_of(skeleton: Skeleton, voxel_nm: Triple) -> np.ndarray:
+    """Returns the voxels that the points of a skeleton lie in.
+
+    Args:
+        skeleton: with positions from the corner of voxel 0: voxel i reaches from i to i + 1 voxel sizes.
+        voxel_nm: (z, y, x) voxel size, nm.
+
+    Returns:
+        `[n, 3]` int64 z, y, x.
+    """
+    return np.floor(skeleton.positions / np.asarray(voxel_nm) + _ROUNDING).astype(np.int64)
+
+
+def look_up(voxels: np.ndarray, read: Callable[[Box], np.ndarray], grid: Grid) -> np.ndarray:
+    """Reads the ids of single voxels; of the volume only the blocks with one of them.
+
+    Args:
+        voxels: `[n, 3]` z, y, x, all in the grid's outer box.
+        read: box -> `[z, y, x]` ids.
+        grid: blocks to read.
+
+    Returns:
+        `[n]` uint64.
+    """
+    ids = np.zeros(len(voxels), np.uint64)
+    place = (voxels - np.asarray(grid.outer.start)) // np.asarray(grid.core_size)
+    blocks = np.ravel_multi_index(tuple(place.T), grid.shape)
+    order = np.argsort(blocks, kind="stable")
+    edges = np.flatnonzero(np.diff(blocks[order], prepend=-1))
+    for members in np.split(order, edges)[1:]:
+        core = grid[int(blocks[members[0]])].core
+        inside = voxels[members] - np.asarray(core.start)
+        # Only as much of the block as its points need.
+        low, high = inside.min(axis=0), inside.max(axis=0) + 1
+        box = Box(
+            tuple(int(s + a) for s, a in zip(core.start, low, strict=True)),
+            tuple(map(int, high - low)),
+        )
+        ids[members] = read(box)[tuple((inside - low).T)].astype(np.uint64)
+    return ids
+
+
+def expected_run_length(
+    skeletons: Sequence[Skeleton], segments: Sequence[np.ndarray], merge_points: int = 1
+) -> dict[str, float]:
+    """Scores a segmentation against skeletons, each of which is one neuron.
+
+    An edge is correct where both of its points lie in one segment that is no merger. It is *omitted* where a point lies
+    in no segment (0), *split* where they lie in two, *merged* where the segment is a merger: it has points of more than
+    one neuron. From a random place on the neurons, the run length is the length of the neuron's correct edges in the
+    segment there, 0 where the edge is wrong.
+
+    Args:
+        skeletons: the truth.
+        segments: for each of them `[n]` uint64, the segment at each of its points; 0: none.
+        merge_points: points that a neuron needs in a segment to be part of a merger; more than 1 forgives points that
+            were set beside a membrane.
+
+    Returns:
+        `erl_nm`; `erl_normalized`, divided by that of a segmentation without error; `skeleton_correct`,
+        `skeleton_split`, `skeleton_merged`, `skeleton_omitted`: shares of the length; `skeleton_mergers`: segments
+        that merge. Empty where the skeletons have no length.
+
+    Source: Januszewski et al., "High-precision automated reconstruction of neurons with flood-filling networks",
+    doi:10.1038/s41592-018-0049-4. As in the paper, and unlike an older version of funlib.evaluate, a merger spoils its
+    own edges and not all of the neurons that it joins.
+    """
+    lengths = [skeleton.edge_lengths for skeleton in skeletons]
+    total = math.fsum(length for part in lengths for length in part)
+    if not total:
+        return {}
+    mergers = _mergers(segments, merge_points)
+    squares, perfect = [], []
+    sums: dict[str, list[float]] = {"correct": [], "split": [], "merged": [], "omitted": []}
+    for skeleton, length, ids in zip(skeletons, lengths, segments, strict=True):
+        here, there = ids[skeleton.edges].T
+        omitted = (here == 0) | (there == 0)
+        split = ~omitted & (here != there)
+        merged = ~omitted & ~split & np.isin(here, mergers)
+        correct = ~(omitted | split | merged)
+        kinds = {"correct": correct, "split": split, "merged": merged, "omitted": omitted}
+        for kind, mask in kinds.items():
+            sums[kind].append(math.fsum(length[mask]))
+        perfect.append(math.fsum(length) ** 2)
+        for segment in np.unique(here[correct]):
+            squares.append(math.fsum(length[correct & (here == segment)]) ** 2)
+    scores = {"erl_nm": math.fsum(squares) / total}
+    scores["erl_normalized"] = math.fsum(squares) / math.fsum(perfect)
+    scores |= {f"skeleton_{kind}": math.fsum(parts) / total for kind, parts in sums.items()}
+    return scores | {"skeleton_mergers": len(mergers)}
+
+
+def _mergers(segments: Sequence[np.ndarray], merge_points: int) -> np.ndarray:
+    """Segments that have enough points of more than one skeleton."""
+    owners = []
+    for ids in segments:
+        found, counts = np.unique(ids[ids > 0], return_counts=True)
+        owners.append(found[counts >= merge_points])
+    found, counts = np.unique(np.concatenate([np.zeros(0, np.uint64), *owners]), return_counts=True)
+    return found[counts > 1]

@@ -1,0 +1,138 @@
+"""Skeletons of neurites, and SWC, the text format that they are exchanged in."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from emjax.errors import InputError
+
+# What SWC calls a point of which no type is known.
+_UNDEFINED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Skeleton:
+    """Trees of points.
+
+    Attributes:
+        positions: `[n, 3]` float64 z, y, x, nm.
+        parents: `[n]` int64, number of the point that each hangs on; -1 for the root of a tree.
+        radii: `[n]` float64, nm; 0 where unknown.
+        name: for messages.
+    """
+
+    positions: np.ndarray
+    parents: np.ndarray
+    radii: np.ndarray
+    name: str = ""
+
+    @property
+    def edges(self) -> np.ndarray:
+        """`[m, 2]` int64, the two points of each edge."""
+        points = np.flatnonzero(self.parents >= 0)
+        return np.stack([points, self.parents[points]], axis=1)
+
+    @property
+    def edge_lengths(self) -> np.ndarray:
+        """`[m]` float64, nm."""
+        edges = self.edges
+        steps = self.positions[edges[:, 0]] - self.positions[edges[:, 1]]
+        return np.linalg.norm(steps, axis=1)
+
+    def keep(self, kept: np.ndarray) -> Skeleton:
+        """Returns the points that are kept and the edges between them.
+
+        Args:
+            kept: `[n]` bool.
+        """
+        number = np.where(kept, np.cumsum(kept) - 1, -1)
+        parents = np.where(self.parents >= 0, number[self.parents], -1)[kept]
+        return Skeleton(self.positions[kept], parents, self.radii[kept], self.name)
+
+    def trees(self) -> list[Skeleton]:
+        """Returns each connected tree as a skeleton of its own, in the order of their first points."""
+        _, tree = self._components()
+        # scipy numbers them by their first points.
+        return [self.keep(tree == i) for i in range(tree.max() + 1)] if len(tree) else []
+
+    def _components(self) -> tuple[int, np.ndarray]:
+        edges, points = self.edges, len(self.parents)
+        ones = np.ones(len(edges), bool)
+        return connected_components(
+            coo_array((ones, (edges[:, 0], edges[:, 1])), shape=(points, points)), directed=False
+        )
+
+
+def read_swc(path: str | os.PathLike[str], unit_nm: float = 1.0) -> Skeleton:
+    """Reads a file; points may stand in any order.
+
+    Args:
+        path: lines of number, type, x, y, z, radius and the number of the parent, -1 for none; '#' begins a comment.
+        unit_nm: nm in one unit of the file: SWC does not say which it is; 1000 where it is micrometres.
+
+    Returns:
+        All trees of the file.
+
+    Raises:
+        InputError: if there is no such file, or it is no SWC; names the line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise InputError(f"cannot read skeleton {path}: {reason}") from error
+    rows, numbers, parent_numbers = [], [], []
+    for line_number, line in enumerate(text.splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        try:
+            number, _, x, y, z, radius, parent = map(float, words[:7])
+            numbers.append(int(number))
+            parent_numbers.append(int(parent))
+        except (ValueError, OverflowError) as error:
+            raise InputError(
+                f"{path}, line {line_number}: '{line.strip()[:60]}' is no point of a skeleton; a line of SWC is "
+                "number, type, x, y, z, radius, parent"
+            ) from error
+        rows.append((z, y, x, radius))
+    if not rows:
+        raise InputError(f"{path} holds no point of a skeleton")
+    place = {number: i for i, number in enumerate(numbers)}
+    if len(place) < len(numbers):
+        raise InputError(f"{path}: two points have one number; each needs its own")
+    parents = [-1 if n < 0 else place.get(n, len(rows)) for n in parent_numbers]
+    if max(parents) == len(rows):
+        child = numbers[parents.index(len(rows))]
+        raise InputError(f"{path}: the parent of point {child} is not in the file")
+    table = np.asarray(rows, np.float64) * unit_nm
+    if not np.isfinite(table).all():
+        raise InputError(f"{path}: a coordinate is not finite")
+    skeleton = Skeleton(table[:, :3], np.asarray(parents, np.int64), table[:, 3], path.stem)
+    if skeleton._components()[0] + len(skeleton.edges) != len(parents):
+        raise InputError(f"{path}: parents form a ring; a skeleton is made of trees")
+    return skeleton
+
+
+def write_swc(path: str | os.PathLike[str], skeleton: Skeleton, unit_nm: float = 1.0) -> None:
+    """Writes a file that `read_swc` reads.
+
+    Args:
+        path: to write.
+        skeleton: points are numbered from 1, in their order.
+        unit_nm: nm in one unit of the file.
+    """
+    lines = [f"# {skeleton.name}; unit {unit_nm:g} nm; number type x y z radius parent"]
+    for i, (position, parent) in enumerate(zip(skeleton.positions, skeleton.parents, strict=True)):
+        z, y, x = (float(value) / unit_nm for value in position)
+        radius = float(skeleton.radii[i]) / unit_nm
+        number = parent + 1 if parent >= 0 else -1
+        lines.append(f"{i + 1} {_UNDEFINED} {x!r} {y!r} {z!r} {radius!r} {number}")
+    Path(path).write_text("\n".join(lines) + "\n")
