@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage.morphology import local_maxima
 
 from emjax.errors import InputError
-from emjax.segmentation.prediction import Affinities, partners
+from emjax.segmentation.prediction import Affinities
 
 COMBINE = ("mean", "worst")
 
@@ -28,31 +28,30 @@ def affinity_boundary(
 
     Returns:
         `[z, y, x]` float32 in [0, 1]. A voxel at the volume's first plane has no partner along that
-        axis; it takes the value of the other axes.
+        axis; it takes the affinity of the next plane to it.
 
     Source: `mean` in the plane as in the code of arXiv:2308.09917, `worst` as in its multicut.
     """
     if combine not in COMBINE:
         raise InputError(f"boundary={combine!r} is unknown; use {' or '.join(COMBINE)}")
     chosen = affinities.nearest()
-    boundary: np.ndarray | None = None
-    known: np.ndarray | None = None
-    for index, offset in enumerate(chosen.offsets):
-        if plane and offset[0]:
+    axes = range(1 if plane else 0, 3)
+    boundary = np.zeros(chosen[0].shape, np.float32)
+    known = 0
+    for axis in axes:
+        if boundary.shape[axis] == 1:
             continue
-        values = chosen[index]
-        here, _ = partners(offset, values.shape)
-        if boundary is None:
-            boundary = np.zeros(values.shape, np.float32)
-            known = np.zeros(values.shape, np.uint8)
+        values = 1 - chosen[axis]
+        first, second = (
+            tuple(np.s_[i : i + 1] if a == axis else np.s_[:] for a in range(3)) for i in (0, 1)
+        )
+        values[first] = values[second]
         if combine == "mean":
-            boundary[here] += 1 - values[here]
-            known[here] += 1
+            boundary += values
         else:
-            boundary[here] = np.maximum(boundary[here], 1 - values[here])
-    if combine == "mean":
-        boundary /= np.maximum(known, 1)
-    return boundary
+            np.maximum(boundary, values, out=boundary)
+        known += 1
+    return boundary / max(known, 1) if combine == "mean" else boundary
 
 
 def watershed(

@@ -50,7 +50,9 @@ class FragmentSettings(SizeSettings):
         plane: each section by itself, for sections thicker than voxels are wide; false: in 3D.
         boundary: how affinities become a boundary map: 1 - their 'mean' or 1 - the 'worst'.
         boundary_threshold: seeds lie where the boundary is below.
-        flood: from the seeds along 'affinities', or over the 'boundary' map.
+        flood: from the seeds along 'affinities', or over the 'boundary' map. In a map the
+            voxels on one side of a sharp boundary are its wall, and a wall may fall to the wrong
+            side, which then joins the two: prefer it where predictions are smooth.
         sigma_seeds: smoothing of the distance whose maxima are seeds, voxels.
         sigma_weights: smoothing of the boundary map that is flooded, voxels.
         boundary_weight: share of the boundary map in what is flooded; the rest is distance.
@@ -97,20 +99,14 @@ class AgglomerateSettings(FragmentSettings):
 class MulticutSettings(FragmentSettings):
     """Fragments, partitioned at least cost; see `multicut.multicut`.
 
-    The fragments' defaults are those of the code of arXiv:2308.09917.
-
     Attributes:
         beta: prior of a boundary; more cuts more.
         weighted: whether long boundaries count more than short ones.
+            The fragments in the code of arXiv:2308.09917 are boundary_threshold=0.25,
+            flood=boundary, sigma_seeds=2, sigma_weights=2, boundary_weight=0.9, min_fragment=100.
         lifted: whether long-range affinities count between fragments that do not touch.
     """
 
-    boundary_threshold: float = _number(0.25, 0, 1)
-    flood: str = _choice("boundary", FLOODS)
-    sigma_seeds: float = _number(2.0, 0, grid=(0.0, 1.0, 2.0))
-    sigma_weights: float = _number(2.0, 0)
-    boundary_weight: float = _number(0.9, 0, 1)
-    min_fragment: int = _number(100, 0)
     beta: float = _number(0.5, 0.001, 0.999, grid=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7))
     weighted: bool = _choice(True, (False, True))
     lifted: bool = _choice(False, (False, True))

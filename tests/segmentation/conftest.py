@@ -16,7 +16,12 @@ def bricks() -> np.ndarray:
     """Seven objects `[8, 24, 30]` without background, each at least 8 wide in the plane."""
     labels = np.zeros((8, 24, 30), np.uint64)
     labels[:4, :12, :14], labels[:4, :12, 14:], labels[:4, 12:] = 5, 9, 2
-    labels[4:, :, :8], labels[4:, :10, 8:], labels[4:, 10:, 8:20], labels[4:, 10:, 20:] = 3, 7, 11, 4
+    labels[4:, :, :8], labels[4:, :10, 8:], labels[4:, 10:, 8:20], labels[4:, 10:, 20:] = (
+        3,
+        7,
+        11,
+        4,
+    )
     return labels
 
 

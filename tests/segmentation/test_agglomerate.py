@@ -28,7 +28,10 @@ def _statistics(edges, histogram=None):
                 (e, b, n)
                 for e, pair in enumerate(pairs)
                 for b, n in zip(
-                    *np.unique(np.minimum(np.array(edges[pair]) * BINS, BINS - 1).astype(int), return_counts=True),
+                    *np.unique(
+                        np.minimum(np.array(edges[pair]) * BINS, BINS - 1).astype(int),
+                        return_counts=True,
+                    ),
                     strict=True,
                 )
             ],
@@ -62,7 +65,9 @@ def _random_edges(seed, nodes=60, most=400):
 
 def test_means_by_hand():
     # 1 and 2 merge at 0.9; the new cluster's edge to 3 is the mean of 0.8 and 0.2, 0.2 = 0.4.
-    tree = agglomerate(_statistics({(1, 2): [0.9], (1, 3): [0.8], (2, 3): [0.2, 0.2], (3, 4): [0.5]}))
+    tree = agglomerate(
+        _statistics({(1, 2): [0.9], (1, 3): [0.8], (2, 3): [0.2, 0.2], (3, 4): [0.5]})
+    )
     np.testing.assert_allclose(tree.affinity, [0.9, 0.5, 0.4], rtol=1e-6)
     ids = np.array([1, 2, 3, 4, 6], np.uint64)
     assert tree.cut(ids, 0.95).tolist() == [1, 2, 3, 4, 6]
@@ -89,7 +94,9 @@ def test_quantiles_by_hand():
 @pytest.mark.parametrize("seed", range(4))
 def test_equals_a_search_over_all_edges(seed):
     edges = _random_edges(seed)
-    np.testing.assert_allclose(agglomerate(_statistics(edges)).affinity, _slow_mean(edges), atol=1e-6)
+    np.testing.assert_allclose(
+        agglomerate(_statistics(edges)).affinity, _slow_mean(edges), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("linkage", LINKAGES)
@@ -135,7 +142,10 @@ def test_what_cannot_be_is_refused():
     [
         ("mean", "MeanAffinity<RegionGraphType, ScoreValue>"),
         ("quantile", "HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue, 256, false>"),
-        ("quantile_of_maxima", "HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue, 256, true>"),
+        (
+            "quantile_of_maxima",
+            "HistogramQuantileAffinity<RegionGraphType, 50, ScoreValue, 256, true>",
+        ),
     ],
 )
 def test_waterz_finds_the_same_partition(linkage, scoring, voi, capfd):
@@ -145,7 +155,9 @@ def test_waterz_finds_the_same_partition(linkage, scoring, voi, capfd):
     fragments = small.repeat(3, 0).repeat(4, 1).repeat(4, 2)
     array = rng.beta(1.5, 1.5, (3, *fragments.shape)).astype(np.float32)
     # Edges that differ: those in the same bin are ties, which the two break in another way.
-    array *= rng.uniform(0.3, 1, small.shape).repeat(3, 0).repeat(4, 1).repeat(4, 2).astype(np.float32)
+    array *= (
+        rng.uniform(0.3, 1, small.shape).repeat(3, 0).repeat(4, 1).repeat(4, 2).astype(np.float32)
+    )
     prediction = Prediction(array, ("affinity",) * 3, NEAREST)
     statistics = edge_statistics(fragments, prediction.affinities(), histogram=True)
     tree = agglomerate(statistics, linkage=linkage)
@@ -159,7 +171,10 @@ def test_waterz_finds_the_same_partition(linkage, scoring, voi, capfd):
         threshold = float(tree.affinity[at - 1] + tree.affinity[at]) / 2
         ours = tree.cut(ids, threshold)[fragments]
         (theirs,) = waterz.agglomerate(
-            array, [1 - threshold], fragments=fragments.copy(), scoring_function=f"OneMinus<{scoring}>"
+            array,
+            [1 - threshold],
+            fragments=fragments.copy(),
+            scoring_function=f"OneMinus<{scoring}>",
         )
         assert len(np.unique(ours)) == len(ids) - 1 - at
         compared += 1

@@ -17,7 +17,9 @@ def test_every_dtype_means_the_same_numbers():
         np.testing.assert_allclose(values.ravel(), [0, 0.2, 1], atol=1e-3)
 
 
-@pytest.mark.parametrize(("bad", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (-0.5, "-0.5"), (255.0, "255")])
+@pytest.mark.parametrize(
+    ("bad", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (-0.5, "-0.5"), (255.0, "255")]
+)
 def test_what_is_no_probability_is_named_with_its_channel(bad, shown):
     array = np.full((2, 2, 2, 2), 0.5, np.float32)
     array[1, 0, 1, 0] = bad
