@@ -55,7 +55,7 @@ def _default(c: ConfigDict) -> None:
     c.data.label_sections = 0  # most labelled sections of each volume that are used; 0: all
     c.data.min_labelled = 0  # crops with fewer voxels of objects are drawn again; 0: none are
     c.data.reject_probability = 0.95  # that such a crop is drawn again
-    c.data.widen = True  # voxels at the border of two objects become background, in the plane
+    c.data.widen = True  # for affinities: voxels at the border of two objects become background
 
     # What is learnt: NAME?key=value&... separated by ';'. docs/targets.md lists all.
     c.targets = "affinities?offsets=long&losses=balanced_bce"

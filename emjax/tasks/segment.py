@@ -34,7 +34,7 @@ class Segment:
         recipe: how crops are augmented.
         crop_size: (z, y, x) voxels that the network sees.
         strong_probability: that a crop also gets defects of sections.
-        widen: whether voxels at the border of two objects become background before targets are made.
+        widen: whether voxels at the border of two objects become background before affinities are made.
     """
 
     backbone: Any
@@ -104,13 +104,16 @@ class Segment:
         Returns:
             Of each target the values and the mask, `[b, z, y, x, c]` float32.
         """
-        instances = labels["labels"]
+        read = dict(labels)
         if self.widen:
-            instances = jax.vmap(widen)(instances)
-        made = [
-            jax.vmap(target.make)({**labels, "labels": instances}[target.reads], voxel_nm)
-            for target in self.targets
-        ]
+            # For affinities alone: contours and distances of objects that touch need the labels as they are.
+            read["widened"] = jax.vmap(widen)(labels["labels"])
+        made = []
+        for target in self.targets:
+            widened = self.widen and target.kind == "affinities"
+            made.append(
+                jax.vmap(target.make)(read["widened" if widened else target.reads], voxel_nm)
+            )
         values, masks = zip(*made, strict=True)
         return list(values), list(masks)
 

@@ -110,18 +110,17 @@ def test_the_loss_is_the_same_on_any_mesh():
     np.testing.assert_allclose(found, expected, rtol=2e-5)
 
 
-def test_widened_borders_are_background():
+def test_widened_borders_are_background_for_affinities():
     labels = {"labels": np.repeat(np.asarray([1, 2], np.int32), 16)[None, None, None, :]}
     labels = {"labels": jnp.broadcast_to(labels["labels"], (1, *CROP))}
     voxel_nm = jnp.ones((1, 3))
-    (plain_target,), _ = dataclasses.replace(_task("foreground"), widen=False).make_targets(
-        labels, voxel_nm
-    )
-    (widened,), _ = dataclasses.replace(_task("foreground"), widen=True).make_targets(
-        labels, voxel_nm
-    )
-    assert plain_target.min() == 1
-    assert np.flatnonzero(np.asarray(widened)[0, 0, 5, :, 0] == 0).tolist() == [15, 16]
+    task = _task("affinities?offsets=0,0,-1; foreground")
+    (affinity, foreground), _ = dataclasses.replace(task, widen=False).make_targets(labels, voxel_nm)
+    assert np.flatnonzero(np.asarray(affinity)[0, 0, 5, 1:, 0] == 0).tolist() == [15]
+    (affinity, foreground), _ = dataclasses.replace(task, widen=True).make_targets(labels, voxel_nm)
+    # 15 and 16 are background now: neither of them is joined to anything.
+    assert np.flatnonzero(np.asarray(affinity)[0, 0, 5, 1:, 0] == 0).tolist() == [14, 15, 16]
+    assert foreground.min() == 1  # of the foreground, which is not widened
 
 
 class _Known:
