@@ -13,7 +13,8 @@ import numpy as np
 
 from emjax.errors import InputError
 
-_UNLABELLED = np.iinfo(np.uint64).max
+# What CREMI marks voxels with of which nothing is known.
+UNLABELLED = np.iinfo(np.uint64).max
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +44,10 @@ class Contingency:
         """Counts the pairs of two arrays.
 
         Args:
-            labels: `[z, y, x]` integers, the truth. Negative ids and the largest uint64 are not counted.
+            labels: `[z, y, x]` integers, the truth. Negative ids and the largest uint64 are not counted, unless they
+                are among the background's.
             segmentation: `[z, y, x]` integers of the same shape.
-            background_ids: of the labels; they become 0.
+            background_ids: of the labels; they become 0, which always is background.
             ignore_ids: of the labels; their voxels are not counted.
             mask: `[z, y, x]` bool; only where it is True voxels are counted.
 
@@ -68,11 +70,11 @@ class Contingency:
         row, column = np.divmod(found, np.int64(len(ids)))
         # As Python's whole numbers: 64-bit ids and the user's, negative ones too, then compare rightly.
         exact = [int(i) for i in true_ids.tolist()]
-        known = np.asarray([i >= 0 and i != _UNLABELLED and i not in ignore_ids for i in exact])
+        known = np.asarray([_is_known(i, background_ids, ignore_ids) for i in exact], bool)
         renamed = np.asarray([0 if i < 0 or i in background_ids else i for i in exact], np.uint64)
         if ids.dtype.kind == "i" and len(ids) and ids.min() < 0:
             raise InputError(f"the segmentation has the id {ids.min()}; ids are 0 (none) or more")
-        keep = known[row] if len(row) else np.zeros(0, bool)
+        keep = known[row]
         row, column, counts = row[keep], column[keep], counts[keep]
         return _table(renamed[row], ids.astype(np.uint64)[column], counts)
 
@@ -108,6 +110,16 @@ class Contingency:
     def segment_sizes(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns ids of the segments, sorted, and their voxels `[k]` int64."""
         return _sums(self.segments, self.counts)
+
+
+def _is_known(label: int, background_ids: Sequence[int], ignore_ids: Sequence[int]) -> bool:
+    """Whether an id of the truth says what is there.
+
+    Negative ids and the largest uint64 do not, unless they are named as background, as CREMI's clefts need it.
+    """
+    if label in ignore_ids:
+        return False
+    return label in background_ids or 0 <= label != UNLABELLED
 
 
 def _index(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -33,5 +33,29 @@ def foreground_overlap(table: Contingency) -> dict[str, float]:
     return {name: value for name, value in scores.items() if value is not None}
 
 
+def class_overlap(table: Contingency) -> dict[str, float]:
+    """Scores ids that mean classes: id c of the segmentation is right where the truth is c.
+
+    Args:
+        table: with the background of the truth, which is class 0.
+
+    Returns:
+        `class_iou_<id>` of each class that occurs in either, and `class_mean_iou`, their mean; none for an empty table.
+    """
+    same = table.labels == table.segments
+    shared = dict(zip(table.labels[same].tolist(), table.counts[same].tolist(), strict=True))
+    true = dict(zip(*(part.tolist() for part in table.label_sizes()), strict=True))
+    found = dict(zip(*(part.tolist() for part in table.segment_sizes()), strict=True))
+    ious = {
+        label: shared.get(label, 0)
+        / (true.get(label, 0) + found.get(label, 0) - shared.get(label, 0))
+        for label in sorted(true.keys() | found.keys())
+    }
+    if not ious:
+        return {}
+    scores = {f"class_iou_{label}": iou for label, iou in ious.items()}
+    return scores | {"class_mean_iou": float(np.mean(list(ious.values())))}
+
+
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None

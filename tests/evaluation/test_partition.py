@@ -7,9 +7,9 @@ import pytest
 from scipy import ndimage
 from skimage import metrics
 
-from emjax.evaluation.average_precision import average_precision
+from emjax.evaluation.average_precision import average_precision, mean_average_precision
 from emjax.evaluation.contingency import Contingency
-from emjax.evaluation.overlap import foreground_overlap
+from emjax.evaluation.overlap import class_overlap, foreground_overlap
 from emjax.evaluation.partition import adapted_rand, variation_of_information
 
 
@@ -124,3 +124,36 @@ def test_what_cannot_be_scored_is_absent():
     assert average_precision(empty) == {} and foreground_overlap(empty) == {"mean_iou": 1.0}
     with pytest.raises(ValueError, match="unique"):
         average_precision(nothing, (0.3,))
+
+
+def test_the_mean_over_thresholds():
+    # 11 of 20 voxels: right at 0.5 and 0.55, which is the same number however it is computed.
+    labels, segments = np.zeros((2, 1, 1, 20), int)
+    labels[..., :11], segments[:] = 1, 1
+    assert average_precision(_table(labels, segments), (0.55,))["ap_55"] == 1
+    assert mean_average_precision(_table(labels, segments)) == pytest.approx({"ap_50_95": 0.2})
+    assert mean_average_precision(Contingency.total([])) == {}
+
+
+def test_at_exactly_half_one_pair_counts():
+    whole, halves = np.ones((1, 1, 8), int), np.repeat([[[5, 4]]], 4, axis=2)
+    for labels, segments in ((whole, halves), (halves, whole)):
+        scores = average_precision(_table(labels, segments))
+        assert scores["ap_50"] == 1 / 2 and scores["ap_75"] == 0
+        assert scores["panoptic_quality_50"] == pytest.approx(0.5 / 1.5)
+
+
+def test_merging_forty_cells_is_a_large_error():
+    cells = _voronoi()
+    expected = metrics.adapted_rand_error(cells, np.ones_like(cells))[0]
+    assert adapted_rand(_table(cells, np.ones_like(cells)))["arand"] == pytest.approx(expected)
+    assert expected == pytest.approx(0.9354, abs=0.03)
+
+
+def test_classes_by_hand():
+    labels, found = np.asarray([[0, 0, 1, 1, 2, 2]]), np.asarray([[0, 1, 1, 1, 1, 9]])
+    scores = class_overlap(_table(labels, found))
+    ious = {"0": 1 / 2, "1": 2 / 4, "2": 0, "9": 0}
+    expected = {f"class_iou_{i}": iou for i, iou in ious.items()} | {"class_mean_iou": 1 / 4}
+    assert scores == pytest.approx(expected)
+    assert class_overlap(Contingency.total([])) == {}

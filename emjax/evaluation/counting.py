@@ -1,0 +1,127 @@
+"""What is counted in a block of a volume: all of it adds up, so that the blocks make no difference."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from emjax.evaluation.boundaries import BoundaryCounts, BoundaryTolerance
+from emjax.evaluation.clefts import surface
+from emjax.evaluation.contingency import UNLABELLED, Contingency
+from emjax.geometry.box import Box
+from emjax.geometry.grid import Block
+
+Read = Callable[[Box], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A segmentation and the truth, read when asked.
+
+    Attributes:
+        labels: box -> `[z, y, x]` ids of the truth.
+        segmentation: box -> `[z, y, x]` ids of the same voxels.
+        mask: box -> `[z, y, x]`; only where it is not 0 voxels count. None: all count.
+        background_ids: of the truth; 0 always is.
+        ignore_ids: of the truth; nothing is known where they are.
+    """
+
+    labels: Read
+    segmentation: Read
+    mask: Read | None = None
+    background_ids: Sequence[int] = (0,)
+    ignore_ids: Sequence[int] = ()
+
+    def background(self, labels: np.ndarray) -> np.ndarray:
+        """Returns where the truth has background, `[z, y, x]` bool, of its ids `[z, y, x]`."""
+        return _is_one_of(labels, (0, *self.background_ids))
+
+    def known(self, labels: np.ndarray, box: Box) -> np.ndarray:
+        """Returns where the truth is known and counts, `[z, y, x]` bool; as `Contingency` sees it.
+
+        Args:
+            labels: `[z, y, x]`, ids of the truth in the box.
+            box: where they lie.
+        """
+        negative = labels < 0 if labels.dtype.kind == "i" else np.zeros(labels.shape, bool)
+        unknown = negative | _is_one_of(labels, [UNLABELLED])
+        unknown &= ~_is_one_of(labels, self.background_ids)
+        unknown |= _is_one_of(labels, self.ignore_ids)
+        return ~unknown & (self.mask(box) != 0) if self.mask else ~unknown
+
+    def foregrounds(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Returns foreground of the truth and of the segmentation, `[z, y, x]` bool; neither where nothing is known."""
+        labels = self.labels(box)
+        known = self.known(labels, box)
+        return known & ~self.background(labels), known & (self.segmentation(box) != 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What was counted in a part of a volume.
+
+    Attributes:
+        table: pairs of ids.
+        boundaries: voxels at boundaries, where they were asked for.
+        true_surface: voxels at the surface of the truth's foreground, where they were asked for.
+        found_surface: of the segmentation's.
+    """
+
+    table: Contingency
+    boundaries: BoundaryCounts | None = None
+    true_surface: np.ndarray | None = None
+    found_surface: np.ndarray | None = None
+
+
+def count_block(
+    pair: Pair,
+    block: Block,
+    *,
+    tolerance: BoundaryTolerance | None = None,
+    of_foreground: bool = False,
+    surfaces: bool = False,
+) -> Counts:
+    """Counts a block.
+
+    Args:
+        pair: what is compared.
+        block: with the halo that `tolerance` asks for.
+        tolerance: of boundaries; None: they are not counted.
+        of_foreground: whether boundaries are those of foreground, not those of ids.
+        surfaces: whether to collect the surfaces of both foregrounds.
+
+    Raises:
+        InputError: if the segmentation has negative ids, or an array is none of integers.
+    """
+    labels, segmentation = pair.labels(block.read), pair.segmentation(block.read)
+    core = block.core.translate(tuple(-s for s in block.read.start)).slices
+    mask = pair.mask(block.core) != 0 if pair.mask else None
+    table = Contingency.from_arrays(
+        labels[core],
+        segmentation[core],
+        background_ids=pair.background_ids,
+        ignore_ids=pair.ignore_ids,
+        mask=mask,
+    )
+    boundaries = true = found = None
+    if tolerance is not None:
+        background, known = pair.background(labels), pair.known(labels, block.read)
+        # All background is one, whatever its ids.
+        ids = ~background if of_foreground else np.where(background, labels.dtype.type(0), labels)
+        found_ids = segmentation != 0 if of_foreground else segmentation
+        boundaries = tolerance.count(ids, found_ids, known, core)
+    if surfaces:
+        masks = pair.foregrounds(block.core)
+        true, found = (surface(mask, block.core.start) for mask in masks)
+    return Counts(table, boundaries, true, found)
+
+
+def _is_one_of(array: np.ndarray, ids: Sequence[int]) -> np.ndarray:
+    """Where an array has one of a few ids, any of which may be too large or too small for its type."""
+    found = np.zeros(array.shape, bool)
+    for i in ids:
+        if array.dtype == bool or np.iinfo(array.dtype).min <= i <= np.iinfo(array.dtype).max:
+            found |= array == i
+    return found
