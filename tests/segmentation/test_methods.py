@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.segmentation.methods import METHODS, choose_method, decode
+from emjax.segmentation import methods
+from emjax.segmentation.methods import METHODS, choose_method, decode, suit_to_voxels
 from emjax.segmentation.prediction import NEAREST, Prediction
 
 LONG = (*NEAREST, (-2, 0, 0), (0, -5, 0), (0, 0, -5))
@@ -108,6 +109,47 @@ def test_sizes_come_last(perfect, bricks):
 def test_same_bytes_again(noisy, method):
     given = OF_AFFINITIES[method]
     assert decode(noisy(4), method, given).tobytes() == decode(noisy(4), method, given).tobytes()
+
+
+def test_a_grid_makes_fragments_once_and_changes_nothing(noisy, monkeypatch):
+    prediction, made = noisy(4), []
+    make = methods.watershed
+    monkeypatch.setattr(methods, "watershed", lambda *a, **k: made.append(k) or make(*a, **k))
+    memo = {}
+    grid = [
+        ("agglomerate", {"threshold": 0.3}),
+        ("agglomerate", {"threshold": 0.6}),
+        ("agglomerate", {"threshold": 0.6, "linkage": "quantile"}),
+        ("multicut", {"beta": 0.4}),
+        ("agglomerate", {"threshold": 0.6, "linkage": "mean", "long_range": True}),
+        ("multicut", {"beta": 0.4, "lifted": True}),
+        ("multicut", {"beta": 0.4, "min_size": 50}),
+    ]
+    found = [decode(prediction, method, given, memo) for method, given in grid]
+    assert len(made) == 1
+    decode(prediction, "agglomerate", {"sigma_seeds": 2}, memo)
+    assert len(made) == 2
+    for (method, given), segmentation in zip(grid, found, strict=True):
+        assert decode(prediction, method, given).tobytes() == segmentation.tobytes()
+
+
+def test_voxels_choose_the_plane():
+    assert suit_to_voxels("agglomerate", {}, (50, 4, 4)) == {"plane": True}
+    assert suit_to_voxels("agglomerate", {}, (10, 10, 10)) == {"plane": False}
+    assert suit_to_voxels("agglomerate", {"plane": "true"}, (10, 10, 10)) == {"plane": "true"}
+    assert suit_to_voxels("agglomerate", {}, None) == {}
+    assert suit_to_voxels("mutex", {"threshold": 0.1}, (10, 10, 10)) == {"threshold": 0.1}
+
+
+def test_a_signed_distance_says_the_same_as_a_distance():
+    cubes = _cubes(np.float32)
+    signed = Prediction(
+        np.stack([cubes.array[0], (cubes.array[2] + 1) / 2]),
+        ("foreground", "signed_distance"),
+        (None, None),
+    )
+    assert decode(signed, "distance").tobytes() == decode(cubes, "distance").tobytes()
+    assert decode(signed, "distance", {"seed_distance": 0.9}).max() == 0
 
 
 def test_libraries_print_nothing(perfect, bricks, capfd):
