@@ -6,6 +6,10 @@ r"""Scores a segmentation against labels.
 reads both block by block, so that volumes larger than memory are scored, and writes `results.json` and pictures to
 `--workdir` (default `runs/evaluate`). Unless told otherwise, background of the labels is not scored by VOI and Rand,
 and what the segmentation leaves 0 counts as one segment; what was left out is printed with the scores.
+
+Masks of organelles are scored with `--config.kind=semantic`, synaptic clefts with `--config.kind=clefts` (CREMI's files
+need `--config.background_ids=18446744073709551615`), and neurons without labels by their skeletons:
+`--config.skeletons=neurons.swc`. A number that cannot be computed is absent.
 """
 
 from ml_collections import ConfigDict
@@ -17,12 +21,18 @@ def get_config() -> ConfigDict:
     """Returns the configuration."""
     c = volume_config("evaluate")
     c.segmentation = ""  # address of the ids that are judged
-    c.labels = ""  # address of the truth, of the same size
+    c.labels = ""  # address of the truth, of the same size; may be empty where there are skeletons
     c.image = ""  # address of the images, for the pictures; '': colours alone
+    # 'instances': VOI, Rand, average precision; 'semantic': overlap of foreground and of classes; 'clefts': distances.
+    c.kind = "instances"
     c.background_ids = (0,)  # ids of the labels that are no object
     c.ignore_ids = ()  # ids of the labels of which nothing is known; negative ids and the largest uint64 always are
     c.mask = ""  # address of a mask of the same size; only where it is not 0 voxels are scored
     c.score_background = (
         False  # True: VOI and Rand judge the labels' background, too, as one object
     )
+    c.boundary_tolerance = 2.0  # a boundary is right within so many of a voxel's shortest sides
+    c.skeletons = ""  # SWC file, each tree a neuron; or folder or pattern of files, each a neuron
+    c.skeleton_unit_nm = 1.0  # nm in one unit of these; 1000 where they are micrometres
+    c.skeleton_merge_points = 1  # points that a neuron needs in a segment to be part of a merger
     return c
