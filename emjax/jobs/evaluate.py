@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import math
 import os
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
-from emjax.data.normalization import measure
 from emjax.errors import InputError
-from emjax.evaluation.average_precision import average_precision
+from emjax.evaluation.average_precision import average_precision, mean_average_precision
+from emjax.evaluation.boundaries import BoundaryCounts, BoundaryTolerance
+from emjax.evaluation.clefts import Distances, Nearest, cleft_scores
 from emjax.evaluation.contingency import Contingency
-from emjax.evaluation.figures import save_png
-from emjax.evaluation.overlap import foreground_overlap
-from emjax.evaluation.overlays import overlay, section_grid
+from emjax.evaluation.counting import Counts, count_block
+from emjax.evaluation.overlap import class_overlap, foreground_overlap
 from emjax.evaluation.partition import adapted_rand, variation_of_information
+from emjax.evaluation.skeletons import expected_run_length, look_up, voxels_of
 from emjax.geometry.box import Box
-from emjax.geometry.grid import Grid
-from emjax.train.run_folder import RESULTS_FILE, open_run_folder, write_results
-from emjax.volume_config import validate_volume_config
-from emjax.volumes.store import Volume, open_volume
+from emjax.geometry.grid import Block, Grid
+from emjax.inference.progress import BlockProgress
+from emjax.inference.stopping import PREEMPTED, Stopping
+from emjax.jobs.evaluate_inputs import Inputs, open_inputs
+from emjax.jobs.evaluate_report import closing_lines, draw_sections, write_plots
+from emjax.train.run_folder import open_run_folder, write_results
+
+T = TypeVar("T")
+Triple = tuple[float, float, float]
 
 # Voxels that are counted at a time.
 _BLOCK = (64, 512, 512)
-_SECTIONS = 3
-# Pictures are of at most so many voxels along y and x, from the middle.
-_SHOWN = 512
+# A voxel so many times longer along z than in the plane: annotators drew sections, and so boundaries are judged.
+_ANISOTROPIC = 2.0
+# More ids than this are no classes.
+_MOST_CLASSES = 64
+
+
+class _Stopped(Exception):  # noqa: N818  (not an error)
+    """The process was asked to stop."""
+
+
+class Judged(NamedTuple):
+    """Scores, and what has to be said with them.
+
+    Attributes:
+        scores: name in `results.json` -> number.
+        remarks: what is absent and why, what was left out and how it was judged.
+    """
+
+    scores: dict[str, float]
+    remarks: list[str]
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -40,92 +66,58 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         workdir: run folder.
 
     Returns:
-        Exit status: 0 done.
+        Exit status: 0 done, 75 interrupted; the same command begins again.
 
     Raises:
-        InputError: if the configuration or the volumes cannot work.
+        InputError: if the configuration or the volumes cannot work, or nothing is left to score.
     """
-    validate_volume_config(config, ("segmentation", "labels"))
-    labels = open_ids(config.labels, "labels")
-    segmentation = open_ids(config.segmentation, "segmentation")
-    mask = open_volume(config.mask) if config.mask else None
-    image = open_volume(config.image) if config.image else None
-    for name, volume in (("segmentation", segmentation), ("mask", mask), ("image", image)):
-        if volume is not None and volume.size != labels.size:
-            raise InputError(
-                f"{name} {volume.name} is {volume.size} voxels, labels {labels.name} are {labels.size}; they must be "
-                "equal: give boxes that match"
-            )
-    whole = Box((0, 0, 0), labels.size)
-    box = Box.from_text(config.box, labels.size) if config.box else whole
-    folder = open_run_folder(workdir, config)
-
-    table = count(config, labels, segmentation, mask, box)
-    if not table.voxels:
-        raise InputError(
-            f"every voxel of {labels.name} in {box} is ignored or masked: nothing can be scored; check ignore_ids and "
-            "mask"
-        )
-    results = score(table, score_background=config.score_background)
-    plots = Path(os.fspath(folder)) / "plots"
-    plots.mkdir(exist_ok=True)
-    save_png(plots / "sections.png", _draw(image, labels, segmentation, box))
-    write_results(folder, results)
-    print(_closing_lines(config, Path(os.fspath(folder)), table, results), flush=True)
+    inputs = open_inputs(config)
+    folder = Path(os.fspath(open_run_folder(workdir, config)))
+    try:
+        with Stopping() as stopping:
+            judged = judge(config, inputs, stopping)
+    except _Stopped:
+        logging.info("interrupted; the same command begins again")
+        return PREEMPTED
+    picture = draw_sections(inputs.image, inputs.labels, inputs.segmentation, inputs.box)
+    plots = write_plots(folder, {"sections.png": picture})
+    write_results(folder, judged.scores)
+    print(closing_lines(folder, judged.scores, judged.remarks, plots), flush=True)
     return 0
 
 
-def open_ids(address: str, name: str) -> Volume:
-    """Opens a volume of ids.
+def judge(config: ConfigDict, inputs: Inputs, stopping: Stopping) -> Judged:
+    """Scores what was opened.
 
     Args:
-        address: of the volume.
-        name: for the message.
+        config: as made by `configs/evaluate.py`.
+        inputs: from `open_inputs`.
+        stopping: asked to stop between blocks.
 
     Raises:
-        InputError: if it is no volume of integers with axes z, y, x.
+        InputError: if nothing is left to score.
     """
-    volume = open_volume(address)
-    if volume.dtype.kind not in "uib" or len(volume.shape) != 3:
-        raise InputError(
-            f"{name} {volume.name} is {volume.dtype}{list(volume.shape)}; ids are integers with axes z, y, x"
-        )
-    return volume
+    scores: dict[str, float] = {}
+    remarks: list[str] = []
 
+    def each(work: Callable[[Block], T], grid: Grid, what: str) -> Iterator[T]:
+        return map_blocks(work, grid, what, config.num_workers, stopping)
 
-def count(
-    config: Mapping, labels: Volume, segmentation: Volume, mask: Volume | None, box: Box
-) -> Contingency:
-    """Counts the pairs of ids block by block.
-
-    Args:
-        config: with `background_ids`, `ignore_ids` and `block_size`.
-        labels: the truth.
-        segmentation: of the same size.
-        mask: of the same size, or None.
-        box: the part that is counted.
-    """
-    size = tuple(config["block_size"]) or tuple(map(min, _BLOCK, box.size))
-    grid = Grid(box, size)
-    parts = []
-    for block in tqdm(grid, total=len(grid), desc="evaluate", disable=None, unit="block"):
-        chosen = mask.read(block.core) != 0 if mask is not None else None
-        parts.append(
-            Contingency.from_arrays(
-                labels.read(block.core),
-                segmentation.read(block.core),
-                background_ids=config["background_ids"],
-                ignore_ids=config["ignore_ids"],
-                mask=chosen,
-            )
-        )
-        # The table of all blocks so far, or there would be as many tables as blocks.
-        parts = [Contingency.total(parts)]
-    return Contingency.total(parts)
+    if inputs.pair is not None:
+        part = _judge_labels(config, inputs, each)
+        scores |= part.scores
+        remarks += part.remarks
+    if config.skeletons:
+        part = _judge_skeletons(config, inputs)
+        scores |= part.scores
+        remarks += part.remarks
+    if not scores:
+        raise InputError(f"nothing can be scored: {'; '.join(remarks)}")
+    return Judged(scores, remarks)
 
 
 def score(table: Contingency, *, score_background: bool = False) -> dict[str, float]:
-    """Returns all scores of a table.
+    """Returns all scores of instances that a table decides.
 
     Args:
         table: with the background of the truth.
@@ -139,54 +131,176 @@ def score(table: Contingency, *, score_background: bool = False) -> dict[str, fl
     objects = {
         "labels": int(np.count_nonzero(table.label_sizes()[0])),
         "segments": int(np.count_nonzero(table.segment_sizes()[0])),
-        "voxels": table.voxels,
     }
-    return partition | average_precision(table) | foreground_overlap(table) | objects
+    matched = average_precision(table) | mean_average_precision(table)
+    return partition | matched | foreground_overlap(table) | objects | {"voxels": table.voxels}
 
 
-def _draw(image: Volume | None, labels: Volume, segmentation: Volume, box: Box) -> np.ndarray:
-    """Draws image, labels and segmentation of three sections."""
-    start, size = list(box.start), list(box.size)
-    for axis in (1, 2):
-        start[axis] += max(0, size[axis] - _SHOWN) // 2
-        size[axis] = min(size[axis], _SHOWN)
-    normalization = measure(image) if image is not None else None
-    chosen = sorted({round(q * (size[0] - 1)) for q in np.linspace(0.15, 0.85, _SECTIONS)})
-    rows = []
-    for z in chosen:
-        part = Box((start[0] + z, start[1], start[2]), (1, size[1], size[2]))
-        grey = normalization.apply(image.read(part))[0] / 255 if image is not None else None
-        ids = [volume.read(part)[0] for volume in (labels, segmentation)]
-        row = [overlay(grey, np.where(i < 0, 0, i)) for i in ids]
-        rows.append(row if grey is None else [grey, *row])
-    titles = ["labels", "segmentation"]
-    names = [f"z {box.start[0] + z}" for z in chosen]
-    return section_grid(rows, titles if image is None else ["image", *titles], names)
+def map_blocks(
+    work: Callable[[Block], T], grid: Grid, what: str, num_workers: int, stopping: Stopping
+) -> Iterator[T]:
+    """Yields the result of each block in the order of the grid, and shows how far it is.
+
+    Args:
+        work: reads and counts a block.
+        grid: of blocks.
+        what: is being done.
+        num_workers: threads; numpy and reading let others work.
+        stopping: no other block is begun once it is asked to.
+
+    Raises:
+        _Stopped: once it was asked to.
+    """
+    progress = BlockProgress(what, len(grid), 0, grid.outer.volume, shown=len(grid) > 1)
+    waiting: deque[tuple[int, concurrent.futures.Future[T]]] = deque()
+    blocks = iter(grid)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="block") as pool:
+            while True:
+                while len(waiting) <= num_workers and (block := next(blocks, None)) is not None:
+                    waiting.append((block.core.volume, pool.submit(work, block)))
+                if not waiting:
+                    return
+                voxels, future = waiting.popleft()
+                while not future.done():
+                    # A signal's handler runs only while this thread does not wait in C.
+                    concurrent.futures.wait([future], timeout=0.5)
+                if stopping.requested:
+                    pool.shutdown(cancel_futures=True)
+                    raise _Stopped
+                progress.update(voxels)
+                yield future.result()
+    finally:
+        progress.close()
 
 
-def _closing_lines(
-    config: ConfigDict, folder: Path, table: Contingency, results: Mapping[str, float]
-) -> str:
-    """Returns what a user wants to know at the end."""
-
-    def line(title: str, *names: str) -> str:
-        values = [f"{n} {results[n]:.4f}" for n in names if n in results]
-        return f"{title:<26}{'   '.join(values) if values else 'nothing to score'}"
-
-    background = "scored as one object" if config.score_background else "not scored by VOI and Rand"
-    ignored = ", ".join(map(str, config.ignore_ids)) or "none but negative and the largest uint64"
-    return "\n".join(
-        (
-            line("variation of info., bits", "voi", "voi_split", "voi_merge"),
-            line("adapted Rand error", "arand", "arand_precision", "arand_recall"),
-            line(
-                "average precision", "ap_50", "ap_75", "ap_75_small", "ap_75_medium", "ap_75_large"
-            ),
-            line("foreground", "foreground_iou", "mean_iou", "dice"),
-            f"{table.voxels:,} voxels, {results['labels']:,} objects, {results['segments']:,} segments",
-            f"ids of the labels: background {', '.join(map(str, config.background_ids)) or 'none'} ({background}), "
-            f"ignored {ignored}; segment 0 counts as one segment",
-            f"results      {folder / RESULTS_FILE}",
-            f"pictures     {folder / 'plots' / 'sections.png'}",
+def _judge_labels(config: ConfigDict, inputs: Inputs, each: Callable) -> Judged:
+    """Scores against labels."""
+    pair, voxel_nm, box = inputs.pair, inputs.voxel_nm, inputs.box
+    clefts, instances = config.kind == "clefts", config.kind == "instances"
+    tolerance, remarks = (None, []) if clefts else _boundary_tolerance(config, voxel_nm)
+    surfaces = clefts and voxel_nm is not None
+    if clefts and not surfaces:
+        remarks.append(
+            "no cleft distances: no voxel size is known; add ?voxel_nm=Z,Y,X to the address of the labels"
         )
-    )
+    grid = Grid(box, _block_size(config, box), tolerance.halo if tolerance else (0, 0, 0))
+
+    def count(block: Block) -> Counts:
+        return count_block(
+            pair, block, tolerance=tolerance, of_foreground=not instances, surfaces=surfaces
+        )
+
+    tables, boundaries, true_surfaces, found_surfaces = _Sum(), BoundaryCounts(), [], []
+    for part in each(count, grid, "evaluate"):
+        tables.add(part.table)
+        if tolerance:
+            boundaries = BoundaryCounts.total((boundaries, part.boundaries))
+        if surfaces:
+            true_surfaces.append(part.true_surface)
+            found_surfaces.append(part.found_surface)
+    table = tables.total()
+    if not table.voxels:
+        raise InputError(
+            f"every voxel of {inputs.labels.name} in {box} is ignored or masked: nothing can be scored; check "
+            "ignore_ids and mask"
+        )
+    if instances:
+        scores = score(table, score_background=config.score_background)
+    else:
+        scores = foreground_overlap(table) | {"voxels": table.voxels}
+        # Two are foreground and background, whatever their ids.
+        if config.kind == "semantic" and 2 < len(table.label_sizes()[0]) <= _MOST_CLASSES:
+            scores |= class_overlap(table)
+    scores |= boundaries.scores()
+    if surfaces:
+        to_true, to_found = (Nearest(s, voxel_nm) for s in (true_surfaces, found_surfaces))
+
+        def measure(block: Block) -> tuple[Distances, Distances]:
+            true, found = pair.foregrounds(block.core)
+            start = block.core.start
+            return to_true.measure(found, true, start), to_found.measure(true, found, start)
+
+        pairs = list(each(measure, grid, "distances"))
+        distances = cleft_scores(*(Distances.total(column) for column in zip(*pairs, strict=True)))
+        scores |= distances
+        if not distances:
+            remarks.append(f"no cleft distances: labels or segmentation have no cleft in {box}")
+    return Judged(scores, [*_about_ids(config, inputs, table), *remarks])
+
+
+def _boundary_tolerance(
+    config: ConfigDict, voxel_nm: Triple | None
+) -> tuple[BoundaryTolerance, list[str]]:
+    """Returns how boundaries are judged, and says so."""
+    size = voxel_nm or (1.0, 1.0, 1.0)
+    in_sections = size[0] >= _ANISOTROPIC * min(size[1:])
+    most = config.boundary_tolerance * min(size)
+    unit = "nm" if voxel_nm else "voxels, of unknown size and taken as cubes"
+    where = "within sections" if in_sections else "in 3D"
+    tolerance = BoundaryTolerance(most, size, in_sections)
+    return tolerance, [f"boundaries {where}, right within {most:g} {unit}"]
+
+
+def _judge_skeletons(config: ConfigDict, inputs: Inputs) -> Judged:
+    """Scores against skeletons."""
+    if inputs.voxel_nm is None:
+        reason = "no voxel size is known; add ?voxel_nm=Z,Y,X to the address of the segmentation"
+        return Judged({}, [f"no run length: {reason}"])
+    box = inputs.box
+    # Their coordinates count from the first voxel of the file that the truth is in, whatever part of it is scored.
+    origin = np.asarray((inputs.labels or inputs.segmentation).box.start)
+    grid = Grid(box, _block_size(config, box))
+    kept, segments, outside = [], [], 0
+    for skeleton in inputs.skeletons:
+        voxels = voxels_of(skeleton, inputs.voxel_nm) - origin
+        inside = ((voxels >= box.start) & (voxels < box.stop)).all(axis=1)
+        outside += int(np.count_nonzero(~inside))
+        kept.append(skeleton.keep(inside))
+        segments.append(look_up(voxels[inside], inputs.segmentation.read, grid))
+    points = sum(len(ids) for ids in segments)
+    remark = f"skeletons: {len(kept):,} neurons, {points:,} points in the scored part, {outside:,} outside are left out"
+    scores = expected_run_length(kept, segments, config.skeleton_merge_points)
+    if not scores:
+        remark += "; no run length: no edge lies in it; check skeleton_unit_nm and the voxel size"
+    return Judged(scores, [remark])
+
+
+class _Sum:
+    """Adds up tables as they come, so that neither many are kept nor the whole is added to for every block."""
+
+    def __init__(self) -> None:
+        self._tables, self._rows = [], 0
+
+    def add(self, table: Contingency) -> None:
+        self._tables.append(table)
+        self._rows += len(table.counts)
+        if self._rows > 2 * len(self._tables[0].counts) + 100_000:
+            self._tables = [Contingency.total(self._tables)]
+            self._rows = 0
+
+    def total(self) -> Contingency:
+        return Contingency.total(self._tables)
+
+
+def _about_ids(config: ConfigDict, inputs: Inputs, table: Contingency) -> list[str]:
+    """Returns what was background, and what was left out."""
+    pair = inputs.pair
+    background = ", ".join(map(str, sorted({0, *pair.background_ids})))
+    ignored = ", ".join(map(str, pair.ignore_ids)) or "none named"
+    left_out = inputs.box.volume - table.voxels
+    how = ""
+    if config.kind == "instances":
+        scored = "scored as one object" if config.score_background else "not scored by VOI and Rand"
+        how = (
+            f" ({scored}); segment 0 counts as one segment in VOI and Rand, and is no object in AP"
+        )
+    return [
+        f"{table.voxels:,} voxels scored, {left_out:,} left out as unknown or masked; ignored ids: {ignored}; negative "
+        "ids and the largest uint64 always are, unless they are background",
+        f"background of the labels: {background}{how}",
+    ]
+
+
+def _block_size(config: ConfigDict, box: Box) -> tuple[int, int, int]:
+    return tuple(config.block_size) or tuple(map(min, _BLOCK, box.size))

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
-from emjax.jobs.evaluate import open_ids, score
+from emjax.jobs.evaluate import score
+from emjax.jobs.evaluate_inputs import open_ids
 from emjax.jobs.segment import DECODING_FILE, open_part, read_channels
 from emjax.segmentation.methods import GRID, choose_method, decode, find, suit_to_voxels
 from emjax.segmentation.prediction import Prediction

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import h5py
@@ -10,10 +12,19 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from emjax.jobs import evaluate
+
 from .running import read_refusal, run_command
 
 CONFIG = "configs/evaluate.py"
 SHAPE = (6, 40, 48)
+CREMI_BACKGROUND = 2**64 - 1
+CLEFTS = {
+    "kind": "clefts",
+    "labels": "{a}:clefts?voxel_nm=40,4,4",
+    "segmentation": "{a}:moved",
+    "background_ids": CREMI_BACKGROUND,
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +42,19 @@ def volumes(tmp_path_factory) -> Path:
         file["raw"] = (128 + 60 * np.sin(y + x) + 20 * np.cos(z)).astype(np.uint8)
         file["floats"] = labels.astype(np.float32)
         file["mask"] = (x < 24).astype(np.uint8)
+        file["channels"] = np.zeros((2, *SHAPE), np.uint8)
+        file["negative"] = -labels.astype(np.int64)
+        clefts, moved = (np.full(SHAPE, CREMI_BACKGROUND, np.uint64) for _ in range(2))
+        clefts[1:5, 10:15, 8:13], moved[1:5, 12:17, 8:13] = 3, 3
+        file["clefts"], file["moved"] = clefts, (moved == 3).astype(np.uint8)
+        file["classes"] = (x // 16).astype(np.uint8)
+        file["other_classes"] = ((x + 4) // 16).astype(np.uint8)
     return path
 
 
 def _fields(path: Path, **overrides: object) -> dict[str, object]:
-    fields = {"segmentation": f"{path}:segments", "labels": f"{path}:labels"}
-    return fields | {"image": f"{path}:raw"} | overrides
+    fields = {"segmentation": "{a}:segments", "labels": "{a}:labels", "image": "{a}:raw"}
+    return {k: str(v).replace("{a}", str(path)) for k, v in (fields | overrides).items()}
 
 
 def _results(path: Path, workdir: Path, **overrides: object) -> dict[str, float]:
@@ -56,13 +74,15 @@ def test_scores_and_pictures(volumes, tmp_path, capfd):
     # 13 objects are right; the halves of one, and the one that swallowed its neighbour, are at exactly 0.5.
     assert found["ap_75"] == pytest.approx(13 / (13 + 3 + 3))
     assert imread(tmp_path / "run" / "plots" / "sections.png").std() > 0.05
-    assert "background 0 (not scored by VOI and Rand)" in capfd.readouterr().out
+    assert "background of the labels: 0 (not scored by VOI and Rand)" in capfd.readouterr().out
 
 
 def test_blocks_make_no_difference(volumes, tmp_path):
     whole = _results(volumes, tmp_path / "whole")
     for number, size in enumerate(("1,40,48", "4,7,13", "6,40,48")):
-        assert _results(volumes, tmp_path / f"{number}", block_size=size) == whole
+        assert _results(volumes, tmp_path / f"{number}", block_size=size, num_workers=2) == whole
+    assert {"boundary_f1", "ap_50_95", "cremi_score"} <= whole.keys()
+    assert whole["cremi_score"] == pytest.approx(np.sqrt(whole["voi"] * whole["arand"]))
 
 
 def test_box_mask_and_ignored_ids(volumes, tmp_path):
@@ -86,11 +106,18 @@ def test_box_mask_and_ignored_ids(volumes, tmp_path):
         ({"mask": "{a}:mask[:,:,1:]"}, ["mask", "must be equal"]),
         ({"box": "0:9"}, ["0:9", "6"]),
         ({"block_size": "0,1,1"}, ["block_size=(0, 1, 1)"]),
+        ({"halo": "1,1,1"}, ["halo=(1, 1, 1)", "leave it out"]),
+        ({"kind": "instance"}, ["kind='instance'", "did you mean 'instances'?"]),
+        ({"segmentation": "{a}:channels"}, ["uint8[2, 6, 40, 48]", "ids are integers"]),
+        ({"segmentation": "{a}:negative"}, ["the segmentation has the id -"]),
+        ({"labels": "{a}:labels?ignore=a"}, ["ignore=a", "ids separated by commas"]),
+        ({"boundary_tolerance": "-1"}, ["boundary_tolerance=-1.0"]),
+        ({"skeletons": "{a}.swc"}, ["no file", "a.h5.swc", "folder or pattern"]),
+        ({"labels": "", "skeletons": "{a}"}, ["cannot read skeleton", "it is no text"]),
     ],
 )
 def test_what_cannot_be_scored_is_one_line(volumes, tmp_path, capfd, overrides, words):
-    fields = {k: str(v).replace("{a}", str(volumes)) for k, v in overrides.items()}
-    message = read_refusal(capfd, CONFIG, tmp_path / "run", _fields(volumes, **fields))
+    message = read_refusal(capfd, CONFIG, tmp_path / "run", _fields(volumes, **overrides))
     assert all(word in message for word in words), message
     assert not (tmp_path / "run" / "results.json").exists()
 
@@ -98,3 +125,97 @@ def test_what_cannot_be_scored_is_one_line(volumes, tmp_path, capfd, overrides, 
 def test_nothing_left_to_score(volumes, tmp_path, capfd):
     fields = _fields(volumes, labels=f"{volumes}:mask", ignore_ids="0,1")
     assert "can be scored" in read_refusal(capfd, CONFIG, tmp_path / "run", fields)
+
+
+def test_clefts(volumes, tmp_path, capfd):
+    scores = _results(volumes, tmp_path / "whole", **CLEFTS)
+    # 2 of 5 rows lie 4 and 8 nm away.
+    distances = {"adgt_nm": 2.4, "adf_nm": 2.4, "cremi_cleft": 2.4, "foreground_iou": 3 / 7}
+    assert scores == scores | {k: pytest.approx(v) for k, v in distances.items()}
+    assert "voi" not in scores and "boundary_f1" not in scores
+    assert _results(volumes, tmp_path / "blocks", **CLEFTS, block_size="2,13,9") == scores
+    out = capfd.readouterr().out
+    assert f"background of the labels: 0, {CREMI_BACKGROUND}" in out
+
+    unknown = CLEFTS | {"labels": "{a}:clefts"}
+    assert "adgt_nm" not in _results(volumes, tmp_path / "unknown", **unknown)
+    assert "no voxel size is known; add ?voxel_nm=Z,Y,X" in capfd.readouterr().out
+    nothing = _results(volumes, tmp_path / "nothing", **CLEFTS, box=":,0:11")
+    assert "adgt_nm" not in nothing and nothing["recall"] == 0
+    assert "have no cleft in" in capfd.readouterr().out
+
+
+def test_semantic(volumes, tmp_path):
+    fields = {"kind": "semantic", "labels": "{a}:classes", "segmentation": "{a}:other_classes"}
+    scores = _results(volumes, tmp_path / "classes", **fields)
+    assert scores["class_iou_1"] == pytest.approx(12 / 20) and "class_iou_3" in scores
+    assert scores["foreground_iou"] == pytest.approx(32 / 36) and "voi" not in scores
+    fields = {"kind": "semantic", "labels": "{a}:mask", "segmentation": "{a}:other_classes"}
+    two = _results(volumes, tmp_path / "two", **fields)
+    assert "class_mean_iou" not in two and "boundary_f1" in two
+
+
+def test_ids_behind_the_address(volumes, tmp_path):
+    by_field = _results(volumes, tmp_path / "field", ignore_ids=1 << 40, background_ids=2 << 40)
+    labels = f"{{a}}:labels?ignore={1 << 40}&background={2 << 40}"
+    assert _results(volumes, tmp_path / "address", labels=labels) == by_field
+    assert by_field["labels"] == 14
+
+
+@pytest.fixture(scope="module")
+def neurons(volumes) -> Path:
+    """Two lines along x, 40 nm each: in the row that is merged, and in the row below."""
+    lines = []
+    for tree, y in enumerate((5, 15)):
+        for i in range(11):
+            number = 1 + tree * 11 + i
+            lines.append(f"{number} 0 {1 + 4 * i} {4 * y} 40 0 {number - 1 if i else -1}")
+    path = volumes.parent / "neurons.swc"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_skeletons_without_labels(volumes, neurons, tmp_path, capfd):
+    fields = {"labels": "", "segmentation": "{a}:segments?voxel_nm=40,4,4", "skeletons": neurons}
+    # In the upper row points 0 to 10 are in one segment; so are those of the lower row.
+    scores = _results(volumes, tmp_path / "one", **fields)
+    assert set(scores) >= {"erl_nm", "erl_normalized", "skeleton_correct"} and "voi" not in scores
+    assert scores["erl_nm"] == pytest.approx(40) and scores["erl_normalized"] == 1
+    blocks = _results(volumes, tmp_path / "blocks", **fields, block_size="1,3,4")
+    assert blocks == scores
+    capfd.readouterr()
+    # The file counts from its own first voxel, whatever part of it is opened; 16 points lie in this one.
+    part = fields | {"segmentation": "{a}:segments[1:2,:,3:11]?voxel_nm=40,4,4", "image": ""}
+    assert _results(volumes, tmp_path / "part", **part)["erl_nm"] == pytest.approx(28)
+    assert "2 neurons, 16 points in the scored part, 6 outside" in capfd.readouterr().out
+    away = _fields(volumes, **fields, skeleton_unit_nm=1000)
+    refusal = read_refusal(capfd, CONFIG, tmp_path / "away", away)
+    assert "nothing can be scored" in refusal and "check skeleton_unit_nm" in refusal
+
+
+def test_skeletons_beside_labels(volumes, neurons, tmp_path, capfd):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.swc").write_text(neurons.read_text())
+    scores = _results(volumes, tmp_path / "run", skeletons=folder)
+    assert "erl_nm" not in scores and "voi" in scores
+    assert "no run length: no voxel size is known" in capfd.readouterr().out
+    known = {"skeletons": folder, "labels": "{a}:labels?voxel_nm=40,4,4"}
+    scores = _results(volumes, tmp_path / "known", **known)
+    # One file of a folder is one neuron.
+    assert scores["erl_nm"] == pytest.approx((40**2 + 40**2) / 80)
+    assert scores["erl_normalized"] == pytest.approx(0.5)
+
+
+def test_stopped_between_blocks(volumes, tmp_path, monkeypatch):
+    count = evaluate.count_block
+
+    def stop(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return count(*args, **kwargs)
+
+    monkeypatch.setattr(evaluate, "count_block", stop)
+    assert run_command(CONFIG, tmp_path / "run", _fields(volumes, block_size="1,40,48")) == 75
+    assert not (tmp_path / "run" / "results.json").exists()
+    monkeypatch.setattr(evaluate, "count_block", count)
+    assert _results(volumes, tmp_path / "run", block_size="1,40,48")["labels"] == 16
