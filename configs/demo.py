@@ -13,6 +13,8 @@ It shows that the path works and how the pieces fit. Synthetic tissue says nothi
 
 from ml_collections import ConfigDict
 
+from emjax.config import choose_preset
+
 TISSUE = "synthetic://neurites?voxel_nm=40,12,12"
 
 
@@ -33,19 +35,19 @@ def get_config(preset: str = "") -> ConfigDict:
     c.finetune_steps = 120  # of each of the two networks
     c.crop_size = (8, 64, 64)  # z, y, x voxels, of finetuning
     c.network = ""  # another preset of configs/pretrain.py and configs/finetune.py: 'smoke'
-
-    if preset == "smoke":
-        c.network = "smoke"
-        c.volumes = f"{TISSUE}&shape=16,192,192&seed=1"
-        c.labelled = c.validation
-        c.test_image = f"{TISSUE}&shape=6,96,96&seed=4"
-        c.test_labels = f"{TISSUE}&shape=6,96,96&seed=4&labels=neurons"
-        c.pretrain_steps = 3
-        c.finetune_steps = 3
-        c.crop_size = (6, 64, 64)
-    elif preset:
-        from emjax.config import nearest
-        from emjax.errors import InputError
-
-        raise InputError(f"unknown preset '{preset}'{nearest(preset, ['smoke'])}")
+    choose_preset(PRESETS, preset)(c)
     return c
+
+
+def _smoke(c: ConfigDict) -> None:
+    c.network = "smoke"
+    c.volumes = f"{TISSUE}&shape=16,192,192&seed=1"
+    c.labelled = c.validation
+    c.test_image = f"{TISSUE}&shape=6,96,96&seed=4"
+    c.test_labels = f"{TISSUE}&shape=6,96,96&seed=4&labels=neurons"
+    c.pretrain_steps = 3
+    c.finetune_steps = 3
+    c.crop_size = (6, 64, 64)
+
+
+PRESETS = {"": lambda c: None, "smoke": _smoke}
