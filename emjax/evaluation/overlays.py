@@ -62,7 +62,7 @@ def overlay(image: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
         grey = np.repeat(image[..., None], 3, axis=-1).astype(np.float32)
         mixed = (1 - _OPACITY) * grey + _OPACITY * colours
         colours = np.where((ids == 0)[..., None], grey, mixed)
-    return np.where(borders(ids)[..., None], 0.9 * colours + 0.1, colours).astype(np.float32)
+    return np.where(borders(ids)[..., None], 0.55 * colours + 0.45, colours).astype(np.float32)
 
 
 def section_grid(

@@ -35,7 +35,7 @@ T = TypeVar("T")
 Triple = tuple[float, float, float]
 
 # Voxels that are counted at a time.
-_BLOCK = (64, 512, 512)
+_BLOCK = (32, 512, 512)
 # A voxel so many times longer along z than in the plane: annotators drew sections, and so boundaries are judged.
 _ANISOTROPIC = 2.0
 # More ids than this are no classes.
