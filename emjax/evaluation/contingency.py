@@ -126,7 +126,8 @@ def _index(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ids, sorted, and for each voxel, flat, which of them it has."""
     flat = array.ravel()
     # Objects are many voxels long: one id for each run along x leaves a few per cent to sort.
-    firsts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]])) if len(flat) else []
+    starts = np.concatenate([np.ones(min(len(flat), 1), bool), flat[1:] != flat[:-1]])
+    firsts = np.flatnonzero(starts)
     ids, inverse = np.unique(flat[firsts], return_inverse=True)
     return ids, np.repeat(inverse.astype(np.int64), np.diff(firsts, append=flat.size))
 

@@ -120,8 +120,9 @@ def count_block(
 
 def _is_one_of(array: np.ndarray, ids: Sequence[int]) -> np.ndarray:
     """Where an array has one of a few ids, any of which may be too large or too small for its type."""
+    kind = np.iinfo(np.uint8 if array.dtype == bool else array.dtype)
     found = np.zeros(array.shape, bool)
     for i in ids:
-        if array.dtype == bool or np.iinfo(array.dtype).min <= i <= np.iinfo(array.dtype).max:
+        if kind.min <= i <= kind.max:
             found |= array == i
     return found

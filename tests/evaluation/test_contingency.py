@@ -58,6 +58,19 @@ def test_ids_that_say_that_nothing_is_known():
     assert _rows(Contingency.from_arrays(labels, np.ones((1, 1, 2), int))) == [(3, 1, 1)]
     nothing = Contingency.from_arrays(labels, np.ones((1, 1, 2), int), ignore_ids=(3,))
     assert nothing.voxels == 0 and Contingency.total([]).voxels == 0
+    empty = np.zeros((0, 4, 4), np.uint64)
+    assert Contingency.from_arrays(empty, empty).voxels == 0
+
+
+def test_what_is_named_as_background_is_known():
+    labels = np.asarray([[[2**64 - 1, 3]]], np.uint64)
+    found = np.ones((1, 1, 2), int)
+    table = Contingency.from_arrays(labels, found, background_ids=(2**64 - 1,))
+    assert _rows(table) == [(0, 1, 1), (3, 1, 1)]
+    negative = np.asarray([[[-1, 3]]], np.int16)
+    assert _rows(Contingency.from_arrays(negative, found, background_ids=(0, -1))) == _rows(table)
+    both = Contingency.from_arrays(negative, found, background_ids=(-1,), ignore_ids=(-1,))
+    assert _rows(both) == [(3, 1, 1)]
 
 
 def test_mistakes():

@@ -74,3 +74,15 @@ def test_the_largest_id_is_background_where_it_is_named_so():
     assert score_clefts(*pair.foregrounds(_whole()), (40, 4, 4))["cremi_cleft"] == 0
     ignored = _pair(labels, found, background_ids=(UNLABELLED,), ignore_ids=(UNLABELLED,))
     assert count_block(ignored, Grid(_whole(), SHAPE)[0]).table.voxels == 72
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.int64, np.uint64])
+def test_any_type_of_integers(dtype):
+    labels = np.zeros(SHAPE, dtype)
+    labels[1:4, 2:7, 2:7] = 1
+    pair = _pair(labels, labels, ignore_ids=(249, -3, 2**40))
+    tolerance = BoundaryTolerance(0, (1, 1, 1), False)
+    counts = count_block(pair, Grid(_whole(), SHAPE)[0], tolerance=tolerance, surfaces=True)
+    assert counts.table.counts.tolist() == [labels.size - 75, 75]
+    assert counts.boundaries.scores()["boundary_f1"] == 1
+    assert len(counts.true_surface) == 75 - 9
