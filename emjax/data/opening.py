@@ -109,23 +109,11 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
     group = entry.image.keys.get("group", str(entry.image))
     background, ignored = (0,), ()
     if entry.labels is not None:
-        background = _ids(entry.labels, "background", background)
-        ignored = _ids(entry.labels, "ignore", ignored)
+        background = entry.labels.ids("background") or background
+        ignored = entry.labels.ids("ignore")
     return OpenedEntry(
         image, labels, measure(image), group, number, tuple(excluded), background, ignored
     )
-
-
-def _ids(labels: Address, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    """Reads `249,0` of an address of labels."""
-    if key not in labels.keys:
-        return default
-    try:
-        return tuple(int(part) for part in labels.keys[key].split(","))
-    except ValueError as error:
-        raise InputError(
-            f"{labels}: {key}={labels.keys[key]} must be ids separated by commas, as in {key}=249,0"
-        ) from error
 
 
 def _refuse_other_spelling(image: Address, holes: Sequence[Address]) -> None:

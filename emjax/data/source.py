@@ -241,7 +241,7 @@ def _dense(
     ids, inverse = np.unique(flat[firsts], return_inverse=True)
     # As Python's whole numbers: 64-bit ids and the user's, negative ones too, then compare rightly.
     exact = ids.astype(object)
-    unknown = _is_unknown(exact, ignore_ids)
+    unknown = _is_unknown(exact, background_ids, ignore_ids)
     background = np.isin(exact, np.asarray(background_ids, object)) & ~unknown
     numbers = np.cumsum(~unknown & ~background, dtype=np.int32)
     numbers[background] = 0
@@ -250,16 +250,27 @@ def _dense(
     return np.repeat(numbers[inverse], lengths).reshape(labels.shape)
 
 
-def _is_unknown(ids: np.ndarray, ignore_ids: Sequence[int]) -> np.ndarray:
-    """Which of `[n]` ids (Python's whole numbers) say that nothing is known: named ones, negative ones, the largest."""
-    return np.asarray([i in ignore_ids or i < 0 or i == _UNLABELLED for i in ids.tolist()], bool)
+def _is_unknown(
+    ids: np.ndarray, background_ids: Sequence[int], ignore_ids: Sequence[int]
+) -> np.ndarray:
+    """Which of `[n]` ids (Python's whole numbers) say that nothing is known.
+
+    Those named so; negative ones and the largest, unless they are named as background (CREMI's clefts).
+    """
+    marks = [
+        i in ignore_ids or ((i < 0 or i == _UNLABELLED) and i not in background_ids)
+        for i in ids.tolist()
+    ]
+    return np.asarray(marks, bool)
 
 
 def _classes(labels: np.ndarray, entry: OpenedEntry) -> np.ndarray:
     """Ids as they are stored, int32, -1 where nothing is known."""
     ids, inverse = np.unique(labels, return_inverse=True)
     exact = ids.astype(object)
-    unknown = _is_unknown(exact, entry.ignore_ids)
+    unknown = _is_unknown(exact, entry.background_ids, entry.ignore_ids)
+    # Background that no device can hold, such as the largest id, is 0.
+    exact = np.asarray([0 if i in entry.background_ids else i for i in exact.tolist()], object)
     known = [int(i) for i in exact[~unknown]]
     if known and max(known) > np.iinfo(np.int32).max:
         raise InputError(

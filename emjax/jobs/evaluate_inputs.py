@@ -77,8 +77,8 @@ def open_inputs(config: ConfigDict) -> Inputs:
             labels.read,
             segmentation.read,
             mask.read if mask is not None else None,
-            _ids(config, labels, "background"),
-            _ids(config, labels, "ignore"),
+            named_ids(config, labels, "background"),
+            named_ids(config, labels, "ignore"),
         )
     box = Box((0, 0, 0), truth.size)
     if config.box:
@@ -146,16 +146,18 @@ def _check_fields(config: ConfigDict) -> None:
         raise InputError(f"skeleton_merge_points={config.skeleton_merge_points} must be 1 or more")
 
 
-def _ids(config: ConfigDict, labels: Volume, key: str) -> tuple[int, ...]:
-    """Returns ids of background or of what is ignored: those of the field, and those behind the labels' address."""
-    ids = tuple(config[f"{key}_ids"])
-    text = labels.address.keys.get(key, "")
-    try:
-        ids += tuple(int(part) for part in text.split(",") if text)
-    except ValueError as error:
-        raise InputError(
-            f"{labels.address}: {key}={text} must be ids separated by commas, as in {key}=249,0"
-        ) from error
+def named_ids(config: ConfigDict, labels: Volume, key: str) -> tuple[int, ...]:
+    """Returns ids of labels that the field `<key>_ids` and the labels' own address name.
+
+    Args:
+        config: with the field.
+        labels: the truth.
+        key: 'background' or 'ignore'.
+
+    Raises:
+        InputError: if one is no whole number.
+    """
+    ids = (*config[f"{key}_ids"], *labels.address.ids(key))
     if any(not isinstance(i, int) for i in ids):
         raise InputError(f"{key}_ids={ids} must be whole numbers")
     return tuple(dict.fromkeys(ids))

@@ -16,7 +16,7 @@ from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
 from emjax.jobs.evaluate import score
-from emjax.jobs.evaluate_inputs import open_ids
+from emjax.jobs.evaluate_inputs import named_ids, open_ids
 from emjax.jobs.segment import DECODING_FILE, open_part, read_channels
 from emjax.segmentation.methods import GRID, choose_method, decode, find, suit_to_voxels
 from emjax.segmentation.prediction import Prediction
@@ -70,6 +70,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         )
     folder = open_run_folder(workdir, config)
 
+    background, ignored = (named_ids(config, labels, key) for key in ("background", "ignore"))
     truth = labels.read(box)
     prediction = Prediction(volume.read(box), names, offsets)
     memo: dict = {}
@@ -78,8 +79,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         table = Contingency.from_arrays(
             truth,
             decode(prediction, method, settings, memo),
-            background_ids=config.background_ids,
-            ignore_ids=config.ignore_ids,
+            background_ids=background,
+            ignore_ids=ignored,
         )
         rows.append({"settings": settings, "scores": score(table)})
     known = [row for row in rows if config.metric in row["scores"]]

@@ -97,6 +97,23 @@ class Address:
         """Returns the address with another box."""
         return dataclasses.replace(self, box=box)
 
+    def ids(self, key: str) -> tuple[int, ...]:
+        """Returns the ids that a key of an address of labels names, as `ignore=249,0`; empty without it.
+
+        Args:
+            key: 'background' or 'ignore'.
+
+        Raises:
+            InputError: if one is no whole number.
+        """
+        text = self.keys.get(key, "")
+        try:
+            return tuple(int(part) for part in text.split(",") if text)
+        except ValueError as error:
+            raise InputError(
+                f"{self}: {key}={text} must be ids separated by commas, as in {key}=249,0"
+            ) from error
+
     @property
     def source(self) -> str:
         """Names the voxels: two addresses of one source differ in box, or in keys that do not change them.

@@ -139,9 +139,7 @@ def _open(address: Address, context: ts.Context) -> Opened:
     """Finds the format and opens it."""
     path = address.path
     if path.startswith(SYNTHETIC):
-        keys = {
-            k: v for k, v in address.keys.items() if k in SYNTHETIC_KEYS or k == "voxel_nm"
-        }
+        keys = {k: v for k, v in address.keys.items() if k in SYNTHETIC_KEYS or k == "voxel_nm"}
         store, voxel_nm = open_synthetic(path.removeprefix(SYNTHETIC), keys)
         return Opened(store, voxel_nm)
     level = _level(address)

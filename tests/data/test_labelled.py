@@ -36,7 +36,9 @@ def test_one_voxel_is_found_wherever_it_is(write, noise, open_plain, place) -> N
 )
 def test_nothing_to_learn_from(write, noise, open_plain, value, keys) -> None:
     labels = np.full((8, 16, 16), value, np.uint64)
-    with pytest.raises(InputError, match="no labelled voxel to train on in .*l: all are background"):
+    with pytest.raises(
+        InputError, match="no labelled voxel to train on in .*l: all are background"
+    ):
         find_objects(_entries(write, noise, open_plain, labels, keys))
 
 

@@ -278,10 +278,21 @@ def test_background_and_ignored_ids_of_an_address(write, noise, open_plain) -> N
     # 3, 4, 5, 6 are the objects that are left.
     expected = np.select([np.isin(stored, (0, 7)), stored <= 2], [-1, 0], stored.astype(int) - 2)
     np.testing.assert_array_equal(example["labels"], expected)
-    np.testing.assert_array_equal(
-        example["classes"], np.where(np.isin(stored, (0, 7)), -1, stored.astype(int))
-    )
+    classes = np.select([np.isin(stored, (0, 7)), stored <= 2], [-1, 0], stored.astype(int))
+    np.testing.assert_array_equal(example["classes"], classes)
     assert example["classes"].dtype == np.int32
+
+
+def test_the_largest_id_is_background_where_it_is_named(write, noise, open_plain) -> None:
+    labels = np.full((8, 16, 16), np.iinfo(np.uint64).max, np.uint64)
+    labels[:, :4] = 3
+    address = f"{write('a', noise(8, 16, 16))}|{write('l', labels)}"
+    unknown = Crops(open_plain(address), (8, 16, 16), seed=0).example(0)["labels"]
+    assert np.unique(unknown).tolist() == [-1, 1]
+    named = open_plain(f"{address}?background={2**64 - 1}")
+    example = Crops(named, (8, 16, 16), seed=0, keep_ids=True).example(0)
+    assert np.unique(example["labels"]).tolist() == [0, 1]
+    assert np.unique(example["classes"]).tolist() == [0, 3]
 
 
 def test_ids_that_a_target_names_must_fit_a_device(write, noise, open_plain) -> None:

@@ -106,3 +106,11 @@ def test_mistakes_in_lists_and_triples() -> None:
             InputError, match="three positive numbers, z,y,x, as in voxel_nm=50,4,4"
         ):
             parse_triple(text, "voxel_nm")
+
+
+def test_ids_behind_an_address():
+    address = Address.parse("a.h5:labels?ignore=249,0&background=7")
+    assert address.ids("ignore") == (249, 0) and address.ids("background") == (7,)
+    assert Address.parse("a.h5:labels").ids("ignore") == ()
+    with pytest.raises(InputError, match="ignore=x must be ids separated by commas"):
+        Address.parse("a.h5?ignore=x").ids("ignore")
