@@ -14,15 +14,14 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from absl import flags, logging
+from absl import flags
 
 from emjax import command_line
 from emjax.config import nearest
 from emjax.errors import InputError
+from emjax.logs import set_up_logging
 
 INPUT_ERROR = 2
-# Level of Python's logging, which absl logs through.
-INFO = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,12 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # them.
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
-    logging.set_verbosity(logging.INFO)
-    logging.use_absl_handler()
-    # orbax reports each phase of each save at INFO, hundreds of lines that say nothing to a user.
-    logging.get_absl_logger().addFilter(
-        lambda record: "/orbax/" not in record.pathname or record.levelno > INFO
-    )
+    set_up_logging()
     try:
         config, command = command_line.parse(sys.argv[1:] if arguments is None else arguments)
         job = find_job(config.job)
