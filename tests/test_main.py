@@ -55,6 +55,15 @@ def test_unknown_job():
         main.find_job("nothing")
 
 
+def test_jobs_are_what_can_be_run():
+    with pytest.raises(InputError) as refusal:
+        main.find_job("demo_report")
+    listed = str(refusal.value).partition("known: ")[2].split(", ")
+    assert listed == sorted(
+        ["pretrain", "finetune", "predict", "segment", "evaluate", "tune", "demo"]
+    )
+
+
 def test_a_mistake_is_answered_without_jax():
     code = (
         "import sys; from emjax.main import main; status = main(['--config', 'no.py']);"
