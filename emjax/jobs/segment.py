@@ -15,6 +15,8 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from emjax.errors import InputError
+from emjax.evaluation.figures import save_png
+from emjax.evaluation.overlays import overlay, section_grid
 from emjax.geometry.box import Box
 from emjax.inference.blockwise import peak_rss_bytes
 from emjax.segmentation.methods import choose_method, decode, find, suit_to_voxels
@@ -27,6 +29,7 @@ from emjax.volumes.create import check_free, create_volume, delete_volume, volum
 from emjax.volumes.store import Volume, open_volume
 
 DECODING_FILE = "decoding.json"
+SHOWN = 512
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -65,11 +68,15 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         "peak_rss_bytes": peak_rss_bytes(),
         "blocks_resumed": 0,
     }
+    plots = Path(os.fspath(folder)) / "plots"
+    plots.mkdir(exist_ok=True)
+    save_png(plots / "sections.png", _draw(prediction, segmentation))
     write_results(folder, results)
     print(
         f"segmentation {config.output}: {results['objects']:,} objects by {method}, {box.volume:,} voxels, "
         f"{results['voxels_per_s'] / 1e6:.3g} Mvoxel/s\n"
         f"results      {Path(os.fspath(folder)) / RESULTS_FILE}\n"
+        f"pictures     {plots / 'sections.png'}\n"
         f"next         python -m emjax.main --config configs/evaluate.py --config.segmentation={config.output} "
         "--config.labels=LABELS",
         flush=True,
@@ -147,6 +154,23 @@ def read_method(
             f"method='{config['method']}', but settings={text} were tuned for '{chosen['method']}'; leave method out"
         )
     return choose_method(chosen["method"], names, offsets), dict(chosen["settings"])
+
+
+def _draw(prediction: Prediction, segmentation: np.ndarray) -> np.ndarray:
+    """Draws a channel of the prediction beside the segmentation, three sections of at most 512 x 512 voxels."""
+    # Of affinities one that joins neighbours within a section: membranes are dark.
+    in_plane = [i for i, o in enumerate(prediction.offsets) if o is not None and o[0] == 0]
+    index = in_plane[0] if in_plane else 0
+    depth, height, width = prediction.shape
+    y, x = (slice(max(0, n - SHOWN) // 2, max(0, n - SHOWN) // 2 + SHOWN) for n in (height, width))
+    rows, chosen = [], sorted({round(q * (depth - 1)) for q in (0.15, 0.5, 0.85)})
+    for z in chosen:
+        stored = prediction.array[index, z, y, x]
+        scale = 255 if stored.dtype == np.uint8 else 1
+        grey = np.asarray(stored, np.float32) / scale
+        rows.append([grey, overlay(grey, segmentation[z, y, x])])
+    titles = (prediction.names[index], "segmentation")
+    return section_grid(rows, titles, [f"z {z}" for z in chosen])
 
 
 def _parse_channels(

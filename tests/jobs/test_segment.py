@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.create import create_volume
@@ -84,6 +85,7 @@ def test_objects_come_out_as_they_are(volumes, tmp_path, method):
     assert set(results) >= {"voxels_per_s", "peak_rss_bytes", "blocks_resumed"}
     attributes = read_attributes(str(output))
     assert attributes["method"] == (method or "agglomerate")
+    assert imread(tmp_path / "run" / "plots" / "sections.png").std() > 0.05
     assert not list(tmp_path.glob("*.partial"))
 
 
