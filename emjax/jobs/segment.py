@@ -57,7 +57,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
 
     began = time.monotonic()
     logging.info("%s of %s: %s", method, config.input, format_settings(settings) or "as by default")
-    prediction = Prediction(volume.read(box), names, offsets)
+    prediction = read_prediction(volume, box, names, offsets)
     segmentation = decode(prediction, method, settings)
     seconds = time.monotonic() - began
     _write(config, volume, box, segmentation, method, settings)
@@ -108,20 +108,40 @@ def read_channels(
     Raises:
         InputError: if neither says, or it says something that cannot be.
     """
-    if len(volume.shape) != 4:
-        raise InputError(
-            f"{config['input']} has axes {volume.shape}; a prediction has c, z, y, x, as configs/predict.py writes it"
-        )
+    # A volume of one channel is opened without that axis.
+    count = volume.shape[0] if len(volume.shape) == 4 else 1
     if config["channels"]:
         return _parse_channels(config["channels"])
     attributes = read_attributes(volume.address)
     if "targets" not in attributes:
+        channels = f"{count} channels are" if count > 1 else "one channel is"
         raise InputError(
-            f"{config['input']} does not say what its {volume.shape[0]} channels are: it was not made by "
+            f"{config['input']} does not say what its {channels}: it was not made by "
             "configs/predict.py; say it by --config.channels='affinity:-1/0/0,affinity:0/-1/0,affinity:0/0/-1'"
         )
     offsets = tuple(offset and tuple(offset) for offset in attributes["offsets"])
     return tuple(attributes["targets"]), offsets
+
+
+def read_prediction(
+    volume: Volume,
+    box: Box,
+    names: tuple[str, ...],
+    offsets: tuple[tuple[int, int, int] | None, ...],
+) -> Prediction:
+    """Reads a part of a prediction.
+
+    Args:
+        volume: `[c, z, y, x]`, or `[z, y, x]` of one channel.
+        box: the part, in its voxels.
+        names: of the channels.
+        offsets: of the channels.
+
+    Raises:
+        InputError: if names, offsets and channels are not as many, or it is no prediction.
+    """
+    array = volume.read(box)
+    return Prediction(array if array.ndim == 4 else array[None], names, offsets)
 
 
 def read_method(

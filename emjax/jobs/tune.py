@@ -17,9 +17,8 @@ from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
 from emjax.jobs.evaluate import score
 from emjax.jobs.evaluate_inputs import named_ids, open_ids
-from emjax.jobs.segment import DECODING_FILE, open_part, read_channels
+from emjax.jobs.segment import DECODING_FILE, open_part, read_channels, read_prediction
 from emjax.segmentation.methods import GRID, choose_method, decode, find, suit_to_voxels
-from emjax.segmentation.prediction import Prediction
 from emjax.segmentation.settings import format_settings, read_settings
 from emjax.train.run_folder import open_run_folder, write_json, write_results
 from emjax.volume_config import validate_volume_config
@@ -72,7 +71,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
 
     background, ignored = (named_ids(config, labels, key) for key in ("background", "ignore"))
     truth = labels.read(box)
-    prediction = Prediction(volume.read(box), names, offsets)
+    prediction = read_prediction(volume, box, names, offsets)
     memo: dict = {}
     rows = []
     for settings in tqdm(trials, desc=f"tune {method}", disable=None, unit="trial"):

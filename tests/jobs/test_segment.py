@@ -50,6 +50,10 @@ def volumes(tmp_path_factory) -> Path:
     known = {"targets": ["affinity"] * 3, "offsets": OFFSETS, "scale": 1 / 255}
     _write(folder / "p.zarr", np.round(channels * 255).astype(np.uint8), known)
     _write(folder / "bare.zarr", channels, {})
+    single = np.where(_labels() == 5, 0.9, 0.1).astype(np.float32)[None]
+    _write(
+        folder / "one.zarr", single, {"targets": ["foreground"], "offsets": [None], "scale": 1.0}
+    )
     broken = channels.copy()
     broken[1, 2, 3, 4] = np.nan
     _write(folder / "broken.zarr", broken, known | {"scale": 1.0})
@@ -89,6 +93,14 @@ def test_objects_come_out_as_they_are(volumes, tmp_path, method):
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_a_prediction_of_one_channel(volumes, tmp_path):
+    fields = {"input": volumes / "one.zarr", "settings": "min_size=0"}
+    status, output = _segment(volumes, tmp_path, **fields)
+    assert status == 0
+    ids = open_volume(str(output)).store.read().result()
+    np.testing.assert_array_equal(ids, _labels() == 5)
+
+
 def test_settings_and_box(volumes, tmp_path):
     status, output = _segment(volumes, tmp_path, settings="threshold=0.1", box="2:6,0:32,:")
     assert status == 0
@@ -123,7 +135,8 @@ def test_an_output_is_replaced_only_when_told(volumes, tmp_path, capfd):
     [
         ({"input": ""}, ["input is empty"]),
         ({"input": "{v}/q.zarr"}, ["no such path", "p.zarr"]),
-        ({"input": "{v}/a.h5:labels"}, ["c, z, y, x", "configs/predict.py"]),
+        ({"input": "{v}/a.h5:labels"}, ["what its one channel is", "configs/predict.py"]),
+        ({"input": "{v}/a.h5:labels", "channels": "foreground"}, ["uint64", "uint8"]),
         ({"input": "{v}/bare.zarr"}, ["does not say what its 3 channels are", "--config.channels"]),
         ({"input": "{v}/broken.zarr"}, ["nan", "affinity[0,-1,0]"]),
         ({"method": "aglomerate"}, ["aglomerate", "did you mean 'agglomerate'?"]),
