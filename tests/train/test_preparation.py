@@ -1,0 +1,55 @@
+"""Voxel sizes of mixtures, and the strides that follow from them."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+from emjax.errors import InputError
+from emjax.train.preparation import common_voxel_nm, with_strides
+from emjax.train.run_spec import check_voxel_nm
+
+
+def _entries(*sizes):
+    return [types.SimpleNamespace(image=types.SimpleNamespace(voxel_nm=size)) for size in sizes]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sizes", "expected"),
+    [
+        ((), [(50, 4, 4), (50, 4, 4)], (50, 4, 4)),
+        ((), [(50, 4, 4), (30, 6, 6)], ()),
+        ((), [(50, 4, 4), None], ()),
+        ((), [None], ()),
+        ((40, 8, 8), [(50, 4, 4), None], (40, 8, 8)),
+    ],
+)
+def test_the_voxel_size_that_all_crops_have(wanted, sizes, expected):
+    assert common_voxel_nm({"data": {"voxel_nm": wanted}}, _entries(*sizes)) == expected
+
+
+def _values(**model):
+    model = {"name": "unet", "widths": (4, 8, 16), "strides": ()} | model
+    return {"model": model, "data": {"crop_size": (8, 32, 32)}}
+
+
+def test_strides_follow_unless_they_are_given():
+    assert with_strides(_values(), (10, 10, 10))["model"]["strides"] == ((2, 2, 2), (2, 2, 2))
+    assert with_strides(_values(), ())["model"]["strides"] == ((1, 2, 2), (1, 2, 2))
+    given = ((1, 2, 2), (2, 2, 2))
+    assert with_strides(_values(strides=given), (10, 10, 10))["model"]["strides"] == given
+    vit = _values(name="vit")
+    assert with_strides(vit, (10, 10, 10)) == vit
+
+
+@pytest.mark.parametrize("size", [(40, 8, 8), (45, 8, 7.5), (), (34, 8, 8)])
+def test_about_the_same_voxels_will_do(size):
+    check_voxel_nm(size, (40, 8, 8), "a.h5", "runs/a")
+    check_voxel_nm((40, 8, 8), (), "a.h5", "runs/a")
+
+
+@pytest.mark.parametrize("size", [(50, 8, 8), (40, 4, 4), (40, 8, 6)])
+def test_voxels_of_another_scale_are_refused(size):
+    with pytest.raises(InputError, match="a.h5 has voxels of .* runs/a was trained at 40x8x8 nm"):
+        check_voxel_nm(size, (40, 8, 8), "a.h5", "runs/a")
