@@ -15,7 +15,7 @@ Presets (after a colon; several are separated by commas, as in `mitochondria,lar
 | `mitochondria` | foreground and contour (BC) |
 | `nuclei` | foreground, contour and signed distance (BCD) |
 | `synapses` | clefts: foreground, of crops that mostly hold some |
-| `semantic` | one class a voxel; give the ids in `--config.targets='classes?ids=0,1,2&losses=cross_entropy'` |
+| `semantic` | one class a voxel; give volumes, and `--config.targets='classes?ids=0,1&losses=cross_entropy'` |
 
 | preset | on what |
 |---|---|
@@ -85,12 +85,14 @@ def _default(c: ConfigDict) -> None:
 
 
 def _mitochondria(c: ConfigDict) -> None:
+    c.data.volumes = f"{SYNTHETIC}|{SYNTHETIC}&labels=mitochondria"
     c.targets = "foreground?losses=bce+dice; contour?thickness=1&losses=balanced_bce"
     c.data.widen = False
     c.data.min_labelled = 200
 
 
 def _nuclei(c: ConfigDict) -> None:
+    c.data.volumes = f"{SYNTHETIC}|{SYNTHETIC}&labels=mitochondria"  # it has no nuclei
     c.targets = (
         "foreground?losses=bce+dice; contour?thickness=1&losses=balanced_bce; "
         "signed_distance?inside=8&outside=50&losses=mse:5"
@@ -100,6 +102,7 @@ def _nuclei(c: ConfigDict) -> None:
 
 
 def _synapses(c: ConfigDict) -> None:
+    c.data.volumes = f"{SYNTHETIC}|{SYNTHETIC}&labels=clefts"
     c.targets = "foreground?losses=balanced_bce+dice"
     c.data.widen = False
     c.data.min_labelled = 50
@@ -144,8 +147,7 @@ def _vit(c: ConfigDict) -> None:
 
 def _smoke(c: ConfigDict) -> None:
     c.num_steps = 6
-    small = "synthetic://neurites?shape=16,192,192&voxel_nm=40,12,12"
-    c.data.volumes = f"{small}|{small}&labels=neurons"
+    c.data.volumes = c.data.volumes.replace("shape=32,256,256", "shape=16,192,192")
     c.data.batch_size = 2
     c.data.crop_size = (6, 64, 64)
     c.model.widths = (4, 8, 12)
