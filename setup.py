@@ -22,9 +22,12 @@ setup(
     packages=find_packages(include=["emjax", "emjax.*"]),
     install_requires=REQUIREMENTS,
     extras_require={
-        # zarr-python is the independent reader that the tests check our files with, waterz the peer
-        # of our agglomeration.
-        "test": ["pytest>=8", "ruff>=0.8", "zarr>=3.0,<4", "waterz>=0.10,<0.11"],
+        # zarr-python and ome-zarr-models are the independent reader and validator that the tests check
+        # our files with, waterz the peer of our agglomeration; nbclient runs the notebook.
+        "test": [
+            *("pytest>=8", "ruff>=0.8", "zarr>=3.0,<4", "ome-zarr-models>=1.0"),
+            *("waterz>=0.10,<0.11", "nbclient>=0.10", "ipykernel>=6"),
+        ],
         "cuda": ["jax[cuda12]>=0.10,<0.12"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],
         # Peers that benchmarks compare with; never needed to run emjax.
