@@ -33,7 +33,10 @@ def components(mask: np.ndarray, connectivity: int = 6) -> np.ndarray:
 
 
 def affinity_components(
-    affinities: Affinities, threshold: float, within: np.ndarray | None = None
+    affinities: Affinities,
+    threshold: float,
+    within: np.ndarray | None = None,
+    single: bool = False,
 ) -> np.ndarray:
     """Joins voxels by their nearest affinities; time is linear in the number of voxels.
 
@@ -42,10 +45,11 @@ def affinity_components(
         threshold: voxels are joined where the affinity is above.
         within: `[z, y, x]` integers; only voxels with the same id above 0 are joined, so that this
             cuts a segmentation where weak affinities alone hold it together. None: all voxels.
+        single: whether a voxel that is joined to none is a component.
 
     Returns:
         `[z, y, x]` uint64, ids 1..n in the order of their first voxels; 0 for a voxel that is joined
-        to none.
+        to none, unless `single`.
     """
     chosen = affinities.nearest()
     parents: np.ndarray | None = None
@@ -57,7 +61,7 @@ def affinity_components(
                 within = np.ones((1, 1, 1), np.uint8)
             within = np.ascontiguousarray(np.broadcast_to(within, values.shape))
         _unite(values, np.array(offset), np.float32(threshold), within, parents)
-    return _number(parents).reshape(values.shape)
+    return _number(parents, single).reshape(values.shape)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -91,13 +95,13 @@ def _unite(values, offset, threshold, within, parents):
 
 
 @numba.njit(cache=True, nogil=True)
-def _number(parents):
-    """Ids of the components with more than one voxel, in the order of their first voxels."""
+def _number(parents, single):
+    """Ids of the components, in the order of their first voxels; of one voxel only if `single`."""
     ids = np.zeros(parents.size, np.uint64)
     # A root comes before all others of its component: the first of these gives it its number.
     last = np.uint64(0)
     for voxel in range(parents.size):
-        if parents[voxel] != voxel:
+        if single or parents[voxel] != voxel:
             ids[_root(parents, voxel)] = 1
     for voxel in range(parents.size):
         root = _root(parents, voxel)

@@ -1,4 +1,10 @@
-"""From a prediction to instances, by the name of a method."""
+"""From a prediction to instances, by the name of a method.
+
+A method makes fragments (for some they are the objects already), gathers evidence of which belong together, and
+partitions their graph. In a volume larger than memory the first is done cell by cell on a fixed lattice
+(`emjax.segmentation.cells`), the second adds up exactly, and the third sees the graph alone, so that `decode` of
+one cell and the blocks of a volume share everything.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +12,34 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import fastremap
 import numpy as np
 
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.segmentation import settings as kinds
-from emjax.segmentation.agglomerate import agglomerate
+from emjax.segmentation.agglomerate import agglomerate, joined
 from emjax.segmentation.components import affinity_components, components
 from emjax.segmentation.contour import contour_watershed
 from emjax.segmentation.distance import distance_watershed
-from emjax.segmentation.fragments import affinity_boundary, watershed
+from emjax.segmentation.evidence import (
+    Evidence,
+    Graph,
+    far,
+    joined_by_affinity,
+    near,
+    near_and_far,
+    touching,
+)
 from emjax.segmentation.multicut import multicut
 from emjax.segmentation.mutex import mutex_watershed
-from emjax.segmentation.prediction import (
-    Affinities,
-    Offset,
-    Prediction,
-    affinities_of_boundary,
-    has_nearest,
-    partners,
-    show_channels,
-)
-from emjax.segmentation.region_graph import EdgeStatistics, edge_statistics
-from emjax.segmentation.sizes import relabel, remove_large, remove_small
+from emjax.segmentation.prediction import Offset, Prediction, has_nearest, show_channels
+from emjax.segmentation.sizes import dense, keep_sizes, relabel
+from emjax.segmentation.supervoxels import BOUNDARIES, foreground_mask, make_fragments
 
-# Channels that fragments can be made of where there are no affinities, the first that is there.
-BOUNDARIES = ("membrane", "contour")
 DISTANCES = ("distance", "signed_distance")
+# Table of the pairs that stitching joins.
+STITCHES = "stitches"
 
 Names: TypeAlias = Sequence[str]
 Offsets: TypeAlias = Sequence[Offset | None]
@@ -43,21 +50,43 @@ Memo: TypeAlias = dict[str, tuple[Any, Any]]
 PLANE_RATIO = 2.0
 
 
+def _nothing(_: Any) -> Evidence:
+    return {}
+
+
+def _alone(graph: Graph, settings: Any, memo: Memo) -> np.ndarray:
+    """Every fragment is an object, joined with those of other cells that it is stitched to."""
+    if STITCHES not in graph.tables:
+        return graph.ids
+    return joined(graph.ids, graph.tables[STITCHES].pairs)
+
+
 @dataclasses.dataclass(frozen=True)
 class Method:
     """One way to make instances.
 
     Attributes:
         settings: their dataclass.
-        run: (prediction, settings, memo) -> `[z, y, x]` uint64, before sizes and ids are seen to.
         needs: the channels that it needs, for messages.
         fits: whether channels of these names and offsets have them.
+        fragments: (prediction, settings) -> `[z, y, x]` uint64.
+        evidence: settings -> the tables that `partition` asks for.
+        across: settings -> the tables that hold pairs of fragments of different cells alone.
+        partition: (graph, settings, memo) -> `[k]` uint64, for each fragment the smallest id of its
+            object, 0 = background; before sizes are seen to.
+        stitched: whether fragments are objects that the overlap of cells joins.
+        halo: whether fragments depend on what lies around a cell.
     """
 
     settings: type[kinds.SizeSettings]
-    run: Callable[[Prediction, Any, Memo], np.ndarray]
     needs: str
     fits: Callable[[Names, Offsets], bool]
+    fragments: Callable[[Prediction, Any], np.ndarray]
+    evidence: Callable[[Any], Evidence] = _nothing
+    across: Callable[[Any], Evidence] = _nothing
+    partition: Callable[[Graph, Any, Memo], np.ndarray] = _alone
+    stitched: bool = False
+    halo: bool = True
 
 
 def decode(
@@ -84,12 +113,85 @@ def decode(
             prediction that lacks the channels (names the methods that fit it).
     """
     choose_method(method, prediction.names, prediction.offsets)
-    chosen = find(method)
-    values = kinds.read_settings(chosen.settings, method, settings or {})
-    segmentation = chosen.run(prediction, values, {} if memo is None else memo)
-    evidence = prediction.affinities() if prediction.has_affinities else None
-    segmentation = remove_small(segmentation, values.min_size, values.small, evidence)
-    return relabel(remove_large(segmentation, values.max_size))
+    values = read_method_settings(method, settings or {}, prediction.offsets)
+    memo = {} if memo is None else memo
+    key = fragment_key(method, values)
+    fragments, ids, sizes = _once(
+        memo, "fragments", key, lambda: _fragments(prediction, method, values)
+    )
+    tables = {
+        name: _once(memo, name, key, lambda gather=gather: gather(prediction, fragments, None))
+        for name, gather in evidence_of(method, values).items()
+    }
+    lookup = np.zeros(len(ids) + 1, np.uint64)
+    lookup[1:] = solve(Graph(ids, sizes, tables), method, values, memo)
+    return lookup[fragments]
+
+
+def solve(graph: Graph, method: str, settings: Any, memo: Memo | None = None) -> np.ndarray:
+    """Decides which fragments are one object.
+
+    Args:
+        graph: all fragments, with the tables of `evidence_of`.
+        method: one of `METHODS`.
+        settings: of `read_method_settings`.
+        memo: as for `decode`.
+
+    Returns:
+        `[k]` uint64: the object of each fragment, 1..n in the order of their first fragments, 0 = background.
+    """
+    if not len(graph.ids):
+        return np.zeros(0, np.uint64)
+    clusters = find(method).partition(graph, settings, {} if memo is None else memo)
+    sized = keep_sizes(
+        clusters,
+        graph.sizes,
+        min_size=settings.min_size,
+        small=settings.small,
+        max_size=settings.max_size,
+        ids=graph.ids,
+        statistics=_of_neighbours(graph),
+    )
+    return dense(sized)
+
+
+def read_method_settings(method: str, given: Mapping[str, Any], offsets: Offsets) -> Any:
+    """Returns the settings of a method.
+
+    Args:
+        method: one of `METHODS`.
+        given: setting -> value or its text.
+        offsets: of the channels that it will be used on.
+
+    Raises:
+        InputError: as `read_settings`, or if the channels lack what a setting asks for.
+    """
+    values = kinds.read_settings(find(method).settings, method, given)
+    longer = [o for o in offsets if o is not None and sum(o) < -1]
+    if getattr(values, "lifted", False) and not longer:
+        raise InputError(
+            f"{method}: lifted=true needs long-range affinities, and the prediction has none; leave lifted out"
+        )
+    return values
+
+
+def evidence_of(method: str, settings: Any) -> Evidence:
+    """Returns all tables that a method and its sizes ask for, but those of different cells alone."""
+    tables = dict(find(method).evidence(settings))
+    if settings.min_size > 1 and settings.small == "neighbour" and not tables:
+        tables |= near()
+    return tables
+
+
+def fragment_key(method: str, settings: Any) -> tuple[str, ...]:
+    """Returns all that fragments depend on; methods that make them alike have the same."""
+    kind = find(method).settings
+    # Agglomeration and multicut share theirs.
+    source = kinds.FragmentSettings if issubclass(kind, kinds.FragmentSettings) else kind
+    later = {field.name for field in dataclasses.fields(kinds.StitchSettings)} | {"long_range"}
+    names = [f.name for f in dataclasses.fields(source) if f.name not in later]
+    title = "watershed" if source is kinds.FragmentSettings else method
+    return (title, *(f"{name}={getattr(settings, name)}" for name in sorted(names)))
 
 
 def suit_to_voxels(
@@ -140,127 +242,57 @@ def choose_method(method: str, names: Names, offsets: Offsets) -> str:
     raise InputError(f"{needs}; the channels are {show_channels(names, offsets)}; {instead}")
 
 
-def make_fragments(
-    prediction: Prediction, settings: kinds.FragmentSettings
-) -> tuple[np.ndarray, Affinities]:
-    """Returns fragments `[z, y, x]` uint64, and the affinities that say which belong together."""
-    if prediction.has_affinities:
-        affinities = prediction.affinities()
-        boundary = affinity_boundary(affinities, plane=settings.plane, combine=settings.boundary)
-    else:
-        name = next(name for name in BOUNDARIES if name in prediction.names)
-        boundary = prediction.channel(name)
-        affinities = affinities_of_boundary(boundary)
-    fragments = watershed(
-        boundary,
-        threshold=settings.boundary_threshold,
-        plane=settings.plane,
-        sigma_seeds=settings.sigma_seeds,
-        sigma_weights=settings.sigma_weights,
-        boundary_weight=settings.boundary_weight,
-        min_size=settings.min_fragment,
-        mask=foreground_mask(prediction, affinities, settings.foreground_threshold),
-        affinities=affinities if settings.flood == "affinities" else None,
-    )
-    return fragments, affinities
+def _fragments(
+    prediction: Prediction, method: str, settings: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns fragments, numbered by their first voxels, their ids and sizes."""
+    fragments = relabel(find(method).fragments(prediction, settings))
+    ids, sizes = fastremap.unique(fragments, return_counts=True)
+    return fragments, ids[ids > 0], sizes[ids > 0].astype(np.int64)
 
 
-def foreground_mask(
-    prediction: Prediction, affinities: Affinities, threshold: float
-) -> np.ndarray | None:
-    """Returns which voxels belong to any object, `[z, y, x]` bool, or None: all of them.
-
-    By the foreground channel, or without one by the highest nearest affinity to any neighbour.
-    """
-    if not threshold:
-        return None
-    if "foreground" in prediction.names:
-        return prediction.channel("foreground") >= threshold
-    best = np.zeros(prediction.shape, np.float32)
-    chosen = affinities.nearest()
-    for index, offset in enumerate(chosen.offsets):
-        values = chosen[index]
-        here, there = partners(offset, values.shape)
-        np.maximum(best[here], values[here], out=best[here])
-        np.maximum(best[there], values[here], out=best[there])
-    return best >= threshold
+def _of_neighbours(graph: Graph) -> Any:
+    """Returns a table that knows which fragments touch; None where no method asked for one."""
+    names = (name for name in graph.tables if name.startswith(("near", "all")))
+    return graph.tables.get(next(names, ""))
 
 
-def _agglomerate(
-    prediction: Prediction, settings: kinds.AgglomerateSettings, memo: Memo
-) -> np.ndarray:
-    fragments, _ = _fragments(prediction, settings, memo)
+def _affinity_evidence(settings: kinds.FragmentSettings) -> Evidence:
+    return near_and_far() if settings.long_range else near()
+
+
+def _agglomerate_evidence(settings: kinds.AgglomerateSettings) -> Evidence:
+    gather = near_and_far if settings.long_range else near
+    return gather(histogram=settings.linkage == "quantile")
+
+
+def _agglomerate(graph: Graph, settings: kinds.AgglomerateSettings, memo: Memo) -> np.ndarray:
+    (name,) = _agglomerate_evidence(settings)
     tree = _once(
         memo,
         "tree",
-        (_evidence_key(settings), settings.linkage, settings.quantile),
+        (*fragment_key("agglomerate", settings), name, settings.linkage, settings.quantile),
         # To the end, so that other thresholds are cuts of the same tree.
         lambda: agglomerate(
-            _evidence(prediction, settings, memo, histogram=settings.linkage == "quantile"),
-            linkage=settings.linkage,
-            quantile=settings.quantile,
+            graph.tables[name], linkage=settings.linkage, quantile=settings.quantile
         ),
     )
-    ids = np.arange(int(fragments.max()) + 1, dtype=np.uint64)
-    return tree.cut(ids, settings.threshold)[fragments]
+    return tree.cut(graph.ids, settings.threshold)
 
 
-def _multicut(prediction: Prediction, settings: kinds.MulticutSettings, memo: Memo) -> np.ndarray:
-    fragments, affinities = _fragments(prediction, settings, memo)
-    lifted = None
-    if settings.lifted:
-        far = affinities.long_range()
-        if not len(far):
-            raise InputError(
-                "multicut: lifted=true needs long-range affinities; the prediction has "
-                f"{prediction.summary()}; leave lifted out"
-            )
-        lifted = _once(
-            memo, "lifted", _fragment_key(settings), lambda: edge_statistics(fragments, far)
-        )
-    ids = np.arange(int(fragments.max()) + 1, dtype=np.uint64)
-    clusters = multicut(
-        ids,
-        _evidence(prediction, settings, memo),
+def _multicut_evidence(settings: kinds.MulticutSettings) -> Evidence:
+    return {**_affinity_evidence(settings), **(far() if settings.lifted else {})}
+
+
+def _multicut(graph: Graph, settings: kinds.MulticutSettings, _: Memo) -> np.ndarray:
+    (name,) = _affinity_evidence(settings)
+    return multicut(
+        graph.ids,
+        graph.tables[name],
         beta=settings.beta,
         weighted=settings.weighted,
-        lifted=lifted,
+        lifted=graph.tables.get("far"),
     )
-    return clusters[fragments]
-
-
-def _fragments(
-    prediction: Prediction, settings: kinds.FragmentSettings, memo: Memo
-) -> tuple[np.ndarray, Affinities]:
-    key = _fragment_key(settings)
-    return _once(memo, "fragments", key, lambda: make_fragments(prediction, settings))
-
-
-def _evidence(
-    prediction: Prediction,
-    settings: kinds.FragmentSettings,
-    memo: Memo,
-    histogram: bool = False,
-) -> EdgeStatistics:
-    fragments, affinities = _fragments(prediction, settings, memo)
-    chosen = affinities if settings.long_range else affinities.nearest()
-    return _once(
-        memo,
-        "evidence",
-        (_evidence_key(settings), histogram),
-        lambda: edge_statistics(fragments, chosen, histogram=histogram),
-    )
-
-
-def _fragment_key(settings: kinds.FragmentSettings) -> tuple:
-    """All settings that fragments depend on."""
-    sizes = {field.name for field in dataclasses.fields(kinds.SizeSettings)}
-    names = {field.name for field in dataclasses.fields(kinds.FragmentSettings)} - sizes
-    return tuple(getattr(settings, name) for name in sorted(names - {"long_range"}))
-
-
-def _evidence_key(settings: kinds.FragmentSettings) -> tuple:
-    return (*_fragment_key(settings), settings.long_range)
 
 
 def _once(memo: Memo, name: str, key: Any, make: Callable[[], Any]) -> Any:
@@ -269,7 +301,7 @@ def _once(memo: Memo, name: str, key: Any, make: Callable[[], Any]) -> Any:
     return memo[name][1]
 
 
-def _mutex(prediction: Prediction, settings: kinds.MutexSettings, _: Memo) -> np.ndarray:
+def _mutex(prediction: Prediction, settings: kinds.MutexSettings) -> np.ndarray:
     affinities = prediction.affinities()
     return mutex_watershed(
         affinities,
@@ -280,17 +312,31 @@ def _mutex(prediction: Prediction, settings: kinds.MutexSettings, _: Memo) -> np
 
 
 def _affinity_components(
-    prediction: Prediction, settings: kinds.AffinityComponentsSettings, _: Memo
+    prediction: Prediction, settings: kinds.AffinityComponentsSettings
 ) -> np.ndarray:
-    return affinity_components(prediction.affinities(), settings.threshold)
+    # Single voxels, too: only other cells may know what they are joined to.
+    return affinity_components(prediction.affinities(), settings.threshold, single=True)
 
 
-def _components(prediction: Prediction, settings: kinds.ComponentsSettings, _: Memo) -> np.ndarray:
+def _joined_by_affinity(
+    graph: Graph, settings: kinds.AffinityComponentsSettings, _: Memo
+) -> np.ndarray:
+    (name,) = joined_by_affinity(settings.threshold)
+    clusters = joined(graph.ids, graph.tables[name].pairs) if name in graph.tables else graph.ids
+    return keep_sizes(clusters, graph.sizes, min_size=2)
+
+
+def _components(prediction: Prediction, settings: kinds.ComponentsSettings) -> np.ndarray:
     mask = prediction.channel(settings.channel) > settings.threshold
     return components(mask, settings.connectivity)
 
 
-def _contour(prediction: Prediction, settings: kinds.ContourSettings, _: Memo) -> np.ndarray:
+def _touching(graph: Graph, settings: kinds.ComponentsSettings, _: Memo) -> np.ndarray:
+    (name,) = touching(settings.connectivity)
+    return joined(graph.ids, graph.tables[name].pairs) if name in graph.tables else graph.ids
+
+
+def _contour(prediction: Prediction, settings: kinds.ContourSettings) -> np.ndarray:
     return contour_watershed(
         prediction.channel("foreground"),
         prediction.channel("contour"),
@@ -302,7 +348,7 @@ def _contour(prediction: Prediction, settings: kinds.ContourSettings, _: Memo) -
     )
 
 
-def _distance(prediction: Prediction, settings: kinds.DistanceSettings, _: Memo) -> np.ndarray:
+def _distance(prediction: Prediction, settings: kinds.DistanceSettings) -> np.ndarray:
     name = next(name for name in DISTANCES if name in prediction.names)
     return distance_watershed(
         prediction.channel("foreground"),
@@ -329,49 +375,63 @@ def _has_boundary(names: Names, offsets: Offsets) -> bool:
 
 
 _NEAREST = "affinities -1,0,0 and 0,-1,0 and 0,0,-1"
+_BOUNDARY = f"{_NEAREST}, or {' or '.join(map(repr, BOUNDARIES))}"
 
 METHODS: dict[str, Method] = {
     "distance": Method(
         kinds.DistanceSettings,
-        _distance,
         "'foreground', and 'distance' or 'signed_distance'",
         lambda names, offsets: "foreground" in names and not set(DISTANCES).isdisjoint(names),
+        _distance,
+        stitched=True,
     ),
     "contour": Method(
         kinds.ContourSettings,
-        _contour,
         "'foreground' and 'contour'",
         _has("foreground", "contour"),
+        _contour,
+        stitched=True,
     ),
     "agglomerate": Method(
         kinds.AgglomerateSettings,
-        _agglomerate,
-        f"{_NEAREST}, or {' or '.join(map(repr, BOUNDARIES))}",
+        _BOUNDARY,
         _has_boundary,
+        make_fragments,
+        evidence=_agglomerate_evidence,
+        partition=_agglomerate,
     ),
     "mutex": Method(
         kinds.MutexSettings,
-        _mutex,
         f"{_NEAREST} and long-range ones",
         lambda names, offsets: has_nearest(offsets) and sum(o is not None for o in offsets) > 3,
+        _mutex,
+        stitched=True,
     ),
     "multicut": Method(
         kinds.MulticutSettings,
-        _multicut,
-        f"{_NEAREST}, or {' or '.join(map(repr, BOUNDARIES))}",
+        _BOUNDARY,
         _has_boundary,
+        make_fragments,
+        evidence=_multicut_evidence,
+        partition=_multicut,
     ),
     "affinity_components": Method(
         kinds.AffinityComponentsSettings,
-        _affinity_components,
         _NEAREST,
         lambda names, offsets: has_nearest(offsets),
+        _affinity_components,
+        across=lambda settings: joined_by_affinity(settings.threshold),
+        partition=_joined_by_affinity,
+        halo=False,
     ),
     "components": Method(
         kinds.ComponentsSettings,
-        _components,
         "a channel to threshold, such as 'foreground'",
         lambda names, offsets: any(offset is None for offset in offsets),
+        _components,
+        across=lambda settings: touching(settings.connectivity),
+        partition=_touching,
+        halo=False,
     ),
 }
 

@@ -113,6 +113,22 @@ def merge_statistics(parts: Sequence[EdgeStatistics]) -> EdgeStatistics:
     )
 
 
+def contract(
+    statistics: EdgeStatistics, ids: np.ndarray, clusters: np.ndarray
+) -> EdgeStatistics:
+    """Returns the statistics of clusters of fragments; histograms are left out.
+
+    Args:
+        statistics: of fragments.
+        ids: `[k]` uint64, sorted, all that occur in the pairs among them.
+        clusters: `[k]` uint64, of each of them; 0 = background, which has no edges.
+    """
+    ends = clusters[np.searchsorted(ids, statistics.pairs)].astype(np.uint64)
+    keep = (ends[:, 0] != ends[:, 1]) & (ends != 0).all(axis=1)
+    kept = dataclasses.replace(statistics, histogram=None).select(keep)
+    return merge_statistics([dataclasses.replace(kept, pairs=np.sort(ends[keep], axis=1))])
+
+
 def edge_statistics(
     fragments: np.ndarray,
     affinities: Affinities | None = None,

@@ -43,6 +43,19 @@ class SizeSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class StitchSettings(SizeSettings):
+    """How objects that were found in the cells of a volume are joined across their faces.
+
+    Attributes:
+        stitch: two objects of neighbouring cells are one where each is the other's largest partner
+            around the face, and the voxels that both have are more than this share of the
+            smaller one's. 1 joins none.
+    """
+
+    stitch: float = _number(0.5, 0, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class FragmentSettings(SizeSettings):
     """How affinities, or a contour or membrane channel, become fragments.
 
@@ -113,7 +126,7 @@ class MulticutSettings(FragmentSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MutexSettings(SizeSettings):
+class MutexSettings(StitchSettings):
     """Voxels joined and kept apart by affinities; see `mutex.mutex_watershed`.
 
     Attributes:
@@ -159,7 +172,7 @@ class ComponentsSettings(SizeSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ContourSettings(SizeSettings):
+class ContourSettings(StitchSettings):
     """Foreground and contour (BC); see `contour.contour_watershed`.
 
     Attributes:

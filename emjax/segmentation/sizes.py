@@ -1,13 +1,11 @@
-"""Segments that are too small or too large, and dense ids."""
+"""Segments that are too small or too large, decided on the graph, and dense ids."""
 
 from __future__ import annotations
 
 import fastremap
 import numpy as np
 
-from emjax.errors import InputError
-from emjax.segmentation.prediction import Affinities
-from emjax.segmentation.region_graph import edge_statistics
+from emjax.segmentation.region_graph import EdgeStatistics, contract
 
 SMALL = ("background", "neighbour")
 
@@ -18,62 +16,81 @@ def relabel(segmentation: np.ndarray) -> np.ndarray:
     return dense.astype(np.uint64)
 
 
-def remove_small(
-    segmentation: np.ndarray,
-    min_size: int,
-    into: str = "background",
-    affinities: Affinities | None = None,
-) -> np.ndarray:
-    """Removes segments of fewer than `min_size` voxels.
+def remove_small(segmentation: np.ndarray, min_size: int) -> np.ndarray:
+    """Makes background of segments of fewer than `min_size` voxels; 0 and 1 remove nothing.
 
     Args:
         segmentation: `[z, y, x]` uint64, 0 = background.
-        min_size: voxels; 0 and 1 remove nothing.
-        into: 'background', or 'neighbour': the smallest first, each joins the segment it has the
-            highest mean affinity with, or, without affinities, shares most faces with. What has no
-            neighbour, and what is still too small with those that joined it, becomes background.
-        affinities: of the same voxels.
+        min_size: voxels.
 
     Returns:
         The same with fewer ids; none is renumbered.
-
-    Raises:
-        InputError: `into` is unknown.
     """
-    if into not in SMALL:
-        raise InputError(f"small={into!r} is unknown; use {' or '.join(SMALL)}")
     if min_size <= 1:
         return segmentation
     ids, inverse, sizes = np.unique(segmentation, return_inverse=True, return_counts=True)
-    targets = np.arange(len(ids))
-    sizes = np.where(ids > 0, sizes, 0)
-    if into == "neighbour":
-        targets = _absorb(segmentation, ids, sizes, min_size, affinities)
-        np.add.at(joined := np.zeros_like(sizes), targets, sizes)
-        sizes = joined[targets]
-    lookup = np.where(sizes >= min_size, ids[targets], 0).astype(segmentation.dtype)
+    lookup = np.where(sizes >= min_size, ids, 0).astype(segmentation.dtype)
     return lookup[inverse.reshape(segmentation.shape)]
 
 
-def remove_large(segmentation: np.ndarray, max_size: int) -> np.ndarray:
-    """Makes background of segments of more than `max_size` voxels; 0 removes nothing."""
-    if max_size < 1:
-        return segmentation
-    ids, inverse, sizes = np.unique(segmentation, return_inverse=True, return_counts=True)
-    lookup = np.where(sizes <= max_size, ids, 0).astype(segmentation.dtype)
-    return lookup[inverse.reshape(segmentation.shape)]
+def keep_sizes(
+    clusters: np.ndarray,
+    sizes: np.ndarray,
+    *,
+    min_size: int = 0,
+    small: str = "background",
+    max_size: int = 0,
+    ids: np.ndarray | None = None,
+    statistics: EdgeStatistics | None = None,
+) -> np.ndarray:
+    """Sees to clusters of fragments that are too small, then to those that are too large.
+
+    Args:
+        clusters: `[k]` uint64, of each fragment; 0 = background.
+        sizes: `[k]` int64 voxels of each fragment.
+        min_size: smaller clusters go, voxels; 0 and 1 keep all.
+        small: where to: 'background', or 'neighbour': the smallest first, each joins the cluster it
+            has the highest mean affinity with, or, without affinities, shares most faces with. What
+            has no neighbour, and what is still too small with those that joined it, becomes
+            background.
+        max_size: larger clusters become background, voxels; 0 keeps all.
+        ids: `[k]` uint64 of the fragments, sorted; for 'neighbour'.
+        statistics: of the fragments; for 'neighbour'.
+
+    Returns:
+        `[k]` uint64, the same with fewer clusters.
+    """
+    names, inverse = np.unique(clusters, return_inverse=True)
+    totals = np.zeros(len(names), np.int64)
+    np.add.at(totals, inverse, sizes)
+    totals[names == 0] = 0
+    targets = np.arange(len(names))
+    if min_size > 1:
+        if small == "neighbour":
+            touching = contract(statistics, ids, clusters).touching()
+            targets = _absorb(names, totals, min_size, touching)
+            np.add.at(joined := np.zeros_like(totals), targets, totals)
+            totals = joined[targets]
+        names = np.where(totals >= min_size, names[targets], 0)
+    if max_size > 0:
+        names = np.where(totals <= max_size, names, 0)
+    return names[inverse].astype(np.uint64)
+
+
+def dense(clusters: np.ndarray) -> np.ndarray:
+    """Returns ids 1..n, uint64, in the order of their first places; 0 stays 0."""
+    names, first, inverse = np.unique(clusters, return_index=True, return_inverse=True)
+    order = np.argsort(np.where(names == 0, -1, first), kind="stable")
+    number = np.empty(len(names), np.uint64)
+    number[order] = np.arange(len(names)) + (0 if 0 in names[:1] else 1)
+    return number[inverse]
 
 
 def _absorb(
-    segmentation: np.ndarray,
-    ids: np.ndarray,
-    sizes: np.ndarray,
-    min_size: int,
-    affinities: Affinities | None,
+    ids: np.ndarray, sizes: np.ndarray, min_size: int, statistics: EdgeStatistics
 ) -> np.ndarray:
     """For each id the index of the id that it becomes part of."""
-    statistics = edge_statistics(segmentation, affinities).touching()
-    strength = statistics.contact if affinities is None else statistics.mean
+    strength = statistics.mean if statistics.count.any() else statistics.contact
     ends = np.searchsorted(ids, statistics.pairs)
     # Both directions of each edge, sorted by segment, the strongest (then the largest contact,
     # then the first id) at the head.

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.segmentation import methods
+from emjax.segmentation import supervoxels
 from emjax.segmentation.methods import METHODS, choose_method, decode, suit_to_voxels
 from emjax.segmentation.prediction import NEAREST, Prediction
 
@@ -113,8 +113,8 @@ def test_same_bytes_again(noisy, method):
 
 def test_a_grid_makes_fragments_once_and_changes_nothing(noisy, monkeypatch):
     prediction, made = noisy(4), []
-    make = methods.watershed
-    monkeypatch.setattr(methods, "watershed", lambda *a, **k: made.append(k) or make(*a, **k))
+    make = supervoxels.watershed
+    monkeypatch.setattr(supervoxels, "watershed", lambda *a, **k: made.append(k) or make(*a, **k))
     memo = {}
     grid = [
         ("agglomerate", {"threshold": 0.3}),

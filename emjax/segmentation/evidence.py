@@ -1,0 +1,140 @@
+"""What is known of pairs of fragments: tables that are gathered by parts and add up exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from emjax.segmentation.prediction import NEAREST, Offset, Prediction
+from emjax.segmentation.region_graph import EdgeStatistics, edge_statistics
+from emjax.segmentation.supervoxels import BOUNDARIES, affinities_of
+
+Slices: TypeAlias = tuple[slice, slice, slice]
+# (prediction, fragments, own part) -> one table; see `edge_statistics` for `own`.
+Gather: TypeAlias = Callable[[Prediction, np.ndarray, Slices | None], EdgeStatistics]
+# Name of a table -> what gathers it. The name says all that the table depends on beside the
+# fragments, so that tables of the same name can stand for each other.
+Evidence: TypeAlias = Mapping[str, Gather]
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """Fragments and what is known of their pairs.
+
+    Attributes:
+        ids: `[k]` uint64, sorted, without 0.
+        sizes: `[k]` int64 voxels.
+        tables: name -> statistics.
+    """
+
+    ids: np.ndarray
+    sizes: np.ndarray
+    tables: Mapping[str, EdgeStatistics]
+
+
+def near(histogram: bool = False) -> Evidence:
+    """Returns the evidence of the nearest affinities; contacts alone where there are none."""
+    name = "near_histogram" if histogram else "near"
+
+    def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
+        known = prediction.has_affinities or not set(BOUNDARIES).isdisjoint(prediction.names)
+        affinities = affinities_of(prediction).nearest() if known else None
+        return edge_statistics(fragments, affinities, own=own, histogram=histogram and known)
+
+    return {name: gather}
+
+
+def near_and_far(histogram: bool = False) -> Evidence:
+    """Returns the evidence of all affinities together, long-range ones too."""
+    name = "all_histogram" if histogram else "all"
+
+    def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
+        return edge_statistics(fragments, affinities_of(prediction), own=own, histogram=histogram)
+
+    return {name: gather}
+
+
+def far() -> Evidence:
+    """Returns the evidence of the long-range affinities alone."""
+
+    def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
+        return edge_statistics(fragments, prediction.affinities().long_range(), own=own)
+
+    return {"far": gather}
+
+
+def touching(connectivity: int) -> Evidence:
+    """Returns the pairs of fragments with voxels that are neighbours.
+
+    Args:
+        connectivity: 6 (voxels that share a face), 18 (an edge) or 26 (a corner).
+    """
+    steps = neighbours(connectivity)
+
+    def gather(_: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
+        return _pairs(fragments, own, [(step, None) for step in steps])
+
+    return {f"touching_{connectivity}": gather}
+
+
+def joined_by_affinity(threshold: float) -> Evidence:
+    """Returns the pairs of fragments with voxels that a nearest affinity above a threshold joins."""
+
+    def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
+        chosen = prediction.affinities().nearest()
+        links = [(o, chosen[i] > np.float32(threshold)) for i, o in enumerate(chosen.offsets)]
+        return _pairs(fragments, own, links)
+
+    return {f"joined_{threshold}": gather}
+
+
+def reach(evidence: Evidence, offsets: Sequence[Offset | None]) -> tuple[int, int, int]:
+    """Returns how far, (z, y, x) voxels, the partners of a voxel are that the tables ask for.
+
+    Args:
+        evidence: the tables.
+        offsets: of the channels of the prediction.
+    """
+    if not evidence:
+        return (0, 0, 0)
+    long = any(name.startswith(("all", "far")) for name in evidence)
+    used = [o for o in offsets if o is not None] if long else []
+    return tuple(max(-o[axis] for o in (*NEAREST, *used)) for axis in range(3))
+
+
+def neighbours(connectivity: int) -> list[Offset]:
+    """Returns one of the two steps to each pair of opposite neighbours: 3, 9 or 13 of them."""
+    most = {6: 1, 18: 2, 26: 3}[connectivity]
+    steps = itertools.product((-1, 0, 1), repeat=3)
+    # Of opposite steps the one whose first number that is not 0 is negative.
+    return [s for s in steps if 0 < sum(map(abs, s)) <= most and s < (0, 0, 0)]
+
+
+def _pairs(
+    fragments: np.ndarray,
+    own: Slices | None,
+    links: Sequence[tuple[Offset, np.ndarray | None]],
+) -> EdgeStatistics:
+    """Counts the links between different fragments, from the voxels of `own` to their partners."""
+    shape = fragments.shape
+    bounds = [p.indices(n)[:2] for p, n in zip(own or [slice(None)] * 3, shape, strict=True)]
+    found = []
+    for step, where in links:
+        here = tuple(
+            slice(max(start, -s), min(stop, n - s))
+            for (start, stop), s, n in zip(bounds, step, shape, strict=True)
+        )
+        there = tuple(slice(p.start + s, p.stop + s) for p, s in zip(here, step, strict=True))
+        a, b = fragments[here], fragments[there]
+        linked = (a != b) & (a != 0) & (b != 0)
+        if where is not None:
+            linked &= where[here]
+        found.append(np.stack([a[linked], b[linked]], axis=1))
+    ends = np.sort(np.concatenate(found).astype(np.uint64), axis=1)
+    pairs, counts = np.unique(ends, axis=0, return_counts=True)
+    nothing = np.zeros(len(pairs), np.int64)
+    return EdgeStatistics(pairs, counts.astype(np.int64), nothing, nothing, nothing)
