@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from ml_collections import ConfigDict
 
 from emjax.errors import InputError
+
+# Address of a dask scheduler.
+_SCHEDULER = re.compile(r"^(tcp|tls)://[^/\s]+:\d+$")
 
 
 def volume_config(job: str) -> ConfigDict:
@@ -18,8 +23,10 @@ def volume_config(job: str) -> ConfigDict:
     c.box = ""  # part of the volume in voxels, z0:z1,y0:y1,x0:x1; '': all
     c.block_size = ()  # z, y, x voxels that are worked on at a time; (): chosen by the job
     c.halo = ()  # z, y, x voxels read around a block; (): what the job needs
-    c.cluster = ""  # '': this process
-    c.num_workers = 1  # blocks at a time
+    # '': threads of this process; 'local': worker processes on this machine; 'tcp://host:port': those of a dask
+    # scheduler, see docs/cluster.md
+    c.cluster = ""
+    c.num_workers = 1  # blocks at a time; a dask scheduler's workers are all used
     c.overwrite = False  # True: replace a finished output, or one of another configuration
     return c
 
@@ -46,7 +53,8 @@ def validate_volume_config(config: ConfigDict, needed: tuple[str, ...]) -> None:
             )
     if config.num_workers < 1:
         raise InputError(f"num_workers={config.num_workers}: must be at least 1")
-    if config.cluster:
+    if config.cluster not in ("", "local") and not _SCHEDULER.match(config.cluster):
         raise InputError(
-            f"cluster='{config.cluster}' is not known; leave it empty to work in this process"
+            f"cluster='{config.cluster}' is not known; leave it empty for threads of this process, or give 'local' for "
+            "worker processes on this machine, or the address of a dask scheduler, as in cluster=tcp://host:8786"
         )

@@ -7,18 +7,17 @@ does not stop the others. Nothing here imports jax: stages on CPU workers use it
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import resource
-import sys
+import heapq
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from absl import logging
 
 from emjax.errors import InputError
-from emjax.geometry.grid import Block, Grid
+from emjax.geometry.grid import Grid
 from emjax.inference.done_blocks import DoneBlocks
+from emjax.inference.engines import Engine, Outcome, ThisThread, Threads, Work, peak_rss_bytes
 from emjax.inference.progress import BlockProgress
 from emjax.inference.stopping import Stopping
 
@@ -38,6 +37,7 @@ class Summary:
         failures: number of each block that failed -> its last error.
         stopped: whether SIGTERM or Ctrl-C ended the call early.
         complete: whether all blocks of the grid are done, those of other processes too.
+        peak_rss_bytes: of the worker process that held most; 0 where there were none.
     """
 
     blocks: int
@@ -47,13 +47,15 @@ class Summary:
     failures: Mapping[int, str]
     stopped: bool
     complete: bool
+    peak_rss_bytes: int = 0
 
     def results(self) -> dict[str, float | int]:
         """Returns what `results.json` holds of every job on blocks; the rate only where something was done."""
         values: dict[str, float | int] = {
             "blocks": self.blocks,
             "blocks_resumed": self.blocks_resumed,
-            "peak_rss_bytes": peak_rss_bytes(),
+            # Of one process: blocks of a cluster are held by several.
+            "peak_rss_bytes": max(self.peak_rss_bytes, peak_rss_bytes()),
         }
         if self.voxels:
             values["voxels_per_s"] = self.voxels / self.seconds
@@ -79,10 +81,11 @@ class Summary:
 
 def run_blocks(
     grid: Grid,
-    work: Callable[[Block], None],
+    work: Work,
     done: DoneBlocks,
     *,
     what: str,
+    cluster: str = "",
     num_workers: int = 1,
     rank: int = 0,
     world: int = 1,
@@ -94,20 +97,23 @@ def run_blocks(
     Args:
         grid: blocks; their cores must not share a write chunk (see `check_aligned`).
         work: reads, computes and writes a block; returns once its data is on disk. Any error but InputError is
-            taken as one that may pass, such as of a network drive.
+            taken as one that may pass, such as of a network drive. With a cluster it is pickled: a frozen dataclass
+            of addresses and settings that opens what it needs when it is called.
         done: marks; must have been begun.
         what: name for the progress bar.
-        num_workers: threads; 1 works in this one.
+        cluster: '': threads of this process; 'local': `num_workers` processes on this machine; 'tcp://host:port': all
+            workers of that dask scheduler.
+        num_workers: threads or processes; 1 thread is this one.
         rank: of this process: it takes the blocks `rank, rank + world, ...`.
         world: processes that share the grid.
         retries: further tries of a block.
         backoff_s: seconds before the first of them, doubled each time.
 
     Returns:
-        What was done, resumed and failed.
+        What was done, resumed and failed. A full disk stops the run like a signal does: the same command goes on.
 
     Raises:
-        InputError: as raised by `work`: no other try can help. Blocks begun are finished before.
+        InputError: as raised by `work`: no other try can help; or of the cluster. Blocks begun are finished before.
     """
     if not 0 <= rank < world:
         raise InputError(
@@ -117,57 +123,154 @@ def run_blocks(
     todo = [index for index in range(rank, len(grid), world) if index not in before]
     mine = len(range(rank, len(grid), world))
     began = time.monotonic()
-    voxels, failures = 0, {}
     shown = BlockProgress(what, mine, mine - len(todo), sum(grid[i].core.volume for i in todo))
-
-    def attempt(block: Block) -> str:
-        """Returns the error of a block, '' when it is done."""
-        for trial in range(retries + 1):
+    run = _Run(grid, done, shown, retries, backoff_s)
+    if todo:
+        with Stopping() as stopping:
             try:
-                work(block)
-                done.mark(block.index)
-                return ""
-            except InputError:
-                raise
-            except Exception as error:  # noqa: BLE001  (whatever it is, the other blocks go on)
-                reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-                logging.warning(
-                    "block %d %s, try %d of %d: %s",
-                    block.index,
-                    block.core,
-                    trial + 1,
-                    retries + 1,
-                    reason,
-                    exc_info=trial == retries,
-                )
-            if trial < retries:
-                time.sleep(backoff_s * 2**trial)
-        return reason
-
-    with Stopping() as stopping:
-        try:
-            for index, error in _each(todo, grid, attempt, num_workers, stopping):
-                if error:
-                    failures[index] = error
-                    if len(failures) >= _MOST_FAILURES:
-                        logging.error("%d blocks failed; no more are begun", len(failures))
-                        break
-                else:
-                    voxels += grid[index].core.volume
-                    shown.update(grid[index].core.volume)
-        finally:
-            shown.close()
+                with _engine(work, cluster, num_workers, done) as engine:
+                    run.work_on(todo, engine, stopping)
+            finally:
+                shown.close()
+        run.stopped = run.stopped or stopping.requested
     after = done.indices() & set(range(len(grid)))
     complete = len(after) == len(grid)
     return Summary(
         blocks=len(grid),
         blocks_resumed=mine - len(todo),
-        voxels=voxels,
+        voxels=run.voxels,
         seconds=time.monotonic() - began,
-        failures=failures,
-        stopped=stopping.requested and not complete,
+        failures=run.failures,
+        stopped=run.stopped and not complete,
         complete=complete,
+        peak_rss_bytes=run.peak_rss_bytes,
     )
+
+
+def _engine(work: Work, cluster: str, num_workers: int, done: DoneBlocks) -> Engine:
+    if cluster:
+        # Only now: importing dask takes a second.
+        from emjax.inference.dask_engine import DaskWorkers
+
+        return DaskWorkers(work, cluster, num_workers, done.folder)
+    return ThisThread(work) if num_workers <= 1 else Threads(work, num_workers)
+
+
+class _Run:
+    """The blocks of one call: what waits for another try, what failed.
+
+    Attributes:
+        voxels: of the blocks that were done.
+        failures: number of each block that failed -> its last error.
+        stopped: whether it ended early though other blocks can be done: the disk was full.
+        peak_rss_bytes: of the process that held most, as far as they said.
+    """
+
+    def __init__(
+        self, grid: Grid, done: DoneBlocks, shown: BlockProgress, retries: int, backoff_s: float
+    ) -> None:
+        self.voxels, self.peak_rss_bytes = 0, 0
+        self.failures: dict[int, str] = {}
+        self.stopped = False
+        self._grid, self._done, self._shown = grid, done, shown
+        self._retries, self._backoff_s = retries, backoff_s
+        self._tries: dict[int, int] = {}
+        # When each block that failed is tried again, the soonest first.
+        self._again: list[tuple[float, int]] = []
+        self._refusal = ""
+
+    def work_on(self, todo: Sequence[int], engine: Engine, stopping: Stopping) -> None:
+        """Works on blocks until all are done or failed, or something ends it: those begun are finished then.
+
+        Raises:
+            InputError: as raised by a block.
+        """
+        fresh = iter(todo)
+        running = 0
+        while True:
+            going = not (stopping.requested or self._refusal or self.stopped or self._failed())
+            if not going:
+                engine.stop()
+            # Handed out one by one: a volume may have a million blocks, and those not begun can be left.
+            room = engine.capacity() - running if going else 0
+            for _ in range(room):
+                index = self._next(fresh)
+                if index is None:
+                    break
+                engine.submit(self._grid[index])
+                running += 1
+                # This thread's engine has worked on the block now: look at what came of it, and for signals.
+            if running:
+                # A signal's handler runs only while this thread does not wait in C.
+                ended = engine.wait(timeout_s=1.0)
+                running -= len(ended)
+                for index, outcome in ended:
+                    self._take(index, outcome)
+            elif going and self._again:
+                time.sleep(min(max(self._again[0][0] - time.monotonic(), 0.0), 0.5))
+            else:
+                break
+        if self._refusal:
+            raise InputError(self._refusal)
+
+    def _next(self, fresh: Iterator[int]) -> int | None:
+        """Returns the block to begin next, if one can be."""
+        if self._again and self._again[0][0] <= time.monotonic():
+            return heapq.heappop(self._again)[1]
+        # Where many blocks fail, others would as well: first see what becomes of those.
+        if len(self._again) + len(self.failures) >= _MOST_FAILURES:
+            return None
+        return next(fresh, None)
+
+    def _failed(self) -> bool:
+        return len(self.failures) >= _MOST_FAILURES
+
+    def _take(self, index: int, outcome: Outcome) -> None:
+        """Marks a block, or decides what becomes of it."""
+        self.peak_rss_bytes = max(self.peak_rss_bytes, outcome.peak_rss_bytes)
+        block = self._grid[index]
+        if outcome.not_begun:
+            return
+        if not outcome.error:
+            self._done.mark(index)
+            self.voxels += block.core.volume
+            self._shown.update(block.core.volume)
+            return
+        if outcome.wrong_input:
+            self._refusal = self._refusal or outcome.error
+            return
+        where = f" on {outcome.place}" if outcome.place else ""
+        if outcome.disk_full:
+            if not self.stopped:
+                logging.error(
+                    "no room on the disk for block %d %s%s (%s): make room, and the same command goes on",
+                    index,
+                    block.core,
+                    where,
+                    outcome.error,
+                )
+            self.stopped = True
+            return
+        tries = self._tries[index] = self._tries.get(index, 0) + 1
+        last = tries > self._retries
+        logging.warning(
+            "block %d %s%s, try %d of %d: %s%s",
+            index,
+            block.core,
+            where,
+            tries,
+            self._retries + 1,
+            outcome.error,
+            f"\n{outcome.trace}" if last and outcome.trace else "",
+        )
+        if not last:
+            heapq.heappush(
+                self._again, (time.monotonic() + self._backoff_s * 2 ** (tries - 1), index)
+            )
+            return
+        self.failures[index] = outcome.error + where
+        if len(self.failures) == _MOST_FAILURES:
+            logging.error("%d blocks failed; no more are begun", len(self.failures))
 
 
 def check_aligned(grid: Grid, shard: Sequence[int]) -> None:
@@ -185,44 +288,3 @@ def check_aligned(grid: Grid, shard: Sequence[int]) -> None:
         raise InputError(
             f"block_size={grid.core_size} is no multiple of the output's shards of {tuple(shard)} voxels"
         )
-
-
-def peak_rss_bytes() -> int:
-    """Returns the most memory that this process has held so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts KiB, macOS bytes.
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _each(
-    todo: Sequence[int],
-    grid: Grid,
-    attempt: Callable[[Block], str],
-    num_workers: int,
-    stopping: Stopping,
-) -> Iterator[tuple[int, str]]:
-    """Yields number and error of each block as it ends, and begins no more once asked to stop."""
-    if num_workers <= 1:
-        for index in todo:
-            if stopping.requested:
-                return
-            yield index, attempt(grid[index])
-        return
-    waiting = iter(todo)
-    running: dict[concurrent.futures.Future[str], int] = {}
-    with concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="block") as pool:
-        while True:
-            # Handed out one by one: a volume may have a million blocks, and those not begun can be left.
-            while len(running) < num_workers and not stopping.requested:
-                index = next(waiting, None)
-                if index is None:
-                    break
-                running[pool.submit(attempt, grid[index])] = index
-            if not running:
-                return
-            # A signal's handler runs only while this thread does not wait in C.
-            ended, _ = concurrent.futures.wait(
-                running, timeout=1, return_when=concurrent.futures.FIRST_COMPLETED
-            )
-            for future in ended:
-                yield running.pop(future), future.result()

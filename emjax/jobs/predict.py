@@ -170,6 +170,11 @@ def _predict(
 def _prepare(config: ConfigDict) -> _Work:
     """Opens and checks everything that is read."""
     validate_volume_config(config, ("checkpoint", "input", "output"))
+    if config.cluster:
+        raise InputError(
+            f"cluster={config.cluster}: accelerators share the blocks, without a scheduler; leave it out, "
+            "and start N processes, each with its own --config.part=I/N, I from 0 to N - 1, and all with one --workdir"
+        )
     if len(config.halo):
         raise InputError(
             f"halo={tuple(config.halo)}: prediction reads what its tiles need; leave it out, and set overlap"
