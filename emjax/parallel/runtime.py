@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import importlib.util
 import os
 import platform
+import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -14,15 +17,19 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 from emjax.errors import InputError
+from emjax.parallel.environment import expects_others, local_device_ids
 
-# A notebook has one machine, whatever its environment says.
-_NOTEBOOKS = ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE")
-_LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-_TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
+# Machines of a cluster start within minutes of each other.
+MEETING_TIMEOUT_S = 300
+_INPUT_ERROR = 2
 
 
 def initialize(
-    coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    *,
+    timeout_s: float = MEETING_TIMEOUT_S,
 ) -> None:
     """Joins the processes of a run; must come before the first use of a device.
 
@@ -33,6 +40,8 @@ def initialize(
         coordinator: HOST:PORT of process 0.
         num_processes: of the run; 1 forces a run of one process.
         process_id: of this process.
+        timeout_s: how long to wait for the others. After that the process ends with a message and
+            the status of wrong input: JAX would abort it.
 
     Raises:
         InputError: if the flags are incomplete, or the processes cannot be found.
@@ -48,17 +57,67 @@ def initialize(
             )
         if not 0 <= process_id < num_processes:
             raise InputError(f"--process_id={process_id} must be in 0 to {num_processes - 1}")
-        jax.distributed.initialize(coordinator, num_processes, process_id)
-    elif _expects_others():
-        try:
-            jax.distributed.initialize()
-        # Going on alone would start one run for each machine, all in the same folder.
-        except (ValueError, RuntimeError) as error:
+        if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}", coordinator):
             raise InputError(
-                f"this machine looks like one of a cluster, but no others were found ({error}); "
-                "give --coordinator, --num_processes and --process_id, or --num_processes=1"
-            ) from error
+                f"--coordinator={coordinator}: must be HOST:PORT of process 0, as in node1:8476"
+            )
+        who = f"process {process_id} of {num_processes}"
+        advice = (
+            f"is {coordinator} the machine of process 0, is its port open, and were all "
+            f"{num_processes} processes started?"
+        )
+        failure = f"{who} cannot use --coordinator={coordinator}"
+        arguments = dict(
+            coordinator_address=coordinator,
+            num_processes=num_processes,
+            process_id=process_id,
+            cluster_detection_method="deactivate",
+        )
+    else:
+        reason = expects_others(os.environ)
+        if not reason:
+            return
+        who = f"this process, one of several by {reason},"
+        advice = (
+            "were all of them started? If not, give --num_processes=1; else say where they are "
+            "with --coordinator, --num_processes and --process_id"
+        )
+        # Going on alone would start one run for each machine, all in the same folder.
+        failure = (
+            f"this machine looks like one of a cluster by {reason}, but the others were not found; "
+            "give --coordinator, --num_processes and --process_id, or --num_processes=1"
+        )
+        arguments = {}
+    with _gives_up(f"{who} did not meet the others within {timeout_s:g} s: {advice}", timeout_s):
+        try:
+            jax.distributed.initialize(
+                local_device_ids=local_device_ids(os.environ),
+                # Longer than ours: JAX aborts the process with a trace of its own.
+                initialization_timeout=int(timeout_s) + 60,
+                **arguments,
+            )
+        # Besides what JAX raises: what parsing unexpected variables of a launcher does.
+        except (ValueError, RuntimeError, LookupError, OSError) as error:
+            raise InputError(f"{failure} ({error})") from error
     logging.info("process %d of %d", jax.process_index(), jax.process_count())
+
+
+@contextlib.contextmanager
+def _gives_up(message: str, seconds: float) -> Iterator[None]:
+    """Ends the process with a message if what is done inside takes too long."""
+
+    def give_up() -> None:
+        # Nothing else ends it: the main thread waits inside of JAX, which hears no exception.
+        os.write(2, f"emjax: {message}\n".encode())
+        os._exit(_INPUT_ERROR)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def is_main() -> bool:
@@ -108,17 +167,3 @@ def _machine() -> str:
         lines = cpu_file.read_text(errors="replace").splitlines()
         text += next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _expects_others() -> bool:
-    """Whether the environment says that this is one process of several."""
-    if any(name in os.environ for name in _NOTEBOOKS):
-        return False
-    # Not SLURM_NTASKS: an interactive allocation sets it too, for a command that runs once.
-    if any(int(os.environ.get(name, "1")) > 1 for name in _LAUNCHERS):
-        return True
-    if "JAX_COORDINATOR_ADDRESS" in os.environ or "MEGASCALE_COORDINATOR_ADDRESS" in os.environ:
-        return True
-    # Each machine of a TPU slice runs the same command; only JAX knows how many there are.
-    has_driver = importlib.util.find_spec("libtpu") is not None
-    return has_driver and any(Path(path).exists() for path in _TPU_DEVICES)

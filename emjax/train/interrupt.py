@@ -19,8 +19,8 @@ class Interrupt:
     """Notices that the process is asked to stop; a context manager round the loop.
 
     With several processes JAX's own service hears SIGTERM on any of them and makes all stop at the
-    same step. With one process nobody listens, so a handler is installed. A second Ctrl-C stops at
-    once.
+    same step; Ctrl-C is handed on to it. With one process nobody listens, so a handler is installed
+    for both. A second Ctrl-C stops at once.
     """
 
     def __init__(self) -> None:
@@ -33,9 +33,9 @@ class Interrupt:
         # Python lets only the main thread install handlers; a notebook's worker thread goes
         # without.
         alone = jax.process_count() == 1
-        if alone and threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._old[number] = signal.signal(number, self._handle)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT) if alone else (signal.SIGINT,):
+                self._old[number] = signal.signal(number, self._handle if alone else self._hand_on)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,6 +48,10 @@ class Interrupt:
         if jax.process_count() > 1:
             return bool(multihost_utils.reached_preemption_sync_point(step))
         return self._requested
+
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+        self._handle(number, frame)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._requested and number == signal.SIGINT:
