@@ -108,6 +108,7 @@ class PretrainEvaluation:
             seed=seed,
         )
         self._measure = jit(self._features, out_shardings=replicated(mesh))
+        self._read_tokens = jit(self._tokens, out_shardings=replicated(mesh))
 
     @property
     def uses_tokens(self) -> bool:
@@ -211,7 +212,7 @@ class PretrainEvaluation:
         points[crop] = places
         asked = np.zeros((self._chunk, 1, 3), np.float32)
         asked[crop, 0] = query
-        first, second = jit(self._tokens)(params, views, asked, points)
+        first, second = self._read_tokens(params, views, asked, points)
         first, second = np.asarray(first)[crop], np.asarray(second)[crop]
         shares = retrieval.soft_argmax(first, second, 1.0)
         side = self._task.crop_size[1] // self._stride[1]
