@@ -14,10 +14,12 @@ from types import MappingProxyType
 from emjax.errors import InputError
 
 # What may stand behind the question mark for every format.
-KEYS = ("voxel_nm", "level", "weight", "group", "kind", "background", "ignore")
+KEYS = ("voxel_nm", "level", "missing", "weight", "group", "kind", "background", "ignore")
 # And for the embedded generator besides.
 SYNTHETIC_KEYS = ("shape", "seed", "labels", "defects")
 SYNTHETIC = "synthetic://"
+# How neuroglancer and file managers write places that are plain paths and URLs here.
+_PREFIX = re.compile(r"^(?:file://(?=/)|(?:precomputed|zarr[23]?|n5)://(?=[a-z0-9]+://))")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+]*://")
 _BOX = re.compile(r"\[([^\[\]]*)\]$")
 # A '?' without '=' after it is part of a pattern such as z0?.png, if what follows ends as a file name does.
@@ -62,7 +64,7 @@ class Address:
         Raises:
             InputError: if it is empty, or a key is unknown or malformed; lists the keys there are.
         """
-        rest = text.strip()
+        rest = _PREFIX.sub("", _PREFIX.sub("", text.strip()))
         before, question, query = rest.rpartition("?")
         if question and not _PATTERN_END.match(_BOX.sub("", query)):
             rest = before

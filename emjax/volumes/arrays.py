@@ -8,62 +8,81 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.volumes.opened import Opened, unit_nm
+from emjax.volumes.attributes import first_sentence
+from emjax.volumes.missing import FILL
+from emjax.volumes.opened import Opened
+from emjax.volumes.voxel_sizes import attribute_voxel_nm, n5_voxel_nm, ome_voxel_nm, unit_voxel_nm
 
-Triple = tuple[float, float, float]
 # Seconds; TensorStore itself goes on trying a server that does not answer.
 _PATIENCE = 60.0
 # What says that a folder is an array or a group, in the order in which they are looked for.
 METADATA_FILES = ("zarr.json", ".zarray", ".zattrs", ".zgroup", "attributes.json", "info")
 
 
-def open_array(url: str, dataset: str, level: int, context: ts.Context) -> Opened:
+class How(NamedTuple):
+    """How to open an array.
+
+    Attributes:
+        level: of a pyramid, 0 is full resolution; must be 0 for a plain array.
+        context: with the cache.
+        missing: `fill` takes chunks that are absent as the format does, as its fill value, 0 with few exceptions;
+            `error` refuses them when they are read.
+    """
+
+    level: int
+    context: ts.Context
+    missing: str
+
+
+def open_array(url: str, dataset: str, how: How) -> Opened:
     """Opens an array, or one level of a pyramid.
 
     Args:
         url: of the folder, local as `file://`.
         dataset: path inside; '' for the folder itself.
-        level: of a pyramid, 0 is full resolution; must be 0 for a plain array.
-        context: with the cache.
+        how: to open it.
 
     Raises:
         InputError: if there is no array, or no such level.
     """
     url = url.rstrip("/") + "/"
     base = url + (dataset.strip("/") + "/" if dataset else "")
-    files = _read_metadata(base)
+    files = _read_metadata(base, how.context)
     if files["zarr.json"] is not None:
         attributes = files["zarr.json"].get("attributes", {})
         if files["zarr.json"].get("node_type") == "array":
-            return _plain(base, "zarr3", attributes, level, context)
-        return _pyramid(base, "zarr3", attributes.get("ome", attributes), level, context)
+            return _plain(base, "zarr3", attributes, how)
+        return _pyramid(base, "zarr3", attributes.get("ome", attributes), how)
     if files[".zarray"] is not None:
-        return _plain(base, "zarr", files[".zattrs"] or {}, level, context)
+        return _plain(base, "zarr", files[".zattrs"] or {}, how)
     if files[".zattrs"] is not None and "multiscales" in files[".zattrs"]:
-        return _pyramid(base, "zarr", files[".zattrs"], level, context)
+        return _pyramid(base, "zarr", files[".zattrs"], how)
     if files["attributes.json"] is not None:
-        return _n5(base, files["attributes.json"], level, context)
+        return _n5(base, files["attributes.json"], how)
     if files["info"] is not None and "scales" in files["info"]:
-        return _precomputed(base, files["info"], level, context)
-    raise InputError(f"{base.rstrip('/')} holds no zarr, N5 or precomputed array{_inside(url)}")
+        return _precomputed(base, files["info"], how)
+    raise InputError(f"{_shown(base)} holds no zarr, N5 or precomputed array{_inside(url)}")
 
 
-def _read_metadata(base: str) -> dict[str, dict[str, Any] | None]:
+def _read_metadata(
+    base: str, context: ts.Context | None = None
+) -> dict[str, dict[str, Any] | None]:
     """Reads all metadata files of a folder at once; None for those that are not there."""
     try:
-        folder = ts.KvStore.open(base).result(timeout=_PATIENCE)
+        folder = ts.KvStore.open(base, context=context).result(timeout=_PATIENCE)
         reads = {name: folder.read(name) for name in METADATA_FILES}
         found = {name: read.result(timeout=_PATIENCE) for name, read in reads.items()}
     except TimeoutError as error:
-        raise InputError(f"{base} did not answer in {_PATIENCE:.0f} s") from error
+        raise InputError(f"{_shown(base)} did not answer in {_PATIENCE:.0f} s") from error
     except (ValueError, OSError, RuntimeError) as error:
-        raise InputError(f"{base} cannot be read: {_short(error)}") from error
+        raise InputError(f"{_shown(base)} cannot be read: {first_sentence(error)}") from error
     return {name: _json(answer) for name, answer in found.items()}
 
 
@@ -77,75 +96,94 @@ def _json(answer: ts.KvStore.ReadResult) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _open(base: str, driver: str, context: ts.Context, **spec: Any) -> ts.TensorStore:
+def _open(base: str, driver: str, how: How, **spec: Any) -> ts.TensorStore:
     try:
         # "open" asks for what changed since an earlier opening, so that an overwritten volume is not served from the
         # cache; asking before every read would double its cost, and on a server cost a round trip.
         return ts.open(
-            {"driver": driver, "kvstore": base, "recheck_cached_data": "open", **spec},
+            {
+                "driver": driver,
+                "kvstore": base,
+                "recheck_cached_data": "open",
+                "fill_missing_data_reads": how.missing == FILL,
+                **spec,
+            },
             open=True,
             read=True,
-            context=context,
+            context=how.context,
         ).result(timeout=_PATIENCE)
     except TimeoutError as error:
-        raise InputError(f"{base} did not answer in {_PATIENCE:.0f} s") from error
+        raise InputError(f"{_shown(base)} did not answer in {_PATIENCE:.0f} s") from error
     except (ValueError, OSError, RuntimeError) as error:
-        raise InputError(f"{base} cannot be opened: {_short(error)}") from error
+        raise InputError(f"{_shown(base)} cannot be opened: {first_sentence(error)}") from error
 
 
-def _plain(base: str, driver: str, attributes: dict, level: int, context: ts.Context) -> Opened:
-    _only_level_0(base, level)
-    store = _open(base, driver, context)
-    voxel_nm = _attribute_voxel_nm(attributes) or _unit_voxel_nm(store)
-    return Opened(_last_axes(base, store), voxel_nm)
+def _plain(base: str, driver: str, attributes: dict, how: How) -> Opened:
+    _only_level_0(base, how)
+    store = _last_axes(base, _open(base, driver, how))
+    order = _spatial_order(store.domain.labels)
+    # An array of named axes x, y, z carries its voxel size in that order.
+    voxel_nm = attribute_voxel_nm(attributes)
+    if voxel_nm and order:
+        voxel_nm = tuple(voxel_nm[a - store.rank + 3] for a in order[-3:])
+    store = store[ts.d[order].transpose[:]] if order else store
+    return Opened(store, voxel_nm or unit_voxel_nm(store))
 
 
-def _pyramid(base: str, driver: str, attributes: dict, level: int, context: ts.Context) -> Opened:
+def _pyramid(base: str, driver: str, attributes: dict, how: How) -> Opened:
     """Opens a level of an OME-Zarr image, version 0.4 or 0.5."""
     scales = attributes.get("multiscales")
     if not scales:
-        raise InputError(f"{base} is a group, not an array; name one{_inside(base)}")
+        raise InputError(f"{_shown(base)} is a group, not an array; name one{_inside(base)}")
     levels = scales[0]["datasets"]
-    if level >= len(levels):
-        raise InputError(f"{base} has levels 0 to {len(levels) - 1}, not {level}")
-    store = _open(base + levels[level]["path"].strip("/") + "/", driver, context)
+    _check_level(base, how.level, len(levels))
+    level = levels[how.level]
+    store = _open(base + level["path"].strip("/") + "/", driver, how)
     axes = [a if isinstance(a, dict) else {"name": a} for a in scales[0].get("axes", [])]
-    if [a["name"] for a in axes[-3:]] not in ([], ["z", "y", "x"]):
-        raise InputError(
-            f"{base} has axes {[a['name'] for a in axes]}; emjax reads z, y, x as the last"
-        )
-    factors = [1.0] * store.rank
-    for owner in (scales[0], levels[level]):
+    # Version 0.3 and older have none: they are t, c, z, y, x.
+    axes = axes or [{"name": name} for name in "tczyx"[-store.rank :]]
+    names = [a["name"] for a in axes]
+    if not set("zyx") <= set(names) or len(names) != store.rank:
+        raise InputError(f"{_shown(base)} has axes {names}; a volume needs z, y and x")
+    scale = [1.0] * store.rank
+    for owner in (scales[0], level):
         for transformation in owner.get("coordinateTransformations", []):
             if transformation.get("type") == "scale":
-                factors = [a * b for a, b in zip(factors, transformation["scale"], strict=True)]
-    units = [unit_nm(a.get("unit")) for a in axes[-3:]]
-    voxel_nm = None
-    if len(units) == 3 and all(units):
-        voxel_nm = tuple(f * u for f, u in zip(factors[-3:], units, strict=True))
-    return Opened(_last_axes(base, store), voxel_nm)
+                scale = [a * b for a, b in zip(scale, transformation["scale"], strict=True)]
+    order = _spatial_order(names)
+    store = store[ts.d[order].transpose[:]] if order else store
+    return Opened(_last_axes(base, store), ome_voxel_nm(axes, scale))
 
 
-def _n5(base: str, attributes: dict, level: int, context: ts.Context) -> Opened:
+def _spatial_order(names: Sequence[str]) -> list[int] | None:
+    """Returns the axes with z, y, x last; None where they are so already, or are not named."""
+    if not set("zyx") <= set(names):
+        return None
+    order = [i for i, name in enumerate(names) if name not in "zyx"]
+    order += [list(names).index(name) for name in "zyx"]
+    return None if order == sorted(order) else order
+
+
+def _n5(base: str, attributes: dict, how: How) -> Opened:
     """Opens an N5 array, whose axes are x, y, z (and c), or a level `s0`, `s1`, ... of a group of them."""
     if "dimensions" not in attributes:
-        return _n5_level(base, attributes, level, context)
-    _only_level_0(base, level)
-    store = _open(base, "n5", context)
+        return _n5_level(base, attributes, how)
+    _only_level_0(base, how)
+    store = _open(base, "n5", how)
     store = store[ts.d[tuple(reversed(range(store.rank)))].transpose[:]]
-    return Opened(_last_axes(base, store), _n5_voxel_nm(attributes))
+    return Opened(_last_axes(base, store), n5_voxel_nm(attributes))
 
 
-def _n5_level(base: str, attributes: dict, level: int, context: ts.Context) -> Opened:
+def _n5_level(base: str, attributes: dict, how: How) -> Opened:
     """Opens a level of an N5 group as Paintera and OpenOrganelle write it."""
-    folder = f"{base}s{level}/"
-    inner = _read_metadata(folder)["attributes.json"]
+    folder = f"{base}s{how.level}/"
+    inner = _read_metadata(folder, how.context)["attributes.json"]
     if inner is None or "dimensions" not in inner:
         raise InputError(
-            f"{base} is an N5 group without a level s{level}; name an array{_inside(base)}"
+            f"{_shown(base)} is an N5 group without a level s{how.level}; name an array{_inside(base)}"
         )
-    opened = _n5(folder, inner, 0, context)
-    whole = _n5_voxel_nm(attributes)
+    opened = _n5(folder, inner, how._replace(level=0))
+    whole = n5_voxel_nm(attributes)
     if opened.voxel_nm is not None or whole is None:
         return opened
     factors = inner.get("downsamplingFactors", (1, 1, 1))
@@ -153,25 +191,13 @@ def _n5_level(base: str, attributes: dict, level: int, context: ts.Context) -> O
     return opened._replace(voxel_nm=voxel_nm)
 
 
-def _n5_voxel_nm(attributes: dict) -> Triple | None:
-    """Reads `resolution` or `pixelResolution`, both x, y, z."""
-    values, factor = attributes.get("resolution"), 1.0
-    pixel = attributes.get("pixelResolution")
-    if values is None and isinstance(pixel, dict):
-        values, factor = pixel.get("dimensions"), unit_nm(pixel.get("unit", "nm"))
-    if not isinstance(values, list) or len(values) != 3 or not factor:
-        return None
-    return tuple(float(v) * factor for v in reversed(values))
-
-
-def _precomputed(base: str, info: dict, level: int, context: ts.Context) -> Opened:
+def _precomputed(base: str, info: dict, how: How) -> Opened:
     """Opens a scale of a Neuroglancer volume, whose axes are x, y, z, channel."""
     scales = info["scales"]
-    if level >= len(scales):
-        raise InputError(f"{base} has levels 0 to {len(scales) - 1}, not {level}")
-    store = _open(base, "neuroglancer_precomputed", context, scale_index=level)
+    _check_level(base, how.level, len(scales))
+    store = _open(base, "neuroglancer_precomputed", how, scale_index=how.level)
     store = store[ts.d[3, 2, 1, 0].transpose[:]]
-    voxel_nm = tuple(float(v) for v in reversed(scales[level]["resolution"]))
+    voxel_nm = tuple(float(v) for v in reversed(scales[how.level]["resolution"]))
     return Opened(_last_axes(base, store), voxel_nm)
 
 
@@ -181,32 +207,28 @@ def _last_axes(base: str, store: ts.TensorStore) -> ts.TensorStore:
         store = store[store.domain.inclusive_min[0]]
     if store.rank > 4:
         raise InputError(
-            f"{base} has axes of {tuple(store.shape)}; a volume needs z, y, x or c, z, y, x"
+            f"{_shown(base)} has axes of {tuple(store.shape)}; a volume needs z, y, x or c, z, y, x"
         )
     return store
 
 
-def _attribute_voxel_nm(attributes: dict) -> Triple | None:
-    """Reads `resolution` and its like, z, y, x in nm."""
-    for name in ("resolution", "voxel_size_nm_zyx", "voxel_size"):
-        values = attributes.get(name)
-        if isinstance(values, list | tuple) and len(values) == 3:
-            return tuple(float(v) for v in values)
-    return None
+def _only_level_0(base: str, how: How) -> None:
+    if how.level:
+        raise InputError(
+            f"{_shown(base)} is a single array, no pyramid; leave out level={how.level}"
+        )
 
 
-def _unit_voxel_nm(store: ts.TensorStore) -> Triple | None:
-    """Reads the units that zarr 3 and TensorStore keep for each axis."""
-    units = store.dimension_units[-3:]
-    factors = [unit_nm(u.base_unit) if u is not None else None for u in units]
-    if len(units) != 3 or not all(factors):
-        return None
-    return tuple(u.multiplier * f for u, f in zip(units, factors, strict=True))
+def _check_level(base: str, level: int, count: int) -> None:
+    if level >= count:
+        raise InputError(f"{_shown(base)} has levels 0 to {count - 1}, not {level}")
 
 
-def _only_level_0(base: str, level: int) -> None:
-    if level:
-        raise InputError(f"{base} is a single array, no pyramid; leave out level={level}")
+def _shown(base: str) -> str:
+    """Returns a place as a user writes it."""
+    if base.startswith("file://"):
+        return urllib.request.url2pathname(base.removeprefix("file://")).rstrip("/")
+    return base.rstrip("/")
 
 
 def _inside(base: str) -> str:
@@ -233,8 +255,3 @@ def _is_group(folder: str) -> bool:
     return (zarr is not None and zarr.get("node_type") == "group") or (
         zarr is None and n5 is not None and "dimensions" not in n5
     )
-
-
-def _short(error: Exception) -> str:
-    """TensorStore appends the whole spec to its messages; the first sentence is what helps."""
-    return str(error).splitlines()[0].split(" [")[0][:200]

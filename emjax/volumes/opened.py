@@ -8,21 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorstore as ts
 
-_NANOMETRES = {
-    ("nm", "nanometer", "nanometers", "nanometre", "nanometres"): 1.0,
-    ("a", "å", "angstrom", "angstroms"): 0.1,
-    ("um", "µm", "μm", "micrometer", "micrometers", "micrometre", "micron", "microns"): 1e3,
-    ("mm", "millimeter", "millimeters", "millimetre"): 1e6,
-    ("m", "meter", "meters", "metre"): 1e9,
-}
-
-
-def unit_nm(unit: str | None) -> float | None:
-    """Returns the nanometres in a unit of length as files name it, or None for what is none."""
-    # ImageJ escapes the micro sign in what it writes.
-    name = str(unit).strip().lower().replace("\\u00b5", "µ")
-    return next((nm for names, nm in _NANOMETRES.items() if name in names), None)
-
 
 class Opened(NamedTuple):
     """An opened file.
@@ -48,7 +33,8 @@ def chunked(
     """Makes a TensorStore of a function that reads parts of an array.
 
     Args:
-        read: picklable; slices -> array.
+        read: picklable; slices -> array. Raises InputError for what lasts: other exceptions of libraries may not
+            come through TensorStore whole.
         shape: of the whole.
         dtype: of the whole.
         chunk: what is read, and kept in the cache, at a time.

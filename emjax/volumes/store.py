@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import errno
 import functools
 import glob
 import os
@@ -15,11 +16,16 @@ import tensorstore as ts
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.address import SYNTHETIC, SYNTHETIC_KEYS, Address, parse_triple
-from emjax.volumes.arrays import METADATA_FILES, open_array
+from emjax.volumes.arrays import METADATA_FILES, How, open_array
 from emjax.volumes.hdf5 import open_hdf5
-from emjax.volumes.images import SECTION_SUFFIXES, open_sections, open_tiff
+from emjax.volumes.image_files import IMAGE_SUFFIXES
+from emjax.volumes.missing import ERROR, FILL, missing_key, refuse_key
 from emjax.volumes.opened import Opened
+from emjax.volumes.reading import read_box
+from emjax.volumes.sections import open_sections
 from emjax.volumes.synthetic import open_synthetic
+from emjax.volumes.tiff import open_tiff
+from emjax.volumes.tiles import open_tiles
 
 Triple = tuple[float, float, float]
 # Decoded chunks of all volumes of a process that are kept. Without it a crop of a TIFF stack decodes whole sections
@@ -27,8 +33,10 @@ Triple = tuple[float, float, float]
 CACHE_BYTES = 1 << 30
 _HDF5 = (".h5", ".hdf5", ".hdf")
 _TIFF = (".tif", ".tiff")
-_SECTIONS = (*SECTION_SUFFIXES, *(suffix.upper() for suffix in SECTION_SUFFIXES))
+_SECTIONS = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
 _REMOTE = ("gs://", "s3://", "http://", "https://")
+# Some 16 s in all: a server that is not there is told from one that hiccups before its user goes to lunch.
+_RETRIES = {"max_retries": 5, "initial_delay": "500ms", "max_delay": "8s"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +85,14 @@ class Volume:
 
         Returns:
             `[z, y, x]` or `[c, z, y, x]`.
+
+        Raises:
+            InputError: if a chunk is damaged, may not be read, or is absent where the address refuses that (chunks
+                of arrays that are absent are 0 unless it has `missing=error`); names the file and the box.
+            OSError: if reading failed in a way that may pass, such as a server that does not answer.
         """
-        return self.store[(..., *box.slices)].read().result()
+        name = str(Address(self.address.path, self.address.dataset))
+        return read_box(self.store, box, name, self.box.start)
 
     def crop(self, box: Box) -> Volume:
         """Returns a part as a volume of its own.
@@ -100,7 +114,8 @@ def shared_context(cache_bytes: int = CACHE_BYTES) -> ts.Context:
     Args:
         cache_bytes: of decoded chunks kept.
     """
-    return ts.Context({"cache_pool": {"total_bytes_limit": cache_bytes}})
+    retries = {f"{kind}_request_retries": _RETRIES for kind in ("http", "gcs", "s3")}
+    return ts.Context({"cache_pool": {"total_bytes_limit": cache_bytes}, **retries})
 
 
 def open_volume(address: str | Address, *, context: ts.Context | None = None) -> Volume:
@@ -139,15 +154,24 @@ def _open(address: Address, context: ts.Context) -> Opened:
     """Finds the format and opens it."""
     path = address.path
     if path.startswith(SYNTHETIC):
+        refuse_key(address)
         keys = {k: v for k, v in address.keys.items() if k in SYNTHETIC_KEYS or k == "voxel_nm"}
         store, voxel_nm = open_synthetic(path.removeprefix(SYNTHETIC), keys)
         return Opened(store, voxel_nm)
-    level = _level(address)
     if path.startswith(_REMOTE):
-        return open_array(path, address.dataset, level, context)
+        return open_array(path, address.dataset, _how(address, context))
     # Readers open their files later, and maybe in a process with another working folder.
     local = Path(path).expanduser().absolute()
-    pattern = None
+    try:
+        return _open_local(address, local, context)
+    except PermissionError as error:
+        raise InputError(
+            f"no permission to read {error.filename or local}; ask its owner, or copy it"
+        ) from error
+
+
+def _open_local(address: Address, local: Path, context: ts.Context) -> Opened:
+    path, pattern = address.path, None
     if not local.exists():
         if "*" not in path and "?" not in path:
             raise InputError(f"no such path: {path}{_nearest_entry(local)}")
@@ -155,27 +179,38 @@ def _open(address: Address, context: ts.Context) -> Opened:
     elif local.is_dir():
         pattern = _sections_in(local)
         if pattern is None:
-            return open_array(local.as_uri(), address.dataset, level, context)
+            return open_array(local.as_uri(), address.dataset, _how(address, context))
+    elif not os.access(local, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(local))
     suffix = local.suffix.lower()
-    if level:
+    if level := _level(address):
         raise InputError(f"{path} is a single array, no pyramid; leave out level={level}")
     if suffix in _HDF5 and pattern is None:
-        return open_hdf5(local, address.dataset, context)
+        return open_hdf5(local, address.dataset, missing_key(address, FILL), context)
     if address.dataset:
         raise InputError(f"{path} has no datasets inside; leave out ':{address.dataset}'")
     if pattern is not None:
-        return open_sections(pattern, context)
+        return open_sections(pattern, missing_key(address, ERROR), context)
+    if suffix == ".json":
+        return open_tiles(local, missing_key(address, ERROR), context)
     if suffix in _TIFF:
+        refuse_key(address)
         return open_tiff(local, context)
     raise InputError(
         f"{path} is no format that is known: give .zarr, .n5, a precomputed folder, .h5, .tif, a folder of "
-        "sections (folder/*.png), or synthetic://"
+        "sections (folder/*.png), a .json of tiles, or synthetic://"
     )
+
+
+def _how(address: Address, context: ts.Context) -> How:
+    return How(_level(address), context, missing_key(address, FILL))
 
 
 def _sections_in(folder: Path) -> str | None:
     """Returns a pattern of the sections in a folder; None where it has none, or is an array."""
     names = os.listdir(folder)
+    if not names:
+        raise InputError(f"{folder} is empty; give a folder of sections or of an array")
     if set(names) & set(METADATA_FILES):
         return None
     suffixes = sorted({Path(name).suffix for name in names} & set(_SECTIONS))

@@ -24,6 +24,11 @@ from emjax.volumes.address import Address, Entry, parse_triple, parse_volumes
         ("s/z0?.png?weight=2", Address("s/z0?.png", keys={"weight": "2"})),
         ("gs://b/em?level=1[0:4]", Address("gs://b/em", "", "0:4", {"level": "1"})),
         ("gs://b/em[0:4]?level=1", Address("gs://b/em", "", "0:4", {"level": "1"})),
+        ("precomputed://gs://b/em:x?level=1", Address("gs://b/em", "x", keys={"level": "1"})),
+        ("precomputed://file:///d/em", Address("/d/em")),
+        ("zarr3://https://h/a.zarr", Address("https://h/a.zarr")),
+        ("file:///d/a.h5:raw", Address("/d/a.h5", "raw")),
+        ("a.zarr?missing=error", Address("a.zarr", keys={"missing": "error"})),
         ("http://127.0.0.1:80/a.zarr", Address("http://127.0.0.1:80/a.zarr")),
         ("http://127.0.0.1:80/a.zarr:s0", Address("http://127.0.0.1:80/a.zarr", "s0")),
         (
@@ -86,7 +91,7 @@ def test_volumes_by_hand() -> None:
     ("text", "helps"),
     [
         ("", r"PATH\[:DATASET\]"),
-        ("a.zarr?wieght=2", "unknown key 'wieght'; known: voxel_nm, level, weight"),
+        ("a.zarr?wieght=2", "unknown key 'wieght'; known: voxel_nm, level, missing, weight"),
         ("a.zarr?seed=2", "unknown key 'seed'"),
         ("a.zarr?weight", "'weight' is not key=value"),
         ("a.zarr?weight=", "is not key=value"),

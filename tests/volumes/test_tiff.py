@@ -1,4 +1,4 @@
-"""TIFF stacks as tifffile writes them, and folders of sections."""
+"""TIFF stacks as tifffile writes them, whole and damaged."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes import images
+from emjax.volumes import tiff
 from emjax.volumes.store import open_volume
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (12, 10, 14), np.uint8)
+_LARGE = np.random.default_rng(1).integers(0, 255, (12, 40, 40), np.uint8)
 _BOX = Box((1, 2, 3), (9, 5, 6))
 
 
@@ -91,73 +91,75 @@ def test_ome_voxel_size(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.store.read().result(), _VOXELS)
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_sections_in_natural_order(tmp_path: Path, suffix: str) -> None:
-    # Names without leading zeros: in the order of text, 10 comes before 2.
-    for z, section in enumerate(_VOXELS):
-        path = tmp_path / f"s{z}.{suffix}"
-        (imagecodecs if suffix == "png" else tifffile).imwrite(path, section)
-    (tmp_path / "readme.txt").write_text("no section")
-    for address in (f"{tmp_path}/*.{suffix}", str(tmp_path)):
-        volume = open_volume(f"{address}?voxel_nm=50,4,4")
-        assert volume.size == _VOXELS.shape
-        assert volume.voxel_nm == (50, 4, 4)
-        np.testing.assert_array_equal(volume.read(_BOX), _VOXELS[_BOX.slices])
-
-
-def test_natural_order_across_folders(tmp_path: Path) -> None:
-    for z, section in enumerate(_VOXELS):
-        (tmp_path / f"part{z // 4 * 5}").mkdir(exist_ok=True)
-        imagecodecs.imwrite(tmp_path / f"part{z // 4 * 5}" / f"{z % 4}.png", section)
-    volume = open_volume(f"{tmp_path}/part*/?.png")
+def test_pages_written_one_by_one(tmp_path: Path) -> None:
+    """Each is a series of its own, as a loop over sections leaves them."""
+    with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=True) as file:
+        for section in _VOXELS:
+            file.write(section, compression="zlib", contiguous=False)
+    volume = open_volume(f"{tmp_path}/a.tif")
     np.testing.assert_array_equal(volume.store.read().result(), _VOXELS)
 
 
-def test_each_section_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for z, section in enumerate(_VOXELS):
-        imagecodecs.imwrite(tmp_path / f"{z}.png", section)
-    volume = open_volume(f"{tmp_path}/*.png")
+def test_a_page_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _VOXELS, compression="zlib")
+    volume = open_volume(f"{tmp_path}/a.tif")
     decoded = []
-    original = images._read_section
-    monkeypatch.setattr(images, "_read_section", lambda p: decoded.append(p) or original(p))
+    original = tiff._Pages._read
+    monkeypatch.setattr(tiff._Pages, "_read", lambda s, z: decoded.append(z) or original(s, z))
     for x in range(4):
         volume.read(Box((2, 0, x), (3, 4, 4)))
-    assert sorted(decoded) == [f"{tmp_path}/{z}.png" for z in (2, 3, 4)]
+    assert sorted(decoded) == [2, 3, 4]
 
 
-def test_mistakes(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no section matches.*folder/\*.png"):
-        open_volume(f"{tmp_path}/*.png")
-    imagecodecs.imwrite(tmp_path / "0.png", np.zeros((4, 4, 3), np.uint8))
-    with pytest.raises(InputError, match="0.png is.*grey sections"):
-        open_volume(f"{tmp_path}/*.png")
+def test_no_such_thing(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "c.tif", np.zeros((2, 4, 4, 3), np.uint8), photometric="rgb")
     with pytest.raises(InputError, match="grey sections"):
         open_volume(f"{tmp_path}/c.tif")
+    about = {"axes": "ZCYX"}
     tifffile.imwrite(
-        tmp_path / "e.tif",
-        np.zeros((3, 2, 8, 8), np.uint16),
-        imagej=True,
-        metadata={"axes": "ZCYX"},
+        tmp_path / "e.tif", np.zeros((3, 2, 8, 8), np.uint16), imagej=True, metadata=about
     )
     with pytest.raises(InputError, match="axes ZCYX.*one channel and one time"):
         open_volume(f"{tmp_path}/e.tif")
     with tifffile.TiffWriter(tmp_path / "f.tif") as file:
         for side in (16, 24):
             file.write(np.zeros((side, 16), np.uint8))
-    with pytest.raises(InputError, match="pages of several kinds"):
+    with pytest.raises(InputError, match=r"pages of several kinds \(\(16, 16\) uint8, \(24, 16\)"):
         open_volume(f"{tmp_path}/f.tif")
-    with pytest.raises(InputError, match=r"holds \.png and \.tif; say which"):
-        open_volume(str(tmp_path))
     (tmp_path / "d.tif").write_bytes(b"no TIFF")
     with pytest.raises(InputError, match="d.tif cannot be read as TIFF"):
         open_volume(f"{tmp_path}/d.tif")
+    with pytest.raises(InputError, match="nothing can be absent.*leave out missing=fill"):
+        open_volume(f"{tmp_path}/f.tif?missing=fill")
 
 
-def test_sections_of_two_sizes(tmp_path: Path) -> None:
-    for z, side in enumerate((4, 4, 5)):
-        imagecodecs.imwrite(tmp_path / f"{z}.png", np.zeros((side, side), np.uint8))
-    volume = open_volume(f"{tmp_path}/*.png")
-    assert volume.read(Box((0, 0, 0), (2, 4, 4))).shape == (2, 4, 4)
-    with pytest.raises(ValueError, match="2.png is"):
-        volume.read(Box((0, 0, 0), (3, 4, 4)))
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("kind", ["plain", "zlib", "imagej", "ome", "pages"])
+def test_a_file_cut_short(tmp_path: Path, kind: str, share: float) -> None:
+    path = tmp_path / "a.tif"
+    if kind == "pages":
+        with tifffile.TiffWriter(path) as file:
+            for section in _LARGE:
+                file.write(section, contiguous=False)
+    else:
+        options = {"imagej": {"imagej": True, "truncate": True}, "zlib": {"compression": "zlib"}}
+        tifffile.imwrite(path, _LARGE, ome=kind == "ome", **options.get(kind, {}))
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(InputError, match=r"a\.tif (is cut short|cannot be read)"):
+        open_volume(str(path))
+
+
+def test_a_damaged_page(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _LARGE, compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        page = file.pages[5]
+        offset, count = page.dataoffsets[0], page.databytecounts[0]
+    with open(tmp_path / "a.tif", "r+b") as file:
+        file.seek(offset)
+        file.write(bytes(count))
+    volume = open_volume(f"{tmp_path}/a.tif[2:]")
+    assert volume.read(Box((0, 0, 0), (3, 4, 4))).shape == (3, 4, 4)
+    with pytest.raises(
+        InputError, match=r"at \[4:6,0:4,0:4\]: section 5 of .*a\.tif cannot be read"
+    ):
+        volume.read(Box((2, 0, 0), (2, 4, 4)))

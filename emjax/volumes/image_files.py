@@ -1,0 +1,105 @@
+"""One picture of a file: PNG, JPEG or TIFF, told apart by its first bytes."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import tifffile
+
+from emjax.errors import InputError
+
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
+_PNG, _JPEG, _TIFF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", (b"II", b"MM")
+_JPEG_END = b"\xff\xd9"
+# What a network drive may answer once, and not the next time.
+_PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EMFILE)
+
+
+def passes(error: BaseException) -> bool:
+    """Whether an error may not come again: of a drive, not of what is on it."""
+    return isinstance(error, OSError) and error.errno in _PASSING
+
+
+def read_image(path: str) -> np.ndarray:
+    """Decodes a picture.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        `[y, x]` or `[y, x, c]`, as it is stored.
+
+    Raises:
+        InputError: if there is no such file, or it is damaged or of another format.
+        OSError: if the drive failed in a way that may pass.
+    """
+    try:
+        data = Path(path).read_bytes()
+        if data.startswith(_PNG):
+            return imagecodecs.png_decode(data)
+        if data.startswith(_JPEG):
+            # The decoder fills what is missing with grey, and says nothing.
+            if _JPEG_END not in data:
+                raise InputError(f"{path} cannot be read: the file is cut short")
+            return imagecodecs.jpeg_decode(data)
+        if data[:2] in _TIFF:
+            return tifffile.imread(path)
+    except InputError:
+        raise
+    except Exception as error:  # each codec has errors of its own
+        if passes(error):
+            raise
+        raise InputError(f"{path} cannot be read: {reason(error)}") from error
+    raise InputError(f"{path} is no PNG, JPEG or TIFF" if data else f"{path} is empty (0 bytes)")
+
+
+def grey(path: str, image: np.ndarray) -> np.ndarray:
+    """Returns the one channel of a picture; colours that are all grey count as one.
+
+    Args:
+        path: for the message.
+        image: `[y, x]` or `[y, x, c]`.
+
+    Raises:
+        InputError: if it has colours, or is no picture of one section.
+    """
+    if image.ndim == 2:
+        return image
+    if image.ndim == 3 and image.shape[2] in (1, 2, 3, 4):
+        # 2 and 4 channels are grey and colours with opacity.
+        colours = image[..., : 1 if image.shape[2] < 3 else 3]
+        if (colours == colours[..., :1]).all():
+            return colours[..., 0]
+    raise InputError(f"{path} is {image.shape}; emjax reads grey sections [y, x]")
+
+
+def image_size(path: str) -> tuple[int, int] | None:
+    """Reads (y, x) pixels from the head of a PNG or TIFF; None where that does not say.
+
+    Args:
+        path: of the file.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(24)
+            if head.startswith(_PNG) and len(head) == 24:
+                width, height = struct.unpack(">II", head[16:24])
+                return height, width
+            if head[:2] in _TIFF:
+                with tifffile.TiffFile(path) as tiff:
+                    return tuple(tiff.pages[0].shape[:2])
+    except (OSError, tifffile.TiffFileError, IndexError):
+        # Reading the section says what is wrong with it.
+        return None
+    return None
+
+
+def reason(error: BaseException) -> str:
+    """Returns the first line of what a library said, at most 200 characters."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

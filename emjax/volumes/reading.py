@@ -1,0 +1,86 @@
+"""Reads of boxes; what goes wrong is said in one line with the place of the chunk that is bad."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import numpy as np
+import tensorstore as ts
+
+from emjax.errors import InputError
+from emjax.geometry.box import Box, Size
+from emjax.volumes.attributes import first_sentence
+
+_STATUS = re.compile(r"^([A-Z_]+): ")
+# What TensorStore says of files that will be as bad at the next try; anything else may pass.
+_LASTING = (
+    *("DATA_LOSS", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "OUT_OF_RANGE"),
+    *("PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"),
+)
+# Chunks that are tried one by one to find the bad one.
+_MOST_CHUNKS = 4096
+
+
+def read_box(store: ts.TensorStore, box: Box, name: str, origin: Size) -> np.ndarray:
+    """Reads a part of a volume.
+
+    Args:
+        store: `[z, y, x]` or `[c, z, y, x]`, origin 0.
+        box: in voxels of the store.
+        name: of the volume, for messages.
+        origin: (z, y, x) of the store in the file, so that messages name voxels of the file.
+
+    Returns:
+        `[z, y, x]` or `[c, z, y, x]`.
+
+    Raises:
+        InputError: if a chunk is damaged, absent where that is refused, or may not be read; names file and box.
+        OSError: if reading failed in a way that may pass, such as a server that does not answer.
+    """
+    try:
+        return store[(..., *box.slices)].read().result()
+    except (ValueError, OSError, RuntimeError) as error:
+        # A bug of emjax, or of a library, keeps its traceback.
+        if not isinstance(error, InputError | OSError) and not _STATUS.match(str(error)):
+            raise
+        where = f"{name} cannot be read at"
+        if isinstance(error, InputError):
+            raise InputError(f"{where} {box.translate(origin)}: {error}") from error
+        if not _lasts(error):
+            raise OSError(f"{where} {box.translate(origin)}: {first_sentence(error)}") from error
+        chunk, error = _bad_chunk(store, box) or (box, error)
+        text = _STATUS.sub("", first_sentence(error))
+        status = _STATUS.match(str(error))[1]
+        hint = ""
+        if status == "NOT_FOUND":
+            hint = "; restore it, or add ?missing=fill to take absent chunks as 0"
+        elif status in ("DATA_LOSS", "FAILED_PRECONDITION"):
+            hint = "; the file is damaged: restore it, or leave this box out"
+        raise InputError(f"{where} {chunk.translate(origin)}: {text}{hint}") from error
+
+
+def _lasts(error: Exception) -> bool:
+    status = _STATUS.match(str(error))
+    return status is not None and status[1] in _LASTING
+
+
+def _bad_chunk(store: ts.TensorStore, box: Box) -> tuple[Box, Exception] | None:
+    """Finds the first chunk in a box that cannot be read, and why; None where they are too many to try."""
+    sides = store.chunk_layout.read_chunk.shape[-3:]
+    corner = store.chunk_layout.grid_origin[-3:]
+    if not all(sides) or None in corner:
+        return None
+    whole = Box((0, 0, 0), tuple(store.shape[-3:]))
+    starts = [
+        range(first - (first - at) % side, stop, side)
+        for first, stop, side, at in zip(box.start, box.stop, sides, corner, strict=True)
+    ]
+    for start in itertools.islice(itertools.product(*starts), _MOST_CHUNKS):
+        chunk = Box(start, tuple(sides)).clip(whole)
+        try:
+            store[(..., *chunk.slices)].read().result()
+        except (ValueError, OSError, RuntimeError) as error:
+            if _lasts(error):
+                return chunk, error
+    return None

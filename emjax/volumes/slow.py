@@ -1,0 +1,58 @@
+"""What is said of volumes whose format makes crops slow."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import shlex
+from pathlib import Path
+
+from absl import logging
+
+from emjax.volumes.address import Address
+from emjax.volumes.store import Volume
+
+# Keys that change what a copy holds.
+_COPIED = ("voxel_nm", "level", "missing")
+
+
+def say_if_slow(*volumes: Volume | None) -> None:
+    """Says once in a process, of each file in which crops are slow to read, how to copy it to chunked zarr.
+
+    Args:
+        volumes: that a job is going to read in parts; None is passed over.
+    """
+    for volume in volumes:
+        if volume is not None and volume.slow_random_access:
+            _say(volume.address.source, convert_command(volume.address))
+
+
+def convert_command(address: Address) -> str:
+    """Returns the command that copies a volume to OME-Zarr beside it.
+
+    Args:
+        address: of a file or folder on this machine.
+    """
+    whole = dataclasses.replace(
+        address, box="", keys={k: v for k, v in address.keys.items() if k in _COPIED}
+    )
+    path = Path(address.path)
+    # The copy of folder/*.png is folder.zarr.
+    if "*" in path.name or "?" in path.name:
+        path = path.parent
+    name = "_".join([path.stem or "volume", *address.dataset.split("/")]).rstrip("_") + ".zarr"
+    source, output = (shlex.quote(str(a)) for a in (whole, path.parent / name))
+    return (
+        f"python -m emjax.main --config configs/convert.py --config.input={source} "
+        f"--config.output={output}"
+    )
+
+
+@functools.cache
+def _say(source: str, command: str) -> None:
+    logging.warning(
+        "crops of %s are slow to read: its format decodes far more than a crop. A copy as chunked zarr reads many "
+        "times faster: %s",
+        source,
+        command,
+    )
