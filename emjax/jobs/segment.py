@@ -1,12 +1,13 @@
-"""The job `segment`: from a prediction to an instance segmentation."""
+"""The job `segment`: from a prediction of any size to an instance segmentation."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,21 +16,65 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from emjax.errors import InputError
-from emjax.evaluation.figures import save_png
-from emjax.evaluation.overlays import overlay, section_grid
-from emjax.geometry.box import Box
-from emjax.inference.blockwise import peak_rss_bytes
-from emjax.segmentation.methods import choose_method, decode, find, suit_to_voxels
-from emjax.segmentation.prediction import Prediction
-from emjax.segmentation.settings import format_settings, parse_settings, read_settings
+from emjax.geometry.grid import Grid
+from emjax.inference.blockwise import Summary, peak_rss_bytes, run_blocks
+from emjax.inference.done_blocks import DoneBlocks
+from emjax.inference.lock import OutputLock
+from emjax.inference.output import (
+    CONTINUE,
+    IDENTITY,
+    REPLACE,
+    open_output,
+    plan_output,
+    work_identity,
+)
+from emjax.inference.stopping import PREEMPTED
+from emjax.jobs.segment_inputs import open_part, read_channels, read_method
+from emjax.jobs.segment_report import closing_lines, save_picture
+from emjax.segmentation.cells import choose_blocks, choose_cells, layout
+from emjax.segmentation.channels import Channels
+from emjax.segmentation.graph_files import read_columns
+from emjax.segmentation.methods import find, fragment_key, read_method_settings, suit_to_voxels
+from emjax.segmentation.passes import (
+    FACES_FOLDER,
+    FRAGMENTS,
+    SEGMENTS,
+    GatherEvidence,
+    MakeFragments,
+    Plan,
+    Relabel,
+    partition_graph,
+)
+from emjax.segmentation.settings import format_settings
 from emjax.train.run_folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
-from emjax.volumes.create import check_free, create_volume, delete_volume, volume_exists
-from emjax.volumes.store import Volume, open_volume
+from emjax.volumes.create import create_volume
+from emjax.volumes.store import Volume
+from emjax.whole_file import write_whole
 
-DECODING_FILE = "decoding.json"
-SHOWN = 512
+GRAPH_FOLDER, BLOCKS_FOLDER = "graph", "blocks"
+# In the folder of a graph: that it is whole, and of what.
+_COMPLETE = "complete.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """Everything that the configuration and the prediction decide together.
+
+    Attributes:
+        volume: the prediction.
+        plan: what is done with it.
+        grid: blocks.
+        graph_identity: hash of all that decides what the graph holds.
+        identity: hash of all that decides what the output holds, and of its blocks.
+    """
+
+    volume: Volume
+    plan: Plan
+    grid: Grid
+    graph_identity: str
+    identity: str
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -37,220 +82,259 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
 
     Args:
         config: as made by `configs/segment.py`.
-        workdir: run folder.
+        workdir: folder of the run; remembers which blocks are done.
 
     Returns:
-        Exit status: 0 done.
+        Exit status: 0 done, 75 interrupted; the same command goes on.
 
     Raises:
-        InputError: if the configuration, the prediction or the output cannot work.
+        InputError: if the configuration, the prediction or the output cannot work, or blocks could not be read or
+            written.
     """
-    validate_volume_config(config, ("input", "output"))
-    _check_whole(config)
-    volume, box = open_part(config.input, config.box)
-    names, offsets = read_channels(config, volume)
-    method, settings = read_method(config, names, offsets)
-    settings = suit_to_voxels(method, settings, volume.voxel_nm)
-    read_settings(find(method).settings, method, settings)
-    check_free(config.output, config.overwrite)
-    folder = open_run_folder(workdir, config)
-
-    began = time.monotonic()
-    logging.info("%s of %s: %s", method, config.input, format_settings(settings) or "as by default")
-    prediction = read_prediction(volume, box, names, offsets)
-    segmentation = decode(prediction, method, settings)
-    seconds = time.monotonic() - began
-    _write(config, volume, box, segmentation, method, settings)
-    results = {
-        "objects": int(np.count_nonzero(np.unique(segmentation))),
-        "voxels": box.volume,
-        "voxels_per_s": box.volume / seconds,
-        "peak_rss_bytes": peak_rss_bytes(),
-        "blocks_resumed": 0,
-    }
-    plots = Path(os.fspath(folder)) / "plots"
-    plots.mkdir(exist_ok=True)
-    save_png(plots / "sections.png", _draw(prediction, segmentation))
-    write_results(folder, results)
-    print(
-        f"segmentation {config.output}: {results['objects']:,} objects by {method}, {box.volume:,} voxels, "
-        f"{results['voxels_per_s'] / 1e6:.3g} Mvoxel/s\n"
-        f"results      {Path(os.fspath(folder)) / RESULTS_FILE}\n"
-        f"pictures     {plots / 'sections.png'}\n"
-        f"next         python -m emjax.main --config configs/evaluate.py --config.segmentation={config.output} "
-        "--config.labels=LABELS",
-        flush=True,
-    )
+    work = _prepare(config, workdir)
+    done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, work.identity)
+    finished = (epath.Path(workdir) / RESULTS_FILE).exists()
+    output = plan_output(config.output, done, overwrite=config.overwrite, finished=finished)
+    _check_graph(config, work)
+    with OutputLock(config.output, "segment"):
+        if finished and config.overwrite and not config.graph:
+            # Asked for anew: the prediction may be another one under the same name. Before the run is forgotten, so
+            # that a kill in between changes nothing.
+            _forget_graph(work)
+        folder = open_run_folder(workdir, config)
+        logging.info(
+            "%s of %s: %s; %d cell(s) of %s, %d block(s)",
+            work.plan.method,
+            config.input,
+            format_settings(dataclasses.asdict(work.plan.settings)),
+            len(work.plan.cells),
+            work.plan.cells.size,
+            len(work.grid),
+        )
+        stages = _Stages(config, work.grid)
+        if not _make_graph(work, stages) or not _make_output(
+            config, work, stages, output, done, os.fspath(folder)
+        ):
+            logging.info("interrupted; the same command goes on with the blocks that are not done")
+            return PREEMPTED
+        segments = os.fspath(epath.Path(folder) / SEGMENTS)
+        (objects,) = read_columns(segments, "segment")
+        results = stages.results() | {
+            "objects": int(objects.max(initial=0)),
+            "fragments": len(objects),
+            "voxels": work.grid.outer.volume,
+        }
+        # What finished before keeps the figures of the time when it was done.
+        if stages.voxels or not finished:
+            write_results(folder, results)
+        picture = save_picture(folder, work.plan, config.output)
+        print(closing_lines(config, folder, work.plan, results, picture), flush=True)
     return 0
 
 
-def open_part(address: str, text: str) -> tuple[Volume, Box]:
-    """Opens a volume and reads the box of it that is meant.
+class _Stages:
+    """Runs the passes over blocks, and keeps account of them."""
 
-    Args:
-        address: of the volume.
-        text: `z0:z1,y0:y1,x0:x1` in its voxels; '': all.
-    """
-    volume = open_volume(address)
-    whole = Box((0, 0, 0), volume.size)
-    return volume, Box.from_text(text, volume.size) if text else whole
+    def __init__(self, config: ConfigDict, grid: Grid) -> None:
+        self._config, self._grid = config, grid
+        self._began = time.monotonic()
+        self._summaries: dict[str, Summary] = {}
+        self.seconds: dict[str, float] = {}
 
+    @property
+    def voxels(self) -> int:
+        """That the passes of this call have seen, all together."""
+        return sum(summary.voxels for summary in self._summaries.values())
 
-def read_channels(
-    config: Mapping[str, Any], volume: Volume
-) -> tuple[tuple[str, ...], tuple[tuple[int, int, int] | None, ...]]:
-    """Returns name and offset of each channel: as the command says, else as the volume remembers.
-
-    Args:
-        config: with `input` and `channels`.
-        volume: the prediction.
-
-    Raises:
-        InputError: if neither says, or it says something that cannot be.
-    """
-    # A volume of one channel is opened without that axis.
-    count = volume.shape[0] if len(volume.shape) == 4 else 1
-    if config["channels"]:
-        return _parse_channels(config["channels"])
-    attributes = read_attributes(volume.address)
-    if "targets" not in attributes:
-        channels = f"{count} channels are" if count > 1 else "one channel is"
-        raise InputError(
-            f"{config['input']} does not say what its {channels}: it was not made by "
-            "configs/predict.py; say it by --config.channels='affinity:-1/0/0,affinity:0/-1/0,affinity:0/0/-1'"
+    def over_blocks(self, name: str, work: Callable[..., None], done: DoneBlocks) -> bool:
+        """Runs one pass; whether it is complete, False if interrupted."""
+        summary = run_blocks(
+            self._grid,
+            work,
+            done,
+            what=name,
+            cluster=self._config.cluster,
+            num_workers=self._config.num_workers,
         )
-    offsets = tuple(offset and tuple(offset) for offset in attributes["offsets"])
-    return tuple(attributes["targets"]), offsets
+        self._summaries[name] = summary
+        summary.check(self._grid)
+        if summary.voxels:
+            self.seconds[name] = summary.seconds
+        return summary.complete
+
+    def whole(self, name: str, work: Callable[[], Any]) -> Any:
+        """Runs what sees the whole graph."""
+        began = time.monotonic()
+        result = work()
+        self.seconds[name] = time.monotonic() - began
+        return result
+
+    def results(self) -> dict[str, float | int]:
+        """Returns seconds of each stage that ran, the rate of all together, memory and blocks."""
+        values: dict[str, float | int] = {
+            "blocks": len(self._grid),
+            "blocks_resumed": sum(s.blocks_resumed for s in self._summaries.values()),
+            "peak_rss_bytes": peak_rss_bytes(),
+        }
+        if self.voxels:
+            passes = len(self._summaries)
+            values["voxels_per_s"] = self.voxels / passes / (time.monotonic() - self._began)
+        return values | {f"{name}_s": seconds for name, seconds in self.seconds.items()}
 
 
-def read_prediction(
-    volume: Volume,
-    box: Box,
-    names: tuple[str, ...],
-    offsets: tuple[tuple[int, int, int] | None, ...],
-) -> Prediction:
-    """Reads a part of a prediction.
-
-    Args:
-        volume: `[c, z, y, x]`, or `[z, y, x]` of one channel.
-        box: the part, in its voxels.
-        names: of the channels.
-        offsets: of the channels.
-
-    Raises:
-        InputError: if names, offsets and channels are not as many, or it is no prediction.
-    """
-    array = volume.read(box)
-    return Prediction(array if array.ndim == 4 else array[None], names, offsets)
-
-
-def read_method(
-    config: Mapping[str, Any],
-    names: tuple[str, ...],
-    offsets: tuple[tuple[int, int, int] | None, ...],
-) -> tuple[str, dict[str, Any]]:
-    """Returns the method and its settings: as given, as a `tune` chose them, or as the channels suggest.
-
-    Args:
-        config: with `method` and `settings`.
-        names: of the channels.
-        offsets: of the channels.
-
-    Raises:
-        InputError: if a method or run folder is unknown, or the channels suit no method.
-    """
-    text = config["settings"]
-    tuned = epath.Path(text) / DECODING_FILE if text and "=" not in text else None
-    if tuned is None:
-        return choose_method(config["method"], names, offsets), parse_settings(text)
-    if not tuned.exists():
+def _prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> _Work:
+    """Opens and checks everything that is read."""
+    validate_volume_config(config, ("input", "output"))
+    volume, box = open_part(config.input, config.box)
+    names, offsets = read_channels(config, volume)
+    channels = Channels.of(volume, names, offsets)
+    # Reads nothing, but refuses what is no prediction.
+    channels.read(box)
+    method, given = read_method(config, names, offsets)
+    given = suit_to_voxels(method, given, volume.voxel_nm)
+    settings = read_method_settings(method, given, offsets)
+    known = find(method)
+    if len(config.halo) and not known.halo:
+        raise InputError(f"halo={tuple(config.halo)}: method '{method}' needs none; leave it out")
+    halo = tuple(config.halo) if known.halo else None
+    cells = choose_cells(box, volume.voxel_nm, tuple(config.fragment_size), halo)
+    if known.stitched and len(cells) > 1 and min(cells.halo) < 1:
         raise InputError(
-            f"settings={text}: no {DECODING_FILE} there; give NAME=VALUE&NAME=VALUE, or the run folder of a "
-            "finished tune"
+            f"halo={cells.halo}: method '{method}' joins objects of cells by their overlap; give 1 or more of each"
         )
-    chosen = json.loads(tuned.read_text())
-    if config["method"] not in ("", chosen["method"]):
+    grid = choose_blocks(cells, tuple(config.block_size))
+    graph = config.graph or os.fspath(epath.Path(workdir) / GRAPH_FOLDER)
+    if "://" not in graph:
+        graph = os.path.abspath(graph)
+    plan = Plan(channels, cells, method, settings, graph)
+    graph_values = {
+        "input": [channels.address, names, offsets],
+        # Which prediction this is, where that is known.
+        "made_by": read_attributes(volume.address).get(IDENTITY),
+        "cells": dataclasses.asdict(cells),
+        "fragments": fragment_key(method, settings),
+        "tables": plan.table_names,
+        "stitch": settings.stitch if plan.stitched else None,
+    }
+    graph_identity = work_identity(graph_values)
+    identity = work_identity(
+        {
+            "graph": graph_identity,
+            "method": method,
+            "settings": dataclasses.asdict(settings),
+            "block_size": grid.core_size,
+        }
+    )
+    return _Work(volume, plan, grid, graph_identity, identity)
+
+
+def _check_graph(config: ConfigDict, work: _Work) -> None:
+    """Refuses a graph of something else; changes nothing."""
+    known = _read_complete(work.plan.graph)
+    if known is not None and known["identity"] != work.graph_identity and config.graph:
         raise InputError(
-            f"method='{config['method']}', but settings={text} were tuned for '{chosen['method']}'; leave method out"
+            f"graph={config.graph} is of another prediction, box, fragment_size, halo or settings of fragments; give "
+            "those that it was made with, or another folder"
         )
-    return choose_method(chosen["method"], names, offsets), dict(chosen["settings"])
+    if known is None and config.graph:
+        # Begun by this work, or not begun: another's is refused.
+        _graph_marks(work)[0].begun()
 
 
-def _draw(prediction: Prediction, segmentation: np.ndarray) -> np.ndarray:
-    """Draws a channel of the prediction beside the segmentation, three sections of at most 512 x 512 voxels."""
-    # Of affinities one that joins neighbours within a section: membranes are dark.
-    in_plane = [i for i, o in enumerate(prediction.offsets) if o is not None and o[0] == 0]
-    index = in_plane[0] if in_plane else 0
-    depth, height, width = prediction.shape
-    y, x = (slice(max(0, n - SHOWN) // 2, max(0, n - SHOWN) // 2 + SHOWN) for n in (height, width))
-    rows, chosen = [], sorted({round(q * (depth - 1)) for q in (0.15, 0.5, 0.85)})
-    for z in chosen:
-        stored = prediction.array[index, z, y, x]
-        scale = 255 if stored.dtype == np.uint8 else 1
-        grey = np.asarray(stored, np.float32) / scale
-        rows.append([grey, overlay(grey, segmentation[z, y, x])])
-    titles = (prediction.names[index], "segmentation")
-    return section_grid(rows, titles, [f"z {z}" for z in chosen])
+def _forget_graph(work: _Work) -> None:
+    """Makes sure that the graph of an earlier run is not taken for this one's."""
+    epath.Path(work.plan.file(_COMPLETE)).unlink(missing_ok=True)
+    for done in _graph_marks(work):
+        done.clear()
 
 
-def _parse_channels(
-    text: str,
-) -> tuple[tuple[str, ...], tuple[tuple[int, int, int] | None, ...]]:
-    names, offsets = [], []
-    for part in text.split(","):
-        name, colon, offset = part.strip().partition(":")
-        try:
-            values = tuple(int(step) for step in offset.split("/")) if colon else None
-        except ValueError:
-            values = ()
-        if not name or (values is not None and len(values) != 3):
-            raise InputError(
-                f"channels: '{part.strip()}' is neither NAME nor affinity:z/y/x, as in affinity:-1/0/0"
-            )
-        names.append(name)
-        offsets.append(values)
-    return tuple(names), tuple(offsets)
+def _graph_marks(work: _Work) -> tuple[DoneBlocks, DoneBlocks]:
+    """Returns what remembers the done blocks of the two passes that make the graph."""
+    # Blocks of another size have other numbers.
+    identity = work_identity({"graph": work.graph_identity, "block_size": work.grid.core_size})
+    return tuple(
+        DoneBlocks(work.plan.file("done", name), identity) for name in ("fragments", "evidence")
+    )
 
 
-def _check_whole(config: ConfigDict) -> None:
-    """Refuses what segmentation in one piece would not heed."""
-    for name in ("block_size", "halo"):
-        if len(config[name]):
-            raise InputError(
-                f"{name}={tuple(config[name])}: a volume is segmented in one piece; leave it out, or give a box"
-            )
+def _make_graph(work: _Work, stages: _Stages) -> bool:
+    """Makes fragments and the graph where they are not there; whether all is done."""
+    plan = work.plan
+    known = _read_complete(plan.graph)
+    if known is not None and known["identity"] == work.graph_identity:
+        logging.info("fragments and graph are taken from %s", plan.graph)
+        return True
+    with OutputLock(plan.graph, "make a graph"):
+        fragments, evidence = _graph_marks(work)
+        path = plan.file(FRAGMENTS)
+        begun = _begun(fragments)
+        how = plan_output(path, fragments, overwrite=True, finished=False) if begun else REPLACE
+        if how != CONTINUE:
+            epath.Path(plan.file(_COMPLETE)).unlink(missing_ok=True)
+        open_output(path, fragments, how, lambda: _create(path, work, fragments.identity))
+        if not _begun(evidence) or how != CONTINUE:
+            evidence.begin()
+        if not stages.over_blocks("fragments", MakeFragments(plan), fragments):
+            return False
+        if not stages.over_blocks("evidence", GatherEvidence(plan), evidence):
+            return False
+        complete = {"identity": work.graph_identity, "blocks": len(work.grid)}
+        write_whole(plan.file(_COMPLETE), json.dumps(complete).encode())
+        faces = epath.Path(plan.file(FACES_FOLDER))
+        if faces.exists():
+            faces.rmtree()
+    return True
 
 
-def _write(
-    config: ConfigDict,
-    volume: Volume,
-    box: Box,
-    segmentation: np.ndarray,
-    method: str,
-    settings: Mapping[str, Any],
-) -> None:
-    """Writes the output; what is there from before, or half written by an interrupted run, is replaced."""
+def _make_output(
+    config: ConfigDict, work: _Work, stages: _Stages, how: str, done: DoneBlocks, folder: str
+) -> bool:
+    """Partitions the graph and relabels the fragments; whether all is done."""
+    segments = os.path.join(folder, SEGMENTS)
+    if how != CONTINUE or not epath.Path(segments).exists():
+        blocks = _read_complete(work.plan.graph)["blocks"]
+        stages.whole("partition", lambda: partition_graph(work.plan, blocks, segments))
+    output = config.output if "://" in config.output else os.path.abspath(config.output)
+    open_output(output, done, how, lambda: _create(output, work, work.identity))
+    return stages.over_blocks("relabel", Relabel(work.plan, segments, output), done)
+
+
+def _create(path: str, work: _Work, identity: str) -> Any:
+    """Makes a volume of ids."""
+    plan = work.plan
+    chunk, shard = layout(plan.cells, work.volume.voxel_nm)
     attributes = {
         "kind": "segmentation",
-        "input": config.input,
-        "method": method,
-        "settings": dict(settings),
+        "input": plan.channels.address,
+        "method": plan.method,
+        "settings": dataclasses.asdict(plan.settings),
+        IDENTITY: identity,
     }
-    # Under another name first: nobody takes a half-written volume for a segmentation.
-    partial = f"{config.output.rstrip('/')}.partial" if "://" not in config.output else ""
-    if partial and volume_exists(partial):
-        delete_volume(partial)
-    store = create_volume(
-        partial or config.output,
-        segmentation.shape,
+    return create_volume(
+        path,
+        plan.cells.outer.size,
         np.uint64,
-        volume.voxel_nm,
+        work.volume.voxel_nm,
         attributes,
-        overwrite=config.overwrite,
-        origin=box.translate(volume.box.start).start,
+        chunk=chunk,
+        shard=shard,
+        origin=plan.cells.outer.translate(work.volume.box.start).start,
     )
-    store.write(segmentation).result()
-    if partial:
-        if volume_exists(config.output):
-            delete_volume(config.output)
-        Path(partial).rename(config.output)
+
+
+def _begun(done: DoneBlocks) -> bool:
+    with contextlib.suppress(InputError):
+        return done.begun()
+    return False
+
+
+def _read_complete(graph: str) -> dict[str, Any] | None:
+    """Returns what a whole graph is of; None where there is none, or not all of it."""
+    path = epath.Path(graph) / _COMPLETE
+    if not path.exists():
+        return None
+    try:
+        known = json.loads(path.read_text())
+        return {"identity": known["identity"], "blocks": int(known["blocks"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged; delete it, and run the same command again") from error

@@ -17,7 +17,7 @@ from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
 from emjax.jobs.evaluate import score
 from emjax.jobs.evaluate_inputs import named_ids, open_ids
-from emjax.jobs.segment import DECODING_FILE, open_part, read_channels, read_prediction
+from emjax.jobs.segment_inputs import DECODING_FILE, open_part, read_channels, read_prediction
 from emjax.segmentation.methods import GRID, choose_method, decode, find, suit_to_voxels
 from emjax.segmentation.settings import format_settings, read_settings
 from emjax.train.run_folder import open_run_folder, write_json, write_results

@@ -113,9 +113,7 @@ def merge_statistics(parts: Sequence[EdgeStatistics]) -> EdgeStatistics:
     )
 
 
-def contract(
-    statistics: EdgeStatistics, ids: np.ndarray, clusters: np.ndarray
-) -> EdgeStatistics:
+def contract(statistics: EdgeStatistics, ids: np.ndarray, clusters: np.ndarray) -> EdgeStatistics:
     """Returns the statistics of clusters of fragments; histograms are left out.
 
     Args:

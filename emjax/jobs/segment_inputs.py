@@ -1,0 +1,130 @@
+"""What the jobs on predictions read: which part of a volume, what its channels are, how it is to be decoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from etils import epath
+
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.segmentation.methods import choose_method
+from emjax.segmentation.prediction import Prediction
+from emjax.segmentation.settings import parse_settings
+from emjax.volumes.attributes import read_attributes
+from emjax.volumes.store import Volume, open_volume
+
+DECODING_FILE = "decoding.json"
+
+
+def open_part(address: str, text: str) -> tuple[Volume, Box]:
+    """Opens a volume and reads the box of it that is meant.
+
+    Args:
+        address: of the volume.
+        text: `z0:z1,y0:y1,x0:x1` in its voxels; '': all.
+    """
+    volume = open_volume(address)
+    whole = Box((0, 0, 0), volume.size)
+    return volume, Box.from_text(text, volume.size) if text else whole
+
+
+def read_channels(
+    config: Mapping[str, Any], volume: Volume
+) -> tuple[tuple[str, ...], tuple[tuple[int, int, int] | None, ...]]:
+    """Returns name and offset of each channel: as the command says, else as the volume remembers.
+
+    Args:
+        config: with `input` and `channels`.
+        volume: the prediction.
+
+    Raises:
+        InputError: if neither says, or it says something that cannot be.
+    """
+    # A volume of one channel is opened without that axis.
+    count = volume.shape[0] if len(volume.shape) == 4 else 1
+    if config["channels"]:
+        return _parse_channels(config["channels"])
+    attributes = read_attributes(volume.address)
+    if "targets" not in attributes:
+        channels = f"{count} channels are" if count > 1 else "one channel is"
+        raise InputError(
+            f"{config['input']} does not say what its {channels}: it was not made by "
+            "configs/predict.py; say it by --config.channels='affinity:-1/0/0,affinity:0/-1/0,affinity:0/0/-1'"
+        )
+    offsets = tuple(offset and tuple(offset) for offset in attributes["offsets"])
+    return tuple(attributes["targets"]), offsets
+
+
+def read_prediction(
+    volume: Volume,
+    box: Box,
+    names: tuple[str, ...],
+    offsets: tuple[tuple[int, int, int] | None, ...],
+) -> Prediction:
+    """Reads a part of a prediction.
+
+    Args:
+        volume: `[c, z, y, x]`, or `[z, y, x]` of one channel.
+        box: the part, in its voxels.
+        names: of the channels.
+        offsets: of the channels.
+
+    Raises:
+        InputError: if names, offsets and channels are not as many, or it is no prediction.
+    """
+    array = volume.read(box)
+    return Prediction(array if array.ndim == 4 else array[None], names, offsets)
+
+
+def read_method(
+    config: Mapping[str, Any],
+    names: tuple[str, ...],
+    offsets: tuple[tuple[int, int, int] | None, ...],
+) -> tuple[str, dict[str, Any]]:
+    """Returns the method and its settings: as given, as a `tune` chose them, or as the channels suggest.
+
+    Args:
+        config: with `method` and `settings`.
+        names: of the channels.
+        offsets: of the channels.
+
+    Raises:
+        InputError: if a method or run folder is unknown, or the channels suit no method.
+    """
+    text = config["settings"]
+    tuned = epath.Path(text) / DECODING_FILE if text and "=" not in text else None
+    if tuned is None:
+        return choose_method(config["method"], names, offsets), parse_settings(text)
+    if not tuned.exists():
+        raise InputError(
+            f"settings={text}: no {DECODING_FILE} there; give NAME=VALUE&NAME=VALUE, or the run folder of a "
+            "finished tune"
+        )
+    chosen = json.loads(tuned.read_text())
+    if config["method"] not in ("", chosen["method"]):
+        raise InputError(
+            f"method='{config['method']}', but settings={text} were tuned for '{chosen['method']}'; leave method out"
+        )
+    return choose_method(chosen["method"], names, offsets), dict(chosen["settings"])
+
+
+def _parse_channels(
+    text: str,
+) -> tuple[tuple[str, ...], tuple[tuple[int, int, int] | None, ...]]:
+    names, offsets = [], []
+    for part in text.split(","):
+        name, colon, offset = part.strip().partition(":")
+        try:
+            values = tuple(int(step) for step in offset.split("/")) if colon else None
+        except ValueError:
+            values = ()
+        if not name or (values is not None and len(values) != 3):
+            raise InputError(
+                f"channels: '{part.strip()}' is neither NAME nor affinity:z/y/x, as in affinity:-1/0/0"
+            )
+        names.append(name)
+        offsets.append(values)
+    return tuple(names), tuple(offsets)

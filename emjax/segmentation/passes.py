@@ -1,0 +1,277 @@
+"""What is done with each block of a segmentation: fragments, evidence of which belong together, relabelling.
+
+Each is a function of a block that any process can call, knows where its input and output are, and returns once what it
+wrote is on disk. Between the second and the third the whole graph is partitioned (`partition_graph`), in one process.
+A block is worked on cell by cell, so that memory is that of a cell.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+import zipfile
+from typing import Any
+
+import fastremap
+import numpy as np
+import tensorstore as ts
+from etils import epath
+
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.geometry.grid import Block
+from emjax.segmentation.cells import Cells, cut
+from emjax.segmentation.channels import Channels
+from emjax.segmentation.evidence import Evidence, Graph, reach
+from emjax.segmentation.graph_files import (
+    read_columns,
+    read_segments,
+    read_statistics,
+    write_columns,
+    write_statistics,
+)
+from emjax.segmentation.methods import STITCHES, evidence_of, find, solve
+from emjax.segmentation.region_graph import EdgeStatistics, merge_statistics
+from emjax.segmentation.sizes import relabel
+from emjax.segmentation.stitching import Face, match, outer_slabs
+from emjax.volumes.create import open_created
+from emjax.whole_file import write_whole
+
+FRAGMENTS = "fragments.zarr"
+SIZES = "sizes"
+FACES_FOLDER = "faces"
+SEGMENTS = "segments.parquet"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a segmentation of a volume is, and where its parts are.
+
+    Attributes:
+        channels: the prediction.
+        cells: of the volume.
+        method: one of `METHODS`.
+        settings: of the method.
+        graph: folder of fragments and graph.
+    """
+
+    channels: Channels
+    cells: Cells
+    method: str
+    settings: Any
+    graph: str
+
+    @property
+    def tables(self) -> Evidence:
+        """The tables of the graph that are gathered from voxels."""
+        across = find(self.method).across(self.settings) if len(self.cells) > 1 else {}
+        return {**evidence_of(self.method, self.settings), **across}
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """All tables of the graph, those of stitching too."""
+        return (*self.tables, *((STITCHES,) if self.stitched else ()))
+
+    @property
+    def stitched(self) -> bool:
+        """Whether cells are joined by their overlap."""
+        return find(self.method).stitched and len(self.cells) > 1
+
+    def open(self, path: str) -> ts.TensorStore:
+        """Opens a volume that this run makes; once in each process."""
+        return _opened(path, self.channels.run)
+
+    def file(self, *parts: str) -> str:
+        """Returns a path in the folder of the graph."""
+        return "/".join([self.graph.rstrip("/"), *parts])
+
+
+@dataclasses.dataclass(frozen=True)
+class MakeFragments:
+    """First pass: the fragments of each cell, and their sizes."""
+
+    plan: Plan
+
+    def __call__(self, block: Block) -> None:
+        """Works on one block."""
+        plan = self.plan
+        store = plan.open(plan.file(FRAGMENTS))
+        ids, sizes = [], []
+        for cell in plan.cells.within(block.core):
+            prediction = plan.channels.read(cell.read)
+            labels = find(plan.method).fragments(prediction, plan.settings)
+            core, labels = _numbered(labels, cell, plan.stitched)
+            first = plan.cells.first_id(cell.index)
+            known, counts = fastremap.unique(core, return_counts=True)
+            ids.append(known[known > 0] + np.uint64(first))
+            sizes.append(counts[known > 0].astype(np.int64))
+            if plan.stitched:
+                slabs = outer_slabs(labels, cell, plan.cells)
+                _write_slabs(plan.file(FACES_FOLDER, f"cell-{cell.index}.npz"), slabs, first)
+            core[core > 0] += np.uint64(first)
+            store[plan.cells.inside(cell.core).slices].write(core).result()
+        write_columns(
+            plan.file(SIZES, f"block-{block.index}.parquet"),
+            fragment=np.concatenate(ids),
+            voxels=np.concatenate(sizes),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class GatherEvidence:
+    """Second pass: what is known of the pairs of fragments, those across faces of cells too."""
+
+    plan: Plan
+
+    def __call__(self, block: Block) -> None:
+        """Works on one block."""
+        plan = self.plan
+        parts: dict[str, list[EdgeStatistics]] = {name: [] for name in plan.table_names}
+        for cell in plan.cells.within(block.core):
+            for name, statistics in self._from_voxels(cell).items():
+                parts[name].append(statistics)
+            if plan.stitched:
+                parts[STITCHES].extend(self._stitches(cell))
+        for name, found in parts.items():
+            path = plan.file(name, f"block-{block.index}.parquet")
+            write_statistics(path, merge_statistics(found or [_no_pairs()]))
+
+    def _from_voxels(self, cell: Block) -> dict[str, EdgeStatistics]:
+        plan = self.plan
+        tables = plan.tables
+        if not tables:
+            return {}
+        margin = reach(tables, plan.channels.offsets)
+        read = cell.core.grow(margin).clip(plan.cells.outer)
+        fragments = _read(plan.open(plan.file(FRAGMENTS)), plan.cells.inside(read))
+        prediction = plan.channels.read(read)
+        own = cell.core.translate(tuple(-start for start in read.start)).slices
+        return {name: gather(prediction, fragments, own) for name, gather in tables.items()}
+
+    def _stitches(self, cell: Block) -> list[EdgeStatistics]:
+        """Compares a cell with its neighbours on the lower side of each axis."""
+        plan = self.plan
+        store = plan.open(plan.file(FRAGMENTS))
+        found = []
+        for axis in range(3):
+            other = plan.cells.below(cell, axis)
+            if other is None:
+                continue
+            at_cell, at_other = Face(axis, upper=False), Face(axis, upper=True)
+            below, above = at_cell.slab(cell, plan.cells), at_other.slab(other, plan.cells)
+            of_cell = (_read_slab(plan, cell, at_cell), _read(store, plan.cells.inside(above)))
+            of_other = (_read(store, plan.cells.inside(below)), _read_slab(plan, other, at_other))
+            found.append(match(of_other, of_cell, plan.settings.stitch))
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Relabel:
+    """Third pass: from fragments to objects.
+
+    Attributes:
+        plan: of the segmentation.
+        segments: path of `segments.parquet`.
+        output: path of the volume.
+    """
+
+    plan: Plan
+    segments: str
+    output: str
+
+    def __call__(self, block: Block) -> None:
+        """Works on one block."""
+        plan = self.plan
+        fragments = plan.open(plan.file(FRAGMENTS))
+        output = plan.open(self.output)
+        for cell in plan.cells.within(block.core):
+            inside = plan.cells.inside(cell.core)
+            labels = _read(fragments, inside)
+            first = plan.cells.first_id(cell.index)
+            labels[labels > 0] -= np.uint64(first)
+            last = int(labels.max())
+            lookup = np.zeros(last + 1, np.uint64)
+            if last:
+                lookup[1:] = read_segments(self.segments, first + 1, first + last)
+            output[inside.slices].write(lookup[labels]).result()
+
+
+def partition_graph(plan: Plan, blocks: int, path: str) -> dict[str, int]:
+    """Decides which fragments are one object, and writes `segments.parquet`.
+
+    Args:
+        plan: of the segmentation.
+        blocks: of the two passes that made the graph.
+        path: of the file.
+
+    Returns:
+        Number of `fragments`, `edges` (pairs in the first table) and `objects`.
+
+    Raises:
+        InputError: if a file of the graph is damaged.
+    """
+    files = [f"block-{index}.parquet" for index in range(blocks)]
+    columns = [read_columns(plan.file(SIZES, name), "fragment", "voxels") for name in files]
+    ids, sizes = (np.concatenate(part) for part in zip(*columns, strict=True))
+    order = np.argsort(ids)
+    tables = {
+        table: read_statistics([plan.file(table, name) for name in files])
+        for table in plan.table_names
+    }
+    graph = Graph(ids[order], sizes[order], tables)
+    segments = solve(graph, plan.method, plan.settings)
+    write_columns(path, fragment=graph.ids, segment=segments)
+    return {
+        "fragments": len(ids),
+        "edges": len(next(iter(tables.values()))) if tables else 0,
+        "objects": int(segments.max(initial=0)),
+    }
+
+
+def _numbered(
+    labels: np.ndarray, cell: Block, outside: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns labels of the core, 1..k by their first voxels, and, if wished, the same of all that was read.
+
+    What is in the halo alone becomes 0: no fragment of this cell.
+    """
+    core = np.ascontiguousarray(cut(labels, cell.core, cell.read))
+    numbered = relabel(core)
+    if not outside:
+        return numbered, None
+    # Where each label of the core is first: its old and its new number.
+    old, first = np.unique(core, return_index=True)
+    known = np.unique(labels)
+    new = np.zeros(len(known), np.uint64)
+    new[np.searchsorted(known, old)] = numbered.ravel()[first]
+    return numbered, new[np.searchsorted(known, labels)]
+
+
+def _write_slabs(path: str, slabs: dict[str, np.ndarray], first: int) -> None:
+    buffer = io.BytesIO()
+    moved = {n: np.where(s > 0, s + np.uint64(first), np.uint64(0)) for n, s in slabs.items()}
+    np.savez_compressed(buffer, **moved)
+    write_whole(path, buffer.getvalue())
+
+
+def _read_slab(plan: Plan, cell: Block, face: Face) -> np.ndarray:
+    path = epath.Path(plan.file(FACES_FOLDER, f"cell-{cell.index}.npz"))
+    try:
+        return np.load(io.BytesIO(path.read_bytes()))[face.name]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+
+
+def _no_pairs() -> EdgeStatistics:
+    nothing = np.zeros(0, np.int64)
+    return EdgeStatistics(np.zeros((0, 2), np.uint64), nothing, nothing, nothing, nothing)
+
+
+def _read(store: ts.TensorStore, box: Box) -> np.ndarray:
+    return store[box.slices].read().result()
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(path: str, _: str) -> ts.TensorStore:
+    return open_created(path)

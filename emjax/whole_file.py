@@ -1,0 +1,43 @@
+"""Files that are there whole or not at all, whenever a process is killed."""
+
+from __future__ import annotations
+
+import os
+
+from etils import epath
+
+
+def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file in one piece, and returns once it survives a loss of power.
+
+    Args:
+        path: local, or an address such as `gs://...`; its folder is made.
+        data: what the file holds.
+
+    Raises:
+        OSError: if the file cannot be written; nothing is left of it.
+    """
+    text = os.fspath(path)
+    if "://" in text:
+        # An object appears whole or not at all.
+        epath.Path(text).write_bytes(data)
+        return
+    folder, name = os.path.split(os.path.abspath(text))
+    os.makedirs(folder, exist_ok=True)
+    # Named by the process: two that write the same file must not write into each other's.
+    partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, os.path.join(folder, name))
+    except BaseException:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
