@@ -7,18 +7,18 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.volumes.attributes import ATTRIBUTE, first_sentence, folder_url, read_file
+from emjax.volumes.ome import ome_attributes
 
 Size = tuple[int, int, int]
 Triple = tuple[float, float, float]
 
-OME_VERSION = "0.5"
 # What a reader decodes at least: small enough for a viewer's slice, large enough for a disk and for compression.
 _CHUNK_VOXELS = 64**3
 _CHUNK_SIDES = (8, 512)
@@ -34,6 +34,22 @@ _DTYPES = (
 )
 
 
+class Level(NamedTuple):
+    """One resolution of a pyramid.
+
+    Attributes:
+        size: (z, y, x) voxels.
+        factor: (z, y, x) voxels of full resolution that a voxel stands for, along each axis.
+        chunk: (z, y, x) voxels that are compressed together.
+        shard: (z, y, x) voxels of a file, a multiple of the chunk.
+    """
+
+    size: Size
+    factor: Size
+    chunk: Size
+    shard: Size
+
+
 def create_volume(
     path: str | os.PathLike[str],
     shape: Sequence[int],
@@ -44,6 +60,8 @@ def create_volume(
     shard: Size | None = None,
     overwrite: bool = False,
     origin: Size = (0, 0, 0),
+    coarser: Sequence[Level] = (),
+    downscaling: str = "",
 ) -> ts.TensorStore:
     """Makes an empty volume on disk.
 
@@ -59,9 +77,11 @@ def create_volume(
         shard: (z, y, x) voxels of a file, a multiple of the chunk; four chunks along each axis when None.
         overwrite: delete the volume that is there.
         origin: (z, y, x) voxel of the whole that the volume begins at, so that viewers lay a part over the whole.
+        coarser: levels of a pyramid above full resolution, fine to coarse; empty arrays too.
+        downscaling: how they are made of the finer ones, such as 'mean'; '' leaves it unsaid.
 
     Returns:
-        The array, to be written and read, filled with 0.
+        The array of full resolution, to be written and read, filled with 0.
 
     Raises:
         InputError: if there is a volume already, or anything else that is not to be deleted; if the shard is no
@@ -76,47 +96,48 @@ def create_volume(
         raise InputError(f"{path}: a volume cannot be of {dtype}; use one of {', '.join(_DTYPES)}")
     chunk = chunk or chunk_size(shape[-3:], voxel_nm)
     shard = shard or shard_size(shape[-3:], chunk)
-    if any(s < 1 or s % c for s, c in zip(shard, chunk, strict=True)):
-        raise InputError(
-            f"{path}: shards of {tuple(shard)} voxels are no multiple of the chunks of {tuple(chunk)}"
-        )
+    levels = [Level(shape[-3:], (1, 1, 1), tuple(chunk), tuple(shard)), *coarser]
+    for level in levels:
+        if any(s < 1 or s % c for s, c in zip(level.shard, level.chunk, strict=True)):
+            raise InputError(
+                f"{path}: shards of {level.shard} voxels are no multiple of the chunks of {level.chunk}"
+            )
     base = folder_url(path)
     _make_room(path, overwrite)
-    channels = shape[:-3]
-    metadata = {
-        "shape": shape,
-        "data_type": dtype.name,
-        "fill_value": np.zeros((), dtype).item(),
-        "dimension_names": ["c", "z", "y", "x"][-len(shape) :],
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [*channels, *shard]}},
-        "codecs": [_sharding([1] * len(channels) + list(chunk))],
-    }
     try:
-        store = ts.open(
-            {"driver": "zarr3", "kvstore": base + "0/", "metadata": metadata},
-            create=True,
-            open=False,
-        ).result()
+        # Full resolution first: it is what a half-made volume is known by.
+        stores = [
+            _create_array(f"{base}{number}/", shape[:-3], dtype, level)
+            for number, level in enumerate(levels)
+        ]
         # Last: what has this file is a whole, though empty, volume.
         group = {
             "zarr_format": 3,
             "node_type": "group",
             "attributes": {
-                "ome": ome_attributes(_name(path), len(shape), voxel_nm, origin),
+                "ome": ome_attributes(
+                    _name(path),
+                    len(shape),
+                    voxel_nm,
+                    origin,
+                    factors=[level.factor for level in levels],
+                    downscaling=downscaling,
+                ),
                 ATTRIBUTE: dict(attributes),
             },
         }
         ts.KvStore.open(base).result().write("zarr.json", json.dumps(group, indent=2)).result()
     except (ValueError, OSError, RuntimeError) as error:
         raise InputError(f"cannot write {path}: {first_sentence(error)}") from error
-    return store
+    return stores[0]
 
 
-def open_created(path: str | os.PathLike[str]) -> ts.TensorStore:
+def open_created(path: str | os.PathLike[str], level: int = 0) -> ts.TensorStore:
     """Opens a volume that `create_volume` made, to write more of it.
 
     Args:
         path: as given to `create_volume`.
+        level: of its pyramid; 0 is full resolution.
 
     Raises:
         InputError: if it is not there.
@@ -125,7 +146,7 @@ def open_created(path: str | os.PathLike[str]) -> ts.TensorStore:
         # "open": what another process wrote since is not served from the cache.
         spec = {
             "driver": "zarr3",
-            "kvstore": folder_url(path) + "0/",
+            "kvstore": f"{folder_url(path)}{level}/",
             "recheck_cached_data": "open",
         }
         return ts.open(spec, open=True).result()
@@ -199,33 +220,23 @@ def shard_size(size: Size, chunk: Size) -> Size:
     return tuple(c * min(_SHARD_CHUNKS, -(-n // c)) for n, c in zip(size, chunk, strict=True))
 
 
-def ome_attributes(
-    name: str, rank: int, voxel_nm: Triple | None, origin: Size = (0, 0, 0)
-) -> dict[str, Any]:
-    """Returns the group attribute `ome` of an image with one level.
-
-    Args:
-        name: of the image.
-        rank: 3 for z, y, x; 4 with channels before them.
-        voxel_nm: (z, y, x) nm; None leaves the unit out, so that nobody takes the scale of 1 for nanometres.
-        origin: (z, y, x) voxel of the whole that the image begins at.
-
-    Source: OME-NGFF specification 0.5, https://ngff.openmicroscopy.org/0.5/
-    """
-    axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}] * (rank - 3)
-    unit = {"unit": "nanometer"} if voxel_nm else {}
-    axes += [{"name": axis, "type": "space", **unit} for axis in "zyx"]
-    scale = [float(v) for v in voxel_nm or (1, 1, 1)]
-    leading = rank - 3
-    transformations: list[dict[str, Any]] = [{"type": "scale", "scale": [1.0] * leading + scale}]
-    if any(origin):
-        moved = [o * s for o, s in zip(origin, scale, strict=True)]
-        transformations.append({"type": "translation", "translation": [0.0] * leading + moved})
-    level = {"path": "0", "coordinateTransformations": transformations}
-    return {
-        "version": OME_VERSION,
-        "multiscales": [{"name": name, "axes": axes, "datasets": [level]}],
+def _create_array(
+    url: str, channels: Sequence[int], dtype: np.dtype, level: Level
+) -> ts.TensorStore:
+    rank = len(channels) + 3
+    metadata = {
+        "shape": [*channels, *level.size],
+        "data_type": dtype.name,
+        "fill_value": np.zeros((), dtype).item(),
+        "dimension_names": ["c", "z", "y", "x"][-rank:],
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [*channels, *level.shard]},
+        },
+        "codecs": [_sharding([1] * len(channels) + list(level.chunk))],
     }
+    spec = {"driver": "zarr3", "kvstore": url, "metadata": metadata}
+    return ts.open(spec, create=True, open=False).result()
 
 
 def _sharding(chunk: list[int]) -> dict[str, Any]:

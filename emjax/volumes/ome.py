@@ -1,0 +1,67 @@
+"""What OME-Zarr 0.5 says of an image: its axes, and where the voxels of each level lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+Size = tuple[int, int, int]
+Triple = tuple[float, float, float]
+
+_VERSION = "0.5"
+
+
+def ome_attributes(
+    name: str,
+    rank: int,
+    voxel_nm: Triple | None,
+    origin: Size = (0, 0, 0),
+    factors: Sequence[Size] = ((1, 1, 1),),
+    downscaling: str = "",
+) -> dict[str, Any]:
+    """Returns the group attribute `ome` of an image.
+
+    Args:
+        name: of the image.
+        rank: 3 for z, y, x; 4 with channels before them.
+        voxel_nm: (z, y, x) nm; None leaves the unit out, so that nobody takes the scale of 1 for nanometres.
+        origin: (z, y, x) voxel of the whole that the image begins at.
+        factors: (z, y, x) voxels of full resolution that a voxel of each level stands for.
+        downscaling: how the levels were made; '' leaves it unsaid.
+
+    Source: OME-NGFF specification 0.5, https://ngff.openmicroscopy.org/0.5/
+    """
+    axes: list[dict[str, str]] = [{"name": "c", "type": "channel"}] * (rank - 3)
+    unit = {"unit": "nanometer"} if voxel_nm else {}
+    axes += [{"name": axis, "type": "space", **unit} for axis in "zyx"]
+    nm = [float(v) for v in voxel_nm or (1, 1, 1)]
+    image: dict[str, Any] = {
+        "name": name,
+        "axes": axes,
+        "datasets": [
+            {
+                "path": str(number),
+                "coordinateTransformations": _transformations(rank - 3, nm, origin, factor),
+            }
+            for number, factor in enumerate(factors)
+        ],
+    }
+    if downscaling:
+        image["type"] = downscaling
+    return {"version": _VERSION, "multiscales": [image]}
+
+
+def _transformations(
+    leading: int, voxel_nm: Sequence[float], origin: Size, factor: Size
+) -> list[dict[str, Any]]:
+    """Returns where the centres of a level's voxels lie.
+
+    The first voxel of a level stands for the voxels 0 to factor - 1, hence lies at their mean.
+    """
+    scale = [n * f for n, f in zip(voxel_nm, factor, strict=True)]
+    first = [o + (f - 1) / 2 for o, f in zip(origin, factor, strict=True)]
+    transformations = [{"type": "scale", "scale": [1.0] * leading + scale}]
+    if any(first):
+        moved = [p * n for p, n in zip(first, voxel_nm, strict=True)]
+        transformations.append({"type": "translation", "translation": [0.0] * leading + moved})
+    return transformations
