@@ -7,76 +7,35 @@ does not stop the others. Nothing here imports jax: stages on CPU workers use it
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 from absl import logging
 
 from emjax.errors import InputError
 from emjax.geometry.grid import Grid
 from emjax.inference.done_blocks import DoneBlocks
-from emjax.inference.engines import Engine, Outcome, ThisThread, Threads, Work, peak_rss_bytes
+from emjax.inference.engines import (
+    Engine,
+    EngineLost,
+    Outcome,
+    ThisThread,
+    Threads,
+    Work,
+    describe,
+    is_disk_full,
+    peak_rss_bytes,
+)
 from emjax.inference.progress import BlockProgress
 from emjax.inference.stopping import Stopping
+from emjax.inference.summary import Summary
+
+__all__ = ["Summary", "check_aligned", "count_voxels", "peak_rss_bytes", "run_blocks"]
 
 # Failed blocks after which no more are begun: something is wrong with all of them.
 _MOST_FAILURES = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """What became of the blocks.
-
-    Attributes:
-        blocks: of the grid, of all processes.
-        blocks_resumed: of this process's share, done before this call.
-        voxels: in the cores of the blocks done by this call.
-        seconds: that this call took.
-        failures: number of each block that failed -> its last error.
-        stopped: whether SIGTERM or Ctrl-C ended the call early.
-        complete: whether all blocks of the grid are done, those of other processes too.
-        peak_rss_bytes: of the worker process that held most; 0 where there were none.
-    """
-
-    blocks: int
-    blocks_resumed: int
-    voxels: int
-    seconds: float
-    failures: Mapping[int, str]
-    stopped: bool
-    complete: bool
-    peak_rss_bytes: int = 0
-
-    def results(self) -> dict[str, float | int]:
-        """Returns what `results.json` holds of every job on blocks; the rate only where something was done."""
-        values: dict[str, float | int] = {
-            "blocks": self.blocks,
-            "blocks_resumed": self.blocks_resumed,
-            # Of one process: blocks of a cluster are held by several.
-            "peak_rss_bytes": max(self.peak_rss_bytes, peak_rss_bytes()),
-        }
-        if self.voxels:
-            values["voxels_per_s"] = self.voxels / self.seconds
-        return values
-
-    def check(self, grid: Grid) -> None:
-        """Checks that no block failed.
-
-        Args:
-            grid: of the blocks.
-
-        Raises:
-            InputError: naming the first failed block, its place and its error, and how many there are.
-        """
-        if not self.failures:
-            return
-        first = min(self.failures)
-        raise InputError(
-            f"{len(self.failures)} of {self.blocks} blocks failed, the first is block {first} "
-            f"{grid[first].core}: {self.failures[first]}; the same command tries the blocks that are not done again"
-        )
 
 
 def run_blocks(
@@ -119,25 +78,24 @@ def run_blocks(
         raise InputError(
             f"rank={rank} must be 0 to {world - 1}, the processes that share the blocks"
         )
-    before = done.indices() & set(range(len(grid)))
-    todo = [index for index in range(rank, len(grid), world) if index not in before]
-    mine = len(range(rank, len(grid), world))
+    mine = np.arange(rank, len(grid), world)
+    todo = mine[~done.mask(len(grid))[mine]]
     began = time.monotonic()
-    shown = BlockProgress(what, mine, mine - len(todo), sum(grid[i].core.volume for i in todo))
+    shown = BlockProgress(what, len(mine), len(mine) - len(todo), count_voxels(grid, todo))
     run = _Run(grid, done, shown, retries, backoff_s)
-    if todo:
+    if len(todo):
         with Stopping() as stopping:
             try:
                 with _engine(work, cluster, num_workers, done) as engine:
                     run.work_on(todo, engine, stopping)
             finally:
                 shown.close()
+                done.close()
         run.stopped = run.stopped or stopping.requested
-    after = done.indices() & set(range(len(grid)))
-    complete = len(after) == len(grid)
+    complete = bool(done.mask(len(grid)).all())
     return Summary(
         blocks=len(grid),
-        blocks_resumed=mine - len(todo),
+        blocks_resumed=len(mine) - len(todo),
         voxels=run.voxels,
         seconds=time.monotonic() - began,
         failures=run.failures,
@@ -179,39 +137,43 @@ class _Run:
         self._again: list[tuple[float, int]] = []
         self._refusal = ""
 
-    def work_on(self, todo: Sequence[int], engine: Engine, stopping: Stopping) -> None:
+    def work_on(self, todo: np.ndarray, engine: Engine, stopping: Stopping) -> None:
         """Works on blocks until all are done or failed, or something ends it: those begun are finished then.
 
         Raises:
             InputError: as raised by a block.
         """
         fresh = iter(todo)
+        try:
+            self._loop(fresh, engine, stopping)
+        except EngineLost as error:
+            logging.error("%s: the same command goes on", error)
+            self.stopped = True
+        if self._refusal:
+            raise InputError(self._refusal)
+
+    def _loop(self, fresh: Iterator[int], engine: Engine, stopping: Stopping) -> None:
         running = 0
         while True:
             going = not (stopping.requested or self._refusal or self.stopped or self._failed())
             if not going:
                 engine.stop()
             # Handed out one by one: a volume may have a million blocks, and those not begun can be left.
-            room = engine.capacity() - running if going else 0
-            for _ in range(room):
+            for _ in range(engine.capacity() - running if going else 0):
                 index = self._next(fresh)
                 if index is None:
                     break
                 engine.submit(self._grid[index])
                 running += 1
-                # This thread's engine has worked on the block now: look at what came of it, and for signals.
             if running:
                 # A signal's handler runs only while this thread does not wait in C.
                 ended = engine.wait(timeout_s=1.0)
                 running -= len(ended)
-                for index, outcome in ended:
-                    self._take(index, outcome)
+                self._take(ended)
             elif going and self._again:
                 time.sleep(min(max(self._again[0][0] - time.monotonic(), 0.0), 0.5))
             else:
-                break
-        if self._refusal:
-            raise InputError(self._refusal)
+                return
 
     def _next(self, fresh: Iterator[int]) -> int | None:
         """Returns the block to begin next, if one can be."""
@@ -220,22 +182,34 @@ class _Run:
         # Where many blocks fail, others would as well: first see what becomes of those.
         if len(self._again) + len(self.failures) >= _MOST_FAILURES:
             return None
-        return next(fresh, None)
+        index = next(fresh, None)
+        return None if index is None else int(index)
 
     def _failed(self) -> bool:
         return len(self.failures) >= _MOST_FAILURES
 
-    def _take(self, index: int, outcome: Outcome) -> None:
-        """Marks a block, or decides what becomes of it."""
-        self.peak_rss_bytes = max(self.peak_rss_bytes, outcome.peak_rss_bytes)
+    def _take(self, ended: Sequence[tuple[int, Outcome]]) -> None:
+        """Marks the blocks that are done, and decides what becomes of the others."""
+        self.peak_rss_bytes = max([self.peak_rss_bytes, *(o.peak_rss_bytes for _, o in ended)])
+        ready = [index for index, outcome in ended if not outcome.error and not outcome.not_begun]
+        failed = [(index, outcome) for index, outcome in ended if outcome.error]
+        try:
+            if ready:
+                self._done.mark(*ready)
+        except OSError as error:
+            full, text = is_disk_full(error), f"cannot be marked done: {describe(error)}"
+            failed += [(index, Outcome(error=text, disk_full=full)) for index in ready]
+            ready = []
+        for index in ready:
+            voxels = self._grid[index].core.volume
+            self.voxels += voxels
+            self._shown.update(voxels)
+        for index, outcome in failed:
+            self._judge(index, outcome)
+
+    def _judge(self, index: int, outcome: Outcome) -> None:
+        """Decides whether a block that failed is tried again, or ends the run."""
         block = self._grid[index]
-        if outcome.not_begun:
-            return
-        if not outcome.error:
-            self._done.mark(index)
-            self.voxels += block.core.volume
-            self._shown.update(block.core.volume)
-            return
         if outcome.wrong_input:
             self._refusal = self._refusal or outcome.error
             return
@@ -271,6 +245,21 @@ class _Run:
         self.failures[index] = outcome.error + where
         if len(self.failures) == _MOST_FAILURES:
             logging.error("%d blocks failed; no more are begun", len(self.failures))
+
+
+def count_voxels(grid: Grid, indices: np.ndarray) -> int:
+    """Returns the voxels in the cores of blocks, of millions of them in no time.
+
+    Args:
+        grid: of the blocks.
+        indices: `[n]` numbers of the blocks.
+    """
+    voxels = np.ones(len(indices), np.int64)
+    places = np.unravel_index(indices, grid.shape)
+    for place, side, size in zip(places, grid.core_size, grid.outer.size, strict=True):
+        # The last block of an axis may be shorter.
+        voxels *= np.minimum(side, size - place * side)
+    return int(voxels.sum())
 
 
 def check_aligned(grid: Grid, shard: Sequence[int]) -> None:

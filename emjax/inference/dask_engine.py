@@ -1,13 +1,14 @@
 """Blocks in other processes and on other machines, by dask.distributed.
 
-The client (this process) hands out blocks and marks them done; workers read and write the volumes themselves, so that
-no voxels travel through the scheduler. A worker that is lost costs the blocks that it was working on, which go to
-others.
+The client (this process) hands out blocks and marks them done. Workers read and write the volumes themselves, so that
+no voxels travel through the scheduler, and client and workers need a file system that all of them see. A worker that is
+lost costs the blocks that it was working on, which go to others.
 """
 
 from __future__ import annotations
 
-import functools
+import asyncio
+import concurrent.futures
 import logging as standard
 import os
 import queue
@@ -16,112 +17,137 @@ import socket
 import tempfile
 import time
 import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 import cloudpickle
 import dask
 import distributed
 from absl import logging
+from distributed.comm import connect
 from etils import epath
 
 from emjax.errors import InputError
 from emjax.geometry.grid import Block
-from emjax.inference.engines import Outcome, Work, describe, try_block
+from emjax.inference import dask_task
+from emjax.inference.engines import EngineLost, Outcome, Work, describe
 
 LOCAL = "local"
-_CONNECT_S = 10.0
-# Blocks handed out beyond those that can run: enough to keep workers busy and to let adaptive clusters grow.
-_QUEUED = 32
-_MOST_QUEUED = 4096
+_CONNECT_S = 10
+# Blocks handed out beyond those that can run: they keep workers busy, and let a cluster grow that grows by need. A
+# volume may have a million blocks, which no scheduler should hold.
+_QUEUED, _MOST_QUEUED = 32, 4096
 # How often the number of workers is asked for.
 _COUNT_S = 5.0
-# Lines of dask are for its developers: a lost worker is told by us.
-_QUIET = {"distributed": standard.CRITICAL, "tornado": standard.CRITICAL}
+_TOKEN = "running-"
+_SETTINGS = {
+    # A worker that is lost is one try of its blocks, and we count those.
+    "distributed.scheduler.allowed-failures": 0,
+    # Blocks wait at the scheduler, so that a lost worker has only those that it was working on.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # C++ that holds Python's lock for long makes a worker look dead.
+    "distributed.scheduler.worker-ttl": None,
+}
 
 
 class DaskWorkers:
     """An engine of worker processes."""
 
     def __init__(self, work: Work, cluster: str, num_workers: int, folder: epath.Path) -> None:
-        """Says what to do; `with` starts or connects to the workers.
+        """Says what to do; entering it starts the workers, or connects to them.
 
         Args:
             work: picklable, holding addresses and settings alone.
             cluster: 'local', or the address of a scheduler.
             num_workers: processes of a local cluster; a scheduler's workers are all used.
-            folder: that client and workers must both see; a file in it says that the run goes on.
+            folder: that client and workers both see; a file in it says that the run goes on.
         """
         self._work = cloudpickle.dumps(work)
         self._address, self._count = cluster, num_workers
         remote = "://" in os.fspath(folder)
-        place = folder if remote else epath.Path(os.path.abspath(folder))
-        self._token = place / f"running-{uuid.uuid4().hex[:12]}"
-        self._futures: dict[distributed.Future, int] = {}
-        self._ended: queue.SimpleQueue[distributed.Future] = queue.SimpleQueue()
+        self._folder = folder if remote else epath.Path(os.path.abspath(folder))
+        self._token = self._folder / f"{_TOKEN}{uuid.uuid4().hex[:12]}"
+        self._client: Any = None
         self._cluster: Any = None
         self._scratch = ""
-        self._levels: dict[str, int] = {}
+        self._running: dict[distributed.Future, int] = {}
+        self._ended: queue.SimpleQueue[distributed.Future] = queue.SimpleQueue()
+        self._tries = 0
         self._threads, self._counted = 0, -_COUNT_S
         self._stopped = False
+        self._idle: set[distributed.Future] = set()
+        self._quiet = _quiet()
 
     def __enter__(self) -> DaskWorkers:
         """Starts or connects.
 
         Raises:
-            InputError: if the scheduler does not answer, or a worker cannot do this work.
+            InputError: if the scheduler does not answer.
         """
-        for name, level in _QUIET.items():
-            self._levels[name] = standard.getLogger(name).level
-            standard.getLogger(name).setLevel(level)
+        self._quiet.__enter__()
         try:
-            self._token.parent.mkdir(parents=True, exist_ok=True)
-            self._token.write_text(socket.gethostname())
+            self._write_token()
             self._client = self._start() if self._address == LOCAL else self._connect()
-            self._check_workers()
-        except BaseException as error:
-            self.__exit__(type(error), error, None)
+        except BaseException:
+            self.__exit__(None, None, None)
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Leaves the workers, and ends those of a local cluster."""
         self.stop()
-        client, self._client = getattr(self, "_client", None), None
-        if client is not None:
-            client.close(timeout=5)
+        if self._client is not None:
+            self._client.close(timeout=5)
         if self._cluster is not None:
             self._cluster.close(timeout=10)
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
-        for name, level in self._levels.items():
-            standard.getLogger(name).setLevel(level)
+        self._quiet.__exit__(None, None, None)
 
     def capacity(self) -> int:
         """Returns twice the threads of all workers there are now, and a few more."""
         now = time.monotonic()
         if now - self._counted >= _COUNT_S:
-            threads = sum(self._client.nthreads().values())
-            if threads == 0 and self._threads:
-                logging.warning("all workers of %s are gone; waiting for others", self._address)
+            with self._watched():
+                threads = sum(self._client.nthreads().values())
+            if threads != self._threads or self._counted < 0:
+                logging.info("%s has workers for %d blocks at a time", self._address, threads)
+                if not threads:
+                    logging.warning("waiting for workers of %s", self._address)
             self._threads, self._counted = threads, now
         return min(_MOST_QUEUED, _QUEUED + 2 * self._threads)
 
     def submit(self, block: Block) -> None:
         """Hands out a block."""
-        future = self._client.submit(
-            _run_block,
-            self._work,
-            block,
-            os.fspath(self._token),
-            os.getcwd(),
-            key=f"emjax-{block.index}-{uuid.uuid4().hex[:8]}",
-            pure=False,
+        self._tries += 1
+        task = dask_task.Task(
+            self._work, block, os.fspath(self._token), os.getcwd(), dask_task.versions()
         )
-        self._futures[future] = block.index
+        with self._watched():
+            future = self._client.submit(
+                dask_task.run,
+                task,
+                # One group of tasks: the scheduler then keeps back what workers cannot begin yet.
+                key=(self._token.name, block.index, self._tries),
+                pure=False,
+            )
+        self._running[future] = block.index
         future.add_done_callback(self._ended.put)
 
     def wait(self, timeout_s: float) -> list[tuple[int, Outcome]]:
-        """Returns the blocks that ended."""
+        """Returns the blocks that ended.
+
+        Raises:
+            EngineLost: if the scheduler is gone.
+        """
         ended = []
         try:
             ended.append(self._ended.get(timeout=timeout_s))
@@ -129,7 +155,14 @@ class DaskWorkers:
                 ended.append(self._ended.get_nowait())
         except queue.Empty:
             pass
-        return [(self._futures.pop(future), self._outcome(future)) for future in ended]
+        outcomes = [
+            (self._running.pop(future), self._judge(future))
+            for future in ended
+            if future in self._running
+        ]
+        if self._stopped and not outcomes:
+            outcomes = self._give_up_waiting()
+        return outcomes
 
     def stop(self) -> None:
         """Takes the token away: a worker that would begin a block now leaves it out."""
@@ -137,55 +170,112 @@ class DaskWorkers:
             self._stopped = True
             self._token.unlink(missing_ok=True)
 
-    def _outcome(self, future: distributed.Future) -> Outcome:
+    def _judge(self, future: distributed.Future) -> Outcome:
+        """Returns how a block went."""
         if future.status == "finished":
             outcome = future.result()
-        elif future.status == "error":
-            error = future.exception()
-            outcome = Outcome(error=describe(error))
-        else:
-            outcome = Outcome(error=f"the scheduler {self._address} lost the block")
-        return outcome
+            if outcome.not_begun and not self._stopped:
+                return Outcome(
+                    error=f"worker {outcome.place} does not see {self._token}: --workdir and volumes must be on a file "
+                    "system that this machine and all workers see",
+                    wrong_input=True,
+                )
+            return outcome
+        if future.status != "error":
+            raise EngineLost(f"the dask scheduler {self._address} is gone")
+        error = future.exception()
+        if isinstance(error, distributed.KilledWorker):
+            return Outcome(
+                error="the worker process was lost: killed, or out of memory",
+                place=error.last_worker.address,
+            )
+        if isinstance(error, ImportError):
+            return Outcome(
+                error=f"a worker of {self._address} cannot import emjax ({error}): workers need the same environment",
+                wrong_input=True,
+            )
+        return Outcome(error=describe(error))
+
+    def _give_up_waiting(self) -> list[tuple[int, Outcome]]:
+        """Once stopped, leaves the blocks that no worker has: there may be none to say that they were not begun."""
+        with self._watched():
+            held = {key for keys in self._client.processing().values() for key in keys}
+        idle = {future for future in self._running if future.key not in held}
+        # Twice: what has just ended is held by none either, and its outcome on the way.
+        given_up, self._idle = idle & self._idle, idle
+        return [(self._running.pop(future), Outcome(not_begun=True)) for future in given_up]
+
+    def _write_token(self) -> None:
+        """Says that this run goes on, and that one which was killed here does not."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for old in self._folder.iterdir():
+            if old.name.startswith(_TOKEN):
+                old.unlink(missing_ok=True)
+        self._token.write_text(f"{socket.gethostname()} {os.getpid()}")
 
     def _start(self) -> distributed.Client:
-        """Starts worker processes here."""
+        """Starts worker processes on this machine."""
         self._scratch = tempfile.mkdtemp(prefix="emjax-dask-")
-        # A lost worker counts as one try of its blocks; a scheduler of its own would try others silently.
-        settings = {"distributed.scheduler.allowed-failures": 0}
-        with dask.config.set(settings):
+        with dask.config.set(_SETTINGS):
             self._cluster = distributed.LocalCluster(
                 n_workers=self._count,
                 threads_per_worker=1,
                 processes=True,
-                # The default share pauses a worker for ever whose caches fill it.
+                # With a share of it as its limit, a worker whose caches fill that would be paused for ever.
                 memory_limit=0,
-                dashboard_address=None,
+                # No dashboard; what is left of its server takes any port of this machine.
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 local_directory=self._scratch,
                 silence_logs=standard.CRITICAL,
             )
-            return distributed.Client(self._cluster, set_as_default=False)
+            client = distributed.Client(self._cluster, set_as_default=False)
+            # Ctrl-C and the SIGTERM of a batch system reach all processes of a group: the client says what they mean.
+            client.register_plugin(dask_task.IgnoreSignals())
+        return client
 
     def _connect(self) -> distributed.Client:
         try:
-            return distributed.Client(self._address, timeout=_CONNECT_S, set_as_default=False)
-        except (OSError, ValueError, TimeoutError) as error:
+            # In a thread: a notebook's has a loop of its own that runs.
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                pool.submit(asyncio.run, _probe(self._address)).result()
+            with warnings.catch_warnings():
+                # What a difference of versions means is said by `dask_task`, in one line.
+                warnings.simplefilter("ignore")
+                return distributed.Client(self._address, timeout=_CONNECT_S, set_as_default=False)
+        # Of any kind: another server that listens there answers with bytes that mean something else to dask.
+        except Exception as error:
             raise InputError(
-                f"cluster={self._address}: no dask scheduler answers there within {_CONNECT_S:.0f} s "
-                f"({describe(error)}); start one with 'dask scheduler', or use cluster=local"
+                f"cluster={self._address}: no dask scheduler answers there within {_CONNECT_S} s; start one with "
+                "'dask scheduler' and its workers with 'dask worker ADDRESS', or use cluster=local"
             ) from error
 
-    def _check_workers(self) -> None:
-        pass
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Tells a scheduler that is gone from other errors."""
+        try:
+            yield
+        except (OSError, TimeoutError, distributed.CommClosedError, RuntimeError) as error:
+            raise EngineLost(
+                f"the dask scheduler {self._address} is gone ({describe(error)})"
+            ) from error
 
 
-def _run_block(work: bytes, block: Block, token: str, folder: str) -> Outcome:
-    """Works on a block on a worker."""
-    if not epath.Path(token).exists():
-        return Outcome(not_begun=True)
-    return try_block(_load(work), block)
+async def _probe(address: str) -> None:
+    """Connects once: a client that cannot takes long to go."""
+    secrets = distributed.Security().get_connection_args("client")
+    comm = await connect(address, timeout=_CONNECT_S, **secrets)
+    comm.abort()
 
 
-@functools.lru_cache(maxsize=4)
-def _load(work: bytes) -> Work:
-    """Unpickles the work once in a process, so that what it keeps open stays open."""
-    return cloudpickle.loads(work)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps back what dask logs for its developers; a lost worker is told by us."""
+    loggers = [standard.getLogger(name) for name in ("distributed", "tornado")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(standard.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,14 +1,25 @@
-"""Which blocks are done: one small file for each, written after the block's data is on disk.
+"""Which blocks are done: their numbers, appended to a file once the block's data is on disk.
 
-A process killed at any instant leaves a block with its file, or one that is done again. The folder belongs to one
-configuration: blocks of another are not taken for this one's.
+Each process that works on blocks has a file of its own, and writes nothing behind what another wrote: a process killed
+at any instant leaves a block with its number, or one that is done again. (A file for each block was measured with a
+million of them: 53 s to make, 6 s to list, 22 s to delete, and as many inodes of a user's quota; numbers in a file are
+read in 0.3 s.) The folder belongs to one configuration: blocks of another are not taken for this one's.
+
+"On disk" is what the volume's writer must wait for first. TensorStore's `write(...).result()` does: its files are
+written under another name, synced (`file_io_sync`, on unless a context turns it off) and then renamed.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
 
+import numpy as np
 from etils import epath
 
 from emjax.errors import InputError
@@ -30,6 +41,8 @@ class DoneBlocks:
         self.folder = epath.Path(folder)
         self.identity = identity
         self._local = "://" not in os.fspath(folder)
+        self._log: io.FileIO | None = None
+        self._lock = threading.Lock()
 
     def begun(self) -> bool:
         """Whether this work was begun here before.
@@ -62,37 +75,102 @@ class DoneBlocks:
         if not self.folder.exists():
             return
         (self.folder / _IDENTITY).unlink(missing_ok=True)
-        for file in self.folder.iterdir():
-            if file.name.endswith(_SUFFIX):
-                file.unlink(missing_ok=True)
+        self.close()
+        for file in self._logs():
+            file.unlink(missing_ok=True)
 
-    def mark(self, index: int) -> None:
-        """Says that a block is done; call it only once its data is on disk."""
-        self._write(f"{index}{_SUFFIX}", {})
+    def mark(self, *indices: int) -> None:
+        """Says that blocks are done; call it only once their data is on disk. Returns once that is on disk, too.
+
+        Raises:
+            OSError: if it cannot be written: then some of the blocks are done again.
+        """
+        lines = "".join(f"{index}\n" for index in indices).encode()
+        with self._lock:
+            if not self._local:
+                # Objects cannot be appended to, but appear whole or not at all.
+                (self.folder / f"{_unique()}{_SUFFIX}").write_bytes(lines)
+                return
+            try:
+                if self._log is None:
+                    self._log = self._open_log()
+                while lines:
+                    lines = lines[self._log.write(lines) :]
+                os.fsync(self._log.fileno())
+            except OSError:
+                # Half a number may be in the file: nothing is to be written behind it.
+                self.close()
+                raise
+
+    def mask(self, count: int) -> np.ndarray:
+        """Returns which blocks are done, of all processes.
+
+        Args:
+            count: of blocks.
+
+        Returns:
+            `[count]` bool.
+        """
+        mask = np.zeros(count, bool)
+        for index in self._numbers():
+            if index < count:
+                mask[index] = True
+        return mask
 
     def indices(self) -> set[int]:
-        """Returns the numbers of all done blocks, of all processes."""
+        """Returns the numbers of all done blocks, of all processes; `mask` holds many of them in less memory."""
+        return set(self._numbers())
+
+    def close(self) -> None:
+        """Closes the file of this process; the next mark begins another."""
+        log, self._log = self._log, None
+        if log is not None:
+            log.close()
+
+    def _numbers(self) -> Iterator[int]:
+        for file in self._logs():
+            with file.open("rb") as lines:
+                for line in lines:
+                    # A process that was killed leaves half a line; a loss of power leaves zeros.
+                    if line.endswith(b"\n") and line[:-1].isdigit():
+                        yield int(line)
+
+    def _logs(self) -> list[epath.Path]:
         if not self.folder.exists():
-            return set()
-        names = (file.name for file in self.folder.iterdir())
-        stems = (name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
-        return {int(stem) for stem in stems if stem.isdigit()}
+            return []
+        return [file for file in self.folder.iterdir() if file.name.endswith(_SUFFIX)]
+
+    def _open_log(self) -> io.FileIO:
+        """Begins a file of this process alone, that survives a loss of power."""
+        folder = os.fspath(self.folder)
+        log = io.FileIO(os.path.join(folder, f"{_unique()}{_SUFFIX}"), "x")
+        _sync_folder(folder)
+        return log
 
     def _write(self, name: str, value: dict[str, str]) -> None:
         """Writes a file in one piece, and returns once it survives a loss of power."""
         text = json.dumps(value)
         if not self._local:
-            # An object appears whole or not at all.
             (self.folder / name).write_text(text)
             return
-        partial = os.path.join(os.fspath(self.folder), f".{name}.partial")
+        folder = os.fspath(self.folder)
+        partial = os.path.join(folder, f".{name}.partial")
         with open(partial, "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, os.path.join(os.fspath(self.folder), name))
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        os.replace(partial, os.path.join(folder, name))
+        _sync_folder(folder)
+
+
+def _unique() -> str:
+    return f"{time.time_ns():x}-{uuid.uuid4().hex[:8]}"
+
+
+def _sync_folder(folder: str) -> None:
+    """Returns once the names in a folder are on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

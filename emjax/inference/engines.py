@@ -48,6 +48,10 @@ class Outcome:
     peak_rss_bytes: int = 0
 
 
+class EngineLost(Exception):
+    """The engine is not there any more, such as the scheduler of a cluster; the same command can go on later."""
+
+
 class Engine(Protocol):
     """Takes blocks, and gives back how they went in any order; a context manager."""
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 # What a job returns after stopping early (EX_TEMPFAIL): the same command goes on.
 PREEMPTED = 75
+# Seconds after which a second Ctrl-C is one.
+_TWICE_S = 0.5
 
 
 class Stopping:
@@ -21,6 +24,7 @@ class Stopping:
     def __init__(self) -> None:
         """Changes nothing until it is entered."""
         self.requested = False
+        self._since = 0.0
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> Stopping:
@@ -37,8 +41,12 @@ class Stopping:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = True
+        now = time.monotonic()
+        if self.requested:
+            # Launchers pass on what the terminal has sent to their processes as well: that is one Ctrl-C.
+            if number == signal.SIGINT and now - self._since >= _TWICE_S:
+                raise KeyboardInterrupt
+            return
+        self.requested, self._since = True, now
         # Not logging: the signal may come in the middle of a line that is being logged.
         os.write(2, f"\n{signal.Signals(number).name}: finishing the blocks begun\n".encode())

@@ -165,12 +165,6 @@ def test_a_torn_claim_is_no_claim_of_ours(done: DoneBlocks) -> None:
         done.begun()
 
 
-def test_half_written_marks_do_not_count(done: DoneBlocks) -> None:
-    (done.folder / ".5.done.partial").write_text("")
-    (done.folder / "x.done").write_text("")
-    assert done.indices() == set()
-
-
 _WORKER = """
 import sys, time
 from pathlib import Path
