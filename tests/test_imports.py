@@ -20,7 +20,8 @@ ALLOWED = {
     "augment": {"errors", "augment"},
     "losses": {"errors", "config", "augment", "losses"},
     "targets": {"errors", "config", "targets"},
-    "segmentation": {"errors", "config", "segmentation"},
+    # Its passes over blocks read and write volumes.
+    "segmentation": {"errors", "config", "whole_file", "geometry", "volumes", "segmentation"},
 }
 
 

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from emjax.geometry.box import Box
+from emjax.segmentation.cells import Cells
+from emjax.segmentation.stitching import Face, match, outer_slabs
+
+CELLS = Cells(Box((0, 0, 0), (4, 10, 25)), (4, 10, 12), (2, 3, 5))
+
+
+def _row(ids):
+    return np.array(ids, np.uint64).reshape(1, 1, -1)
+
+
+def _pairs(lower, upper, share=0.5):
+    found = match(tuple(map(_row, lower)), tuple(map(_row, upper)), share)
+    return [(*pair, n) for pair, n in zip(found.pairs.tolist(), found.contact, strict=True)]
+
+
+def test_the_same_object_on_both_sides():
+    # 1 of the lower cell and 9 of the upper one share five of six voxels; 2 has no partner.
+    assert _pairs(([1, 1, 1], [1, 1, 2]), ([9, 9, 9], [9, 9, 9])) == [(1, 9, 5)]
+
+
+def test_an_object_that_only_one_cell_sees_joins_none():
+    assert _pairs(([1, 1, 1], [1, 1, 1]), ([0, 0, 0], [0, 0, 0])) == []
+
+
+def test_each_has_one_partner_along_a_face():
+    # The upper cell cuts in two what the lower one takes for one: the larger part is joined.
+    assert _pairs(([1, 1, 1], [1, 1, 1]), ([8, 8, 9], [9, 9, 9])) == [(1, 9, 4)]
+
+
+@pytest.mark.parametrize(("share", "joined"), [(0.0, 1), (0.45, 1), (0.5, 0), (1.0, 0)])
+def test_the_share_of_the_smaller_one(share, joined):
+    # Two of the four voxels that each has are common.
+    assert len(_pairs(([1, 1, 1], [1, 0, 0]), ([0, 7, 7], [0, 7, 7]), share)) == joined
+
+
+def test_slabs_lie_beyond_the_faces_and_within_the_volume():
+    first, second, last = CELLS.grid
+    assert Face(2, True).slab(first, CELLS) == Box((0, 0, 12), (4, 10, 5))
+    assert Face(2, False).slab(second, CELLS) == Box((0, 0, 7), (4, 10, 5))
+    # The last cell is one voxel thick.
+    assert Face(2, True).slab(second, CELLS) == Box((0, 0, 24), (4, 10, 1))
+    assert not Face(2, True).slab(last, CELLS).volume
+    assert not Face(0, True).slab(first, CELLS).volume
+
+
+def test_what_a_cell_says_beyond_its_faces():
+    middle = CELLS.grid[1]
+    where = np.indices(middle.read.size)[2] + middle.read.start[2]
+    slabs = outer_slabs(where.astype(np.uint64), middle, CELLS)
+    assert set(slabs) == {"x0", "x1"}
+    assert np.unique(slabs["x0"]).tolist() == [7, 8, 9, 10, 11]
+    assert np.unique(slabs["x1"]).tolist() == [24]
