@@ -13,6 +13,7 @@ from emjax.data.overlaps import known_overlaps
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.address import SYNTHETIC, Address, Entry, parse_volumes
+from emjax.volumes.slow import say_if_slow
 from emjax.volumes.store import Volume, open_volume
 
 
@@ -68,13 +69,8 @@ def open_entries(volumes: str | Sequence[str], *, exclude: str = "") -> list[Ope
             raise InputError(
                 f"data.exclude: {hole} is no part of any volume in data.volumes; write its path as there"
             )
-    slow = [entry.image.name for entry in opened if entry.image.slow_random_access]
-    if slow:
-        logging.warning(
-            "crops of %s are slow to read (compressed HDF5 and image stacks decode far more than a crop); a copy as "
-            "chunked zarr reads many times faster",
-            ", ".join(slow),
-        )
+    for entry in opened:
+        say_if_slow(entry.image, entry.labels)
     return opened
 
 
@@ -89,7 +85,11 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
         if len(labels.shape) != 3:
             raise InputError(f"labels {labels.name} have axes {labels.shape}; labels need z, y, x")
         if labels.dtype.kind not in "uib":
-            raise InputError(f"labels {labels.name} are {labels.dtype}; labels are integers")
+            exact = {"float64": 53, "float32": 24}.get(labels.dtype.name, 11)
+            raise InputError(
+                f"labels {labels.name} are {labels.dtype}; labels are integers, and this type loses ids above "
+                f"2^{exact}: write them as uint64"
+            )
     weight = entry.image.keys.get("weight", "1")
     try:
         number = float(weight)

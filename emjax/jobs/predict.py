@@ -37,6 +37,7 @@ from emjax.train.weights import Weights, restore_params
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.address import Address
 from emjax.volumes.create import chunk_size, create_volume
+from emjax.volumes.slow import say_if_slow
 from emjax.volumes.store import Volume, open_volume
 
 BLOCKS_FOLDER = "blocks"
@@ -191,6 +192,7 @@ def _prepare(config: ConfigDict) -> _Work:
             f"{weights.source} was trained with images scaled by {dict(spec.normalization)}; this version has {RULE}"
         )
     volume = open_volume(config.input)
+    say_if_slow(volume)
     _check_apart(config.output, volume.address)
     normalization = measure(volume)
     check_voxel_nm(volume.voxel_nm or (), spec.voxel_nm, config.input, config.checkpoint)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import errno
 import functools
 import glob
 import os
@@ -180,8 +179,9 @@ def _open_local(address: Address, local: Path, context: ts.Context) -> Opened:
         pattern = _sections_in(local)
         if pattern is None:
             return open_array(local.as_uri(), address.dataset, _how(address, context))
-    elif not os.access(local, os.R_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(local))
+    else:
+        # Libraries say in many ways that a file may not be read; Python in one.
+        local.open("rb").close()
     suffix = local.suffix.lower()
     if level := _level(address):
         raise InputError(f"{path} is a single array, no pyramid; leave out level={level}")

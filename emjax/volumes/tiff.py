@@ -72,7 +72,8 @@ def open_tiff(path: Path, context: ts.Context) -> Opened:
             first = file.pages[0]
             if len(first.shape) != 2:
                 raise InputError(
-                    f"{path} has pages of {first.shape}; emjax reads grey sections [y, x]"
+                    f"{path} has pages of {first.shape}; emjax reads grey sections [y, x] (tifffile takes stacks of 3 "
+                    "or 4 for colours: write them with photometric='minisblack')"
                 )
             reader, shape = _stack(path, file)
             voxel_nm = _ome_voxel_nm(file) or _imagej_voxel_nm(file)

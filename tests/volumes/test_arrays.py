@@ -189,6 +189,114 @@ def test_precomputed(tmp_path: Path) -> None:
     assert level.voxel_nm == (40, 16, 8)
 
 
+# Ids that no float64 tells from their neighbours.
+_IDS = _VOXELS.astype(np.uint64) + np.uint64(2**53)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    "dtype", ["int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float64"]
+)
+def test_types_of_zarr(tmp_path: Path, version: int, dtype: str) -> None:
+    voxels = _IDS.astype(dtype) if dtype[-2:] == "64" else _VOXELS.astype(dtype)
+    sharding = {"shards": (4, 8, 8)} if version == 3 else {"order": "F"}
+    zarr.create_array(
+        tmp_path / "a", data=voxels, chunks=(2, 4, 4), zarr_format=version, **sharding
+    )
+    volume = open_volume(f"{tmp_path}/a")
+    _check(volume, voxels, None)
+    assert not volume.slow_random_access
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64", "int64", "float32"])
+@pytest.mark.parametrize("compression", ["raw", "gzip"])
+def test_types_of_n5(tmp_path: Path, dtype: str, compression: str) -> None:
+    voxels = _IDS.astype(dtype) if dtype[-2:] == "64" else _VOXELS.astype(dtype)
+    metadata = {
+        **{"dataType": dtype, "dimensions": voxels.shape[::-1], "blockSize": [4, 4, 4]},
+        **{"compression": {"type": compression}},
+    }
+    spec = {"driver": "n5", "kvstore": f"file://{tmp_path}/a/", "metadata": metadata}
+    ts.open(spec, create=True).result().write(voxels.T).result()
+    _check(open_volume(f"{tmp_path}/a"), voxels, None)
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "uint64"])
+@pytest.mark.parametrize("encoding", ["raw", "compressed_segmentation"])
+@pytest.mark.parametrize("sharded", [False, True])
+def test_labels_of_precomputed(tmp_path: Path, dtype: str, encoding: str, sharded: bool) -> None:
+    voxels = _IDS.astype(dtype)
+    scale = {
+        **{"size": voxels.shape[::-1], "resolution": [4, 8, 40], "encoding": encoding},
+        **{"chunk_size": [4, 4, 4], "voxel_offset": [1000, -20, 3]},
+    }
+    if encoding == "compressed_segmentation":
+        scale["compressed_segmentation_block_size"] = [8, 8, 8]
+    if sharded:
+        scale["sharding"] = {
+            **{"@type": "neuroglancer_uint64_sharded_v1", "hash": "murmurhash3_x86_128"},
+            **{"preshift_bits": 1, "minishard_bits": 1, "shard_bits": 1},
+        }
+    about = {"type": "segmentation", "data_type": dtype, "num_channels": 1}
+    ts.open(
+        {
+            "driver": "neuroglancer_precomputed",
+            "kvstore": f"file://{tmp_path}/a/",
+            "multiscale_metadata": about,
+            "scale_metadata": scale,
+        },
+        create=True,
+    ).result().write(voxels.T[..., None]).result()
+    _check(open_volume(f"{tmp_path}/a"), voxels, (40, 8, 4))
+
+
+@pytest.mark.parametrize(
+    ("unit", "nm"), [("nanometer", 1), ("angstrom", 0.1), ("micrometer", 1000), ("meter", 1e9)]
+)
+def test_ome_units_and_orders_of_axes(tmp_path: Path, unit: str, nm: float) -> None:
+    """Some tools write c, x, y, z; some put the channel last."""
+    for names in ("zyx", "czyx", "xyz", "cxyz", "zyxc", "tczyx"):
+        group = zarr.open_group(tmp_path / names, mode="w", zarr_format=3)
+        order = ["zyx".index(n) for n in names if n in "zyx"]
+        voxels = _VOXELS.transpose(order)
+        for axis, name in enumerate(names):
+            if name not in "zyx":
+                voxels = np.expand_dims(voxels, axis)
+        group.create_array("0", data=np.ascontiguousarray(voxels), chunks=(4,) * voxels.ndim)
+        sizes = {"z": 40, "y": 8, "x": 4}
+        types = {"c": {"type": "channel"}, "t": {"type": "time", "unit": "second"}}
+        axes = [{"name": n, **types.get(n, {"type": "space", "unit": unit})} for n in names]
+        scale = {"type": "scale", "scale": [sizes.get(n, nm) / nm for n in names]}
+        level = {"path": "0", "coordinateTransformations": [scale]}
+        multiscales = [{"name": names, "axes": axes, "datasets": [level]}]
+        group.attrs["ome"] = {"version": "0.5", "multiscales": multiscales}
+        _check(open_volume(f"{tmp_path}/{names}"), _VOXELS, (40, 8, 4))
+
+
+def test_named_axes_of_zarr_3(tmp_path: Path) -> None:
+    array = zarr.create_array(
+        tmp_path / "a",
+        data=np.ascontiguousarray(np.stack([_VOXELS, 255 - _VOXELS]).transpose(0, 3, 2, 1)),
+        chunks=(1, 4, 4, 4),
+        dimension_names=["c", "x", "y", "z"],
+    )
+    array.attrs["resolution"] = [4, 8, 40]
+    _check(open_volume(f"{tmp_path}/a"), np.stack([_VOXELS, 255 - _VOXELS]), (40, 8, 4))
+
+
+def test_openorganelle_names_its_axes(tmp_path: Path) -> None:
+    metadata = {
+        **{"dataType": "uint8", "dimensions": _VOXELS.shape[::-1], "blockSize": [4, 4, 4]},
+        **{"compression": {"type": "gzip"}},
+    }
+    spec = {"driver": "n5", "kvstore": f"file://{tmp_path}/a/", "metadata": metadata}
+    ts.open(spec, create=True).result().write(_VOXELS.T).result()
+    path = tmp_path / "a" / "attributes.json"
+    transform = {"axes": ["z", "y", "x"], "scale": [3.24, 4, 8], "units": ["nm", "nm", "nm"]}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "transform": transform}))
+    _check(open_volume(f"{tmp_path}/a"), _VOXELS, (3.24, 4, 8))
+
+
 def test_mistakes(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "a.zarr", data=_VOXELS, chunks=(4, 4, 4))
     with pytest.raises(InputError, match="single array, no pyramid; leave out level=1"):

@@ -115,6 +115,9 @@ def test_no_such_thing(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "c.tif", np.zeros((2, 4, 4, 3), np.uint8), photometric="rgb")
     with pytest.raises(InputError, match="grey sections"):
         open_volume(f"{tmp_path}/c.tif")
+    tifffile.imwrite(tmp_path / "g.tif", _VOXELS[:4], photometric="rgb", planarconfig="separate")
+    with pytest.raises(InputError, match="pages of .4, 10, 14.*write them with photometric"):
+        open_volume(f"{tmp_path}/g.tif")
     about = {"axes": "ZCYX"}
     tifffile.imwrite(
         tmp_path / "e.tif", np.zeros((3, 2, 8, 8), np.uint16), imagej=True, metadata=about
