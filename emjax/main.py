@@ -2,8 +2,8 @@
 
     python -m emjax.main --config FILE[:PRESET] [--config.FIELD=VALUE ...] [--workdir DIR]
 
-Exit status: 0 done; 2 the input is wrong, one line says how; 75 interrupted after saving, the same
-command goes on.
+Exit status: 0 done; 2 the input is wrong, one line says how; 75 interrupted after saving or by a full
+disk, the same command goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from absl import flags
 from emjax import command_line
 from emjax.config import nearest
 from emjax.errors import InputError
+from emjax.inference.engines import is_disk_full
+from emjax.inference.stopping import PREEMPTED
 from emjax.logs import set_up_logging
 
 INPUT_ERROR = 2
@@ -50,6 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"emjax: {' '.join(str(error).split())}", file=sys.stderr)
         return INPUT_ERROR
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        print(
+            f"emjax: disk is full ({' '.join(str(error).split())[:300]}); make room, and run the same command again",
+            file=sys.stderr,
+        )
+        return PREEMPTED
 
 
 def find_job(name: str) -> ModuleType:
