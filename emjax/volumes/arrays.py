@@ -5,25 +5,18 @@ Local or remote (`gs://`, `s3://`, `http://`): everything goes through a key-val
 
 from __future__ import annotations
 
-import json
-import os
-import urllib.request
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorstore as ts
 
 from emjax.errors import InputError
+from emjax.volumes import folder_metadata
 from emjax.volumes.attributes import first_sentence
+from emjax.volumes.folder_metadata import read_metadata, shown, volumes_inside
 from emjax.volumes.missing import FILL
 from emjax.volumes.opened import Opened
 from emjax.volumes.voxel_sizes import attribute_voxel_nm, n5_voxel_nm, ome_voxel_nm, unit_voxel_nm
-
-# Seconds; TensorStore itself goes on trying a server that does not answer.
-_PATIENCE = 60.0
-# What says that a folder is an array or a group, in the order in which they are looked for.
-METADATA_FILES = ("zarr.json", ".zarray", ".zattrs", ".zgroup", "attributes.json", "info")
 
 
 class How(NamedTuple):
@@ -54,7 +47,23 @@ def open_array(url: str, dataset: str, how: How) -> Opened:
     """
     url = url.rstrip("/") + "/"
     base = url + (dataset.strip("/") + "/" if dataset else "")
-    files = _read_metadata(base, how.context)
+    files = read_metadata(base, how.context)
+    try:
+        opened = _open_what_is_there(base, files, how)
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{shown(base)} has metadata that break the rules of its format: {type(error).__name__} {error}"
+        ) from error
+    if opened is None:
+        raise InputError(
+            f"{shown(base)} holds no zarr, N5 or precomputed array{volumes_inside(url)}"
+        )
+    return opened
+
+
+def _open_what_is_there(base: str, files: dict[str, Any], how: How) -> Opened | None:
     if files["zarr.json"] is not None:
         attributes = files["zarr.json"].get("attributes", {})
         if files["zarr.json"].get("node_type") == "array":
@@ -68,32 +77,7 @@ def open_array(url: str, dataset: str, how: How) -> Opened:
         return _n5(base, files["attributes.json"], how)
     if files["info"] is not None and "scales" in files["info"]:
         return _precomputed(base, files["info"], how)
-    raise InputError(f"{_shown(base)} holds no zarr, N5 or precomputed array{_inside(url)}")
-
-
-def _read_metadata(
-    base: str, context: ts.Context | None = None
-) -> dict[str, dict[str, Any] | None]:
-    """Reads all metadata files of a folder at once; None for those that are not there."""
-    try:
-        folder = ts.KvStore.open(base, context=context).result(timeout=_PATIENCE)
-        reads = {name: folder.read(name) for name in METADATA_FILES}
-        found = {name: read.result(timeout=_PATIENCE) for name, read in reads.items()}
-    except TimeoutError as error:
-        raise InputError(f"{_shown(base)} did not answer in {_PATIENCE:.0f} s") from error
-    except (ValueError, OSError, RuntimeError) as error:
-        raise InputError(f"{_shown(base)} cannot be read: {first_sentence(error)}") from error
-    return {name: _json(answer) for name, answer in found.items()}
-
-
-def _json(answer: ts.KvStore.ReadResult) -> dict[str, Any] | None:
-    if answer.state != "value":
-        return None
-    try:
-        value = json.loads(answer.value)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+    return None
 
 
 def _open(base: str, driver: str, how: How, **spec: Any) -> ts.TensorStore:
@@ -111,11 +95,13 @@ def _open(base: str, driver: str, how: How, **spec: Any) -> ts.TensorStore:
             open=True,
             read=True,
             context=how.context,
-        ).result(timeout=_PATIENCE)
+        ).result(timeout=folder_metadata.PATIENCE)
     except TimeoutError as error:
-        raise InputError(f"{_shown(base)} did not answer in {_PATIENCE:.0f} s") from error
+        raise InputError(
+            f"{shown(base)} did not answer in {folder_metadata.PATIENCE:.0f} s"
+        ) from error
     except (ValueError, OSError, RuntimeError) as error:
-        raise InputError(f"{_shown(base)} cannot be opened: {first_sentence(error)}") from error
+        raise InputError(f"{shown(base)} cannot be opened: {first_sentence(error)}") from error
 
 
 def _plain(base: str, driver: str, attributes: dict, how: How) -> Opened:
@@ -134,7 +120,7 @@ def _pyramid(base: str, driver: str, attributes: dict, how: How) -> Opened:
     """Opens a level of an OME-Zarr image, version 0.4 or 0.5."""
     scales = attributes.get("multiscales")
     if not scales:
-        raise InputError(f"{_shown(base)} is a group, not an array; name one{_inside(base)}")
+        raise InputError(f"{shown(base)} is a group, not an array; name one{volumes_inside(base)}")
     levels = scales[0]["datasets"]
     _check_level(base, how.level, len(levels))
     level = levels[how.level]
@@ -144,7 +130,7 @@ def _pyramid(base: str, driver: str, attributes: dict, how: How) -> Opened:
     axes = axes or [{"name": name} for name in "tczyx"[-store.rank :]]
     names = [a["name"] for a in axes]
     if not set("zyx") <= set(names) or len(names) != store.rank:
-        raise InputError(f"{_shown(base)} has axes {names}; a volume needs z, y and x")
+        raise InputError(f"{shown(base)} has axes {names}; a volume needs z, y and x")
     scale = [1.0] * store.rank
     for owner in (scales[0], level):
         for transformation in owner.get("coordinateTransformations", []):
@@ -177,10 +163,10 @@ def _n5(base: str, attributes: dict, how: How) -> Opened:
 def _n5_level(base: str, attributes: dict, how: How) -> Opened:
     """Opens a level of an N5 group as Paintera and OpenOrganelle write it."""
     folder = f"{base}s{how.level}/"
-    inner = _read_metadata(folder, how.context)["attributes.json"]
+    inner = read_metadata(folder, how.context)["attributes.json"]
     if inner is None or "dimensions" not in inner:
         raise InputError(
-            f"{_shown(base)} is an N5 group without a level s{how.level}; name an array{_inside(base)}"
+            f"{shown(base)} is an N5 group without a level s{how.level}; name an array{volumes_inside(base)}"
         )
     opened = _n5(folder, inner, how._replace(level=0))
     whole = n5_voxel_nm(attributes)
@@ -207,7 +193,7 @@ def _last_axes(base: str, store: ts.TensorStore) -> ts.TensorStore:
         store = store[store.domain.inclusive_min[0]]
     if store.rank > 4:
         raise InputError(
-            f"{_shown(base)} has axes of {tuple(store.shape)}; a volume needs z, y, x or c, z, y, x"
+            f"{shown(base)} has axes of {tuple(store.shape)}; a volume needs z, y, x or c, z, y, x"
         )
     return store
 
@@ -215,43 +201,10 @@ def _last_axes(base: str, store: ts.TensorStore) -> ts.TensorStore:
 def _only_level_0(base: str, how: How) -> None:
     if how.level:
         raise InputError(
-            f"{_shown(base)} is a single array, no pyramid; leave out level={how.level}"
+            f"{shown(base)} is a single array, no pyramid; leave out level={how.level}"
         )
 
 
 def _check_level(base: str, level: int, count: int) -> None:
     if level >= count:
-        raise InputError(f"{_shown(base)} has levels 0 to {count - 1}, not {level}")
-
-
-def _shown(base: str) -> str:
-    """Returns a place as a user writes it."""
-    if base.startswith("file://"):
-        return urllib.request.url2pathname(base.removeprefix("file://")).rstrip("/")
-    return base.rstrip("/")
-
-
-def _inside(base: str) -> str:
-    """Names the arrays in a local folder; a bucket may hold millions of keys, so it is not asked."""
-    if not base.startswith("file://"):
-        return ""
-    root = urllib.request.url2pathname(base.removeprefix("file://"))
-    arrays = []
-    for folder, subfolders, files in os.walk(root):
-        subfolders.sort()
-        found = {name for name in METADATA_FILES if name in files}
-        if folder != root and found and ".zgroup" not in found and not _is_group(folder):
-            arrays.append(os.path.relpath(folder, root))
-            # Below an array are only its chunks.
-            subfolders.clear()
-        if len(arrays) == 8:
-            break
-    return f"; inside are: {', '.join(arrays)}" if arrays else ""
-
-
-def _is_group(folder: str) -> bool:
-    files = _read_metadata(Path(folder).absolute().as_uri() + "/")
-    zarr, n5 = files["zarr.json"], files["attributes.json"]
-    return (zarr is not None and zarr.get("node_type") == "group") or (
-        zarr is None and n5 is not None and "dimensions" not in n5
-    )
+        raise InputError(f"{shown(base)} has levels 0 to {count - 1}, not {level}")

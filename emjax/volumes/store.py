@@ -15,7 +15,8 @@ import tensorstore as ts
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.address import SYNTHETIC, SYNTHETIC_KEYS, Address, parse_triple
-from emjax.volumes.arrays import METADATA_FILES, How, open_array
+from emjax.volumes.arrays import How, open_array
+from emjax.volumes.folder_metadata import METADATA_FILES
 from emjax.volumes.hdf5 import open_hdf5
 from emjax.volumes.image_files import IMAGE_SUFFIXES
 from emjax.volumes.missing import ERROR, FILL, missing_key, refuse_key

@@ -311,3 +311,27 @@ def test_mistakes(tmp_path: Path) -> None:
     (tmp_path / "a.zarr" / "zarr.json").write_text('{"node_type": "array", "zarr_format": 3}')
     with pytest.raises(InputError, match="cannot be opened"):
         open_volume(f"{tmp_path}/a.zarr", context=ts.Context())
+    (tmp_path / "a.zarr" / "zarr.json").write_text('{"node_type": "ar')
+    with pytest.raises(InputError, match=r"a\.zarr/zarr\.json is damaged \(no JSON\); restore it"):
+        open_volume(f"{tmp_path}/a.zarr")
+    (tmp_path / "a.zarr" / "zarr.json").write_text(
+        '{"node_type": "group", "attributes": {"ome": {"multiscales": [{"name": "x"}]}}}'
+    )
+    with pytest.raises(InputError, match="metadata that break the rules.*KeyError 'datasets'"):
+        open_volume(f"{tmp_path}/a.zarr")
+
+
+def test_images_in_a_group_are_named(tmp_path: Path) -> None:
+    """As bioformats2raw writes series 0, 1, ..., each with its levels."""
+    root = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    for series in range(2):
+        group = root.create_group(str(series))
+        group.create_array("0", data=_VOXELS, chunks=(4, 4, 4))
+        axes = [{"name": n, "type": "space", "unit": "nanometer"} for n in "zyx"]
+        scale = {"type": "scale", "scale": [40, 8, 4]}
+        level = {"path": "0", "coordinateTransformations": [scale]}
+        group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [level]}]
+    with pytest.raises(InputError, match="holds no zarr.*inside are: 0, 1$"):
+        open_volume(f"{tmp_path}/a.zarr")
+    _check(open_volume(f"{tmp_path}/a.zarr:1"), _VOXELS, (40, 8, 4))

@@ -15,7 +15,7 @@ import zarr
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes import arrays
+from emjax.volumes import arrays, folder_metadata
 from emjax.volumes.create import create_volume
 from emjax.volumes.store import open_volume
 
@@ -193,14 +193,15 @@ _HASTE = {"http_request_retries": {"max_retries": 1, "initial_delay": "1ms", "ma
 
 def test_a_server_that_is_not_there() -> None:
     with pytest.raises(
-        InputError, match=r"http://127\.0\.0\.1:1/a\.zarr cannot be read: .*Could not connect"
+        InputError,
+        match=r"http://127\.0\.0\.1:1/a\.zarr cannot be read: .*Could not connect.*; check address and network",
     ) as raised:
         open_volume("http://127.0.0.1:1/a.zarr", context=ts.Context(_HASTE))
     assert "\n" not in str(raised.value)
 
 
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrays, "_PATIENCE", 0.2)
+    monkeypatch.setattr(folder_metadata, "PATIENCE", 0.2)
     with pytest.raises(InputError, match=r"127\.0\.0\.1:1/a\.zarr did not answer in 0 s"):
         open_volume("http://127.0.0.1:1/a.zarr", context=ts.Context())
 
@@ -241,7 +242,7 @@ def test_addresses_of_buckets(
         asked.append(base)
         raise InputError("enough")
 
-    monkeypatch.setattr(arrays, "_read_metadata", look)
+    monkeypatch.setattr(arrays, "read_metadata", look)
     with pytest.raises(InputError, match="enough"):
         open_volume(address)
     spec = ts.KvStore.Spec(asked[0]).to_json()
