@@ -210,14 +210,15 @@ def chunk_size(size: Size, voxel_nm: Triple | None) -> Size:
     return tuple(min(max(least, min(most, s)), n) for s, n in zip(sides, size, strict=True))
 
 
-def shard_size(size: Size, chunk: Size) -> Size:
-    """Returns (z, y, x) voxels of a shard: four chunks along each axis, or as many as the volume has.
+def shard_size(size: Size, chunk: Size, chunks: int = _SHARD_CHUNKS) -> Size:
+    """Returns (z, y, x) voxels of a shard: some chunks along each axis, or as many as the volume has.
 
     Args:
         size: of the volume.
         chunk: voxels.
+        chunks: along each axis.
     """
-    return tuple(c * min(_SHARD_CHUNKS, -(-n // c)) for n, c in zip(size, chunk, strict=True))
+    return tuple(c * min(chunks, -(-n // c)) for n, c in zip(size, chunk, strict=True))
 
 
 def _create_array(

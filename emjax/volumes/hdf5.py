@@ -24,7 +24,7 @@ _CHUNK = (16, 256, 256)
 # A chunk that is larger, in bytes, is read for crops that need a small part of it.
 _LARGE = 1 << 24
 # HDF5 is not safe for threads, and h5py's own lock does not cover opening and closing.
-_LOCK = threading.Lock()
+LOCK = threading.Lock()
 # Open files by path, oldest first.
 _FILES: dict[str, h5py.File] = {}
 _MOST_FILES = 64
@@ -40,7 +40,7 @@ class _Dataset:
 
     def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
         try:
-            with _LOCK:
+            with LOCK:
                 if self.path not in _FILES:
                     if len(_FILES) == _MOST_FILES:
                         _FILES.pop(next(iter(_FILES))).close()
@@ -87,11 +87,11 @@ def open_hdf5(path: Path, dataset: str, missing: str, context: ts.Context) -> Op
             the datasets.
     """
     try:
-        with _LOCK:
+        with LOCK:
             # It may have been written anew since it was last read.
             if str(path) in _FILES:
                 _FILES.pop(str(path)).close()
-        with _LOCK, h5py.File(path, "r") as file:
+        with LOCK, h5py.File(path, "r") as file:
             name = _choose(path, file, dataset)
             data = file[name]
             shape, dtype, chunks = data.shape, data.dtype, data.chunks

@@ -1,0 +1,116 @@
+"""From one type of voxels to another, without a loss that nobody asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from emjax.errors import InputError
+
+IMAGE, LABELS = "image", "labels"
+KINDS = (IMAGE, LABELS)
+# What an image may be stretched to.
+_STRETCHED = ("uint8", "uint16")
+
+
+def guess_kind(dtype: np.dtype) -> str:
+    """Returns 'image' for uint8, uint16 and floats, 'labels' for other integers and masks."""
+    return IMAGE if dtype.kind == "f" or dtype.name in _STRETCHED else LABELS
+
+
+@dataclasses.dataclass(frozen=True)
+class Cast:
+    """What becomes of the values of voxels.
+
+    Attributes:
+        source: name of the type that is read.
+        target: name of the type that is written.
+        value_range: the values that become 0 and the largest of `target`, those outside are clipped; None: values stay
+            what they are.
+    """
+
+    source: str
+    target: str
+    value_range: tuple[float, float] | None = None
+
+    def check(self, kind: str) -> None:
+        """Checks that nothing is lost, or that it was asked for.
+
+        Args:
+            kind: 'image' or 'labels'.
+
+        Raises:
+            InputError: if it is not so.
+        """
+        source, target = np.dtype(self.source), np.dtype(self.target)
+        if self.value_range is not None:
+            if kind == LABELS:
+                raise InputError(
+                    "value_range stretches grey values, and these are labels; leave it out"
+                )
+            if self.target not in _STRETCHED:
+                raise InputError(
+                    f"value_range stretches to uint8 or uint16, not to {self.target}; set dtype"
+                )
+            low, high = self.value_range
+            if not low < high:
+                raise InputError(f"value_range={low:g},{high:g}: the first must be the smaller one")
+            return
+        # Whole numbers that fit are exact; whether they do is seen when they are read.
+        checked = kind == LABELS and source.kind in "uib" and target.kind in "ui"
+        if not checked and not np.can_cast(source, target, "safe"):
+            fix = (
+                "give value_range=LOW,HIGH or value_range=percentiles to stretch them"
+                if self.target in _STRETCHED and kind == IMAGE
+                else "leave dtype out"
+            )
+            raise InputError(f"dtype={target} cannot hold all values of {source}; {fix}")
+
+    def __call__(self, voxels: np.ndarray) -> np.ndarray:
+        """Casts voxels.
+
+        Args:
+            voxels: of type `source`.
+
+        Raises:
+            InputError: if a label does not fit, or a value to be stretched is NaN.
+        """
+        target = np.dtype(self.target)
+        if self.value_range is not None:
+            return self._stretch(voxels, target)
+        if voxels.dtype == target:
+            return voxels
+        if not np.can_cast(voxels.dtype, target, "safe") and voxels.size:
+            limits = np.iinfo(target)
+            for value in (int(voxels.min()), int(voxels.max())):
+                if not limits.min <= value <= limits.max:
+                    raise InputError(
+                        f"a label is {value}, which {target} cannot hold; give another dtype"
+                    )
+        return voxels.astype(target)
+
+    def _stretch(self, voxels: np.ndarray, target: np.dtype) -> np.ndarray:
+        low, high = self.value_range
+        most = np.iinfo(target).max
+        # uint8 and uint16 have a value for each entry of a table, looked up faster than computed.
+        if voxels.dtype.name in _STRETCHED:
+            table = np.arange(np.iinfo(voxels.dtype).max + 1, dtype=np.float64)
+            return np.take(_scaled(table, low, high, most).astype(target), voxels)
+        out = np.empty(voxels.shape, target)
+        # Section by section: in 64 bits a block takes several times the memory of what is read.
+        rows = voxels.reshape(-1, voxels.shape[-1])
+        flat = out.reshape(rows.shape)
+        step = max(1, (1 << 20) // voxels.shape[-1])
+        for i in range(0, len(rows), step):
+            scaled = _scaled(rows[i : i + step].astype(np.float64), low, high, most)
+            if np.isnan(scaled).any():
+                raise InputError(
+                    f"there are NaN, which {target} cannot hold; leave dtype and value_range out"
+                )
+            flat[i : i + step] = scaled
+        return out
+
+
+def _scaled(values: np.ndarray, low: float, high: float, most: int) -> np.ndarray:
+    return np.clip(np.rint((values - low) * (most / (high - low))), 0, most)
