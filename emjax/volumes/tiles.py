@@ -4,8 +4,8 @@
      "image": ["em/0000/{row}_{column}.png", "em/0001/{row}_{column}.png"]}
 
 `image` names each section's tiles. `tile_st` is the row and column of the first. `tile_ratio` scales each tile once it
-is decoded; `tile_size` (one number, or y and x), `height` and `width` are those after that. Integers of 32 or 64 bits are
-ids: they are never interpolated, and tiles of three colours are ids as VAST writes them, 65536 red + 256 green + blue.
+is decoded; `tile_size` (one number, or y and x), `height` and `width` are those after that. Integers of 32 or 64 bits
+are ids: never interpolated, and tiles of three colours are ids as VAST writes them, 65536 red + 256 green + blue.
 """
 
 from __future__ import annotations
