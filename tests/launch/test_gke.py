@@ -100,7 +100,7 @@ def test_kubernetes_schema_of_the_job(name):
     validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "a"}, "spec": _job(name)}
     validate.validate(job, validate.latest_version(), strict=True)
-    job["spec"]["podFailurePolicy"]["rules"][0]["action"] = "Retry"
+    job["spec"]["podFailurePolicies"] = job["spec"].pop("podFailurePolicy")
     with pytest.raises(validate.ValidationError):
         validate.validate(job, validate.latest_version(), strict=True)
 
