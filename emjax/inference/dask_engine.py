@@ -43,6 +43,8 @@ _QUEUED, _MOST_QUEUED = 32, 4096
 # How often the number of workers is asked for.
 _COUNT_S = 5.0
 _TOKEN = "running-"
+# Loggers of dask; each has a level of its own.
+_TALKERS = ("distributed", "tornado", "asyncio")
 _SETTINGS = {
     # A worker that is lost is one try of its blocks, and we count those.
     "distributed.scheduler.allowed-failures": 0,
@@ -173,7 +175,8 @@ class DaskWorkers:
     def _judge(self, future: distributed.Future) -> Outcome:
         """Returns how a block went."""
         if future.status == "finished":
-            outcome = future.result()
+            with self._watched():
+                outcome = future.result()
             if outcome.not_begun and not self._stopped:
                 return Outcome(
                     error=f"worker {outcome.place} does not see {self._token}: --workdir and volumes must be on a file "
@@ -270,7 +273,8 @@ async def _probe(address: str) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps back what dask logs for its developers; a lost worker is told by us."""
-    loggers = [standard.getLogger(name) for name in ("distributed", "tornado")]
+    names = [name for name in standard.root.manager.loggerDict if name.startswith(_TALKERS)]
+    loggers = [standard.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(standard.CRITICAL)
