@@ -14,14 +14,8 @@ from absl import logging
 
 from emjax.errors import InputError
 from emjax.inference.done_blocks import DoneBlocks
-from emjax.volumes.attributes import read_attributes
-from emjax.volumes.create import (
-    check_free,
-    delete_volume,
-    is_half_made,
-    open_created,
-    volume_exists,
-)
+from emjax.volumes.address import Address
+from emjax.volumes.outputs import Output, ZarrOutput
 
 # Key of the attribute `emjax` that says which work made the volume.
 IDENTITY = "identity"
@@ -36,8 +30,25 @@ def work_identity(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def check_apart(output: str, address: Address) -> None:
+    """Checks that an output neither lies in an input nor holds it: overwriting it would delete what is read.
+
+    Args:
+        output: path of the output.
+        address: of the input.
+
+    Raises:
+        InputError: if it does.
+    """
+    one, other = Address(output).source, Address(address.path).source
+    if f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
+        raise InputError(
+            f"output={output} and input={address} are in one place; give another output"
+        )
+
+
 def plan_output(
-    path: str | os.PathLike[str], done: DoneBlocks, *, overwrite: bool, finished: bool
+    path: str | os.PathLike[str] | Output, done: DoneBlocks, *, overwrite: bool, finished: bool
 ) -> str:
     """Decides what happens to an output; changes nothing.
 
@@ -45,7 +56,7 @@ def plan_output(
     interruption must not delete what it did.
 
     Args:
-        path: of the output.
+        path: of the output, OME-Zarr; or an output of any format.
         done: blocks of this work.
         overwrite: replace a finished output, or one of other work.
         finished: whether the work was finished before.
@@ -56,6 +67,7 @@ def plan_output(
     Raises:
         InputError: if something is there that is not to be deleted.
     """
+    output = _as_output(path)
     try:
         begun = done.begun()
     except InputError:
@@ -63,33 +75,37 @@ def plan_output(
             raise
         begun = False
     if begun and not (finished and overwrite):
-        if is_half_made(path):
+        if output.is_half_made():
             return REPLACE
-        if done.indices() and not volume_exists(path):
-            logging.warning("%s is not there any more: beginning anew", path)
-        if volume_exists(path) and _made_by(path) == done.identity:
+        if done.indices() and not output.exists():
+            logging.warning("%s is not there any more: beginning anew", output.path)
+        if _made_by(output, done):
             return CONTINUE
-    check_free(path, overwrite)
+    output.check_free(overwrite)
     return REPLACE if overwrite else CREATE
 
 
 def open_output(
-    path: str | os.PathLike[str], done: DoneBlocks, plan: str, create: Callable[[], ts.TensorStore]
+    path: str | os.PathLike[str] | Output,
+    done: DoneBlocks,
+    plan: str,
+    create: Callable[[], ts.TensorStore],
 ) -> ts.TensorStore:
     """Opens an output as planned.
 
     Args:
-        path: of the output.
+        path: of the output, OME-Zarr; or an output of any format.
         done: blocks of this work; begun when this returns.
         plan: of `plan_output`.
         create: makes the volume, with the identity of the work among its attributes.
     """
+    output = _as_output(path)
     if plan == CONTINUE:
-        return open_created(path)
+        return output.open()
     # Claimed first: a process killed from here on finds its claim, and makes the volume again.
     done.begin()
     if plan == REPLACE:
-        delete_volume(path)
+        output.delete()
     return create()
 
 
@@ -103,10 +119,11 @@ def await_output(path: str | os.PathLike[str], done: DoneBlocks) -> ts.TensorSto
     Raises:
         InputError: if it does not come.
     """
+    output = _as_output(path)
     end = time.monotonic() + _PATIENCE
     while True:
-        if volume_exists(path) and _made_by(path) == done.identity:
-            return open_created(path)
+        if _made_by(output, done):
+            return output.open()
         if time.monotonic() > end:
             raise InputError(
                 f"{path} was not made within {_PATIENCE:.0f} s by the first process (part 0); start that one too, with "
@@ -115,5 +132,9 @@ def await_output(path: str | os.PathLike[str], done: DoneBlocks) -> ts.TensorSto
         time.sleep(0.5)
 
 
-def _made_by(path: str | os.PathLike[str]) -> str | None:
-    return read_attributes(os.fspath(path)).get(IDENTITY)
+def _as_output(path: str | os.PathLike[str] | Output) -> Output:
+    return ZarrOutput.of(path) if isinstance(path, str | os.PathLike) else path
+
+
+def _made_by(output: Output, done: DoneBlocks) -> bool:
+    return output.exists() and output.attributes().get(IDENTITY) == done.identity

@@ -23,7 +23,14 @@ from emjax.geometry.grid import Block, Grid
 from emjax.inference.block_size import default_block_size, fit_chunk
 from emjax.inference.blockwise import Summary, check_aligned, run_blocks
 from emjax.inference.done_blocks import DoneBlocks
-from emjax.inference.output import IDENTITY, await_output, open_output, plan_output, work_identity
+from emjax.inference.output import (
+    IDENTITY,
+    await_output,
+    check_apart,
+    open_output,
+    plan_output,
+    work_identity,
+)
 from emjax.inference.predictor import DTYPES, Predictor, default_batch_size
 from emjax.inference.stopping import PREEMPTED
 from emjax.inference.tiles import Tiling
@@ -193,7 +200,7 @@ def _prepare(config: ConfigDict) -> _Work:
         )
     volume = open_volume(config.input)
     say_if_slow(volume)
-    _check_apart(config.output, volume.address)
+    check_apart(config.output, volume.address)
     normalization = measure(volume)
     check_voxel_nm(volume.voxel_nm or (), spec.voxel_nm, config.input, config.checkpoint)
     if volume.voxel_nm is None or not spec.voxel_nm:
@@ -310,15 +317,6 @@ def _part(text: str) -> tuple[int, int]:
     if not (first.isdigit() and last.isdigit() and int(first) < int(last)):
         raise InputError(f"part={text} must be I/N with I from 0 to N - 1, as in part=0/4")
     return int(first), int(last)
-
-
-def _check_apart(output: str, address: Address) -> None:
-    """Refuses an output that lies in the input or holds it: overwriting it would delete the images."""
-    one, other = Address(output).source, Address(address.path).source
-    if f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
-        raise InputError(
-            f"output={output} and input={address} are in one place; give another output"
-        )
 
 
 def _digest(params: Any) -> str:
