@@ -50,6 +50,7 @@ from emjax.train.run_folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.create import create_volume
+from emjax.volumes.slow import say_if_slow
 from emjax.volumes.store import Volume
 from emjax.whole_file import write_whole
 
@@ -186,6 +187,7 @@ def _prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> _Work:
     """Opens and checks everything that is read."""
     validate_volume_config(config, ("input", "output"))
     volume, box = open_part(config.input, config.box)
+    say_if_slow(volume)
     names, offsets = read_channels(config, volume)
     channels = Channels.of(volume, names, offsets)
     # Reads nothing, but refuses what is no prediction.
