@@ -19,7 +19,7 @@ from emjax.volumes.pooling import pool
 from emjax.volumes.store import Volume, open_volume, shared_context
 
 # Decoded sections of the input that are kept: those of TIFF and PNG are read by several blocks.
-_CACHE_BYTES = 1 << 28
+CACHE_BYTES = 1 << 28
 # Of the finer level read at a time.
 _PIECE_BYTES = 1 << 24
 
@@ -38,7 +38,7 @@ def open_input(address: str) -> Volume:
     Args:
         address: of the volume.
     """
-    return open_volume(address, context=shared_context(_CACHE_BYTES))
+    return open_volume(address, context=shared_context(CACHE_BYTES))
 
 
 @dataclasses.dataclass(frozen=True)

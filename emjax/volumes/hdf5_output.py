@@ -42,6 +42,7 @@ class Hdf5Output:
     dataset: str = DEFAULT_DATASET
     most_levels: int = dataclasses.field(default=1, init=False)
     shared: bool = dataclasses.field(default=False, init=False)
+    any_shard: bool = dataclasses.field(default=True, init=False)
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
         """Returns the type itself."""

@@ -55,11 +55,13 @@ class Output(Protocol):
         path: of the file or folder.
         most_levels: that the format has room for; 0: any number.
         shared: whether several processes may write it.
+        any_shard: whether shards may have different numbers of chunks along each axis.
     """
 
     path: str
     most_levels: int
     shared: bool
+    any_shard: bool
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
         """Returns the type, the same or a wider one, that the format keeps such voxels in.
@@ -129,6 +131,7 @@ class ZarrOutput:
     path: str
     most_levels: int = dataclasses.field(default=0, init=False)
     shared: bool = dataclasses.field(default=True, init=False)
+    any_shard: bool = dataclasses.field(default=True, init=False)
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> ZarrOutput:

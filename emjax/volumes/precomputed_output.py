@@ -34,6 +34,7 @@ class PrecomputedOutput:
     path: str
     most_levels: int = dataclasses.field(default=0, init=False)
     shared: bool = dataclasses.field(default=True, init=False)
+    any_shard: bool = dataclasses.field(default=False, init=False)
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
         """Returns the type, of labels the narrowest of 32 and 64 bits that holds all of it."""
