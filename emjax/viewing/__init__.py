@@ -1,0 +1,1 @@
+"""Looking at volumes: layers of a neuroglancer page, and pictures of sections."""

@@ -1,0 +1,76 @@
+"""The grey values between which an image is drawn, from small blocks of it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.volumes.store import Volume
+
+# As images are normalised for training.
+_PERCENTILES = (0.5, 99.5)
+# (z, y, x) voxels of a block, and where blocks lie: quarters of each axis.
+_BLOCK = (4, 64, 64)
+_QUARTERS = (0.25, 0.75)
+# Share of equal neighbours above which whole numbers are rather ids; noise leaves EM far below.
+_FLAT = 0.9
+
+
+class Contrast(NamedTuple):
+    """What a few blocks of an image tell.
+
+    Attributes:
+        low: drawn black.
+        high: drawn white.
+        flat: whether most neighbours are equal, as they are in labels and masks.
+    """
+
+    low: float
+    high: float
+    flat: bool = False
+
+
+def measure(volume: Volume) -> Contrast:
+    """Looks at eight blocks spread over a volume.
+
+    Args:
+        volume: `[z, y, x]` or `[c, z, y, x]` numbers.
+
+    Raises:
+        InputError: if none of the blocks can be read.
+    """
+    blocks = _read(volume)
+    values = np.concatenate([block.ravel() for block in blocks]).astype(np.float64)
+    values = values[np.isfinite(values)]
+    low, high = np.percentile(values, _PERCENTILES) if values.size else (0.0, 1.0)
+    if low == high and values.size:
+        # Nearly all is padding of one value; the rest must still have contrast.
+        low, high = values.min(), values.max()
+    if low == high:
+        high = low + 1
+    textured = [b for b in blocks if b.shape[-1] > 1 and b.min() != b.max()]
+    equal = [np.mean(b[..., 1:] == b[..., :-1]) for b in textured]
+    flat = volume.dtype.kind in "ui" and bool(equal) and float(np.mean(equal)) >= _FLAT
+    return Contrast(float(low), float(high), flat)
+
+
+def _read(volume: Volume) -> list[np.ndarray]:
+    """Reads the blocks; damaged ones are left out, since the rest can still be looked at."""
+    size = tuple(map(min, _BLOCK, volume.size))
+    blocks, errors = [], []
+    for quarters in itertools.product(_QUARTERS, repeat=3):
+        start = tuple(int(q * (n - s)) for q, n, s in zip(quarters, volume.size, size, strict=True))
+        try:
+            blocks.append(volume.read(Box(start, size)))
+        except (InputError, OSError) as error:
+            errors.append(error)
+    if not blocks:
+        raise InputError(str(errors[0])) from errors[0]
+    if errors:
+        logging.warning("%s", errors[0])
+    return blocks

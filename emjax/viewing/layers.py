@@ -1,0 +1,266 @@
+"""What is looked at: volumes, each with what it shows and where it lies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from emjax.config import nearest
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.segmentation.prediction import NEAREST, show_channels
+from emjax.viewing.contrast import Contrast, measure
+from emjax.viewing.place import file_origin
+from emjax.volumes.address import Entry, parse_volumes
+from emjax.volumes.attributes import read_attributes
+from emjax.volumes.store import Volume, open_volume
+
+Triple = tuple[float, float, float]
+
+IMAGE, LABELS, AFFINITIES = "image", "labels", "affinities"
+KINDS = (IMAGE, LABELS, AFFINITIES)
+# Steps of rounding when a place in nm becomes voxels.
+_ROUNDING = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A volume and how it is drawn.
+
+    Attributes:
+        name: short, no two layers have the same.
+        kind: 'image', 'labels', or 'affinities' for anything with channels.
+        volume: the part of it that is shown.
+        origin: (z, y, x) voxels, of its own size, at which it lies; may be fractions.
+        voxel_nm: (z, y, x) nm; (1, 1, 1) where no volume says.
+        contrast: drawn black and white; None of labels.
+        channels: what each channel is; empty where there is one alone, or nobody knows.
+        colours: channels drawn red, green and blue; empty unless there are channels.
+    """
+
+    name: str
+    kind: str
+    volume: Volume
+    origin: Triple
+    voxel_nm: Triple
+    contrast: Contrast | None = None
+    channels: tuple[str, ...] = ()
+    colours: tuple[int, ...] = ()
+
+    @property
+    def start_nm(self) -> np.ndarray:
+        """`[3]` z, y, x of its first corner."""
+        return np.multiply(self.origin, self.voxel_nm)
+
+    @property
+    def stop_nm(self) -> np.ndarray:
+        """`[3]` z, y, x of its last corner."""
+        return np.multiply(np.add(self.origin, self.volume.size), self.voxel_nm)
+
+    def crop(self, box: Box) -> Layer:
+        """Returns a part.
+
+        Args:
+            box: in voxels of the layer.
+        """
+        origin = tuple(o + s for o, s in zip(self.origin, box.start, strict=True))
+        return dataclasses.replace(self, volume=self.volume.crop(box), origin=origin)
+
+
+def open_layers(volumes: str | Sequence[str]) -> list[Layer]:
+    """Opens volumes and finds out what they show.
+
+    `?kind=image`, `labels` or `affinities` in an address decides; else what emjax remembered with the volume, else type
+    and axes: whole numbers of 32 and 64 bits and masks are labels, what has channels is drawn as affinities, the rest
+    is an image. Volumes without a voxel size are drawn with that of the first that has one.
+
+    Args:
+        volumes: as in `data.volumes`; what stands behind '|' is labels.
+
+    Raises:
+        InputError: if there are none, one cannot be opened, or its kind cannot be drawn.
+    """
+    entries = parse_volumes(volumes)
+    if not entries:
+        raise InputError(
+            "volumes is empty; give --config.volumes='IMAGE; PREDICTION; LABELS', one or more addresses"
+        )
+    opened = []
+    for kind, address in _addresses(entries):
+        volume = open_volume(address)
+        kind = volume.address.keys.get("kind", kind)
+        if kind and kind not in KINDS:
+            raise InputError(f"{address}: kind='{kind}' is unknown{nearest(kind, KINDS)}")
+        opened.append((kind, volume))
+    sizes = {v.name: v.voxel_nm for _, v in opened if v.voxel_nm is not None}
+    default = next(iter(sizes.values()), (1.0, 1.0, 1.0))
+    for _, volume in opened:
+        if volume.voxel_nm is None:
+            used = (
+                f"taken as that of {next(iter(sizes))}" if sizes else "its voxels are drawn as cubes"
+            )
+            logging.warning(
+                "%s does not say its voxel size: %s; add ?voxel_nm=Z,Y,X to its address",
+                volume.name,
+                used,
+            )
+    layers: list[Layer] = []
+    for kind, volume in opened:
+        name = _short_name(volume, {layer.name for layer in layers})
+        layers.append(_make(name, kind, volume, default))
+    _warn_of_gaps(layers)
+    return layers
+
+
+def knows_nm(layers: Sequence[Layer]) -> bool:
+    """Whether any of them says its voxel size, so that lengths are nanometres."""
+    return any(layer.volume.voxel_nm is not None for layer in layers)
+
+
+def crop_layers(layers: Sequence[Layer], box: Box) -> list[Layer]:
+    """Cuts the same tissue out of all layers; those that have none of it are left out.
+
+    Args:
+        layers: the first is the one that the box is meant in.
+        box: in voxels of the first.
+    """
+    start, stop = (
+        np.multiply(np.add(layers[0].origin, corner), layers[0].voxel_nm)
+        for corner in (box.start, box.stop)
+    )
+    cropped = []
+    for layer in layers:
+        first, last = (corner / layer.voxel_nm - layer.origin for corner in (start, stop))
+        part = Box.between(
+            tuple(int(v) for v in np.floor(first + _ROUNDING)),
+            tuple(int(v) for v in np.ceil(last - _ROUNDING)),
+        ).intersect(Box((0, 0, 0), layer.volume.size))
+        if part is None:
+            logging.warning("%s has nothing in box %s of %s", layer.name, box, layers[0].name)
+        else:
+            cropped.append(layer.crop(part))
+    return cropped
+
+
+def describe(layer: Layer) -> str:
+    """Returns a layer in one line, for people."""
+    size = "x".join(map(str, layer.volume.shape))
+    voxels = (
+        "x".join(f"{v:g}" for v in layer.voxel_nm) + " nm"
+        if layer.volume.voxel_nm is not None
+        else "voxel size unknown"
+    )
+    text = f"{layer.kind:10} {layer.name}: {layer.volume.dtype} {size}, {voxels}"
+    if any(layer.origin):
+        text += ", from voxel " + ",".join(f"{v:g}" for v in layer.origin)
+    if layer.kind == IMAGE:
+        text += f", black {layer.contrast.low:.4g}, white {layer.contrast.high:.4g}"
+    if layer.kind == AFFINITIES:
+        shown = [
+            f"{colour} {layer.channels[c] if layer.channels else f'channel {c}'}"
+            for colour, c in zip(("red", "green", "blue"), layer.colours, strict=False)
+        ]
+        text += f", {', '.join(shown)}"
+    return text
+
+
+def _addresses(entries: Sequence[Entry]) -> list[tuple[str, Any]]:
+    """Returns (kind, '' where it is open; address) of all volumes in their order."""
+    found = []
+    for entry in entries:
+        found.append(("", entry.image))
+        if entry.labels is not None:
+            found.append((LABELS, entry.labels))
+    return found
+
+
+def _make(name: str, kind: str, volume: Volume, default_nm: Triple) -> Layer:
+    attributes = read_attributes(volume.address)
+    has_channels = len(volume.shape) == 4
+    kind = kind or _guess_kind(volume, attributes)
+    if kind == LABELS and (has_channels or volume.dtype.kind not in "uib"):
+        raise InputError(
+            f"{volume.name} is {volume.dtype}{list(volume.shape)}; labels are whole numbers with axes z, y, x"
+        )
+    if kind == AFFINITIES and not has_channels:
+        raise InputError(
+            f"{volume.name} has axes {list(volume.shape)}; affinities need c, z, y, x; use ?kind=image"
+        )
+    if kind == IMAGE and has_channels:
+        raise InputError(
+            f"{volume.name} has axes {list(volume.shape)}; an image needs z, y, x; use ?kind=affinities for channels"
+        )
+    start = np.add(file_origin(volume.address), volume.box.start)
+    layer = Layer(
+        name, kind, volume, tuple(float(v) for v in start), volume.voxel_nm or default_nm
+    )
+    if kind == LABELS:
+        return layer
+    contrast = _contrast(volume, kind, attributes)
+    if kind == IMAGE:
+        return dataclasses.replace(layer, contrast=contrast)
+    names, colours = _channels(volume.shape[0], attributes)
+    return dataclasses.replace(layer, contrast=contrast, channels=names, colours=colours)
+
+
+def _guess_kind(volume: Volume, attributes: Mapping[str, Any]) -> str:
+    if len(volume.shape) == 4:
+        return AFFINITIES
+    if attributes.get("kind") == "segmentation":
+        return LABELS
+    whole = volume.dtype.kind in "ui" and volume.dtype.itemsize >= 4
+    return LABELS if whole or volume.dtype.kind == "b" else IMAGE
+
+
+def _contrast(volume: Volume, kind: str, attributes: Mapping[str, Any]) -> Contrast:
+    """Returns 0 and 1 of what emjax predicted; the percentiles of anything else."""
+    if attributes.get("scale"):
+        return Contrast(0.0, 1 / float(attributes["scale"]))
+    contrast = measure(volume)
+    if contrast.flat and kind == IMAGE and "kind" not in volume.address.keys:
+        logging.warning(
+            "%s is drawn as an image, but looks like labels; add ?kind=labels to its address if it is",
+            volume.name,
+        )
+    return contrast
+
+
+def _channels(
+    count: int, attributes: Mapping[str, Any]
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Returns the names of channels, and which are red, green and blue: the nearest affinities along z, y, x."""
+    names, offsets = attributes.get("targets", []), attributes.get("offsets", [])
+    if len(names) != count or len(offsets) != count:
+        return (), tuple(range(min(3, count)))
+    steps = [None if offset is None else tuple(offset) for offset in offsets]
+    shown = tuple(show_channels([n], [o]) for n, o in zip(names, steps, strict=True))
+    near = [steps.index(step) for step in NEAREST if step in steps]
+    return shown, tuple(near) if len(near) == 3 else tuple(range(min(3, count)))
+
+
+def _short_name(volume: Volume, taken: set[str]) -> str:
+    """Returns the end of a path and its dataset, numbered where that name is taken."""
+    address = volume.address
+    name = address.path.rstrip("/").rpartition("/")[2] or address.path
+    if address.path.startswith("synthetic://") and "labels" in address.keys:
+        name += f" {address.keys['labels']}"
+    name += f":{address.dataset}" if address.dataset else ""
+    numbered = (f"{name} {number}" for number in range(2, len(taken) + 2))
+    return name if name not in taken else next(n for n in numbered if n not in taken)
+
+
+def _warn_of_gaps(layers: Sequence[Layer]) -> None:
+    """Warns of layers that cover nothing of the first: most often a voxel size or an origin is wrong."""
+    first = layers[0]
+    for layer in layers[1:]:
+        start = np.maximum(first.start_nm, layer.start_nm)
+        if (start >= np.minimum(first.stop_nm, layer.stop_nm)).any():
+            logging.warning(
+                "%s lies beside %s, not over it: z, y, x from %s nm to %s nm, and from %s to %s",
+                *(layer.name, first.name, layer.start_nm, layer.stop_nm),
+                *(first.start_nm, first.stop_nm),
+            )

@@ -1,0 +1,193 @@
+"""The neuroglancer page: its layers, and the server on this machine that gives it to a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import neuroglancer
+import numpy as np
+
+from emjax.errors import InputError
+from emjax.evaluation.swc import Skeleton
+from emjax.viewing.layers import AFFINITIES, IMAGE, LABELS, Layer, knows_nm
+from emjax.viewing.served import ServedVolume
+
+# Axes as they are drawn: x to the right, y down.
+_DRAWN = ["x", "y", "z"]
+# Pixels of a panel that the whole volume should fit into at first.
+_PANEL = 400
+_GREY = """#uicontrol invlerp contrast
+void main() {
+  emitGrayscale(contrast());
+}
+"""
+_COLOURS = ("red", "green", "blue")
+
+
+@contextlib.contextmanager
+def serve(
+    layers: Sequence[Layer], skeletons: Sequence[Skeleton], bind: str, port: int
+) -> Iterator[neuroglancer.Viewer]:
+    """Serves a page for as long as the context lasts.
+
+    The files of the page come with the package: a browser fetches nothing from elsewhere.
+
+    Args:
+        layers: drawn over each other in their order.
+        skeletons: neurons, nm.
+        bind: address of this machine that is listened on; '0.0.0.0' for all.
+        port: 0 for any that is free.
+
+    Yields:
+        The viewer; `get_viewer_url()` is the link.
+
+    Raises:
+        InputError: if the address or the port cannot be listened on.
+    """
+    neuroglancer.set_server_bind_address(bind, port)
+    try:
+        # Without credentials: no layer needs those of the user.
+        viewer = neuroglancer.Viewer(allow_credentials=False)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            f"cannot listen on {bind}:{port} ({reason}); give another --config.port, 0 for any that is free, or "
+            "--config.bind"
+        ) from error
+    try:
+        with viewer.txn() as state:
+            fill_state(state, layers, skeletons)
+        yield viewer
+    finally:
+        neuroglancer.stop()
+
+
+def wait(seconds: float) -> None:
+    """Waits until Ctrl-C or SIGTERM.
+
+    Args:
+        seconds: at most; 0 for as long as it takes.
+    """
+    asked = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # Python lets only the main thread install handlers; a notebook's worker thread goes without.
+    main = threading.current_thread() is threading.main_thread()
+    old = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    try:
+        asked.wait(seconds or None)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def fill_state(
+    state: neuroglancer.ViewerState, layers: Sequence[Layer], skeletons: Sequence[Skeleton]
+) -> None:
+    """Puts layers on a page.
+
+    Args:
+        state: of the page.
+        layers: the first says where the page looks at first.
+        skeletons: neurons, nm.
+    """
+    unit = "nm" if knows_nm(layers) else ""
+    first = layers[0]
+    state.dimensions = neuroglancer.CoordinateSpace(
+        names=["z", "y", "x"], units=[unit] * 3, scales=first.voxel_nm
+    )
+    state.display_dimensions = _DRAWN
+    state.position = np.add(first.origin, np.divide(first.volume.size, 2)).tolist()
+    finest = min(first.voxel_nm)
+    longest = max(np.multiply(first.volume.size, first.voxel_nm)) / finest
+    state.cross_section_scale = max(longest / _PANEL, 1 / 8)
+    state.projection_scale = 1.5 * longest
+    for layer in layers:
+        state.layers[layer.name] = _drawn(layer, ServedVolume(layer, unit))
+    if skeletons:
+        state.layers["skeletons"] = _skeletons(skeletons)
+    state.layout = _layout(layers, [*(layer.name for layer in state.layers)])
+
+
+def _drawn(layer: Layer, source: ServedVolume) -> neuroglancer.Layer:
+    if layer.kind == LABELS:
+        return neuroglancer.SegmentationLayer(source=source, selected_alpha=0.4)
+    if layer.kind == IMAGE:
+        return neuroglancer.ImageLayer(
+            source=source,
+            shader=_GREY,
+            shader_controls={"contrast": {"range": _range(layer)}},
+            opacity=1.0,
+        )
+    names = _COLOURS[: len(layer.colours)]
+    controls = {
+        name: {"range": _range(layer), "channel": [channel]}
+        for name, channel in zip(names, layer.colours, strict=True)
+    }
+    return neuroglancer.ImageLayer(
+        source=source, shader=_colour_shader(layer), shader_controls=controls, opacity=1.0
+    )
+
+
+def _range(layer: Layer) -> list[float]:
+    """Returns the values that are black and white, whole numbers where voxels are."""
+    limits = layer.contrast[:2]
+    return [float(v) for v in limits] if layer.volume.dtype.kind == "f" else [round(v) for v in limits]
+
+
+def _colour_shader(layer: Layer) -> str:
+    """Returns a shader of three channels; the page has a control for each colour to choose another channel."""
+    controls = [
+        f"#uicontrol invlerp {name}(channel=[{channel}])\n"
+        for name, channel in zip(_COLOURS, layer.colours, strict=False)
+    ]
+    values = [f"{name}()" for name in _COLOURS[: len(layer.colours)]]
+    values += ["0.0"] * (3 - len(values))
+    return "".join(controls) + f"void main() {{\n  emitRGB(vec3({', '.join(values)}));\n}}\n"
+
+
+def _layout(layers: Sequence[Layer], names: Sequence[str]) -> object:
+    """Affinities hide what is below them: with anything else they get a panel of their own."""
+    beside = {layer.name for layer in layers if layer.kind == AFFINITIES}
+    rest = [name for name in names if name not in beside]
+    if not beside or not rest:
+        return "4panel"
+    return neuroglancer.row_layout(
+        [
+            neuroglancer.LayerGroupViewer(layers=rest, layout="4panel"),
+            neuroglancer.LayerGroupViewer(
+                layers=[name for name in names if name in beside], layout="xy"
+            ),
+        ]
+    )
+
+
+class _Skeletons(neuroglancer.skeleton.SkeletonSource):
+    """Skeletons by their number, from 1."""
+
+    def __init__(self, skeletons: Sequence[Skeleton]) -> None:
+        super().__init__(
+            neuroglancer.CoordinateSpace(names=["z", "y", "x"], units=["nm"] * 3, scales=[1.0] * 3)
+        )
+        self._skeletons = skeletons
+
+    def get_skeleton(self, object_id: int) -> neuroglancer.skeleton.Skeleton | None:
+        """Returns a skeleton, or None where there is none of that number."""
+        if not 1 <= object_id <= len(self._skeletons):
+            return None
+        skeleton = self._skeletons[object_id - 1]
+        return neuroglancer.skeleton.Skeleton(skeleton.positions, skeleton.edges)
+
+
+def _skeletons(skeletons: Sequence[Skeleton]) -> neuroglancer.Layer:
+    return neuroglancer.SegmentationLayer(
+        source=_Skeletons(skeletons), segments=list(range(1, len(skeletons) + 1))
+    )

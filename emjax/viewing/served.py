@@ -1,0 +1,212 @@
+"""Volumes as neuroglancer asks for them: chunk by chunk, from the level of a pyramid that has them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import neuroglancer
+import numpy as np
+import tensorstore as ts
+from absl import logging
+from neuroglancer.downsample_scales import (
+    DEFAULT_MAX_DOWNSAMPLING,
+    compute_near_isotropic_downsampling_scales,
+)
+from neuroglancer.local_volume import LocalVolume, MeshesNotSupportedForVolume
+
+from emjax.errors import InputError
+from emjax.geometry.box import Box, Size
+from emjax.viewing.layers import LABELS, Layer
+from emjax.volumes.store import Volume, open_volume
+
+# Types of voxels that the page cannot draw, and what they become.
+_DRAWN_AS = {"bool": "uint8", "int64": "uint64", "float16": "float32", "float64": "float32"}
+# Meshes are made of all voxels at once, in some ten times their memory.
+_MESHED_VOXELS = 1 << 25
+# Relative; 4.4 nm is not exactly 2 * 2.2 nm.
+_ROUNDING = 1e-3
+# Levels of a pyramid that are looked for.
+_MOST_LEVELS = 32
+
+
+class Level(NamedTuple):
+    """A level of a pyramid, cut like the volume.
+
+    Attributes:
+        factor: (z, y, x) voxels of the volume that a voxel stands for.
+        store: `[..., z, y, x]`; its size is that of the volume / factor, rounded up.
+    """
+
+    factor: Size
+    store: ts.TensorStore
+
+
+class ServedVolume(LocalVolume):
+    """A layer's voxels; nothing is read before the page asks for it.
+
+    Args:
+        layer: what is served.
+        unit: of its voxel size, 'nm' or '' where lengths are voxels.
+    """
+
+    def __init__(self, layer: Layer, unit: str) -> None:
+        self._name = layer.name
+        self._levels = find_levels(layer.volume)
+        leading = len(layer.volume.shape) - 3
+        dimensions = neuroglancer.CoordinateSpace(
+            # With '^' all channels of a voxel reach the shader together.
+            names=["c^"] * leading + ["z", "y", "x"],
+            units=[""] * leading + [unit] * 3,
+            scales=[1.0] * leading + list(layer.voxel_nm),
+        )
+        kind = "segmentation" if layer.kind == LABELS else "image"
+        stores = [_drawable(level.store, layer.kind) for level in self._levels]
+        super().__init__(
+            stores[0],
+            dimensions,
+            volume_type=kind,
+            max_downsampling=_most_downsampling(
+                layer.volume.size, layer.voxel_nm, [level.factor for level in self._levels]
+            ),
+        )
+        # Coarse levels lie at fractions of a voxel, which the page understands, and LocalVolume would round.
+        self.voxel_offset = np.asarray([0.0] * leading + list(layer.origin))
+        self._by_level = [LocalVolume(store, dimensions, volume_type=kind) for store in stores]
+
+    def get_encoded_subvolume(
+        self, data_format: str, start: np.ndarray, end: np.ndarray, scale_key: str
+    ) -> tuple[bytes, str]:
+        """Answers a request of the page.
+
+        Args:
+            data_format: as the page asked for.
+            start: `[rank]` first voxel, in voxels of the scale.
+            end: `[rank]` one past the last.
+            scale_key: voxels along each axis that are drawn as one, separated by ','.
+
+        Returns:
+            The encoded voxels and their content type.
+
+        Raises:
+            ValueError: if they cannot be read; the server answers with 400.
+        """
+        wanted = tuple(int(f) for f in scale_key.split(","))
+        index = best_level([level.factor for level in self._levels], wanted[-3:])
+        factor = (1,) * (len(wanted) - 3) + self._levels[index].factor
+        rest = ",".join(str(w // f) for w, f in zip(wanted, factor, strict=True))
+        try:
+            return self._by_level[index].get_encoded_subvolume(data_format, start, end, rest)
+        except (ValueError, OSError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+            # Many chunks of one damaged file would flood the terminal.
+            logging.log_every_n_seconds(
+                logging.WARNING, "%s: a part cannot be read: %s", 2, self._name, reason
+            )
+            raise ValueError(reason) from error
+
+    def get_object_mesh(self, object_id: int) -> bytes:
+        """Makes the surface of an object; of small volumes only, because all of it is read.
+
+        Args:
+            object_id: the object.
+
+        Raises:
+            MeshesNotSupportedForVolume: if the volume is large, or of a type that the library cannot mesh.
+        """
+        if np.prod(self.shape) > _MESHED_VOXELS:
+            raise MeshesNotSupportedForVolume
+        return super().get_object_mesh(object_id)
+
+
+def find_levels(volume: Volume) -> list[Level]:
+    """Finds the coarser levels of the pyramid that a volume is a level of.
+
+    A level of which the volume is not a whole number of voxels in is left out.
+
+    Args:
+        volume: or a part of one.
+
+    Returns:
+        The volume itself first.
+    """
+    levels = [Level((1, 1, 1), volume.store)]
+    address = dataclasses.replace(volume.address, box="")
+    own = int(address.keys.get("level", "0"))
+    # The voxel size that a user states is of the level that is addressed.
+    keys = {key: value for key, value in address.keys.items() if key != "voxel_nm"}
+    try:
+        whole = open_volume(dataclasses.replace(address, keys=keys))
+        for number in range(own + 1, own + _MOST_LEVELS):
+            coarse = open_volume(
+                dataclasses.replace(address, keys=keys | {"level": str(number)})
+            )
+            level = _cut(volume, whole, coarse)
+            if level is not None:
+                levels.append(level)
+    except InputError:
+        # No pyramid, or no further level.
+        pass
+    return levels
+
+
+def best_level(factors: list[Size], wanted: Size) -> int:
+    """Returns the index of the coarsest level from which a scale can be made.
+
+    Args:
+        factors: of the levels.
+        wanted: (z, y, x) voxels that are drawn as one.
+    """
+    fits = [i for i, f in enumerate(factors) if not any(w % n for w, n in zip(wanted, f, strict=True))]
+    return max(fits, key=lambda i: int(np.prod(factors[i])))
+
+
+def _cut(volume: Volume, whole: Volume, coarse: Volume) -> Level | None:
+    """Cuts a coarser level like the volume; None where it does not fit."""
+    if whole.voxel_nm is not None and coarse.voxel_nm is not None:
+        ratio = np.divide(coarse.voxel_nm, whole.voxel_nm)
+    else:
+        ratio = np.divide(whole.size, coarse.size)
+    factor = np.maximum(1, np.rint(ratio)).astype(int)
+    # Sizes are rounded, so that without voxel sizes the ratio is only near.
+    exact = whole.voxel_nm is None or np.allclose(ratio, factor, rtol=_ROUNDING)
+    sides = [(n // f, -(-n // f)) for n, f in zip(whole.size, factor, strict=True)]
+    fits = all(n in side for n, side in zip(coarse.size, sides, strict=True))
+    box = volume.box
+    if not exact or not fits or any(s % f for s, f in zip(box.start, factor, strict=True)):
+        return None
+    start = tuple(int(s // f) for s, f in zip(box.start, factor, strict=True))
+    size = [int(-(-n // f)) for n, f in zip(box.size, factor, strict=True)]
+    stop = [min(s + n, m) for s, n, m in zip(start, size, coarse.size, strict=True)]
+    if any(a >= b for a, b in zip(start, stop, strict=True)):
+        return None
+    store = coarse.crop(Box.between(start, tuple(stop))).store
+    for axis, missing in enumerate(n - m for n, m in zip(size, store.shape[-3:], strict=True)):
+        if missing:
+            # The level was rounded down: its last voxel stands for the one that is left over, too.
+            axis += store.rank - 3
+            last = store[ts.d[axis][store.shape[axis] - 1 : store.shape[axis]]]
+            store = ts.concat([store, last[ts.d[axis].translate_to[0]]], axis=axis)
+    return Level(tuple(int(f) for f in factor), store)
+
+
+def _drawable(store: ts.TensorStore, kind: str) -> ts.TensorStore:
+    name = store.dtype.name
+    # Grey values of 64 bits lose nothing that can be seen.
+    target = "float32" if kind != LABELS and name in ("int64", "uint64") else _DRAWN_AS.get(name)
+    return ts.cast(store, ts.dtype(target)) if target else store
+
+
+def _most_downsampling(size: Size, voxel_nm: tuple[float, ...], factors: list[Size]) -> int:
+    """Returns how many voxels the page may ask to be drawn as one: what some level makes with little reading."""
+    most = 1
+    scales = compute_near_isotropic_downsampling_scales(
+        np.asarray(size), np.asarray(voxel_nm), [0, 1, 2], max_downsampling=float("inf")
+    )
+    for scale in scales:
+        wanted = tuple(int(f) for f in scale)
+        factor = factors[best_level(factors, wanted)]
+        if np.prod(wanted) > DEFAULT_MAX_DOWNSAMPLING * np.prod(factor):
+            break
+        most = int(np.prod(wanted))
+    return most
