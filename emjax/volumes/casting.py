@@ -19,6 +19,13 @@ def guess_kind(dtype: np.dtype) -> str:
     return IMAGE if dtype.kind == "f" or dtype.name in _STRETCHED else LABELS
 
 
+def holds(target: np.dtype, source: np.dtype) -> bool:
+    """Whether a type holds all values of another one."""
+    # numpy counts 64-bit integers as safe in float64, which loses those above 2^53.
+    lossy = target.kind == "f" and source.kind in "ui" and source.itemsize >= 8
+    return np.can_cast(source, target, "safe") and not lossy
+
+
 @dataclasses.dataclass(frozen=True)
 class Cast:
     """What becomes of the values of voxels.
@@ -59,7 +66,7 @@ class Cast:
             return
         # Whole numbers that fit are exact; whether they do is seen when they are read.
         checked = kind == LABELS and source.kind in "uib" and target.kind in "ui"
-        if not checked and not np.can_cast(source, target, "safe"):
+        if not checked and not holds(target, source):
             fix = (
                 "give value_range=LOW,HIGH or value_range=percentiles to stretch them"
                 if self.target in _STRETCHED and kind == IMAGE
@@ -81,7 +88,7 @@ class Cast:
             return self._stretch(voxels, target)
         if voxels.dtype == target:
             return voxels
-        if not np.can_cast(voxels.dtype, target, "safe") and voxels.size:
+        if not holds(target, voxels.dtype) and voxels.size:
             limits = np.iinfo(target)
             for value in (int(voxels.min()), int(voxels.max())):
                 if not limits.min <= value <= limits.max:

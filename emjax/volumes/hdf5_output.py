@@ -180,6 +180,8 @@ def _preallocate(file: h5py.File, name: str, new: NewVolume) -> h5py.Dataset:
     settings.set_chunk((1,) * (len(shape) - 3) + new.levels[0].chunk)
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    # The same volume gives the same bytes.
+    settings.set_obj_track_times(False)
     made = h5py.h5d.create(
         group.id,
         leaf.encode(),

@@ -13,7 +13,7 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.volumes.attributes import ATTRIBUTE, first_sentence, folder_url, read_file
-from emjax.volumes.casting import LABELS
+from emjax.volumes.casting import LABELS, holds
 from emjax.volumes.create import Level
 from emjax.volumes.outputs import NewVolume, Size, Triple
 
@@ -42,7 +42,7 @@ class PrecomputedOutput:
         if dtype.name in known:
             return dtype
         for name in known if kind == LABELS else ():
-            if np.can_cast(dtype, name, "safe"):
+            if holds(np.dtype(name), dtype):
                 return np.dtype(name)
         raise InputError(
             f"a precomputed volume cannot hold {kind} of {dtype}; set dtype to one of {', '.join(known)}"
