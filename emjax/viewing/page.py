@@ -19,7 +19,7 @@ from emjax.viewing.served import ServedVolume
 # Axes as they are drawn: x to the right, y down.
 _DRAWN = ["x", "y", "z"]
 # Pixels of a panel that the whole volume should fit into at first.
-_PANEL = 400
+_PANEL = 300
 _GREY = """#uicontrol invlerp contrast
 void main() {
   emitGrayscale(contrast());

@@ -1,0 +1,136 @@
+"""The job `view`: volumes as a neuroglancer page, or sections of them as a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from emjax.errors import InputError
+from emjax.evaluation.figures import save_png
+from emjax.evaluation.swc import Skeleton, read_swc
+from emjax.geometry.box import Box
+from emjax.train.run_folder import CONFIG_FILE, RESULTS_FILE, open_run_folder, write_results
+from emjax.viewing.layers import Layer, crop_layers, describe, knows_nm, open_layers
+from emjax.viewing.page import serve, wait
+from emjax.viewing.picture import draw, plan_plane, read_sections
+from emjax.volumes.slow import say_if_slow
+
+
+def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
+    """Shows volumes as configured.
+
+    Args:
+        config: as made by `configs/view.py`.
+        workdir: run folder; that of an earlier view is taken over.
+
+    Returns:
+        Exit status: 0 done, also after Ctrl-C.
+
+    Raises:
+        InputError: if the configuration or a volume cannot work.
+    """
+    _check(config)
+    layers = open_layers(config.volumes)
+    whole = layers[0].volume.size
+    box = Box.from_text(config.box, whole) if config.box else Box((0, 0, 0), whole)
+    sections = read_sections(config.sections, box) if config.png else None
+    skeletons = _read_skeletons(config, layers)
+    layers = crop_layers(layers, box) if config.box else layers
+    _forget_last(workdir)
+    folder = open_run_folder(workdir, config)
+    results = {
+        "layers": len(layers),
+        "voxels": sum(layer.volume.store.size for layer in layers),
+        "skeletons": len(skeletons),
+    }
+    lines = [describe(layer) for layer in layers]
+    if sections is not None:
+        plane = plan_plane(layers[0], sections.axis)
+        picture = draw(layers, sections, box, plane)
+        _save(config.png, picture)
+        results |= {"sections": len(sections.indices)}
+        shown = [layers[0].volume.size[a] * layers[0].voxel_nm[a] for a in plane.across]
+        if any(n * plane.pixel_nm < nm - plane.pixel_nm for n, nm in zip(plane.size, shown, strict=True)):
+            lines.append(
+                f"shown      the middle {plane.size[0]} x {plane.size[1]} pixels of each section; "
+                "--config.box shows another part, ?level=1 in an address of a pyramid more of it"
+            )
+        lines.append(f"picture    {config.png}")
+    write_results(folder, results)
+    lines.append(f"results    {Path(os.fspath(folder)) / RESULTS_FILE}")
+    if sections is None and config.serve:
+        say_if_slow(*(layer.volume for layer in layers))
+        with serve(layers, skeletons, config.bind, config.port) as viewer:
+            ending = f"after {config.seconds:g} s" if config.seconds else "at Ctrl-C"
+            lines.append(f"page       {viewer.get_viewer_url()}   (ends {ending})")
+            print("\n".join(lines), flush=True)
+            wait(config.seconds)
+        return 0
+    print("\n".join(lines), flush=True)
+    return 0
+
+
+def _check(config: ConfigDict) -> None:
+    """Checks all fields before anything is opened."""
+    if not 0 <= config.port <= 65535:
+        raise InputError(f"port={config.port} must be 1 to 65535, or 0 for any that is free")
+    if config.seconds < 0:
+        raise InputError(f"seconds={config.seconds:g} must be 0 or more")
+    if config.skeleton_unit_nm <= 0:
+        raise InputError(f"skeleton_unit_nm={config.skeleton_unit_nm:g} must be above 0 nm")
+    if config.sections and not config.png:
+        raise InputError(
+            f"sections={config.sections} are of the picture; give --config.png=FILE.png, too"
+        )
+    if not config.png:
+        return
+    path = Path(config.png).expanduser()
+    if path.suffix.lower() != ".png":
+        raise InputError(f"png={config.png} must end in .png")
+    if not path.parent.is_dir():
+        raise InputError(f"png={config.png}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise InputError(f"png={config.png} is a folder; give a file in it")
+    if config.skeletons:
+        raise InputError("skeletons are drawn on the page alone; leave png or skeletons out")
+
+
+def _read_skeletons(config: ConfigDict, layers: Sequence[Layer]) -> list[Skeleton]:
+    if not config.skeletons:
+        return []
+    if not knows_nm(layers):
+        raise InputError(
+            f"skeletons={config.skeletons} are in nm, and no volume says its voxel size; add ?voxel_nm=Z,Y,X"
+        )
+    return read_swc(config.skeletons, config.skeleton_unit_nm).trees()
+
+
+def _forget_last(workdir: str | os.PathLike[str]) -> None:
+    """Removes the results of an earlier view: it made nothing that another view would spoil.
+
+    The folder of any other job stays refused.
+    """
+    folder = epath.Path(workdir)
+    try:
+        job = json.loads((folder / CONFIG_FILE).read_text())["config"]["job"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if job == "view":
+        (folder / RESULTS_FILE).unlink(missing_ok=True)
+
+
+def _save(name: str, picture: object) -> None:
+    """Writes the picture in one piece."""
+    path = Path(name).expanduser()
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        save_png(partial, picture)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(f"cannot write png={name} ({error.strerror}); choose another") from error
