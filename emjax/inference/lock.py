@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
 import fcntl
@@ -10,6 +11,7 @@ import os
 import shlex
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +30,28 @@ class OutputLock:
     The lock is `flock` on the file `.NAME.lock` beside the output, so that it is freed when the process ends, by
     SIGKILL too, and holds between machines where the file system has such locks (NFS 4, Lustre with `flock`). Where it
     has none this is said, and the run goes on. Outputs at remote addresses (`gs://`, `s3://`) are not locked.
+
+    Processes that share an output by parts share that file, and each holds one of its own for its part.
     """
 
-    def __init__(self, path: str | os.PathLike[str], what: str) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], what: str, part: tuple[int, int] = (0, 1)
+    ) -> None:
         """Locks nothing yet.
 
         Args:
             path: of the output.
             what: is being done with it, for the message, such as 'segment'.
+            part: number of this process's part of the work, and of parts.
         """
         self._path, self._what = os.fspath(path), what
         self._remote = "://" in self._path
         place = Path(self._path).expanduser()
         self.file = Path(os.path.realpath(place.parent)) / f".{place.name}.lock"
-        self._handle: int | None = None
+        number, parts = part
+        self._part = self.file.with_name(f"{self.file.name}.{number}of{parts}")
+        self._alone = parts == 1
+        self._held: dict[Path, int] = {}
 
     def __enter__(self) -> OutputLock:
         """Takes the lock.
@@ -51,45 +61,61 @@ class OutputLock:
         """
         if self._remote:
             return self
-        while True:
-            handle = self._open()
-            if not self._lock(handle):
-                return self
-            # Whoever held it may have deleted the file since it was opened: then another run may hold its successor.
-            if _is_there(handle, self.file):
-                break
-            os.close(handle)
-        self._handle = handle
-        self._sign()
+        try:
+            if self._alone:
+                self._take(self.file, fcntl.LOCK_EX)
+            else:
+                self._take(self.file, fcntl.LOCK_SH)
+                self._take(self._part, fcntl.LOCK_EX)
+        except BaseException:
+            self._give_back()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """Gives it back."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            self.file.unlink(missing_ok=True)
-            os.close(handle)
+        self._give_back()
 
-    def _open(self) -> int:
-        try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(self.file, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise InputError(
-                f"cannot write {self._path} ({error.strerror}: {self.file.parent}); give another output"
-            ) from error
+    @contextlib.contextmanager
+    def without_other_parts(self) -> Iterator[None]:
+        """Refuses, while it lasts, what other parts work on: for making or replacing the output.
 
-    def _lock(self, handle: int) -> bool:
+        Raises:
+            InputError: if a part is being worked on.
+        """
+        handle = self._held.get(self.file)
+        if handle is not None and not self._alone:
+            self._flock(handle, fcntl.LOCK_EX)
+        yield
+        if handle is not None and not self._alone:
+            self._flock(handle, fcntl.LOCK_SH)
+
+    def _take(self, file: Path, kind: int) -> None:
+        while True:
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+            except OSError as error:
+                raise InputError(
+                    f"cannot write {self._path} ({error.strerror}: {file.parent}); give another output"
+                ) from error
+            self._held[file] = handle
+            if not self._flock(handle, kind) or _is_there(handle, file):
+                break
+            # Whoever held it has deleted the file since it was opened: another run may hold its successor.
+            os.close(self._held.pop(file))
+        if kind == fcntl.LOCK_EX:
+            self._sign(handle)
+
+    def _flock(self, handle: int, kind: int) -> bool:
         """Returns whether the lock is held now; False where there are no locks."""
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except OSError as error:
-            text = os.pread(handle, 4096, 0)
-            os.close(handle)
             if error.errno in _HELD:
                 raise InputError(
-                    f"{self._path} is being written by another run{_name(text)}; wait for it or stop it, or give "
-                    "another output"
+                    f"{self._path} is being written by another run{self._name_holder(handle)}; wait for it or stop it, "
+                    "or give another output"
                 ) from error
             if error.errno not in _NO_LOCKS:
                 raise
@@ -101,17 +127,44 @@ class OutputLock:
             return False
         return True
 
-    def _sign(self) -> None:
-        assert self._handle is not None
+    def _sign(self, handle: int) -> None:
         who = {
             "what": self._what,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "since": datetime.datetime.now().astimezone().isoformat(" ", "seconds"),
-            "command": shlex.join(sys.orig_argv)[:300],
+            "command": " ".join(shlex.join(sys.orig_argv).split())[:300],
         }
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, json.dumps(who).encode(), 0)
+        # A disk without room for a line is told when the output is written.
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps(who).encode(), 0)
+
+    def _name_holder(self, handle: int) -> str:
+        """Says who holds a lock; '' where its file does not."""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return _read_signature(handle)
+        # It is held for parts; what is written in it is of a run that was killed.
+        for file in sorted(self.file.parent.iterdir()):
+            if file.name.startswith(f"{self.file.name}.") and file not in self._held:
+                with open(file, "rb") as part:
+                    try:
+                        fcntl.flock(part, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    except OSError:
+                        return _read_signature(part.fileno())
+        return ""
+
+    def _give_back(self) -> None:
+        held, self._held = self._held, {}
+        for file, handle in held.items():
+            # Deleted only where nobody else holds or can come to hold this very file.
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_there(handle, file):
+                    file.unlink()
+            os.close(handle)
 
 
 def _is_there(handle: int, file: Path) -> bool:
@@ -123,10 +176,12 @@ def _is_there(handle: int, file: Path) -> bool:
     return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
 
 
-def _name(text: bytes) -> str:
-    """Says who holds a lock; '' where its file does not."""
+def _read_signature(handle: int) -> str:
     try:
-        who: dict[str, Any] = json.loads(text)
-        return f": {who['what']}, process {who['pid']} on {who['host']} since {who['since']}, `{who['command']}`"
+        who: dict[str, Any] = json.loads(os.pread(handle, 4096, 0))
+        return (
+            f": {who['what']}, process {who['pid']} on {who['host']} since {who['since']}, "
+            f"`{who['command']}`"
+        )
     except (ValueError, KeyError, TypeError):
         return ""

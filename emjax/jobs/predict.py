@@ -23,7 +23,9 @@ from emjax.geometry.grid import Block, Grid
 from emjax.inference.block_size import default_block_size, fit_chunk
 from emjax.inference.blockwise import Summary, check_aligned, run_blocks
 from emjax.inference.done_blocks import DoneBlocks
+from emjax.inference.lock import OutputLock
 from emjax.inference.output import (
+    CONTINUE,
     IDENTITY,
     await_output,
     check_apart,
@@ -98,9 +100,41 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     rank, world = _part(config.part)
     work = _prepare(config)
     done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, work.identity)
-    finished = (epath.Path(workdir) / RESULTS_FILE).exists()
-    store = _open(config, workdir, work, done, finished, rank)
+    # Other parts wait for the first one without a lock: it makes the output when nobody works on it.
+    store = await_output(config.output, done) if rank else None
+    with OutputLock(config.output, f"predict part={config.part}", (rank, world)) as lock:
+        finished = (epath.Path(workdir) / RESULTS_FILE).exists()
+        if store is None:
+            store = _open(config, workdir, work, done, finished, lock)
+        summary = _predict(config, work, store, done, rank, world)
+        summary.check(work.grid)
+        if summary.stopped:
+            logging.info("interrupted; the same command goes on with the blocks that are not done")
+            return PREEMPTED
+        if not summary.complete:
+            logging.info("this part is done; blocks of other parts are not yet")
+            return 0
+        # What finished before keeps the figures of the time when it was done.
+        if summary.voxels or not finished:
+            results = summary.results() | {
+                "voxels": work.grid.outer.volume,
+                "normalization_low": work.normalization.low,
+                "normalization_high": work.normalization.high,
+            }
+            write_results(workdir, results)
+    print(_closing_lines(config, workdir, work, summary), flush=True)
+    return 0
 
+
+def _predict(
+    config: ConfigDict,
+    work: _Work,
+    store: ts.TensorStore,
+    done: DoneBlocks,
+    rank: int,
+    world: int,
+) -> Summary:
+    """Works on this process's blocks."""
     runtime.use_compilation_cache()
     mesh = make_mesh({"data": -1, "fsdp": 1, "spatial": 1}, devices=jax.local_devices())
     predictor = Predictor(
@@ -123,36 +157,6 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         work.grid.core_size,
         predictor.block_bytes / 2**20,
     )
-    summary = _predict(config, work, predictor, store, done, rank, world)
-    summary.check(work.grid)
-    if summary.stopped:
-        logging.info("interrupted; the same command goes on with the blocks that are not done")
-        return PREEMPTED
-    if not summary.complete:
-        logging.info("this part is done; blocks of other parts are not yet")
-        return 0
-    # What finished before keeps the figures of the time when it was done.
-    if summary.voxels or not finished:
-        results = summary.results() | {
-            "voxels": work.grid.outer.volume,
-            "normalization_low": work.normalization.low,
-            "normalization_high": work.normalization.high,
-        }
-        write_results(workdir, results)
-    print(_closing_lines(config, workdir, work, summary), flush=True)
-    return 0
-
-
-def _predict(
-    config: ConfigDict,
-    work: _Work,
-    predictor: Predictor,
-    store: ts.TensorStore,
-    done: DoneBlocks,
-    rank: int,
-    world: int,
-) -> Summary:
-    """Works on this process's blocks."""
 
     def read(box: Box) -> np.ndarray:
         return work.normalization.apply(work.volume.read(box))
@@ -242,16 +246,13 @@ def _open(
     work: _Work,
     done: DoneBlocks,
     finished: bool,
-    rank: int,
+    lock: OutputLock,
 ) -> ts.TensorStore:
     """Makes the output or goes on with it; everything is checked before anything is deleted."""
-    if rank:
-        return await_output(config.output, done)
     plan = plan_output(config.output, done, overwrite=config.overwrite, finished=finished)
     # Which part this process takes is no part of what is computed.
     shared = config.copy_and_resolve_references()
     shared.part = "0/1"
-    open_run_folder(workdir, shared)
     attributes = {
         "targets": list(work.task.names),
         "offsets": [offset and list(offset) for offset in work.task.offsets],
@@ -273,7 +274,12 @@ def _open(
             origin=work.grid.outer.translate(work.volume.box.start).start,
         )
 
-    return open_output(config.output, done, plan, create)
+    if plan == CONTINUE:
+        open_run_folder(workdir, shared)
+        return open_output(config.output, done, plan, create)
+    with lock.without_other_parts():
+        open_run_folder(workdir, shared)
+        return open_output(config.output, done, plan, create)
 
 
 def _tile_size(config: ConfigDict, task: Any, weights: Weights) -> tuple[int, int, int]:

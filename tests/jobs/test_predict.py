@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import json
 import os
 import signal
@@ -20,8 +22,9 @@ from emjax.command_line import load_config
 from emjax.config import plain
 from emjax.data.normalization import RULE, measure
 from emjax.geometry.box import Box
-from emjax.inference import blockwise
+from emjax.inference.blockwise import run_blocks
 from emjax.inference.done_blocks import DoneBlocks
+from emjax.inference.lock import OutputLock
 from emjax.inference.predictor import Predictor
 from emjax.jobs import predict
 from emjax.tasks.build import build_segment
@@ -139,6 +142,26 @@ def test_it_is_the_network_at_every_tile(folder, finished) -> None:
     assert read_attributes(str(output))["scale"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("block_size", "parts", "num_workers"),
+    [("6,40,50", 1, 1), ("3,20,25", 1, 2), ("4,13,50", 2, 1)],
+    ids=["1 block", "8 blocks, 2 workers", "8 uneven blocks, 2 parts"],
+)
+def test_any_partition_gives_the_same_voxels(
+    folder, finished, tmp_path, block_size, parts, num_workers
+) -> None:
+    """Bit by bit, on one machine: tiles lie where the volume says, not where a block begins."""
+    fields = _fields(folder, tmp_path / "out.zarr", block_size=block_size, num_workers=num_workers)
+    for part in range(parts):
+        assert run_command(CONFIG, tmp_path / "run", fields | {"part": f"{part}/{parts}"}) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["blocks"] == (1 if block_size == "6,40,50" else 8)
+    found = open_volume(str(tmp_path / "out.zarr")).store.read().result()
+    whole = open_volume(str(finished)).store.read().result()
+    assert len(np.unique(whole)) > 20
+    np.testing.assert_array_equal(found, whole)
+
+
 def test_blocks_and_boxes_do_not_matter(folder, finished) -> None:
     whole = open_volume(str(finished)).store.read().result()
     part = folder / "part.zarr"
@@ -253,16 +276,60 @@ def test_a_network_that_diverged_writes_nothing(folder, capfd, monkeypatch) -> N
     assert not open_volume(str(output)).store.read().result().any()
 
 
-def test_a_full_disk_is_told_at_the_end(folder, capfd, monkeypatch) -> None:
-    def full(*_):
-        raise OSError("No space left on device")
+def test_a_full_disk_stops_the_run_which_goes_on_when_there_is_room(
+    folder, finished, caplog, monkeypatch
+) -> None:
+    output, workdir = folder / "full.zarr", folder / "full"
+    real = Predictor.__call__
 
-    monkeypatch.setattr(Predictor, "__call__", full)
-    monkeypatch.setattr(blockwise.time, "sleep", lambda _: None)
-    output = folder / "full.zarr"
-    assert run_command(CONFIG, folder / "full", _fields(folder, output)) == 2
+    def full(self, read, block):
+        if block.index == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, read, block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "__call__", full)
+        assert run_command(CONFIG, workdir, _fields(folder, output)) == 75
+    said = [message for message in caplog.messages if "No space left" in message]
+    assert len(said) == 1 and "block 1 [0:6,20:40,0:50]" in said[0] and "make room" in said[0]
+    assert run_command(CONFIG, workdir, _fields(folder, output)) == 0
+    assert json.loads((workdir / "results.json").read_text())["blocks_resumed"] == 1
+    _assert_same_voxels(output, finished)
+
+
+def test_an_error_that_stays_is_told_at_the_end(folder, capfd, monkeypatch) -> None:
+    def broken(*_):
+        raise OSError("Stale file handle")
+
+    monkeypatch.setattr(Predictor, "__call__", broken)
+    monkeypatch.setattr(predict, "run_blocks", functools.partial(run_blocks, backoff_s=0))
+    output = folder / "stale.zarr"
+    assert run_command(CONFIG, folder / "stale", _fields(folder, output)) == 2
     error = capfd.readouterr().err
-    assert "2 of 2 blocks failed, the first is block 0 [0:6,0:20,0:50]: OSError: No space" in error
+    assert "2 of 2 blocks failed, the first is block 0 [0:6,0:20,0:50]: OSError: Stale" in error
+
+
+def test_a_second_run_on_an_output_is_refused(folder, tmp_path, capfd, monkeypatch) -> None:
+    monkeypatch.setattr(predict, "Predictor", lambda *_, **__: pytest.fail("it was compiled"))
+    fields = _fields(folder, tmp_path / "out.zarr")
+    with OutputLock(tmp_path / "out.zarr", "segment"):
+        message = read_refusal(capfd, CONFIG, tmp_path / "run", fields)
+        assert f"written by another run: segment, process {os.getpid()} on " in message
+    assert not (tmp_path / "out.zarr").exists() and not (tmp_path / "run" / "blocks").exists()
+
+
+def test_a_part_is_worked_on_once_and_keeps_the_output(folder, tmp_path, capfd) -> None:
+    workdir, fields = tmp_path / "run", _fields(folder, tmp_path / "out.zarr", part="0/2")
+    assert run_command(CONFIG, workdir, fields) == 0
+    with OutputLock(tmp_path / "out.zarr", "predict part=1/2", (1, 2)):
+        message = read_refusal(capfd, CONFIG, workdir, fields | {"part": "1/2"})
+        assert "another run: predict part=1/2" in message
+        # The first part may go on beside it, but not delete what it works on.
+        assert run_command(CONFIG, workdir, fields) == 0
+        other = fields | {"variants": 4, "overwrite": True}
+        assert "another run: predict part=1/2" in read_refusal(capfd, CONFIG, workdir, other)
+    assert run_command(CONFIG, workdir, fields | {"part": "1/2"}) == 0
+    assert json.loads((workdir / "results.json").read_text())["blocks"] == 2
 
 
 @pytest.mark.parametrize(
@@ -289,6 +356,8 @@ def test_a_full_disk_is_told_at_the_end(folder, capfd, monkeypatch) -> None:
         ({"block_size": "4,100"}, ["three whole numbers"]),
         ({"halo": "1,1,1"}, ["halo", "overlap"]),
         ({"part": "2/2"}, ["part=2/2", "0/4"]),
+        ({"cluster": "local"}, ["cluster=local", "--config.part=I/N"]),
+        ({"cluster": "ssh://a:1"}, ["cluster='ssh://a:1'", "tcp://host:8786"]),
         ({"varaints": 8}, ["did you mean --config.variants"]),
     ],
 )
