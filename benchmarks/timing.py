@@ -1,0 +1,161 @@
+"""How everything here is measured: rivals in processes of their own, one run each in turn, medians with quartiles.
+
+Each candidate lives in its own process, so that threads, allocator and peak memory are its own; the parent lets one run
+at a time, in an order that turns (ABC, BCA, ...), so that what else the machine does hits all alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import re
+import resource
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One way to do a piece of work.
+
+    Attributes:
+        make: top-level function that prepares (imports, compiles, warms up) and returns what is timed; what that
+            returns, a dictionary of numbers or None, is kept from its last run.
+        arguments: of `make`.
+        environment: variables of its process.
+    """
+
+    make: Callable[..., Callable[[], dict[str, Any] | None]]
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Timing:
+    """What was measured of a candidate.
+
+    Attributes:
+        seconds: of each run, in order.
+        setup_s: of preparing and the first run, which is not among `seconds`.
+        peak_bytes: largest resident memory of its process.
+        extra: what its last run returned.
+    """
+
+    seconds: list[float]
+    setup_s: float
+    peak_bytes: int
+    extra: dict[str, Any]
+
+    @property
+    def median(self) -> float:
+        """Median of the runs, seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """First and third quartile, seconds."""
+        if len(self.seconds) < 2:
+            return self.median, self.median
+        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return low, high
+
+
+def interleave(candidates: Mapping[str, Candidate], repeats: int) -> dict[str, Timing]:
+    """Measures candidates in turn.
+
+    Args:
+        candidates: by name.
+        repeats: runs of each, after a first one that does not count.
+
+    Raises:
+        RuntimeError: if a candidate fails, with its traceback.
+    """
+    workers: dict[str, _Worker] = {}
+    try:
+        for name, candidate in candidates.items():
+            workers[name] = _Worker(name, candidate)
+        names = list(workers)
+        for turn in range(repeats):
+            for i in range(len(names)):
+                workers[names[(turn + i) % len(names)]].run()
+            if sys.stderr.isatty():
+                sys.stderr.write(f"\r{turn + 1}/{repeats} rounds")
+        return {name: worker.finish() for name, worker in workers.items()}
+    finally:
+        for worker in workers.values():
+            worker.stop()
+
+
+class _Worker:
+    def __init__(self, name: str, candidate: Candidate) -> None:
+        self._name, self._seconds = name, []
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, candidate), daemon=True)
+        before = {key: os.environ.get(key) for key in candidate.environment}
+        os.environ.update(candidate.environment)
+        try:
+            self._process.start()
+        finally:
+            for key, value in before.items():
+                os.environ.pop(key) if value is None else os.environ.update({key: value})
+        theirs.close()
+        self._setup_s = self._answer()
+
+    def run(self) -> None:
+        self._pipe.send("run")
+        self._seconds.append(self._answer())
+
+    def finish(self) -> Timing:
+        self._pipe.send("finish")
+        peak, extra = self._answer()
+        return Timing(self._seconds, self._setup_s, peak, extra)
+
+    def stop(self) -> None:
+        self._pipe.close()
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.kill()
+
+    def _answer(self) -> Any:
+        try:
+            kind, value = self._pipe.recv()
+        except EOFError:
+            raise RuntimeError(f"{self._name} died (out of memory?)") from None
+        if kind == "error":
+            raise RuntimeError(f"{self._name} failed:\n{value}")
+        return value
+
+
+def _serve(pipe: Any, candidate: Candidate) -> None:
+    """Runs in the candidate's process until the pipe closes."""
+    try:
+        began = time.perf_counter()
+        run = candidate.make(**candidate.arguments)
+        extra = run()
+        pipe.send(("ok", time.perf_counter() - began))
+        while pipe.recv() == "run":
+            began = time.perf_counter()
+            extra = run()
+            pipe.send(("ok", time.perf_counter() - began))
+        pipe.send(("ok", (peak_bytes(), extra or {})))
+        pipe.recv()
+    except EOFError:
+        return
+    except BaseException:
+        pipe.send(("error", traceback.format_exc()))
+
+
+def peak_bytes() -> int:
+    """Returns the largest resident memory of this process since it was started."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage would count the parent's memory at the fork, too.
+        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
