@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _train(workdir: Path) -> str:
-    fields = {"num_steps": 400, "model.widths": "4,8,12", "data.crop_size": "16,64,64"}
+    fields = {"num_steps": 400, "model.widths": "4,8,12,16", "data.crop_size": "16,64,64"}
     _run("finetune", workdir, fields, limit_gib=None)
     return str(workdir)
 

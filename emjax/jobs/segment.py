@@ -34,7 +34,8 @@ from emjax.jobs.segment_report import closing_lines, save_picture
 from emjax.segmentation.cells import choose_blocks, choose_cells, layout
 from emjax.segmentation.channels import Channels
 from emjax.segmentation.graph_files import read_columns
-from emjax.segmentation.methods import find, fragment_key, read_method_settings, suit_to_voxels
+from emjax.segmentation.method_table import fragment_key
+from emjax.segmentation.methods import find, read_method_settings, suit_to_voxels
 from emjax.segmentation.passes import (
     FACES_FOLDER,
     FRAGMENTS,
@@ -214,7 +215,7 @@ def _prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> _Work:
         # Which prediction this is, where that is known.
         "made_by": read_attributes(volume.address).get(IDENTITY),
         "cells": dataclasses.asdict(cells),
-        "fragments": fragment_key(method, settings),
+        "fragments": fragment_key(settings),
         "tables": plan.table_names,
         "stitch": settings.stitch if plan.stitched else None,
     }

@@ -31,7 +31,8 @@ from emjax.segmentation.graph_files import (
     write_columns,
     write_statistics,
 )
-from emjax.segmentation.methods import STITCHES, evidence_of, find, solve
+from emjax.segmentation.method_table import STITCHES
+from emjax.segmentation.methods import evidence_of, find, solve
 from emjax.segmentation.region_graph import EdgeStatistics, merge_statistics
 from emjax.segmentation.sizes import relabel
 from emjax.segmentation.stitching import Face, match, outer_slabs

@@ -4,7 +4,8 @@ import pytest
 
 from emjax.errors import InputError
 from emjax.segmentation import supervoxels
-from emjax.segmentation.methods import METHODS, choose_method, decode, suit_to_voxels
+from emjax.segmentation.method_table import METHODS
+from emjax.segmentation.methods import choose_method, decode, suit_to_voxels
 from emjax.segmentation.prediction import NEAREST, Prediction
 
 LONG = (*NEAREST, (-2, 0, 0), (0, -5, 0), (0, 0, -5))

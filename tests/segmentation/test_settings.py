@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 
 from emjax.errors import InputError
-from emjax.segmentation.methods import GRID, METHODS
+from emjax.segmentation.method_table import METHODS
+from emjax.segmentation.methods import GRID
 from emjax.segmentation.settings import (
     AgglomerateSettings,
     ContourSettings,
