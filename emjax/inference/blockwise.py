@@ -88,9 +88,14 @@ def run_blocks(
             try:
                 with _engine(work, cluster, num_workers, done) as engine:
                     run.work_on(todo, engine, stopping)
+            except EngineLost as error:
+                logging.error("%s, and the same command goes on", error)
+                run.stopped = True
             finally:
                 shown.close()
                 done.close()
+        if run.refusal:
+            raise InputError(run.refusal)
         run.stopped = run.stopped or stopping.requested
     complete = bool(done.mask(len(grid)).all())
     return Summary(
@@ -121,6 +126,7 @@ class _Run:
         voxels: of the blocks that were done.
         failures: number of each block that failed -> its last error.
         stopped: whether it ended early though other blocks can be done: the disk was full.
+        refusal: what the first `InputError` of a block said.
         peak_rss_bytes: of the process that held most, as far as they said.
     """
 
@@ -130,32 +136,19 @@ class _Run:
         self.voxels, self.peak_rss_bytes = 0, 0
         self.failures: dict[int, str] = {}
         self.stopped = False
+        self.refusal = ""
         self._grid, self._done, self._shown = grid, done, shown
         self._retries, self._backoff_s = retries, backoff_s
         self._tries: dict[int, int] = {}
         # When each block that failed is tried again, the soonest first.
         self._again: list[tuple[float, int]] = []
-        self._refusal = ""
 
     def work_on(self, todo: np.ndarray, engine: Engine, stopping: Stopping) -> None:
-        """Works on blocks until all are done or failed, or something ends it: those begun are finished then.
-
-        Raises:
-            InputError: as raised by a block.
-        """
+        """Works on blocks until all are done or failed, or something ends it: those begun are finished then."""
         fresh = iter(todo)
-        try:
-            self._loop(fresh, engine, stopping)
-        except EngineLost as error:
-            logging.error("%s: the same command goes on", error)
-            self.stopped = True
-        if self._refusal:
-            raise InputError(self._refusal)
-
-    def _loop(self, fresh: Iterator[int], engine: Engine, stopping: Stopping) -> None:
         running = 0
         while True:
-            going = not (stopping.requested or self._refusal or self.stopped or self._failed())
+            going = not (stopping.requested or self.refusal or self.stopped or self._failed())
             if not going:
                 engine.stop()
             # Handed out one by one: a volume may have a million blocks, and those not begun can be left.
@@ -211,7 +204,7 @@ class _Run:
         """Decides whether a block that failed is tried again, or ends the run."""
         block = self._grid[index]
         if outcome.wrong_input:
-            self._refusal = self._refusal or outcome.error
+            self.refusal = self.refusal or outcome.error
             return
         where = f" on {outcome.place}" if outcome.place else ""
         if outcome.disk_full:

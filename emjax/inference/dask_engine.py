@@ -33,7 +33,7 @@ from etils import epath
 from emjax.errors import InputError
 from emjax.geometry.grid import Block
 from emjax.inference import dask_task
-from emjax.inference.engines import EngineLost, Outcome, Work, describe
+from emjax.inference.engines import EngineLost, Outcome, Work, describe, is_disk_full
 
 LOCAL = "local"
 _CONNECT_S = 10
@@ -88,6 +88,7 @@ class DaskWorkers:
 
         Raises:
             InputError: if the scheduler does not answer.
+            EngineLost: if the disk is full.
         """
         self._quiet.__enter__()
         try:
@@ -185,7 +186,7 @@ class DaskWorkers:
                 )
             return outcome
         if future.status != "error":
-            raise EngineLost(f"the dask scheduler {self._address} is gone")
+            raise EngineLost(f"the dask scheduler {self._address} is gone: start it again")
         error = future.exception()
         if isinstance(error, distributed.KilledWorker):
             return Outcome(
@@ -214,7 +215,12 @@ class DaskWorkers:
         for old in self._folder.iterdir():
             if old.name.startswith(_TOKEN):
                 old.unlink(missing_ok=True)
-        self._token.write_text(f"{socket.gethostname()} {os.getpid()}")
+        try:
+            self._token.write_text(f"{socket.gethostname()} {os.getpid()}")
+        except OSError as error:
+            if is_disk_full(error):
+                raise EngineLost(f"no room on the disk for {self._token}: make room") from error
+            raise
 
     def _start(self) -> distributed.Client:
         """Starts worker processes on this machine."""
@@ -259,7 +265,7 @@ class DaskWorkers:
             yield
         except (OSError, TimeoutError, distributed.CommClosedError, RuntimeError) as error:
             raise EngineLost(
-                f"the dask scheduler {self._address} is gone ({describe(error)})"
+                f"the dask scheduler {self._address} is gone ({describe(error)}): start it again"
             ) from error
 
 
