@@ -21,6 +21,8 @@ from emjax.jobs.convert_plan import Plan, make_plan
 from emjax.train.run_folder import RESULTS_FILE, open_run_folder, write_results
 
 BLOCKS_FOLDER = "blocks"
+# Blocks of a coarse level that are done before a cluster has started or answered.
+_MOST_HERE = 4
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -53,7 +55,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
                 plan.work(level),
                 done,
                 what=f"level {level} of {len(levels) - 1}",
-                cluster=config.cluster,
+                cluster=config.cluster if len(grid) > _MOST_HERE else "",
                 num_workers=config.num_workers,
             )
             summaries.append(summary)
@@ -118,9 +120,10 @@ def _closing_lines(config: ConfigDict, workdir: str | os.PathLike[str], plan: Pl
     new = plan.new
     sizes = ", ".join("x".join(map(str, level.size)) for level in new.levels)
     nm = "unknown" if new.voxel_nm is None else "x".join(f"{v:g}" for v in new.voxel_nm) + " nm"
+    channels = f", {new.channels} channels" if new.channels else ""
     return "\n".join(
         (
-            f"volume       {config.output}: {new.kind} of {new.dtype}, voxels {nm}",
+            f"volume       {config.output}: {new.kind} of {new.dtype}{channels}, voxels {nm}",
             f"levels       {sizes} ({new.downscaling})"
             if len(new.levels) > 1
             else f"size         {sizes}",

@@ -181,7 +181,7 @@ def _kind(config: ConfigDict, volume: Volume) -> str:
         told = volume.address.keys.get("kind", "")
         kind = told if told in KINDS else guess_kind(dtype)
         other = LABELS if kind == IMAGE else IMAGE
-        if not told and dtype.name != "uint8":
+        if not told:
             logging.info(
                 "%s is %s: taken as %s; --config.kind=%s if not", config.input, dtype, kind, other
             )
