@@ -21,7 +21,9 @@ def get_config() -> ConfigDict:
     c.volumes = ""
     c.box = ""  # the part that is shown, in voxels of the first volume, z0:z1,y0:y1,x0:x1; '': all
     c.png = ""  # picture to write instead of serving a page; one that is there is replaced
-    c.sections = ""  # of the picture, in voxels of the first volume: 'z=10,20', or y or x; '': three
+    c.sections = (
+        ""  # of the picture, in voxels of the first volume: 'z=10,20', or y or x; '': three
+    )
     c.skeletons = ""  # SWC file whose trees are shown on the page
     c.skeleton_unit_nm = 1.0  # nm in one unit of it; 1000 where it is micrometres
     c.serve = True  # False: only open the volumes and say what they are

@@ -6,7 +6,9 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
@@ -15,7 +17,7 @@ from emjax.evaluation.figures import save_png
 from emjax.evaluation.swc import Skeleton, read_swc
 from emjax.geometry.box import Box
 from emjax.train.run_folder import CONFIG_FILE, RESULTS_FILE, open_run_folder, write_results
-from emjax.viewing.layers import Layer, crop_layers, describe, knows_nm, open_layers
+from emjax.viewing.layers import Layer, crop_layers, describe, knows_nm, open_layers, shared_box
 from emjax.viewing.page import serve, wait
 from emjax.viewing.picture import draw, plan_plane, read_sections
 from emjax.volumes.slow import say_if_slow
@@ -38,32 +40,24 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     layers = open_layers(config.volumes)
     whole = layers[0].volume.size
     box = Box.from_text(config.box, whole) if config.box else Box((0, 0, 0), whole)
-    sections = read_sections(config.sections, box) if config.png else None
     skeletons = _read_skeletons(config, layers)
+    picture = _picture(config, layers, box) if config.png else None
     layers = crop_layers(layers, box) if config.box else layers
     _forget_last(workdir)
     folder = open_run_folder(workdir, config)
+    lines = [describe(layer) for layer in layers]
     results = {
         "layers": len(layers),
         "voxels": sum(layer.volume.store.size for layer in layers),
         "skeletons": len(skeletons),
     }
-    lines = [describe(layer) for layer in layers]
-    if sections is not None:
-        plane = plan_plane(layers[0], sections.axis)
-        picture = draw(layers, sections, box, plane)
-        _save(config.png, picture)
-        results |= {"sections": len(sections.indices)}
-        shown = [layers[0].volume.size[a] * layers[0].voxel_nm[a] for a in plane.across]
-        if any(n * plane.pixel_nm < nm - plane.pixel_nm for n, nm in zip(plane.size, shown, strict=True)):
-            lines.append(
-                f"shown      the middle {plane.size[0]} x {plane.size[1]} pixels of each section; "
-                "--config.box shows another part, ?level=1 in an address of a pyramid more of it"
-            )
-        lines.append(f"picture    {config.png}")
+    if picture is not None:
+        _save(config.png, picture.pixels)
+        results["sections"] = picture.sections
+        lines += [*picture.remarks, f"picture    {config.png}"]
     write_results(folder, results)
     lines.append(f"results    {Path(os.fspath(folder)) / RESULTS_FILE}")
-    if sections is None and config.serve:
+    if picture is None and config.serve:
         say_if_slow(*(layer.volume for layer in layers))
         with serve(layers, skeletons, config.bind, config.port) as viewer:
             ending = f"after {config.seconds:g} s" if config.seconds else "at Ctrl-C"
@@ -73,6 +67,27 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         return 0
     print("\n".join(lines), flush=True)
     return 0
+
+
+class _Picture(NamedTuple):
+    pixels: np.ndarray
+    sections: int
+    remarks: tuple[str, ...]
+
+
+def _picture(config: ConfigDict, layers: Sequence[Layer], box: Box) -> _Picture:
+    """Draws the sections that are asked for."""
+    shared = shared_box(layers, box)
+    sections = read_sections(config.sections, box, shared)
+    plane = plan_plane(layers[0], sections.axis, box, shared)
+    whole = [box.size[a] * layers[0].voxel_nm[a] / plane.pixel_nm for a in plane.across]
+    remarks = ()
+    if any(n < round(pixels) for n, pixels in zip(plane.size, whole, strict=True)):
+        remarks = (
+            f"shown      {plane.size[0]} x {plane.size[1]} of {whole[0]:.0f} x {whole[1]:.0f} pixels; --config.box "
+            "shows another part, ?level=1 in the address of a pyramid more of it",
+        )
+    return _Picture(draw(layers, sections, plane), len(sections.indices), remarks)
 
 
 def _check(config: ConfigDict) -> None:
@@ -124,7 +139,7 @@ def _forget_last(workdir: str | os.PathLike[str]) -> None:
         (folder / RESULTS_FILE).unlink(missing_ok=True)
 
 
-def _save(name: str, picture: object) -> None:
+def _save(name: str, picture: np.ndarray) -> None:
     """Writes the picture in one piece."""
     path = Path(name).expanduser()
     partial = path.with_name(f".{path.name}.partial")

@@ -101,7 +101,9 @@ def open_layers(volumes: str | Sequence[str]) -> list[Layer]:
     for _, volume in opened:
         if volume.voxel_nm is None:
             used = (
-                f"taken as that of {next(iter(sizes))}" if sizes else "its voxels are drawn as cubes"
+                f"taken as that of {next(iter(sizes))}"
+                if sizes
+                else "its voxels are drawn as cubes"
             )
             logging.warning(
                 "%s does not say its voxel size: %s; add ?voxel_nm=Z,Y,X to its address",
@@ -144,6 +146,29 @@ def crop_layers(layers: Sequence[Layer], box: Box) -> list[Layer]:
         else:
             cropped.append(layer.crop(part))
     return cropped
+
+
+def shared_box(layers: Sequence[Layer], box: Box) -> Box:
+    """Returns the part of a box that all layers cover; the box where there is none.
+
+    Args:
+        layers: the first is the one that the box is meant in, not cut to it.
+        box: in voxels of the first.
+    """
+    first, shared = layers[0], box
+    for layer in layers:
+        start, stop = (
+            np.round(corner / first.voxel_nm - first.origin, 3)
+            for corner in (layer.start_nm, layer.stop_nm)
+        )
+        covered = Box.between(
+            tuple(int(v) for v in np.ceil(start)), tuple(int(v) for v in np.floor(stop))
+        )
+        common = shared.intersect(covered)
+        if common is None:
+            return box
+        shared = common
+    return shared
 
 
 def describe(layer: Layer) -> str:
@@ -195,9 +220,7 @@ def _make(name: str, kind: str, volume: Volume, default_nm: Triple) -> Layer:
             f"{volume.name} has axes {list(volume.shape)}; an image needs z, y, x; use ?kind=affinities for channels"
         )
     start = np.add(file_origin(volume.address), volume.box.start)
-    layer = Layer(
-        name, kind, volume, tuple(float(v) for v in start), volume.voxel_nm or default_nm
-    )
+    layer = Layer(name, kind, volume, tuple(float(v) for v in start), volume.voxel_nm or default_nm)
     if kind == LABELS:
         return layer
     contrast = _contrast(volume, kind, attributes)
@@ -229,9 +252,7 @@ def _contrast(volume: Volume, kind: str, attributes: Mapping[str, Any]) -> Contr
     return contrast
 
 
-def _channels(
-    count: int, attributes: Mapping[str, Any]
-) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _channels(count: int, attributes: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Returns the names of channels, and which are red, green and blue: the nearest affinities along z, y, x."""
     names, offsets = attributes.get("targets", []), attributes.get("offsets", [])
     if len(names) != count or len(offsets) != count:

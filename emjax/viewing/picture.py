@@ -63,20 +63,20 @@ class Plane:
         return down, right
 
 
-def read_sections(text: str, box: Box) -> Sections:
+def read_sections(text: str, box: Box, shared: Box) -> Sections:
     """Reads which sections are drawn.
 
     Args:
-        text: 'z=10,20', or y or x; '': three along z.
+        text: 'z=10,20', or y or x; '': three along z, of what is shared.
         box: what is shown, in the same voxels.
+        shared: the part of it that all layers cover.
 
     Raises:
         InputError: if it is no such text, or a section lies outside.
     """
     if not text.strip():
-        depth = box.size[0]
-        chosen = sorted({round(q * (depth - 1)) for q in _POSITIONS})
-        return Sections(0, tuple(box.start[0] + z for z in chosen))
+        chosen = sorted({round(q * (shared.size[0] - 1)) for q in _POSITIONS})
+        return Sections(0, tuple(shared.start[0] + z for z in chosen))
     name, equals, numbers = text.replace(" ", "").partition("=")
     try:
         indices = tuple(int(number) for number in numbers.split(","))
@@ -97,31 +97,35 @@ def read_sections(text: str, box: Box) -> Sections:
     return Sections(axis, indices)
 
 
-def plan_plane(first: Layer, axis: int) -> Plane:
-    """Returns the pixels of sections of a layer, cut to their middle where they are many.
+def plan_plane(first: Layer, axis: int, box: Box, shared: Box) -> Plane:
+    """Returns the pixels of sections: all of the box, or as many as a panel has around the middle of what is shared.
 
     Args:
-        first: the layer that fills the picture.
+        first: the layer that box and part are meant in, not cut to them.
         axis: that sections are perpendicular to.
+        box: what is shown, in voxels of the layer.
+        shared: the part of it that all layers cover.
     """
     across = [a for a in range(3) if a != axis]
     pixel_nm = min(first.voxel_nm[a] for a in across)
     starts, sizes = [], []
     for a in across:
-        pixels = max(1, round(first.volume.size[a] * first.voxel_nm[a] / pixel_nm))
+        pixels = max(1, round(box.size[a] * first.voxel_nm[a] / pixel_nm))
         shown = min(pixels, _LARGEST)
-        starts.append(float(first.start_nm[a] + (pixels - shown) // 2 * pixel_nm))
+        middle = (shared.start[a] - box.start[a] + shared.size[a] / 2) * first.voxel_nm[a]
+        skipped = min(max(0, round(middle / pixel_nm - shown / 2)), pixels - shown)
+        corner_nm = (first.origin[a] + box.start[a]) * first.voxel_nm[a]
+        starts.append(float(corner_nm + skipped * pixel_nm))
         sizes.append(shown)
     return Plane(axis, tuple(starts), pixel_nm, tuple(sizes))
 
 
-def draw(layers: Sequence[Layer], sections: Sections, box: Box, plane: Plane) -> np.ndarray:
+def draw(layers: Sequence[Layer], sections: Sections, plane: Plane) -> np.ndarray:
     """Draws a row for each section and a panel for each layer; labels over the first image.
 
     Args:
-        layers: cut to the box; the first is the one that box and sections are meant in.
+        layers: the first is the one that the sections are meant in.
         sections: to be drawn.
-        box: what is shown, in voxels of the first before it was cut.
         plane: of the sections.
 
     Returns:
@@ -130,8 +134,8 @@ def draw(layers: Sequence[Layer], sections: Sections, box: Box, plane: Plane) ->
     first = layers[0]
     rows = []
     for index in sections.indices:
-        own = index - box.start[sections.axis] + 0.5
-        depth_nm = (first.origin[sections.axis] + own) * first.voxel_nm[sections.axis]
+        middle = first.origin[sections.axis] + index + 0.5
+        depth_nm = middle * first.voxel_nm[sections.axis]
         rows.append(_draw_row(layers, plane, float(depth_nm)))
     labels = [f"{'zyx'[sections.axis]} {index}" for index in sections.indices]
     return _compose(rows, [layer.name for layer in layers], labels)

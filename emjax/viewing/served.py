@@ -138,9 +138,7 @@ def find_levels(volume: Volume) -> list[Level]:
     try:
         whole = open_volume(dataclasses.replace(address, keys=keys))
         for number in range(own + 1, own + _MOST_LEVELS):
-            coarse = open_volume(
-                dataclasses.replace(address, keys=keys | {"level": str(number)})
-            )
+            coarse = open_volume(dataclasses.replace(address, keys=keys | {"level": str(number)}))
             level = _cut(volume, whole, coarse)
             if level is not None:
                 levels.append(level)
@@ -157,7 +155,9 @@ def best_level(factors: list[Size], wanted: Size) -> int:
         factors: of the levels.
         wanted: (z, y, x) voxels that are drawn as one.
     """
-    fits = [i for i, f in enumerate(factors) if not any(w % n for w, n in zip(wanted, f, strict=True))]
+    fits = [
+        i for i, f in enumerate(factors) if not any(w % n for w, n in zip(wanted, f, strict=True))
+    ]
     return max(fits, key=lambda i: int(np.prod(factors[i])))
 
 
