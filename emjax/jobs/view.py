@@ -59,9 +59,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     lines.append(f"results    {Path(os.fspath(folder)) / RESULTS_FILE}")
     if picture is None and config.serve:
         say_if_slow(*(layer.volume for layer in layers))
-        with serve(layers, skeletons, config.bind, config.port) as viewer:
+        with serve(layers, skeletons, config.bind, config.port) as link:
             ending = f"after {config.seconds:g} s" if config.seconds else "at Ctrl-C"
-            lines.append(f"page       {viewer.get_viewer_url()}   (ends {ending})")
+            lines.append(f"page       {link}   (ends {ending})")
             print("\n".join(lines), flush=True)
             wait(config.seconds)
         return 0

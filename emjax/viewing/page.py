@@ -10,6 +10,8 @@ from types import FrameType
 
 import neuroglancer
 import numpy as np
+from neuroglancer.server import Server
+from neuroglancer.viewer_base import ViewerBase
 
 from emjax.errors import InputError
 from emjax.evaluation.swc import Skeleton
@@ -31,7 +33,7 @@ _COLOURS = ("red", "green", "blue")
 @contextlib.contextmanager
 def serve(
     layers: Sequence[Layer], skeletons: Sequence[Skeleton], bind: str, port: int
-) -> Iterator[neuroglancer.Viewer]:
+) -> Iterator[str]:
     """Serves a page for as long as the context lasts.
 
     The files of the page come with the package: a browser fetches nothing from elsewhere.
@@ -43,27 +45,29 @@ def serve(
         port: 0 for any that is free.
 
     Yields:
-        The viewer; `get_viewer_url()` is the link.
+        The link; who does not know it sees nothing.
 
     Raises:
         InputError: if the address or the port cannot be listened on.
     """
-    neuroglancer.set_server_bind_address(bind, port)
     try:
-        # Without credentials: no layer needs those of the user.
-        viewer = neuroglancer.Viewer(allow_credentials=False)
-    except (OSError, OverflowError) as error:
+        # Not the one server that the package shares between viewers: that of a notebook may run already.
+        server = Server(bind, port)
+    except OSError as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
             f"cannot listen on {bind}:{port} ({reason}); give another --config.port, 0 for any that is free, or "
             "--config.bind"
         ) from error
     try:
+        # Without credentials: no layer needs those of the user.
+        viewer = ViewerBase(allow_credentials=False)
+        server.viewers[viewer.token] = viewer
         with viewer.txn() as state:
             fill_state(state, layers, skeletons)
-        yield viewer
+        yield f"{server.server_url}/v/{viewer.token}/"
     finally:
-        neuroglancer.stop()
+        server.stop()
 
 
 def wait(seconds: float) -> None:

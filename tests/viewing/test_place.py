@@ -21,7 +21,11 @@ def _origin(path: Path, keys: str = "") -> tuple[float, float, float]:
 
 def _write_ome(path: Path, image: dict) -> Path:
     path.mkdir()
-    group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": {"multiscales": [image]}}}
+    group = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {"ome": {"multiscales": [image]}},
+    }
     (path / "zarr.json").write_text(json.dumps(group))
     return path
 
@@ -37,9 +41,7 @@ def test_part_lies_where_it_was_cut(tmp_path):
 def test_coarse_levels_begin_at_the_same_corner(tmp_path):
     size, voxel_nm, origin = (32, 128, 128), (16.0, 4.0, 4.0), (6, 10, 20)
     levels = plan_levels(size, voxel_nm, count=4)
-    create_volume(
-        tmp_path / "a", size, np.uint8, voxel_nm, {}, origin=origin, coarser=levels[1:]
-    )
+    create_volume(tmp_path / "a", size, np.uint8, voxel_nm, {}, origin=origin, coarser=levels[1:])
     for number, level in enumerate(levels):
         expected = np.divide(origin, level.factor)
         assert np.allclose(_origin(tmp_path / "a", f"?level={number}"), expected), number
