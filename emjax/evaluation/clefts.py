@@ -37,6 +37,16 @@ class Distances(NamedTuple):
         parts = list(parts)
         return cls(sum(part.quanta for part in parts), sum(part.voxels for part in parts))
 
+    def to_array(self) -> np.ndarray:
+        """Returns `[3]` int64: the upper and the lower 32 bits of the sum, which may be longer than 64, and voxels."""
+        return np.asarray([self.quanta >> 32, self.quanta & 0xFFFFFFFF, self.voxels], np.int64)
+
+    @classmethod
+    def from_array(cls, array: np.ndarray) -> Distances:
+        """Returns what `to_array` was given."""
+        upper, lower, voxels = array.tolist()
+        return cls((upper << 32) + lower, voxels)
+
     @property
     def mean_nm(self) -> float | None:
         """Mean distance, nm; None where there is no voxel."""

@@ -98,6 +98,10 @@ class Contingency:
         keep = self.labels > 0
         return Contingency(self.labels[keep], self.segments[keep], self.counts[keep])
 
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.counts)
+
     @property
     def voxels(self) -> int:
         """Voxels that were counted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -73,6 +73,30 @@ class Counts:
     boundaries: BoundaryCounts | None = None
     true_surface: np.ndarray | None = None
     found_surface: np.ndarray | None = None
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Returns all of it as named arrays of numbers, as files hold them."""
+        arrays = {
+            "labels": self.table.labels,
+            "segments": self.table.segments,
+            "counts": self.table.counts,
+        }
+        if self.boundaries is not None:
+            arrays["boundaries"] = np.asarray(self.boundaries, np.int64)
+        surfaces = {"true_surface": self.true_surface, "found_surface": self.found_surface}
+        return arrays | {name: s for name, s in surfaces.items() if s is not None}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Counts:
+        """Returns what `to_arrays` was given."""
+        table = Contingency(arrays["labels"], arrays["segments"], arrays["counts"])
+        boundaries = arrays.get("boundaries")
+        return cls(
+            table,
+            None if boundaries is None else BoundaryCounts(*boundaries.tolist()),
+            arrays.get("true_surface"),
+            arrays.get("found_surface"),
+        )
 
 
 def count_block(

@@ -30,33 +30,33 @@ def voxels_of(skeleton: Skeleton, voxel_nm: Triple) -> np.ndarray:
     return np.floor(skeleton.positions / np.asarray(voxel_nm) + _ROUNDING).astype(np.int64)
 
 
-def look_up(voxels: np.ndarray, read: Callable[[Box], np.ndarray], grid: Grid) -> np.ndarray:
-    """Reads the ids of single voxels; of the volume only the blocks with one of them.
+def blocks_of(voxels: np.ndarray, grid: Grid) -> np.ndarray:
+    """Returns which block each voxel lies in.
 
     Args:
         voxels: `[n, 3]` z, y, x, all in the grid's outer box.
+        grid: of blocks.
+
+    Returns:
+        `[n]` int64, numbers of the blocks.
+    """
+    place = (voxels - np.asarray(grid.outer.start)) // np.asarray(grid.core_size)
+    return np.ravel_multi_index(tuple(place.T), grid.shape)
+
+
+def look_up(voxels: np.ndarray, read: Callable[[Box], np.ndarray]) -> np.ndarray:
+    """Reads the ids of single voxels of a block; no more of it than the box around them.
+
+    Args:
+        voxels: `[n, 3]` z, y, x, one or more.
         read: box -> `[z, y, x]` ids.
-        grid: blocks to read.
 
     Returns:
         `[n]` uint64.
     """
-    ids = np.zeros(len(voxels), np.uint64)
-    place = (voxels - np.asarray(grid.outer.start)) // np.asarray(grid.core_size)
-    blocks = np.ravel_multi_index(tuple(place.T), grid.shape)
-    order = np.argsort(blocks, kind="stable")
-    edges = np.flatnonzero(np.diff(blocks[order], prepend=-1))
-    for members in np.split(order, edges)[1:]:
-        core = grid[int(blocks[members[0]])].core
-        inside = voxels[members] - np.asarray(core.start)
-        # Only as much of the block as its points need.
-        low, high = inside.min(axis=0), inside.max(axis=0) + 1
-        box = Box(
-            tuple(int(s + a) for s, a in zip(core.start, low, strict=True)),
-            tuple(map(int, high - low)),
-        )
-        ids[members] = read(box)[tuple((inside - low).T)].astype(np.uint64)
-    return ids
+    low, high = voxels.min(axis=0), voxels.max(axis=0) + 1
+    ids = read(Box.between(tuple(map(int, low)), tuple(map(int, high))))
+    return ids[tuple((voxels - low).T)].astype(np.uint64)
 
 
 def expected_run_length(

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import hashlib
 import math
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from emjax.config import identity
 from emjax.errors import InputError
 from emjax.evaluation.average_precision import average_precision, mean_average_precision
 from emjax.evaluation.boundaries import BoundaryCounts, BoundaryTolerance
-from emjax.evaluation.clefts import Distances, Nearest, cleft_scores
+from emjax.evaluation.clefts import Distances, cleft_scores
 from emjax.evaluation.contingency import Contingency
-from emjax.evaluation.counting import Counts, count_block
+from emjax.evaluation.counting import Counts
 from emjax.evaluation.overlap import class_overlap, foreground_overlap
 from emjax.evaluation.partition import adapted_rand, variation_of_information
-from emjax.evaluation.skeletons import expected_run_length, look_up, voxels_of
+from emjax.evaluation.parts import write_part
+from emjax.evaluation.passes import CountPairs, LookUpPoints, MeasureClefts, release
+from emjax.evaluation.running_total import RunningTotal
+from emjax.evaluation.skeletons import blocks_of, expected_run_length, voxels_of
 from emjax.geometry.box import Box
-from emjax.geometry.grid import Block, Grid
-from emjax.inference.progress import BlockProgress
-from emjax.inference.stopping import PREEMPTED, Stopping
+from emjax.geometry.grid import Grid
+from emjax.inference.lock import OutputLock
+from emjax.inference.output import work_identity
+from emjax.inference.stopping import PREEMPTED
+from emjax.jobs.block_passes import BlockPasses, Interrupted, fingerprint
 from emjax.jobs.evaluate_inputs import Inputs, open_inputs
 from emjax.jobs.evaluate_report import closing_lines, draw_sections, write_plots
-from emjax.train.run_folder import open_run_folder, write_results
+from emjax.train.run_folder import RESULTS_FILE, open_run_folder, write_results
 
-T = TypeVar("T")
 Triple = tuple[float, float, float]
 
 # Voxels that are counted at a time.
@@ -40,10 +43,6 @@ _BLOCK = (32, 512, 512)
 _ANISOTROPIC = 2.0
 # More ids than this are no classes.
 _MOST_CLASSES = 64
-
-
-class _Stopped(Exception):  # noqa: N818  (not an error)
-    """The process was asked to stop."""
 
 
 class Judged(NamedTuple):
@@ -66,49 +65,51 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         workdir: run folder.
 
     Returns:
-        Exit status: 0 done, 75 interrupted; the same command begins again.
+        Exit status: 0 done, 75 interrupted; the same command goes on.
 
     Raises:
-        InputError: if the configuration or the volumes cannot work, or nothing is left to score.
+        InputError: if the configuration or the volumes cannot work, nothing is left to score, or blocks could not be
+            read.
     """
     inputs = open_inputs(config)
-    folder = Path(os.fspath(open_run_folder(workdir, config)))
-    try:
-        with Stopping() as stopping:
-            judged = judge(config, inputs, stopping)
-    except _Stopped:
-        logging.info("interrupted; the same command begins again")
-        return PREEMPTED
-    picture = draw_sections(inputs.image, inputs.labels, inputs.segmentation, inputs.box)
-    plots = write_plots(folder, {"sections.png": picture})
-    write_results(folder, judged.scores)
+    with OutputLock(f"{os.fspath(workdir)}/{RESULTS_FILE}", "evaluate"):
+        folder = Path(os.fspath(open_run_folder(workdir, config)))
+        passes = BlockPasses(folder, _identity(config, inputs), config.cluster, config.num_workers)
+        try:
+            judged = judge(config, inputs, passes)
+        except Interrupted:
+            logging.info("interrupted; the same command goes on with the blocks that are not done")
+            return PREEMPTED
+        finally:
+            release()
+        picture = draw_sections(inputs.image, inputs.labels, inputs.segmentation, inputs.box)
+        plots = write_plots(folder, {"sections.png": picture})
+        write_results(folder, judged.scores | passes.results())
+        passes.clear()
     print(closing_lines(folder, judged.scores, judged.remarks, plots), flush=True)
     return 0
 
 
-def judge(config: ConfigDict, inputs: Inputs, stopping: Stopping) -> Judged:
+def judge(config: ConfigDict, inputs: Inputs, passes: BlockPasses) -> Judged:
     """Scores what was opened.
 
     Args:
         config: as made by `configs/evaluate.py`.
         inputs: from `open_inputs`.
-        stopping: asked to stop between blocks.
+        passes: over blocks.
 
     Raises:
         InputError: if nothing is left to score.
+        Interrupted: if the process was asked to stop.
     """
     scores: dict[str, float] = {}
     remarks: list[str] = []
-
-    def each(work: Callable[[Block], T], grid: Grid, what: str) -> Iterator[T]:
-        return map_blocks(work, grid, what, config.num_workers, stopping)
-
-    if inputs.pair is not None:
-        part = _judge_labels(config, inputs, each)
+    if inputs.labels is not None:
+        part = _judge_labels(config, inputs, passes)
         scores |= part.scores
         remarks += part.remarks
     if config.skeletons:
-        part = _judge_skeletons(config, inputs)
+        part = _judge_skeletons(config, inputs, passes)
         scores |= part.scores
         remarks += part.remarks
     if not scores:
@@ -136,47 +137,9 @@ def score(table: Contingency, *, score_background: bool = False) -> dict[str, fl
     return partition | matched | foreground_overlap(table) | objects | {"voxels": table.voxels}
 
 
-def map_blocks(
-    work: Callable[[Block], T], grid: Grid, what: str, num_workers: int, stopping: Stopping
-) -> Iterator[T]:
-    """Yields the result of each block in the order of the grid, and shows how far it is.
-
-    Args:
-        work: reads and counts a block.
-        grid: of blocks.
-        what: is being done.
-        num_workers: threads; numpy and reading let others work.
-        stopping: no other block is begun once it is asked to.
-
-    Raises:
-        _Stopped: once it was asked to.
-    """
-    progress = BlockProgress(what, len(grid), 0, grid.outer.volume, shown=len(grid) > 1)
-    waiting: deque[tuple[int, concurrent.futures.Future[T]]] = deque()
-    blocks = iter(grid)
-    try:
-        with concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="block") as pool:
-            while True:
-                while len(waiting) <= num_workers and (block := next(blocks, None)) is not None:
-                    waiting.append((block.core.volume, pool.submit(work, block)))
-                if not waiting:
-                    return
-                voxels, future = waiting.popleft()
-                while not future.done():
-                    # A signal's handler runs only while this thread does not wait in C.
-                    concurrent.futures.wait([future], timeout=0.5)
-                if stopping.requested:
-                    pool.shutdown(cancel_futures=True)
-                    raise _Stopped
-                progress.update(voxels)
-                yield future.result()
-    finally:
-        progress.close()
-
-
-def _judge_labels(config: ConfigDict, inputs: Inputs, each: Callable) -> Judged:
+def _judge_labels(config: ConfigDict, inputs: Inputs, passes: BlockPasses) -> Judged:
     """Scores against labels."""
-    pair, voxel_nm, box = inputs.pair, inputs.voxel_nm, inputs.box
+    voxel_nm, box = inputs.voxel_nm, inputs.box
     clefts, instances = config.kind == "clefts", config.kind == "instances"
     tolerance, remarks = (None, []) if clefts else _boundary_tolerance(config, voxel_nm)
     surfaces = clefts and voxel_nm is not None
@@ -185,21 +148,16 @@ def _judge_labels(config: ConfigDict, inputs: Inputs, each: Callable) -> Judged:
             "no cleft distances: no voxel size is known; add ?voxel_nm=Z,Y,X to the address of the labels"
         )
     grid = Grid(box, _block_size(config, box), tolerance.halo if tolerance else (0, 0, 0))
-
-    def count(block: Block) -> Counts:
-        return count_block(
-            pair, block, tolerance=tolerance, of_foreground=not instances, surfaces=surfaces
-        )
-
-    tables, boundaries, true_surfaces, found_surfaces = _Sum(), BoundaryCounts(), [], []
-    for part in each(count, grid, "evaluate"):
-        tables.add(part.table)
-        if tolerance:
+    folder = passes.path("evaluate")
+    count = CountPairs(inputs.source, folder, tolerance, not instances, surfaces)
+    passes.run("evaluate", grid, count)
+    sums, boundaries = RunningTotal(Contingency), BoundaryCounts()
+    for arrays in passes.parts("evaluate", range(len(grid))):
+        part = Counts.from_arrays(arrays)
+        sums.add(part.table)
+        if part.boundaries is not None:
             boundaries = BoundaryCounts.total((boundaries, part.boundaries))
-        if surfaces:
-            true_surfaces.append(part.true_surface)
-            found_surfaces.append(part.found_surface)
-    table = tables.total()
+    table = sums.total()
     if not table.voxels:
         raise InputError(
             f"every voxel of {inputs.labels.name} in {box} is ignored or masked: nothing can be scored; check "
@@ -214,19 +172,28 @@ def _judge_labels(config: ConfigDict, inputs: Inputs, each: Callable) -> Judged:
             scores |= class_overlap(table)
     scores |= boundaries.scores()
     if surfaces:
-        to_true, to_found = (Nearest(s, voxel_nm) for s in (true_surfaces, found_surfaces))
-
-        def measure(block: Block) -> tuple[Distances, Distances]:
-            true, found = pair.foregrounds(block.core)
-            start = block.core.start
-            return to_true.measure(found, true, start), to_found.measure(true, found, start)
-
-        pairs = list(each(measure, grid, "distances"))
-        distances = cleft_scores(*(Distances.total(column) for column in zip(*pairs, strict=True)))
+        distances = _judge_clefts(inputs, passes, grid)
         scores |= distances
         if not distances:
             remarks.append(f"no cleft distances: labels or segmentation have no cleft in {box}")
     return Judged(scores, [*_about_ids(config, inputs, table), *remarks])
+
+
+def _judge_clefts(inputs: Inputs, passes: BlockPasses, grid: Grid) -> dict[str, float]:
+    """Measures the distances of clefts."""
+    kept: dict[str, list[np.ndarray]] = {"true_surface": [], "found_surface": []}
+    for arrays in passes.parts("evaluate", range(len(grid))):
+        for name, surfaces in kept.items():
+            surfaces.append(arrays[name])
+    path = passes.path("surfaces.npz")
+    write_part(path, {name: np.concatenate(surfaces) for name, surfaces in kept.items()})
+    measure = MeasureClefts(inputs.source, passes.path("distances"), path, inputs.voxel_nm)
+    passes.run("distances", grid, measure)
+    sums = {"found_to_true": Distances(), "true_to_found": Distances()}
+    for arrays in passes.parts("distances", range(len(grid))):
+        for name, distances in sums.items():
+            sums[name] = Distances.total((distances, Distances.from_array(arrays[name])))
+    return cleft_scores(sums["found_to_true"], sums["true_to_found"])
 
 
 def _boundary_tolerance(
@@ -242,7 +209,7 @@ def _boundary_tolerance(
     return tolerance, [f"boundaries {where}, right within {most:g} {unit}"]
 
 
-def _judge_skeletons(config: ConfigDict, inputs: Inputs) -> Judged:
+def _judge_skeletons(config: ConfigDict, inputs: Inputs, passes: BlockPasses) -> Judged:
     """Scores against skeletons."""
     if inputs.voxel_nm is None:
         reason = "no voxel size is known; add ?voxel_nm=Z,Y,X to the address of the segmentation"
@@ -250,44 +217,46 @@ def _judge_skeletons(config: ConfigDict, inputs: Inputs) -> Judged:
     box = inputs.box
     # Their coordinates count from the first voxel of the file that the truth is in, whatever part of it is scored.
     origin = np.asarray((inputs.labels or inputs.segmentation).box.start)
-    grid = Grid(box, _block_size(config, box))
-    kept, segments, outside = [], [], 0
+    kept, inner, outside = [], [], 0
     for skeleton in inputs.skeletons:
         voxels = voxels_of(skeleton, inputs.voxel_nm) - origin
         inside = ((voxels >= box.start) & (voxels < box.stop)).all(axis=1)
         outside += int(np.count_nonzero(~inside))
         kept.append(skeleton.keep(inside))
-        segments.append(look_up(voxels[inside], inputs.segmentation.read, grid))
-    points = sum(len(ids) for ids in segments)
-    remark = f"skeletons: {len(kept):,} neurons, {points:,} points in the scored part, {outside:,} outside are left out"
+        inner.append(voxels[inside])
+    points = np.concatenate(inner)
+    ids = _look_up(inputs, passes, points, Grid(box, _block_size(config, box)))
+    segments = np.split(ids, np.cumsum([len(voxels) for voxels in inner[:-1]]))
+    remark = (
+        f"skeletons: {len(kept):,} neurons, {len(points):,} points in the scored part, {outside:,} outside are left "
+        "out"
+    )
     scores = expected_run_length(kept, segments, config.skeleton_merge_points)
     if not scores:
         remark += "; no run length: no edge lies in it; check skeleton_unit_nm and the voxel size"
     return Judged(scores, [remark])
 
 
-class _Sum:
-    """Adds up tables as they come, so that neither many are kept nor the whole is added to for every block."""
-
-    def __init__(self) -> None:
-        self._tables, self._rows = [], 0
-
-    def add(self, table: Contingency) -> None:
-        self._tables.append(table)
-        self._rows += len(table.counts)
-        if self._rows > 2 * len(self._tables[0].counts) + 100_000:
-            self._tables = [Contingency.total(self._tables)]
-            self._rows = 0
-
-    def total(self) -> Contingency:
-        return Contingency.total(self._tables)
+def _look_up(inputs: Inputs, passes: BlockPasses, voxels: np.ndarray, grid: Grid) -> np.ndarray:
+    """Returns the ids at voxels `[n, 3]`, `[n]` uint64."""
+    blocks = blocks_of(voxels, grid)
+    order = np.argsort(blocks, kind="stable")
+    path = passes.path("points.npz")
+    write_part(path, {"voxels": voxels[order], "blocks": blocks[order]})
+    visited = np.unique(blocks)
+    look_up = LookUpPoints(inputs.source, passes.path("skeletons"), path)
+    passes.run("skeletons", grid, look_up, visited)
+    ids = np.zeros(len(voxels), np.uint64)
+    found = [part["ids"] for part in passes.parts("skeletons", visited)]
+    ids[order] = np.concatenate([ids[:0], *found])
+    return ids
 
 
 def _about_ids(config: ConfigDict, inputs: Inputs, table: Contingency) -> list[str]:
     """Returns what was background, and what was left out."""
-    pair = inputs.pair
-    background = ", ".join(map(str, sorted({0, *pair.background_ids})))
-    ignored = ", ".join(map(str, pair.ignore_ids)) or "none named"
+    source = inputs.source
+    background = ", ".join(map(str, sorted({0, *source.background_ids})))
+    ignored = ", ".join(map(str, source.ignore_ids)) or "none named"
     left_out = inputs.box.volume - table.voxels
     how = ""
     if config.kind == "instances":
@@ -300,6 +269,20 @@ def _about_ids(config: ConfigDict, inputs: Inputs, table: Contingency) -> list[s
         "ids and the largest uint64 always are, unless they are background",
         f"background of the labels: {background}{how}",
     ]
+
+
+def _identity(config: ConfigDict, inputs: Inputs) -> str:
+    """Returns a hash of all that decides what is found in blocks."""
+    addresses = [a for a in (config.segmentation, config.labels, config.mask) if a]
+    points = hashlib.sha256(b"".join(s.positions.tobytes() for s in inputs.skeletons))
+    return work_identity(
+        {
+            "config": identity(config),
+            "volumes": [fingerprint(address) for address in addresses],
+            "points": points.hexdigest(),
+            "voxel_nm": inputs.voxel_nm,
+        }
+    )
 
 
 def _block_size(config: ConfigDict, box: Box) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ml_collections import ConfigDict
 
 from emjax.config import nearest
 from emjax.errors import InputError
-from emjax.evaluation.counting import Pair
+from emjax.evaluation.passes import Source
 from emjax.evaluation.swc import Skeleton, read_swc
 from emjax.geometry.box import Box
 from emjax.volume_config import validate_volume_config
@@ -32,7 +33,7 @@ class Inputs:
         segmentation: what is judged.
         labels: the truth; None where skeletons alone judge.
         image: for the pictures, or None.
-        pair: how blocks are read; None without labels.
+        source: what blocks are read from.
         box: the part that is scored.
         voxel_nm: (z, y, x) voxel size, nm; None where no volume says.
         skeletons: neurons; empty where none were given.
@@ -41,7 +42,7 @@ class Inputs:
     segmentation: Volume
     labels: Volume | None
     image: Volume | None
-    pair: Pair | None
+    source: Source
     box: Box
     voxel_nm: Triple | None
     skeletons: Sequence[Skeleton]
@@ -71,15 +72,14 @@ def open_inputs(config: ConfigDict) -> Inputs:
                 f"{name} {volume.name} is {volume.size} voxels, {what} {truth.name} {truth.size}; they must be "
                 "equal: give boxes that match"
             )
-    pair = None
-    if labels is not None:
-        pair = Pair(
-            labels.read,
-            segmentation.read,
-            mask.read if mask is not None else None,
-            named_ids(config, labels, "background"),
-            named_ids(config, labels, "ignore"),
-        )
+    source = Source(
+        segmentation=str(segmentation.address.absolute()),
+        labels=str(labels.address.absolute()) if labels else "",
+        mask=str(mask.address.absolute()) if mask else "",
+        background_ids=named_ids(config, labels, "background") if labels else (),
+        ignore_ids=named_ids(config, labels, "ignore") if labels else (),
+        run=uuid.uuid4().hex,
+    )
     box = Box((0, 0, 0), truth.size)
     if config.box:
         box = Box.from_text(config.box, truth.size)
@@ -87,7 +87,7 @@ def open_inputs(config: ConfigDict) -> Inputs:
         read_skeletons(config.skeletons, config.skeleton_unit_nm) if config.skeletons else []
     )
     voxel_nm = _voxel_nm([v for v in (labels, segmentation, image) if v is not None])
-    return Inputs(segmentation, labels, image, pair, box, voxel_nm, skeletons)
+    return Inputs(segmentation, labels, image, source, box, voxel_nm, skeletons)
 
 
 def open_ids(address: str, name: str) -> Volume:

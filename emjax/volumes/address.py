@@ -99,6 +99,13 @@ class Address:
         """Returns the address with another box."""
         return dataclasses.replace(self, box=box)
 
+    def absolute(self) -> Address:
+        """Returns the address as a process with another working folder needs it."""
+        if _SCHEME.match(self.path):
+            return self
+        path = os.path.abspath(os.path.expanduser(self.path))
+        return dataclasses.replace(self, path=path)
+
     def ids(self, key: str) -> tuple[int, ...]:
         """Returns the ids that a key of an address of labels names, as `ignore=249,0`; empty without it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emjax.evaluation.skeletons import expected_run_length, look_up, voxels_of
+from emjax.evaluation.skeletons import blocks_of, expected_run_length, look_up, voxels_of
 from emjax.evaluation.swc import Skeleton
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
@@ -68,9 +68,20 @@ def test_looking_up_reads_the_right_voxels(size):
     volume = rng.integers(0, 2**63, (8, 12, 14)).astype(np.uint64)
     voxels = rng.integers(0, (6, 9, 11), (50, 3)) + (1, 2, 3)
     grid = Grid(Box((1, 2, 3), (6, 9, 11)), size)
-    ids = look_up(voxels, lambda box: volume[box.slices], grid)
-    assert ids.dtype == np.uint64 and np.array_equal(ids, volume[tuple(voxels.T)])
-    assert len(look_up(voxels[:0], lambda box: volume[box.slices], grid)) == 0
+    blocks = blocks_of(voxels, grid)
+    read = []
+
+    def cut(box: Box) -> np.ndarray:
+        read.append(box)
+        return volume[box.slices]
+
+    for index in np.unique(blocks):
+        ids = look_up(voxels[blocks == index], cut)
+        assert ids.dtype == np.uint64
+        assert np.array_equal(ids, volume[tuple(voxels[blocks == index].T)])
+        # No more than the block.
+        assert grid[int(index)].core.contains(read[-1])
+    assert len(blocks_of(voxels[:0], grid)) == 0
 
 
 def test_voxels_of_points():

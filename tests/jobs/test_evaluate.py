@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from emjax.jobs import evaluate
+from emjax.evaluation import passes
 
 from .running import read_refusal, run_command
 
 CONFIG = "configs/evaluate.py"
 SHAPE = (6, 40, 48)
 CREMI_BACKGROUND = 2**64 - 1
+OF_THE_RUN = ("blocks", "blocks_resumed", "peak_rss_bytes", "voxels_per_s")
 CLEFTS = {
     "kind": "clefts",
     "labels": "{a}:clefts?voxel_nm=40,4,4",
@@ -58,8 +59,12 @@ def _fields(path: Path, **overrides: object) -> dict[str, object]:
 
 
 def _results(path: Path, workdir: Path, **overrides: object) -> dict[str, float]:
+    """Scores, without what the run itself took."""
     assert run_command(CONFIG, workdir, _fields(path, **overrides)) == 0
-    return json.loads((workdir / "results.json").read_text())
+    assert not (workdir / "parts").exists()
+    found = json.loads((workdir / "results.json").read_text())
+    assert found["blocks"] >= 1 and found["voxels_per_s"] > 0
+    return {name: value for name, value in found.items() if name not in OF_THE_RUN}
 
 
 def test_scores_and_pictures(volumes, tmp_path, capfd):
@@ -122,9 +127,17 @@ def test_what_cannot_be_scored_is_one_line(volumes, tmp_path, capfd, overrides, 
     assert not (tmp_path / "run" / "results.json").exists()
 
 
+def _refusal_after_work(capfd, workdir: Path, fields: dict[str, object]) -> str:
+    """What it says once blocks are done; the line that shows how far they are is not part of it."""
+    capfd.readouterr()
+    assert run_command(CONFIG, workdir, fields) == 2
+    (line,) = [x for x in capfd.readouterr().err.splitlines() if x.startswith("emjax: ")]
+    return line
+
+
 def test_nothing_left_to_score(volumes, tmp_path, capfd):
     fields = _fields(volumes, labels=f"{volumes}:mask", ignore_ids="0,1")
-    assert "can be scored" in read_refusal(capfd, CONFIG, tmp_path / "run", fields)
+    assert "can be scored" in _refusal_after_work(capfd, tmp_path / "run", fields)
 
 
 def test_clefts(volumes, tmp_path, capfd):
@@ -189,7 +202,7 @@ def test_skeletons_without_labels(volumes, neurons, tmp_path, capfd):
     assert _results(volumes, tmp_path / "part", **part)["erl_nm"] == pytest.approx(28)
     assert "2 neurons, 16 points in the scored part, 6 outside" in capfd.readouterr().out
     away = _fields(volumes, **fields, skeleton_unit_nm=1000)
-    refusal = read_refusal(capfd, CONFIG, tmp_path / "away", away)
+    refusal = _refusal_after_work(capfd, tmp_path / "away", away)
     assert "nothing can be scored" in refusal and "check skeleton_unit_nm" in refusal
 
 
@@ -208,14 +221,55 @@ def test_skeletons_beside_labels(volumes, neurons, tmp_path, capfd):
 
 
 def test_stopped_between_blocks(volumes, tmp_path, monkeypatch):
-    count = evaluate.count_block
+    count, counted = passes.count_block, []
 
-    def stop(*args, **kwargs):
+    def stop(pair, block, **how):
+        counted.append(block.index)
+        if len(counted) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return count(pair, block, **how)
+
+    monkeypatch.setattr(passes, "count_block", stop)
+    fields = _fields(volumes, block_size="1,40,48")
+    assert run_command(CONFIG, tmp_path / "run", fields) == 75
+    assert not (tmp_path / "run" / "results.json").exists() and counted == [0, 1]
+    # What was counted is not counted again.
+    assert run_command(CONFIG, tmp_path / "run", fields) == 0
+    assert counted == [0, 1, 2, 3, 4, 5]
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert (found["labels"], found["blocks_resumed"]) == (16, 2)
+    # A finished run looks at the volumes anew.
+    assert run_command(CONFIG, tmp_path / "run", fields) == 0
+    assert len(counted) == 12
+
+
+def test_parts_of_a_volume_that_was_replaced(volumes, tmp_path, monkeypatch):
+    path = tmp_path / "b.h5"
+    path.write_bytes(volumes.read_bytes())
+    count = passes.count_block
+
+    def stop(*args, **how):
         os.kill(os.getpid(), signal.SIGTERM)
-        return count(*args, **kwargs)
+        return count(*args, **how)
 
-    monkeypatch.setattr(evaluate, "count_block", stop)
-    assert run_command(CONFIG, tmp_path / "run", _fields(volumes, block_size="1,40,48")) == 75
-    assert not (tmp_path / "run" / "results.json").exists()
-    monkeypatch.setattr(evaluate, "count_block", count)
-    assert _results(volumes, tmp_path / "run", block_size="1,40,48")["labels"] == 16
+    monkeypatch.setattr(passes, "count_block", stop)
+    fields = _fields(path, block_size="1,40,48")
+    assert run_command(CONFIG, tmp_path / "run", fields) == 75
+    monkeypatch.setattr(passes, "count_block", count)
+    path.unlink()
+    with h5py.File(path, "w") as file, h5py.File(volumes) as old:
+        file["labels"] = file["segments"] = old["labels"][()]
+        file["raw"] = old["raw"][()]
+    assert _results(path, tmp_path / "run", block_size="1,40,48")["voi"] == 0
+
+
+def test_damaged_part_is_named(volumes, tmp_path, monkeypatch, capfd):
+    write = passes.write_part
+
+    def half(path, arrays):
+        write(path, arrays)
+        Path(path).write_bytes(Path(path).read_bytes()[:100])
+
+    monkeypatch.setattr(passes, "write_part", half)
+    message = _refusal_after_work(capfd, tmp_path / "run", _fields(volumes))
+    assert "block-0.npz" in message and f"delete the folder {tmp_path}/run/parts," in message

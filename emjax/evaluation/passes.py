@@ -1,0 +1,158 @@
+"""What an evaluation does with each block, and how the whole follows from it.
+
+Each pass is a function of a block that any process can call: it knows where the volumes are, and returns once what it
+found is on disk (`emjax.evaluation.parts`).
+
+- `CountPairs`: pairs of ids, voxels at boundaries (seen with a halo as wide as the tolerance) and the surfaces of
+  clefts. Counts add up; surfaces are put together.
+- `MeasureClefts`: how far the cleft voxels of a block are from the nearest of the other volume. That may lie in any
+  block, so that every process has the surfaces of all clefts, which are few voxels of a volume. Distances are
+  added up as whole numbers.
+- `LookUpPoints`: the ids at the points of skeletons. Blocks without points are not visited.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from emjax.evaluation.boundaries import BoundaryTolerance
+from emjax.evaluation.clefts import Nearest
+from emjax.evaluation.counting import Pair, count_block
+from emjax.evaluation.parts import part_path, read_shared, write_part
+from emjax.evaluation.skeletons import look_up
+from emjax.geometry.grid import Block
+from emjax.volumes.store import Volume, open_volume
+
+Triple = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A segmentation and the truth, by their addresses, so that another process can open them too.
+
+    Attributes:
+        segmentation: absolute address.
+        labels: absolute address; '' where skeletons alone judge.
+        mask: absolute address; '': all voxels count.
+        background_ids: of the labels.
+        ignore_ids: of the labels.
+        run: name of the run, so that none reads through what an earlier one of its process opened.
+    """
+
+    segmentation: str
+    labels: str = ""
+    mask: str = ""
+    background_ids: tuple[int, ...] = (0,)
+    ignore_ids: tuple[int, ...] = ()
+    run: str = ""
+
+    def pair(self) -> Pair:
+        """Returns both, opened."""
+        return Pair(
+            _opened(self.labels, self.run).read,
+            _opened(self.segmentation, self.run).read,
+            _opened(self.mask, self.run).read if self.mask else None,
+            self.background_ids,
+            self.ignore_ids,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class CountPairs:
+    """Counts a block.
+
+    Attributes:
+        source: what is compared.
+        folder: of the parts.
+        tolerance: of boundaries; None: they are not counted.
+        of_foreground: whether boundaries are those of foreground, not those of ids.
+        surfaces: whether to collect the surfaces of both foregrounds.
+    """
+
+    source: Source
+    folder: str
+    tolerance: BoundaryTolerance | None
+    of_foreground: bool
+    surfaces: bool
+
+    def __call__(self, block: Block) -> None:
+        """Works on one block; its part is that of `Counts.to_arrays`."""
+        counts = count_block(
+            self.source.pair(),
+            block,
+            tolerance=self.tolerance,
+            of_foreground=self.of_foreground,
+            surfaces=self.surfaces,
+        )
+        write_part(part_path(self.folder, block.index), counts.to_arrays())
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasureClefts:
+    """Measures how far the clefts of a block are from those of the other volume.
+
+    Attributes:
+        source: what is compared.
+        folder: of the parts.
+        surfaces: file with `true_surface` and `found_surface`, `[n, 3]`, of the whole volume.
+        voxel_nm: (z, y, x) voxel size, nm.
+    """
+
+    source: Source
+    folder: str
+    surfaces: str
+    voxel_nm: Triple
+
+    def __call__(self, block: Block) -> None:
+        """Works on one block; its part has `found_to_true` and `true_to_found` of `Distances.to_array`."""
+        to_true, to_found = _nearest(self.surfaces, self.voxel_nm, self.source.run)
+        true, found = self.source.pair().foregrounds(block.core)
+        start = block.core.start
+        distances = {
+            "found_to_true": to_true.measure(found, true, start).to_array(),
+            "true_to_found": to_found.measure(true, found, start).to_array(),
+        }
+        write_part(part_path(self.folder, block.index), distances)
+
+
+@dataclasses.dataclass(frozen=True)
+class LookUpPoints:
+    """Reads the ids at points.
+
+    Attributes:
+        source: with the segmentation.
+        folder: of the parts.
+        points: file with `voxels` `[n, 3]` and `blocks` `[n]`, the block of each, sorted.
+    """
+
+    source: Source
+    folder: str
+    points: str
+
+    def __call__(self, block: Block) -> None:
+        """Works on one block, which has points; its part has `ids` `[k]` uint64 of those, in their order."""
+        points = read_shared(self.points, self.source.run)
+        first, last = np.searchsorted(points["blocks"], [block.index, block.index + 1])
+        segmentation = _opened(self.source.segmentation, self.source.run)
+        ids = look_up(points["voxels"][first:last], segmentation.read)
+        write_part(part_path(self.folder, block.index), {"ids": ids})
+
+
+def release() -> None:
+    """Closes what this process keeps open and holds in memory for the blocks of a run."""
+    for kept in (_opened, _nearest, read_shared):
+        kept.cache_clear()
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(address: str, _: str) -> Volume:
+    return open_volume(address)
+
+
+@functools.lru_cache(maxsize=1)
+def _nearest(path: str, voxel_nm: Triple, run: str) -> tuple[Nearest, Nearest]:
+    surfaces = read_shared(path, run)
+    return tuple(Nearest([surfaces[f"{name}_surface"]], voxel_nm) for name in ("true", "found"))
