@@ -53,7 +53,7 @@ def base_config(job: str) -> ConfigDict:
         False  # True: delete a finished run, or one of another configuration, in the workdir
     )
     c.max_bad_steps = 20  # stop after so many steps in a row whose loss or gradient is not finite
-    c.profile_steps = 0  # steps traced for the profiler into WORKDIR/profile; 0: none
+    c.profile_steps = ""  # FROM:TO, steps traced for the profiler into WORKDIR/profile; '': none
 
     c.data = ConfigDict()
     c.data.volumes = (
@@ -188,9 +188,10 @@ def validate(config: ConfigDict) -> None:
         _check_at_least(config, name, 1)
     for name in ("data.prefetch_batches", "optimizer.accumulate_steps"):
         _check_at_least(config, name, 1)
-    for name in ("profile_steps", "data.max_blank_tries", "optimizer.clip_norm"):
+    for name in ("data.max_blank_tries", "optimizer.clip_norm"):
         _check_at_least(config, name, 0)
     _check_at_least(config, "optimizer.weight_decay", 0)
+    parse_steps(config.profile_steps)
     # A Philox key is two unsigned numbers of 64 bits, a JAX seed one of 32 on most devices.
     _check_range("seed", config.seed, 0 <= config.seed < 2**32, "0 to 2^32 - 1")
     rate = config.optimizer.learning_rate
@@ -227,6 +228,20 @@ def validate(config: ConfigDict) -> None:
             "data.volumes is empty; give what to train on, for example "
             "--config.data.volumes='a.h5:raw[0:160]; b.zarr'"
         )
+
+
+def parse_steps(text: str) -> tuple[int, int]:
+    """Returns the first step of `profile_steps` and the one after the last; (0, 0) for ''.
+
+    Raises:
+        InputError: if it is not FROM:TO.
+    """
+    if not text:
+        return 0, 0
+    first, _, end = text.partition(":")
+    if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise InputError(f"profile_steps={text}: must be FROM:TO, steps as in a slice: 100:105")
+    return int(first), int(end)
 
 
 def field(config: ConfigDict, name: str) -> Any:

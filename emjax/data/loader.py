@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import grain
@@ -22,13 +23,18 @@ class _Rows:
         self._batch_size = batch_size
         self._first = first
         self._rows = rows
+        self._lock = threading.Lock()
+        self.read = 0
 
     def __len__(self) -> int:
         return _ENDLESS
 
     def __getitem__(self, row: int) -> Example:
         batch, place = divmod(int(row), self._rows)
-        return self._crops.example(batch * self._batch_size + self._first + place)
+        example = self._crops.example(batch * self._batch_size + self._first + place)
+        with self._lock:
+            self.read += 1
+        return example
 
     def __repr__(self) -> str:
         return f"Rows({self._first}:{self._first + self._rows} of {self._batch_size})"
@@ -67,15 +73,18 @@ class Batches:
                 f"{-(-batch_size // process_count) * process_count}"
             )
         rows = batch_size // process_count
-        source = _Rows(crops, batch_size, process_index * rows, rows)
+        self._crops = crops
+        self._batch_size = batch_size
+        self._first = process_index * rows
         self._rows = rows
-        self._dataset = grain.MapDataset.source(source)
         # grain's defaults are made for records of kilobytes: 500 of them would be gigabytes of crops.
         self._options = grain.ReadOptions(
             num_threads=num_threads, prefetch_buffer_size=max(prefetch_batches * rows, num_threads)
         )
         self.next_batch = 0
         self._iterator: Any = None
+        self._source: _Rows | None = None
+        self._handed_out = 0
 
     def __iter__(self) -> Batches:
         return self
@@ -83,11 +92,20 @@ class Batches:
     def __next__(self) -> dict[str, np.ndarray]:
         """Returns the rows of the next batch, leading axis first."""
         if self._iterator is None:
-            rest = self._dataset[self.next_batch * self._rows :]
+            # Its own for each start: threads of an earlier one may still be reading.
+            self._source = _Rows(self._crops, self._batch_size, self._first, self._rows)
+            self._handed_out = 0
+            rest = grain.MapDataset.source(self._source)[self.next_batch * self._rows :]
             self._iterator = iter(rest.to_iter_dataset(self._options).batch(self._rows))
         rows = next(self._iterator)
         self.next_batch += 1
+        self._handed_out += self._rows
         return rows
+
+    def queued(self) -> float:
+        """Returns how many batches are read and wait to be handed out; near 0, the loader is what limits a run."""
+        read = self._source.read if self._source is not None else 0
+        return (read - self._handed_out) / self._rows
 
     def get_state(self) -> dict[str, int]:
         """Returns the position, as JSON holds it."""

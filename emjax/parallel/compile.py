@@ -34,11 +34,14 @@ def cpu_compiler_options() -> dict[str, str]:
     return dict(_CPU_OPTIONS)
 
 
-def jit(fun: Callable[..., Any], **options: Any) -> Any:
+def jit(fun: Callable[..., Any], *, platform: str = "", **options: Any) -> Any:
     """Compiles a function that contains a model; never call `jax.jit` on one.
 
     Args:
         fun: pure function.
+        platform: of the devices that will run it, where it is not this machine's: programs for a TPU can be compiled
+            on a machine that has none.
         **options: of `jax.jit`.
     """
-    return jax.jit(fun, compiler_options=cpu_compiler_options() or None, **options)
+    own = platform in ("", jax.default_backend())
+    return jax.jit(fun, compiler_options=(own and cpu_compiler_options()) or None, **options)

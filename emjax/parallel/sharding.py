@@ -50,7 +50,11 @@ def constrain(x: jax.Array, *names: str) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
 
 
-def infer_sharding(tree: Any, mesh: Mesh, min_bytes: int = 2**18) -> Any:
+# Below this, splitting costs more than it saves.
+MIN_BYTES = 2**18
+
+
+def infer_sharding(tree: Any, mesh: Mesh, min_bytes: int = MIN_BYTES) -> Any:
     """Chooses how parameters and optimizer state lie on a mesh.
 
     Every leaf of at least `min_bytes` is split over `fsdp` along its largest divisible axis; others are copied.
@@ -58,7 +62,7 @@ def infer_sharding(tree: Any, mesh: Mesh, min_bytes: int = 2**18) -> Any:
     Args:
         tree: arrays or shapes.
         mesh: device mesh with an axis `fsdp`.
-        min_bytes: below this, splitting costs more than it saves.
+        min_bytes: smallest leaf that is split.
 
     Returns:
         `NamedSharding`s in the same structure.
@@ -67,8 +71,7 @@ def infer_sharding(tree: Any, mesh: Mesh, min_bytes: int = 2**18) -> Any:
 
     def choose(leaf: Any) -> NamedSharding:
         spec: list[str | None] = [None] * len(leaf.shape)
-        is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        size = 0 if is_key else int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize
+        size = _bytes(leaf)
         divisible = [axis for axis, length in enumerate(leaf.shape) if length % count == 0]
         if count > 1 and size >= min_bytes and divisible:
             # The last of equals: the output channels of a square kernel.
@@ -76,3 +79,37 @@ def infer_sharding(tree: Any, mesh: Mesh, min_bytes: int = 2**18) -> Any:
         return NamedSharding(mesh, PartitionSpec(*spec))
 
     return jax.tree.map(choose, tree)
+
+
+def describe_copies(params: Any, min_bytes: int = MIN_BYTES) -> str:
+    """Says which large parameters every device holds whole although the mesh could split them; '' for none.
+
+    Args:
+        params: arrays, or shapes with shardings.
+        min_bytes: smaller ones are copied on purpose.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    counts = {leaf.sharding.mesh.shape[FSDP] for _, leaf in leaves}
+    count = max(counts, default=1)
+    large = [(path, leaf) for path, leaf in leaves if _bytes(leaf) >= min_bytes]
+    copied = [(path, leaf) for path, leaf in large if leaf.sharding.is_fully_replicated]
+    if count == 1 or not copied:
+        return ""
+    names = [
+        f"{jax.tree_util.keystr(path, simple=True, separator='/')} {tuple(leaf.shape)}"
+        for path, leaf in copied[:4]
+    ]
+    more = f" and {len(copied) - 4} more" if len(copied) > 4 else ""
+    size, whole = (sum(_bytes(leaf) for _, leaf in part) / 2**20 for part in (copied, large))
+    return (
+        f"mesh.fsdp={count}, but every device holds {size:.3g} of {whole:.3g} MiB of large parameters whole, because "
+        f"no axis of them is a multiple of {count}: {', '.join(names)}{more}; choose widths that are, or another "
+        "mesh.fsdp"
+    )
+
+
+def _bytes(leaf: Any) -> int:
+    """Returns the size of an array; 0 for keys, which are never split."""
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return 0
+    return int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize

@@ -26,6 +26,10 @@ class Batches(Protocol):
         """Goes to a position."""
         ...
 
+    def queued(self) -> float:
+        """Returns how many batches are read and wait to be handed out."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:

@@ -9,11 +9,10 @@ Where the state comes from, the first that applies:
 from __future__ import annotations
 
 import collections
-import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -24,10 +23,15 @@ from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from emjax.errors import InputError
 from emjax.parallel import runtime
 from emjax.parallel.mesh import batch_sharding, check_batch_size
+from emjax.parallel.sharding import describe_copies
 from emjax.tasks.protocol import Task
 from emjax.train.checkpoint import Checkpoints
+from emjax.train.clock import Clock
+from emjax.train.device import peak_flops, peak_memory
+from emjax.train.flops import training_flops
 from emjax.train.interfaces import Batches, Evaluation, Evaluator, FitResult
 from emjax.train.interrupt import Interrupt
 from emjax.train.metrics import MetricsLog
@@ -35,7 +39,7 @@ from emjax.train.optimizer import make_optimizer
 from emjax.train.profile import Profile
 from emjax.train.progress import Progress
 from emjax.train.rates import Layers, rate_multipliers
-from emjax.train.run_folder import check_space, open_run_folder
+from emjax.train.run_folder import check_space, full_disk_explained, open_run_folder
 from emjax.train.run_spec import RunSpec
 from emjax.train.state import TrainState, abstract_state, create_state, state_bytes, with_params
 from emjax.train.step import TrainStep, compile_step, make_step
@@ -79,9 +83,9 @@ def fit(
         What the run came to.
 
     Raises:
-        InputError: if folder, disk, batch size, checkpoints or `init_from` cannot work; before
-            anything is compiled.
-        RuntimeError: if `config.max_bad_steps` steps in a row were not finite; names the crops.
+        InputError: if folder, disk, batch size, checkpoints or `init_from` cannot work, before
+            anything is compiled; if `config.max_bad_steps` steps in a row were not finite, naming
+            the crops; if the disk is full.
     """
     runtime.use_compilation_cache()
     check_batch_size(config.data.batch_size, mesh)
@@ -93,32 +97,32 @@ def fit(
     rate_multipliers(abstract.params, layers, config.optimizer.layer_decay, config.optimizer.freeze)
     check_space(folder, state_bytes(abstract), config.save.keep)
     checkpoints = Checkpoints(folder, keep=config.save.keep, ema=ema)
-    run = None
-    try:
-        restored = checkpoints.restore_latest(abstract)
-        if restored is not None:
-            state, position = restored
-            batches.set_state(position)
-        else:
-            state = create_state(task, optimizer, seed=config.seed, abstract=abstract)
-            if config.init_from:
-                weights = restore_params(config.init_from)
-                state = with_params(state, start_from(state.params, weights, config.job))
-        run = _Run(batches, config, folder, mesh, run_spec, evaluator, checkpoints, state)
-        return run.train(
-            make_step(
+    with full_disk_explained(folder):
+        run = None
+        try:
+            restored = checkpoints.restore_latest(abstract)
+            if restored is not None:
+                state, position = restored
+                batches.set_state(position)
+            else:
+                state = create_state(task, optimizer, seed=config.seed, abstract=abstract)
+                if config.init_from:
+                    weights = restore_params(config.init_from)
+                    state = with_params(state, start_from(state.params, weights, config.job))
+            step = make_step(
                 task,
                 optimizer,
                 schedule,
                 accumulate_steps=config.optimizer.accumulate_steps,
                 ema_decay=config.optimizer.ema_decay,
             )
-        )
-    finally:
-        # Also on an error: a save in the background is not lost, and files are whole.
-        checkpoints.close()
-        if run is not None:
-            run.close()
+            run = _Run(task, batches, config, folder, mesh, run_spec, evaluator, checkpoints, state)
+            return run.train(step)
+        finally:
+            # Also on an error: a save in the background is not lost, and files are whole.
+            checkpoints.close()
+            if run is not None:
+                run.close()
 
 
 class _Run:
@@ -126,6 +130,7 @@ class _Run:
 
     def __init__(
         self,
+        task: Task,
         batches: Batches,
         config: ConfigDict,
         folder: epath.Path,
@@ -135,6 +140,7 @@ class _Run:
         checkpoints: Checkpoints,
         state: TrainState,
     ) -> None:
+        self._task = task
         self._batches = batches
         self._config = config
         self._mesh = mesh
@@ -149,12 +155,10 @@ class _Run:
         main = runtime.is_main()
         self._log = MetricsLog(folder, self._step, shown=main)
         self._progress = Progress(config.num_steps, self._step, shown=main)
-        self._profile = Profile(folder, config.profile_steps if main else 0)
-        # Seconds and steps of training proper, and where the present stretch of it began.
-        self._train_seconds = 0.0
-        self._train_steps = 0
-        self._stretch_began = 0.0
-        self._data_seconds = 0.0
+        self._profile = Profile(folder, config.profile_steps if main else "")
+        self._clock = Clock()
+        # FLOPs of a step as a part of a second of all devices at their peak; None where that is not known.
+        self._peak_seconds: float | None = None
 
     def train(self, step: TrainStep) -> FitResult:
         """Runs the remaining steps."""
@@ -166,6 +170,9 @@ class _Run:
                 parameter_overview.log_parameter_overview(
                     self._state.params, include_stats="sharding", msg="Parameters:"
                 )
+                copies = describe_copies(self._state.params)
+                if copies:
+                    logging.warning("%s", copies)
                 batch = self._next_batch()
                 compiled = self._compile(step, batch)
                 with Interrupt() as interrupt:
@@ -203,15 +210,15 @@ class _Run:
     def _steps(self, compiled: Any, batch: dict[str, jax.Array], interrupt: Interrupt) -> bool:
         """Takes steps until the last one or an interruption; tells whether it was one."""
         config = self._config
-        self._stretch_began = time.monotonic()
+        self._clock.start()
         while True:
-            self._profile.before_step()
-            self._state, metrics = compiled(self._state, batch)
-            self._step += 1
-            self._train_steps += 1
-            self._pending.append(metrics)
-            if len(self._pending) > MAX_STEPS_IN_FLIGHT:
-                self._pending[-1 - MAX_STEPS_IN_FLIGHT]["loss"].block_until_ready()
+            self._profile.before_step(self._step, self._state)
+            with self._clock.device(), self._profile.step(self._step):
+                self._state, metrics = compiled(self._state, batch)
+                self._step += 1
+                self._pending.append(metrics)
+                if len(self._pending) > MAX_STEPS_IN_FLIGHT:
+                    self._pending[-1 - MAX_STEPS_IN_FLIGHT]["loss"].block_until_ready()
             done = self._step == config.num_steps
             stop = interrupt.reached(self._step) and not done
             saves = self._step % config.save.every_steps == 0 or done or stop
@@ -242,36 +249,35 @@ class _Run:
                 memory.argument_size_in_bytes / 2**30,
                 memory.temp_size_in_bytes / 2**30,
             )
+        peaks = [peak_flops(device) for device in self._mesh.devices.flat]
+        if None not in peaks:
+            flops = training_flops(self._task.loss, self._state.params, batch, self._state.rng)
+            logging.info(
+                "%.4g TFLOP a step, %.4g for each device", flops / 1e12, flops / 1e12 / len(peaks)
+            )
+            self._peak_seconds = flops / sum(peaks)
         return compiled
 
     def _next_batch(self) -> dict[str, jax.Array]:
         """Reads this process's rows and joins them with those of the others."""
-        began = time.monotonic()
-        rows = next(self._batches)
+        with self._clock.data():
+            rows = next(self._batches)
         self._origins.append({name: rows[name] for name in _ORIGIN if name in rows})
         sharding = batch_sharding(self._mesh)
-        batch = {
+        return {
             name: jax.make_array_from_process_local_data(sharding, np.asarray(value))
             for name, value in rows.items()
         }
-        self._data_seconds += time.monotonic() - began
-        return batch
 
     def _flush(self) -> None:
         """Waits for the steps so far, records them, and stops the run if it went wrong."""
         if not self._pending:
             return
-        steps = jax.device_get(list(self._pending))
-        now = time.monotonic()
-        self._train_seconds += now - self._stretch_began
-        self._stretch_began = now
-        timing = {"data_wait_s": self._data_seconds / len(steps)}
-        self._data_seconds = 0.0
-        rate = self._rate()
-        if rate is not None:
-            timing["voxels_per_s"] = rate
+        with self._clock.device():
+            steps = jax.device_get(list(self._pending))
+        timing = self._timing(len(steps))
         means = self._log.log_steps(self._step, steps, timing)
-        self._progress.update(self._step, means.get("loss"), rate)
+        self._progress.update(self._step, means.get("loss"), timing["voxels_per_s"])
         self._check_finite(steps)
         self._pending.clear()
         self._origins.clear()
@@ -279,30 +285,33 @@ class _Run:
     def _check_finite(self, steps: list[dict[str, Any]]) -> None:
         """Stops after too many steps in a row that were left out."""
         worst = max(range(len(steps)), key=lambda i: steps[i]["bad_steps"])
-        if steps[worst]["bad_steps"] < self._config.max_bad_steps:
+        count = int(steps[worst]["bad_steps"])
+        if not count:
             return
         origins = list(self._origins)[-len(steps) :]
         crops = _name_crops(origins[worst], self._spec.volumes)
-        count = int(steps[worst]["bad_steps"])
         last = self._step - len(steps) + worst + 1
-        raise RuntimeError(
+        if count < self._config.max_bad_steps:
+            logging.warning("step %d was not finite, and is left out; its crops: %s", last, crops)
+            return
+        raise InputError(
             f"loss or gradient was not finite in {count} steps in a row, up to step {last} "
             f"(loss {float(steps[worst]['loss'])}); its crops: {crops}; the last checkpoint is "
             "good: look at these crops, or lower optimizer.learning_rate"
         )
 
     def _save(self) -> None:
-        with self._clock_stopped():
-            self._checkpoints.save(self._step, self._state, self._batches.get_state(), self._spec)
+        self._checkpoints.save(self._step, self._state, self._batches.get_state(), self._spec)
+        self._clock.start()
 
     def _evaluate(self) -> None:
         """Measures the present parameters; an improvement of the chosen metric is saved."""
         if self._evaluator is None:
             return
-        with self._clock_stopped():
-            found = self._evaluator(self._state.best_params, self._step)
+        found = self._evaluator(self._state.best_params, self._step)
         self._evaluation = {name: float(value) for name, value in found.scalars.items()}
         self._log.log_evaluation(self._step, self._evaluation, found.images)
+        self._clock.start()
         metric = self._config.save.best_metric
         if not metric:
             return
@@ -322,18 +331,22 @@ class _Run:
         self._checkpoints.mark_best(best or None, metric, value)
         return best
 
-    def _rate(self) -> float | None:
-        """Returns the voxels of crops trained on a second."""
-        if not self._train_steps or not self._train_seconds:
-            return None
-        voxels = self._config.data.batch_size * math.prod(self._config.data.crop_size)
-        return self._train_steps * voxels / self._train_seconds
-
-    @contextlib.contextmanager
-    def _clock_stopped(self) -> Iterator[None]:
-        """Keeps saving and evaluating out of the measured rate."""
-        yield
-        self._stretch_began = time.monotonic()
+    def _timing(self, count: int) -> dict[str, float]:
+        """Returns where the time of the last steps went, the rates of the run, and how full things are."""
+        timing = self._clock.lap(count)
+        per_second = self._clock.steps / self._clock.seconds
+        examples = self._config.data.batch_size * per_second
+        timing |= {
+            "examples_per_s": examples,
+            "voxels_per_s": examples * math.prod(self._config.data.crop_size),
+            "loader_queue": self._batches.queued(),
+        }
+        if self._peak_seconds is not None:
+            timing["mfu"] = self._peak_seconds * per_second
+        memory = peak_memory(jax.local_devices())
+        if memory is not None:
+            timing["device_memory_gib"] = memory / 2**30
+        return timing
 
 
 def _name_crops(origin: Mapping[str, np.ndarray], volumes: tuple[str, ...]) -> str:

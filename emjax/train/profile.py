@@ -1,44 +1,54 @@
-"""A trace of a few steps for the profiler (xprof, Perfetto)."""
+"""A trace of a few steps for the profiler: TensorBoard reads the folder, Perfetto its `perfetto_trace.json.gz`."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import jax
 from absl import logging
 from etils import epath
 
-# Steps before the trace: the first ones still fill caches and queues.
-WARMUP_STEPS = 3
+from emjax.config import parse_steps
 
 
 class Profile:
-    """Traces steps once, early in the run."""
+    """Traces the steps that the user named, once."""
 
-    def __init__(self, folder: epath.Path, num_steps: int) -> None:
-        """Waits for the first step.
+    def __init__(self, folder: epath.Path, steps: str) -> None:
+        """Waits for the first of them.
 
         Args:
             folder: run folder; the trace goes to `profile/`.
-            num_steps: steps to trace; 0: none.
+            steps: FROM:TO as in a slice, steps counted from 0: `100:105` traces the five after the hundredth; '' none.
         """
         self._target = folder / "profile"
-        self._num_steps = num_steps
-        self._seen = 0
+        self._first, self._end = parse_steps(steps)
         self._tracing = False
 
-    def before_step(self) -> None:
-        """Starts or ends the trace when it is time."""
-        if self._num_steps and self._seen == WARMUP_STEPS:
-            jax.profiler.start_trace(os.fspath(self._target))
-            self._tracing = True
-        if self._tracing and self._seen == WARMUP_STEPS + self._num_steps:
-            self.stop()
-        self._seen += 1
+    def before_step(self, step: int, running: Any) -> None:
+        """Starts or ends the trace when it is time.
 
-    def stop(self) -> None:
+        Args:
+            step: steps done before.
+            running: results of steps that may still run; they are waited for at both ends, so that the trace holds
+                its steps whole and no other.
+        """
+        if step == self._first and self._end > self._first:
+            jax.block_until_ready(running)
+            jax.profiler.start_trace(os.fspath(self._target), create_perfetto_trace=True)
+            self._tracing = True
+        elif step >= self._end:
+            self.stop(running)
+
+    def step(self, step: int) -> Any:
+        """Names a step in the trace; a context manager."""
+        return jax.profiler.StepTraceAnnotation("train", step_num=step)
+
+    def stop(self, running: Any = ()) -> None:
         """Ends a trace that is running."""
         if self._tracing:
-            jax.profiler.stop_trace()
             self._tracing = False
-            logging.info("profile written to %s", self._target)
+            jax.block_until_ready(running)
+            jax.profiler.stop_trace()
+            logging.info("profile of steps %d:%d in %s", self._first, self._end, self._target)

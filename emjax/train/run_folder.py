@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from absl import logging
@@ -100,6 +102,37 @@ def check_space(folder: epath.Path, checkpoint_bytes: int, keep: int) -> None:
             f"{folder} has {free / 2**30:.1f} GiB free, {keep + 1} checkpoints need "
             f"{needed / 2**30:.1f} GiB; choose another --workdir or a smaller save.keep"
         )
+
+
+@contextlib.contextmanager
+def full_disk_explained(folder: epath.Path) -> Iterator[None]:
+    """Turns what any library raises when the disk is full into one line.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        InputError: if the disk was full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_full_disk(error):
+            raise
+        raise InputError(
+            f"the disk of {folder} is full; free some space, or set a smaller save.keep, and give the same command "
+            "again: it goes on from the last checkpoint that was written whole"
+        ) from error
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised for, is that of a full disk; several libraries keep the text alone."""
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_json(path: epath.Path, values: Any) -> None:

@@ -84,6 +84,9 @@ def make_step(
         metrics |= {
             "loss": loss.astype(jnp.float32),
             "gradient_norm": norm,
+            "parameter_norm": optax.tree.norm(params),
+            # 0 where no update was made: between those of accumulated gradients, and on a bad step.
+            "update_norm": jnp.where(finite, optax.tree.norm(updates), 0.0),
             "learning_rate": jnp.asarray(schedule(count), jnp.float32),
             "bad_steps": state.bad_steps,
         }
@@ -108,6 +111,7 @@ def compile_step(
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     compiled = jit(
         step,
+        platform=mesh.devices.flat[0].platform,
         donate_argnums=0,
         in_shardings=(shardings, batch_sharding(mesh)),
         out_shardings=(shardings, replicated(mesh)),

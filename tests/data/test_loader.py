@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -84,6 +85,22 @@ def test_set_state_resumes_exactly(crops) -> None:
     next(second)
     second.set_state(state)
     _assert_equal(head + _take(second, 3), straight)
+
+
+def test_what_is_read_ahead_is_known(crops) -> None:
+    batches = Batches(crops, 4, num_threads=2, prefetch_batches=3)
+    assert batches.queued() == 0
+    for _ in range(2):
+        next(batches)
+        deadline = time.monotonic() + 20
+        while batches.queued() < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        # The buffer is full, and never more than that is read.
+        assert 3 <= batches.queued() <= 3.5
+    batches.set_state({"next_batch": 7})
+    next(batches)
+    assert 0 <= batches.queued() <= 3.5
+    batches.close()
 
 
 def test_a_batch_that_cannot_be_shared(crops) -> None:

@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from emjax.models.build import apply, build_backbone, init_params
 from emjax.parallel.compile import cpu_compiler_options, jit
 from emjax.parallel.mesh import batch_sharding, make_mesh, replicated
-from emjax.parallel.sharding import constrain, infer_sharding
+from emjax.parallel.sharding import constrain, describe_copies, infer_sharding
 
 MODELS = {
     "unet": {"name": "unet", "widths": (4, 8), "groups": 2},
@@ -51,6 +51,29 @@ def test_large_parameters_are_split_along_their_largest_divisible_axis():
     assert specs["small"] == PartitionSpec(None)
     assert specs["indivisible"] == PartitionSpec(None, None)
     assert specs["key"] == PartitionSpec()
+
+
+def test_large_parameters_that_stay_whole_are_named():
+    tree = {
+        "even": jax.ShapeDtypeStruct((512, 512), jnp.float32),
+        "layer": {"odd": jax.ShapeDtypeStruct((513, 513), jnp.float32)},
+        "small": jax.ShapeDtypeStruct((63,), jnp.float32),
+    }
+
+    def placed(mesh):
+        return jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            tree,
+            infer_sharding(tree, mesh),
+        )
+
+    said = describe_copies(placed(mesh_of(2, 4, 1)))
+    assert "mesh.fsdp=4, but every device holds 1 of 2 MiB" in said
+    assert "layer/odd (513, 513);" in said and "even" not in said and "small" not in said
+    # Where nothing is to be split, nothing is wrong.
+    assert describe_copies(placed(mesh_of(8, 1, 1))) == ""
+    del tree["layer"]
+    assert describe_copies(placed(mesh_of(2, 4, 1))) == ""
 
 
 def test_without_a_mesh_nothing_is_asked():

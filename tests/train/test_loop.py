@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
+from emjax.train import loop
 
 from .toy import (
     BATCH_SIZE,
+    CROP_SIZE,
     Stopping,
     ToyBatches,
     ToyTask,
@@ -111,11 +114,57 @@ def test_bad_steps_change_nothing(tmp_path):
     result = run_toy(toy_config(max_bad_steps=3), tmp_path / "a", ToyBatches(broken=(2, 3, 7)))
     assert result.skipped_steps == 3
     assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(result.params))
-    with pytest.raises(
-        RuntimeError, match=r"3 steps in a row.*step 7.*a\.h5 at \(6, 6, 6\)"
-    ) as error:
+    with pytest.raises(InputError, match=r"3 steps in a row.*step 7.*a\.h5 at \(6, 6, 6\)"):
         run_toy(toy_config(max_bad_steps=3), tmp_path / "b", ToyBatches(broken=(4, 5, 6)))
-    assert not isinstance(error.value, InputError)
+
+
+def test_a_step_that_is_left_out_is_named(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        run_toy(toy_config(), tmp_path, ToyBatches(broken=(4,)))
+    (text,) = [r.getMessage() for r in caplog.records if "left out" in r.getMessage()]
+    assert text.startswith("step 5 was not finite") and "a.h5 at (4, 4, 4)" in text
+
+
+def test_a_run_says_where_its_time_goes(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(loop, "peak_flops", lambda device: 1e9)
+    monkeypatch.setattr(loop, "peak_memory", lambda devices: 2**30)
+    with caplog.at_level(logging.INFO, logger="absl"):
+        run_toy(toy_config(), tmp_path)
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    assert "GiB of arguments" in said and "TFLOP a step" in said
+    lines = [line for line in _lines(tmp_path) if "train" in line]
+    for line in lines:
+        time, train = line["time"], line["train"]
+        parts = time["data_wait_s"] + time["device_s"] + time["other_s"]
+        assert time["step_s"] == pytest.approx(parts) and time["step_s"] > 0
+        voxels = np.prod(CROP_SIZE) * time["examples_per_s"]
+        assert time["voxels_per_s"] == pytest.approx(voxels)
+        # 4 examples; a linear map of 32 voxels to 8 features, and one to 1.
+        flops = 3 * 2 * 4 * (32 * 8 + 8)
+        assert time["mfu"] == pytest.approx(flops * time["examples_per_s"] / 4 / 1e9)
+        assert time["loader_queue"] == 1.0 and time["device_memory_gib"] == 1.0
+        assert train["gradient_norm"] > 0 and train["update_norm"] > 0
+        assert train["parameter_norm"] > 0 and train["learning_rate"] > 0
+
+
+def test_the_table_shows_how_parameters_are_split(tmp_path, caplog):
+    # 4099 columns are no multiple of 2, but the 32 rows are.
+    task = ToyTask(width=4099)
+    with caplog.at_level(logging.INFO, logger="absl"):
+        run_toy(toy_config(num_steps=1), tmp_path, mesh=toy_mesh(2, data=1, fsdp=2), task=task)
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    assert "mesh.fsdp=2" not in said
+    (row,) = [line for line in said.splitlines() if "backbone/encoder/kernel" in line]
+    assert "('fsdp', None)" in row
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def save(self, *_: object) -> None:
+        raise ValueError("writing chunk: No space left on device [os error 28]")
+
+    monkeypatch.setattr(loop.Checkpoints, "save", save)
+    with pytest.raises(InputError, match="the disk of .* is full.*same command"):
+        run_toy(toy_config(), tmp_path)
 
 
 def test_best_checkpoint_is_kept(tmp_path):

@@ -76,6 +76,9 @@ class ToyBatches:
     def set_state(self, state: dict[str, Any]) -> None:
         self.next_batch = state["next_batch"]
 
+    def queued(self) -> float:
+        return 1.0
+
 
 class Stopping(ToyBatches):
     """Raises when a batch is asked for, as a machine that is switched off does."""
