@@ -15,6 +15,8 @@ def set_up_logging() -> None:
     logging.set_verbosity(logging.INFO)
     logging.use_absl_handler()
     logging.get_absl_logger().addFilter(_is_for_users)
+    # Says at INFO of each kind of accelerator that this machine has none.
+    standard.getLogger("jax").setLevel(standard.WARNING)
 
 
 def _is_for_users(record: standard.LogRecord) -> bool:

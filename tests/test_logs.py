@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from emjax.logs import _is_for_users
+from emjax.logs import _is_for_users, set_up_logging
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,11 @@ from emjax.logs import _is_for_users
 def test_records_of_orbax(path, level, message, shown):
     record = logging.LogRecord("absl", level, path, 1, message, None, None)
     assert _is_for_users(record) is shown
+
+
+def test_accelerators_that_are_not_there_are_not_listed(caplog):
+    set_up_logging()
+    logger = logging.getLogger("jax._src.xla_bridge")
+    logger.info("Unable to initialize backend 'tpu'")
+    logger.warning("fell back to the CPU")
+    assert [record.getMessage() for record in caplog.records] == ["fell back to the CPU"]
