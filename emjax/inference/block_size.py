@@ -41,6 +41,30 @@ def default_block_size(size: Size, chunk: Size, tile_size: Size, channels: int) 
     return block
 
 
+def whole_chunks(size: Size, chunk: Size, most_voxels: int) -> Size:
+    """Chooses blocks of whole chunks, as many along each axis: what a block reads around itself then costs least.
+
+    Args:
+        size: (z, y, x) voxels of the volume.
+        chunk: (z, y, x) voxels that are read together.
+        most_voxels: of a block.
+
+    Returns:
+        (z, y, x) voxels, no more than the volume has.
+    """
+    block = chunk
+    while True:
+        short = [axis for axis in range(3) if block[axis] < size[axis]]
+        if not short:
+            break
+        axis = min(short, key=lambda axis: block[axis] // chunk[axis])
+        larger = tuple(2 * n if a == axis else n for a, n in enumerate(block))
+        if math.prod(map(min, larger, size)) > most_voxels:
+            break
+        block = larger
+    return tuple(map(min, block, size))
+
+
 def fit_chunk(chunk: Size, block_size: Size) -> Size:
     """Returns chunks that blocks of a given size are made of.
 

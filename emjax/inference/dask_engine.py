@@ -7,52 +7,37 @@ lost costs the blocks that it was working on, which go to others.
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
-import logging as standard
 import os
+import pickle
 import queue
 import shutil
 import socket
 import tempfile
 import time
 import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 import cloudpickle
-import dask
 import distributed
 from absl import logging
-from distributed.comm import connect
 from etils import epath
 
-from emjax.errors import InputError
 from emjax.geometry.grid import Block
 from emjax.inference import dask_task
+from emjax.inference.dask_clusters import connect_to, connect_to_local, quiet, start_local
 from emjax.inference.engines import EngineLost, Outcome, Work, describe, is_disk_full
 
 LOCAL = "local"
-_CONNECT_S = 10
 # Blocks handed out beyond those that can run: they keep workers busy, and let a cluster grow that grows by need. A
 # volume may have a million blocks, which no scheduler should hold.
 _QUEUED, _MOST_QUEUED = 32, 4096
 # How often the number of workers is asked for.
 _COUNT_S = 5.0
 _TOKEN = "running-"
-# Loggers of dask; each has a level of its own.
-_TALKERS = ("distributed", "tornado", "asyncio")
-_SETTINGS = {
-    # A worker that is lost is one try of its blocks, and we count those.
-    "distributed.scheduler.allowed-failures": 0,
-    # Blocks wait at the scheduler, so that a lost worker has only those that it was working on.
-    "distributed.scheduler.worker-saturation": 1.0,
-    # C++ that holds Python's lock for long makes a worker look dead.
-    "distributed.scheduler.worker-ttl": None,
-}
 
 
 class DaskWorkers:
@@ -81,7 +66,7 @@ class DaskWorkers:
         self._threads, self._counted = 0, -_COUNT_S
         self._stopped = False
         self._idle: set[distributed.Future] = set()
-        self._quiet = _quiet()
+        self._quiet = quiet()
 
     def __enter__(self) -> DaskWorkers:
         """Starts or connects.
@@ -93,7 +78,12 @@ class DaskWorkers:
         self._quiet.__enter__()
         try:
             self._write_token()
-            self._client = self._start() if self._address == LOCAL else self._connect()
+            if self._address == LOCAL:
+                self._scratch = tempfile.mkdtemp(prefix="emjax-dask-")
+                self._cluster = start_local(self._count, self._scratch)
+                self._client = connect_to_local(self._cluster)
+            else:
+                self._client = connect_to(self._address)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -136,8 +126,9 @@ class DaskWorkers:
         )
         with self._watched():
             future = self._client.submit(
-                dask_task.run,
-                task,
+                # A worker without emjax must be able to take the task apart: one that cannot dies of it without a word.
+                pickle.loads,
+                pickle.dumps(dask_task.Call(task)),
                 # One group of tasks: the scheduler then keeps back what workers cannot begin yet.
                 key=(self._token.name, block.index, self._tries),
                 pure=False,
@@ -158,11 +149,7 @@ class DaskWorkers:
                 ended.append(self._ended.get_nowait())
         except queue.Empty:
             pass
-        outcomes = [
-            (self._running.pop(future), self._judge(future))
-            for future in ended
-            if future in self._running
-        ]
+        outcomes = self._collect([future for future in ended if future in self._running])
         if self._stopped and not outcomes:
             outcomes = self._give_up_waiting()
         return outcomes
@@ -173,18 +160,37 @@ class DaskWorkers:
             self._stopped = True
             self._token.unlink(missing_ok=True)
 
-    def _judge(self, future: distributed.Future) -> Outcome:
-        """Returns how a block went."""
-        if future.status == "finished":
-            with self._watched():
-                outcome = future.result()
-            if outcome.not_begun and not self._stopped:
-                return Outcome(
-                    error=f"worker {outcome.place} does not see {self._token}: --workdir and volumes must be on a file "
-                    "system that this machine and all workers see",
-                    wrong_input=True,
-                )
+    def _collect(self, ended: list[distributed.Future]) -> list[tuple[int, Outcome]]:
+        """Returns how blocks went."""
+        finished, lost = [], []
+        for future in ended:
+            if future.status == "finished":
+                finished.append(future)
+            elif future.status == "pending":
+                # The worker died with its outcome; another works on the block again.
+                future.add_done_callback(self._ended.put)
+            else:
+                lost.append(future)
+        with self._watched():
+            # All at once: each asks for a message to a worker and back.
+            outcomes = self._client.gather(finished)
+        taken = [(self._running.pop(f), o) for f, o in zip(finished, outcomes, strict=True)]
+        if not self._stopped:
+            taken = [(index, self._check_seen(outcome)) for index, outcome in taken]
+        return taken + [(self._running.pop(future), self._judge(future)) for future in lost]
+
+    def _check_seen(self, outcome: Outcome) -> Outcome:
+        """Returns an outcome; a refusal, where the worker did not find the token that is there."""
+        if not outcome.not_begun:
             return outcome
+        return Outcome(
+            error=f"worker {outcome.place} does not see {self._token}: --workdir and volumes must be on a file system "
+            "that this machine and all workers see",
+            wrong_input=True,
+        )
+
+    def _judge(self, future: distributed.Future) -> Outcome:
+        """Returns what became of a block that came to no outcome."""
         if future.status != "error":
             raise EngineLost(f"the dask scheduler {self._address} is gone: start it again")
         error = future.exception()
@@ -222,70 +228,12 @@ class DaskWorkers:
                 raise EngineLost(f"no room on the disk for {self._token}: make room") from error
             raise
 
-    def _start(self) -> distributed.Client:
-        """Starts worker processes on this machine."""
-        self._scratch = tempfile.mkdtemp(prefix="emjax-dask-")
-        with dask.config.set(_SETTINGS):
-            self._cluster = distributed.LocalCluster(
-                n_workers=self._count,
-                threads_per_worker=1,
-                processes=True,
-                # With a share of it as its limit, a worker whose caches fill that would be paused for ever.
-                memory_limit=0,
-                # No dashboard; what is left of its server takes any port of this machine.
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                local_directory=self._scratch,
-                silence_logs=standard.CRITICAL,
-            )
-            client = distributed.Client(self._cluster, set_as_default=False)
-            # Ctrl-C and the SIGTERM of a batch system reach all processes of a group: the client says what they mean.
-            client.register_plugin(dask_task.IgnoreSignals())
-        return client
-
-    def _connect(self) -> distributed.Client:
-        try:
-            # In a thread: a notebook's has a loop of its own that runs.
-            with concurrent.futures.ThreadPoolExecutor(1) as pool:
-                pool.submit(asyncio.run, _probe(self._address)).result()
-            with warnings.catch_warnings():
-                # What a difference of versions means is said by `dask_task`, in one line.
-                warnings.simplefilter("ignore")
-                return distributed.Client(self._address, timeout=_CONNECT_S, set_as_default=False)
-        # Of any kind: another server that listens there answers with bytes that mean something else to dask.
-        except Exception as error:
-            raise InputError(
-                f"cluster={self._address}: no dask scheduler answers there within {_CONNECT_S} s; start one with "
-                "'dask scheduler' and its workers with 'dask worker ADDRESS', or use cluster=local"
-            ) from error
-
     @contextmanager
     def _watched(self) -> Iterator[None]:
         """Tells a scheduler that is gone from other errors."""
         try:
             yield
-        except (OSError, TimeoutError, distributed.CommClosedError, RuntimeError) as error:
+        except (OSError, RuntimeError, concurrent.futures.CancelledError) as error:
             raise EngineLost(
                 f"the dask scheduler {self._address} is gone ({describe(error)}): start it again"
             ) from error
-
-
-async def _probe(address: str) -> None:
-    """Connects once: a client that cannot takes long to go."""
-    secrets = distributed.Security().get_connection_args("client")
-    comm = await connect(address, timeout=_CONNECT_S, **secrets)
-    comm.abort()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps back what dask logs for its developers; a lost worker is told by us."""
-    names = [name for name in standard.root.manager.loggerDict if name.startswith(_TALKERS)]
-    loggers = [standard.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(standard.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

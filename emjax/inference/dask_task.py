@@ -42,6 +42,18 @@ class Task(NamedTuple):
     versions: dict[str, str]
 
 
+class Call:
+    """Becomes the outcome of a task where it is unpickled."""
+
+    def __init__(self, task: Task) -> None:
+        """Does nothing with it yet."""
+        self._task = task
+
+    def __reduce__(self) -> tuple:
+        """Says what unpickling calls."""
+        return (run, (self._task,))
+
+
 def run(task: Task) -> Outcome:
     """Works on a block, if the run still goes on."""
     worker = distributed.get_worker()

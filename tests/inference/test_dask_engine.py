@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import signal
 import subprocess
@@ -19,10 +20,9 @@ import pytest
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block, Grid
-from emjax.inference import dask_engine, dask_task
+from emjax.inference import dask_clusters, dask_engine, dask_task
 from emjax.inference.blockwise import run_blocks
 from emjax.inference.done_blocks import DoneBlocks
-from emjax.inference.engines import ThisThread
 
 GRID = Grid(Box((0, 0, 0), (2, 3, 40)), (2, 3, 4))
 # Workers cannot import this file.
@@ -271,7 +271,7 @@ def test_a_run_that_was_killed_leaves_no_work_behind(
 
 
 def test_no_scheduler_is_told_in_one_line(done: DoneBlocks, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(dask_engine, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(dask_clusters, "_CONNECT_S", 0.5)
     began = time.monotonic()
     with pytest.raises(InputError, match="tcp://127.0.0.1:1: no dask scheduler answers") as error:
         _run(Writer(str(tmp_path)), done, "tcp://127.0.0.1:1")
@@ -279,8 +279,42 @@ def test_no_scheduler_is_told_in_one_line(done: DoneBlocks, tmp_path: Path, monk
     assert not list(done.folder.glob("running-*"))
 
 
-def test_an_engine_is_one_of_several() -> None:
-    """The loop relies on these alone."""
-    for name in ("capacity", "submit", "wait", "stop"):
-        assert callable(getattr(ThisThread, name))
-        assert callable(getattr(dask_engine.DaskWorkers, name))
+def test_a_worker_without_emjax_is_told(
+    done: DoneBlocks, tmp_path: Path, scheduler: str, monkeypatch
+) -> None:
+    """As it would be without the package: what a task calls cannot be imported."""
+
+    class Call:
+        def __init__(self, task: object) -> None:
+            pass
+
+        def __reduce__(self) -> tuple:
+            return (importlib.import_module, ("emjax_of_another_environment",))
+
+    monkeypatch.setattr(dask_task, "Call", Call)
+    with pytest.raises(InputError, match=r"cannot import emjax .*the same environment"):
+        _run(Writer(str(tmp_path)), done, scheduler)
+
+
+def test_workers_are_waited_for(done: DoneBlocks, tmp_path: Path, caplog) -> None:
+    """A batch system may start them long after the command."""
+    with distributed.LocalCluster(
+        n_workers=0,
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    ) as cluster:
+        timer = threading.Timer(1.0, cluster.scale, [1])
+        timer.start()
+        assert _run(Writer(str(tmp_path)), done, cluster.scheduler_address).complete
+        timer.join()
+        assert "waiting for workers" in caplog.text
+
+
+def test_a_signal_while_there_are_no_workers_ends_the_run(done: DoneBlocks, tmp_path: Path) -> None:
+    with distributed.LocalCluster(
+        n_workers=0,
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    ) as cluster:
+        timer = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM])
+        timer.start()
+        summary = _run(Writer(str(tmp_path)), done, cluster.scheduler_address)
+    assert summary.stopped and done.indices() == set()
