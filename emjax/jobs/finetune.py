@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -132,10 +131,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     with jax.set_mesh(mesh):
         shown = evaluation.show(result.params)
     if runtime.is_main():
-        path = Path(os.fspath(folder))
-        plots = write_plots(path, shown, kinds, metrics)
+        plots = write_plots(folder, shown, kinds, metrics)
         write_results(folder, results)
-        print(closing_lines(path, results, plots), flush=True)
+        print(closing_lines(folder, results, plots), flush=True)
     return 0
 
 

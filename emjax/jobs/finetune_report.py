@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
+from etils import epath
 
 from emjax.evaluation.figures import curves, image_grid, save_png
 
@@ -37,7 +37,7 @@ def draw_crops(crops: Sequence[Mapping[str, np.ndarray]], kinds: Sequence[str]) 
     return image_grid(rows, titles)
 
 
-def draw_curves(folder: Path, metrics: Sequence[str]) -> np.ndarray:
+def draw_curves(folder: epath.Path, metrics: Sequence[str]) -> np.ndarray:
     """Draws the course of a run from its `metrics.jsonl`.
 
     Args:
@@ -64,11 +64,11 @@ def draw_curves(folder: Path, metrics: Sequence[str]) -> np.ndarray:
 
 
 def write_plots(
-    folder: Path,
+    folder: epath.Path,
     crops: Sequence[Mapping[str, np.ndarray]],
     kinds: Sequence[str],
     metrics: Sequence[str],
-) -> list[Path]:
+) -> list[epath.Path]:
     """Writes the pictures to `plots/`; returns their paths."""
     (folder / PLOTS).mkdir(exist_ok=True)
     pictures = {"crops.png": draw_crops(crops, kinds), "curves.png": draw_curves(folder, metrics)}
@@ -79,7 +79,9 @@ def write_plots(
     return paths
 
 
-def closing_lines(folder: Path, results: Mapping[str, float], plots: Sequence[Path]) -> str:
+def closing_lines(
+    folder: epath.Path, results: Mapping[str, float], plots: Sequence[epath.Path]
+) -> str:
     """Returns what a user wants to know at the end: the scores, and where all is."""
     lines = [
         f"{'loss, first and last 5 %':<28}{results['loss_first']:>9.3f}   {results['loss_last']:.3f}"

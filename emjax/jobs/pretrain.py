@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -135,9 +134,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     with jax.set_mesh(mesh):
         crops = evaluation.show(result.params)
     if runtime.is_main():
-        plots = write_plots(Path(os.fspath(folder)), crops, references)
+        plots = write_plots(folder, crops, references)
         write_results(folder, results)
-        print(closing_lines(Path(os.fspath(folder)), results, plots), flush=True)
+        print(closing_lines(folder, results, plots), flush=True)
     return 0
 
 

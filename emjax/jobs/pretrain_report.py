@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from emjax.evaluation.figures import curves, image_grid, save_png
 
@@ -35,7 +35,7 @@ def draw_crops(crops: Sequence[Mapping[str, Any]]) -> np.ndarray:
     return image_grid(rows, _TITLES, marks)
 
 
-def draw_curves(folder: Path, references: Mapping[str, float]) -> np.ndarray:
+def draw_curves(folder: epath.Path, references: Mapping[str, float]) -> np.ndarray:
     """Draws the course of a run from its `metrics.jsonl`.
 
     Args:
@@ -82,8 +82,8 @@ def draw_curves(folder: Path, references: Mapping[str, float]) -> np.ndarray:
 
 
 def write_plots(
-    folder: Path, crops: Sequence[Mapping[str, Any]], references: Mapping[str, float]
-) -> list[Path]:
+    folder: epath.Path, crops: Sequence[Mapping[str, Any]], references: Mapping[str, float]
+) -> list[epath.Path]:
     """Writes the pictures to `plots/`; returns their paths."""
     (folder / PLOTS).mkdir(exist_ok=True)
     paths = []
@@ -97,7 +97,9 @@ def write_plots(
     return paths
 
 
-def closing_lines(folder: Path, results: Mapping[str, float], plots: Sequence[Path]) -> str:
+def closing_lines(
+    folder: epath.Path, results: Mapping[str, float], plots: Sequence[epath.Path]
+) -> str:
     """Returns what a user wants to know at the end: the scores beside what they compare with, and where all is."""
 
     def row(title: str, name: str, form: str, *others: str) -> str:
