@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from typing import IO
 
 from etils import epath
 
@@ -17,10 +20,25 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         OSError: if the file cannot be written; nothing is left of it.
     """
+    with open_whole(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def open_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Opens a file to be written part by part; it is there once the `with` ends, and survives a loss of power then.
+
+    Args:
+        path: local, or an address such as `gs://...`; its folder is made.
+
+    Raises:
+        OSError: if the file cannot be written; nothing is left of it.
+    """
     text = os.fspath(path)
     if "://" in text:
         # An object appears whole or not at all.
-        epath.Path(text).write_bytes(data)
+        with epath.Path(text).open("wb") as file:
+            yield file
         return
     folder, name = os.path.split(os.path.abspath(text))
     os.makedirs(folder, exist_ok=True)
@@ -28,7 +46,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, os.path.join(folder, name))

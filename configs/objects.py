@@ -1,0 +1,23 @@
+r"""A table of the objects of a segmentation: size, place, surface, and who touches whom.
+
+    python -m emjax.main --config configs/objects.py --config.input=segmentation.zarr
+
+reads the volume block by block and writes `objects.parquet` and `contacts.parquet` to `--workdir` (default
+`runs/objects`), which pandas, DuckDB, Spark and R open; docs/objects.md lists their columns. The tables do not depend
+on blocks, workers or restarts. Any labels will do, also those of other tools.
+"""
+
+from ml_collections import ConfigDict
+
+from emjax.volume_config import volume_config
+
+
+def get_config() -> ConfigDict:
+    """Returns the configuration."""
+    c = volume_config("objects")
+    c.input = ""  # address of the ids, of any format; ?voxel_nm=Z,Y,X where it does not say the size of its voxels
+    c.image = (
+        ""  # address of an image of the same size, integers: adds the mean intensity of each object
+    )
+    c.ignore_ids = ()  # ids that are no object; 0, negative ids and the largest uint64 never are
+    return c

@@ -1,0 +1,207 @@
+"""The job `objects`: a table of the objects of a segmentation, and of the pairs that touch."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import uuid
+from typing import NamedTuple
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from emjax.config import identity
+from emjax.errors import InputError
+from emjax.evaluation.object_files import Space, write_contacts, write_objects
+from emjax.evaluation.objects import (
+    Contacts,
+    ObjectSums,
+    check_image,
+    lower_halo,
+    measure_block,
+)
+from emjax.evaluation.parts import part_path, write_part
+from emjax.evaluation.running_total import RunningTotal
+from emjax.geometry.box import Box
+from emjax.geometry.grid import Block, Grid
+from emjax.inference.block_size import whole_chunks
+from emjax.inference.lock import OutputLock
+from emjax.inference.output import work_identity
+from emjax.inference.stopping import PREEMPTED
+from emjax.jobs.block_passes import BlockPasses, Interrupted, fingerprint
+from emjax.jobs.evaluate_inputs import named_ids, open_ids
+from emjax.train.run_folder import open_run_folder, write_results
+from emjax.volume_config import validate_volume_config
+from emjax.volumes.origin import origin_voxels
+from emjax.volumes.store import Volume, open_volume
+
+OBJECTS, CONTACTS = "objects.parquet", "contacts.parquet"
+# Voxels that are measured at a time, and where chunks are not known.
+_BLOCK_VOXELS = 1 << 24
+_CHUNK = (32, 256, 256)
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasureObjects:
+    """Measures a block, and leaves what it found on disk.
+
+    Attributes:
+        input: absolute address of the ids.
+        image: absolute address of the image; '' for none.
+        outer: what is measured of the volume.
+        no_object: ids that are none.
+        folder: of the parts.
+        run: name of the run, so that none reads through what an earlier one of its process opened.
+    """
+
+    input: str
+    image: str
+    outer: Box
+    no_object: tuple[int, ...]
+    folder: str
+    run: str
+
+    def __call__(self, block: Block) -> None:
+        """Works on one block."""
+        read = lower_halo(block.core, self.outer)
+        objects, contacts = measure_block(
+            _opened(self.input, self.run).read(read),
+            read,
+            block.core,
+            self.outer,
+            image=_opened(self.image, self.run).read(block.core) if self.image else None,
+            no_object=self.no_object,
+        )
+        part = objects.to_arrays() | {"pairs": contacts.pairs, "shared": contacts.faces}
+        write_part(part_path(self.folder, block.index), part)
+
+
+class _Inputs(NamedTuple):
+    volume: Volume
+    image: Volume | None
+    box: Box
+    no_object: tuple[int, ...]
+    space: Space
+
+
+def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
+    """Measures the objects of a volume, and writes both tables and `results.json` to `workdir`.
+
+    Args:
+        config: as made by `configs/objects.py`.
+        workdir: run folder.
+
+    Returns:
+        Exit status: 0 done, 75 interrupted; the same command goes on.
+
+    Raises:
+        InputError: if the configuration or the volumes cannot work, or blocks could not be read.
+    """
+    inputs = _open(config)
+    with OutputLock(f"{os.fspath(workdir)}/{OBJECTS}", "objects"):
+        folder = os.fspath(open_run_folder(workdir, config))
+        known = {
+            "config": identity(config),
+            "volumes": [
+                fingerprint(address) for address in (config.input, config.image) if address
+            ],
+        }
+        passes = BlockPasses(folder, work_identity(known), config.cluster, config.num_workers)
+        try:
+            objects, contacts = _measure(config, inputs, passes)
+        except Interrupted:
+            logging.info("interrupted; the same command goes on with the blocks that are not done")
+            return PREEMPTED
+        finally:
+            _opened.cache_clear()
+        paths = [f"{folder}/{name}" for name in (OBJECTS, CONTACTS)]
+        write_objects(paths[0], objects, contacts, inputs.space, intensity=inputs.image is not None)
+        write_contacts(paths[1], contacts, inputs.space)
+        results = {
+            "objects": len(objects),
+            "contacts": len(contacts),
+            "voxels": inputs.box.volume,
+            "object_voxels": int(objects.voxels.sum()),
+            "objects_at_border": int((objects.border > 0).any(axis=1).sum()),
+        }
+        write_results(folder, results | passes.results())
+        passes.clear()
+    print(_closing_lines(inputs, results, paths), flush=True)
+    return 0
+
+
+def _open(config: ConfigDict) -> _Inputs:
+    """Opens and checks all that is read."""
+    validate_volume_config(config, ("input",))
+    if len(config.halo):
+        raise InputError(
+            f"halo={tuple(config.halo)}: a block reads one voxel around it; leave it out"
+        )
+    volume = open_ids(config.input, "input")
+    if volume.voxel_nm is None:
+        raise InputError(
+            f"input {volume.name} does not say the size of its voxels; add ?voxel_nm=Z,Y,X (nm) to its address, as in "
+            f"--config.input='{volume.name}?voxel_nm=40,4,4'"
+        )
+    image = open_volume(config.image) if config.image else None
+    if image is not None:
+        check_image(image.dtype, image.name)
+        if image.shape != volume.shape:
+            raise InputError(
+                f"image {image.name} is {image.shape} voxels, input {volume.name} {volume.shape}; they must be equal: "
+                "give boxes that match"
+            )
+    box = Box.from_text(config.box, volume.size) if config.box else Box((0, 0, 0), volume.size)
+    no_object = named_ids(config, volume, "ignore") + volume.address.ids("background")
+    space = Space(
+        volume.voxel_nm, volume.box.start, origin_voxels(volume), str(volume.address.absolute())
+    )
+    return _Inputs(volume, image, box, no_object, space)
+
+
+def _measure(
+    config: ConfigDict, inputs: _Inputs, passes: BlockPasses
+) -> tuple[ObjectSums, Contacts]:
+    """Measures all blocks and adds up what was found."""
+    grid = Grid(inputs.box, tuple(config.block_size) or _block_size(inputs.volume, inputs.box))
+    image = str(inputs.image.address.absolute()) if inputs.image else ""
+    work = MeasureObjects(
+        input=inputs.space.address,
+        image=image,
+        outer=inputs.box,
+        no_object=inputs.no_object,
+        folder=passes.path("objects"),
+        run=uuid.uuid4().hex,
+    )
+    passes.run("objects", grid, work)
+    objects, contacts = RunningTotal(ObjectSums), RunningTotal(Contacts)
+    for part in passes.parts("objects", range(len(grid))):
+        objects.add(ObjectSums.from_arrays(part))
+        contacts.add(Contacts(part["pairs"], part["shared"]))
+    return objects.total(), contacts.total()
+
+
+def _block_size(volume: Volume, box: Box) -> tuple[int, int, int]:
+    chunk = tuple(volume.store.chunk_layout.read_chunk.shape[-3:])
+    return whole_chunks(box.size, chunk if all(chunk) else _CHUNK, _BLOCK_VOXELS)
+
+
+def _closing_lines(inputs: _Inputs, results: dict[str, int], paths: list[str]) -> str:
+    share = results["object_voxels"] / results["voxels"]
+    nm = " x ".join(f"{side:g}" for side in inputs.space.voxel_nm)
+    return "\n".join(
+        [
+            f"{results['objects']:,} objects fill {share:.1%} of {results['voxels']:,} voxels of {nm} nm; "
+            f"{results['objects_at_border']:,} of them reach the border of the volume; {results['contacts']:,} pairs "
+            "touch",
+            f"objects      {paths[0]}",
+            f"contacts     {paths[1]}",
+            f"open them    python -c \"import pyarrow.parquet as p; print(p.read_table('{paths[0]}'))\"",
+        ]
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(address: str, _: str) -> Volume:
+    return open_volume(address)
