@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -15,15 +14,14 @@ from ml_collections import ConfigDict
 from emjax.config import nearest
 from emjax.data.normalization import measure
 from emjax.errors import InputError
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
 from emjax.geometry.grid import Block, Grid
-from emjax.inference.blockwise import check_aligned
 from emjax.inference.output import IDENTITY, check_apart, work_identity
+from emjax.jobs.convert_blocks import fit_sections, make_grids, say_decoded
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.casting import IMAGE, KINDS, LABELS, Cast, guess_kind
-from emjax.volumes.conversion import CACHE_BYTES, Copy, Pool, open_input
-from emjax.volumes.create import Level
+from emjax.volumes.conversion import Copy, Pool, open_input
 from emjax.volumes.output_names import parse_output
 from emjax.volumes.outputs import NewVolume, Output
 from emjax.volumes.pooling import MEAN, MODE
@@ -36,8 +34,6 @@ DTYPES = (
     *("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
     *("float16", "float32", "float64"),
 )
-# Of a block of an input that decodes whole sections: the larger, the fewer blocks decode the same ones.
-_BLOCK_BYTES = 1 << 28
 # What a prediction remembers of its channels; untrue once its values are others.
 _OF_VALUES = ("targets", "offsets", "scale")
 
@@ -107,12 +103,9 @@ def make_plan(config: ConfigDict) -> Plan:
         chunk=tuple(config.chunk) or None,
         shard=tuple(config.shard) or None,
     )
-    if volume.slow_random_access and not config.shard and output.any_shard:
-        # A section is decoded again for each block below it: blocks that are shallow can be wide.
-        first = levels[0]
-        shallow = (first.chunk[0], *first.shard[1:])
-        levels = (first._replace(shard=shallow), *levels[1:])
-    grids = _grids(config, volume, outer, levels, widest)
+    if output.any_shard and not config.shard:
+        levels = fit_sections(levels, volume)
+    grids = make_grids(tuple(config.block_size), volume, outer, levels, widest)
     new = NewVolume(
         channels=channels,
         dtype=cast.target,
@@ -221,46 +214,6 @@ def _value_range(config: ConfigDict, volume: Volume) -> tuple[float, float] | No
     return low, high
 
 
-def _grids(
-    config: ConfigDict, volume: Volume, outer: Box, levels: tuple[Level, ...], voxel_bytes: int
-) -> tuple[Grid, ...]:
-    """Returns the blocks of each level, whole shards: none writes what another one writes."""
-    shard = levels[0].shard
-    size = shard
-    if len(config.block_size):
-        size = tuple(config.block_size)
-        check_aligned(Grid(outer, size), shard)
-    elif volume.slow_random_access:
-        size = _widened(volume, outer.size, shard, voxel_bytes)
-    first = Grid(outer, tuple(map(min, size, outer.size)))
-    # As many shards to a block on every level, as far as the user asked for more than one.
-    shards = [1, 1, 1]
-    if len(config.block_size):
-        shards = [-(-b // s) for b, s in zip(size, shard, strict=True)]
-    coarser = [
-        Grid(
-            Box((0, 0, 0), level.size),
-            tuple(min(n * s, z) for n, s, z in zip(shards, level.shard, level.size, strict=True)),
-        )
-        for level in levels[1:]
-    ]
-    return (first, *coarser)
-
-
-def _widened(volume: Volume, size: Size, shard: Size, voxel_bytes: int) -> Size:
-    """Widens blocks towards whole sections, where reading any part of one decodes all of it."""
-    read = volume.store.chunk_layout.read_chunk.shape
-    block = shard
-    for axis in (2, 1):
-        most = min(size[axis], read[axis - 3]) if read is not None else 0
-        while block[axis] < most:
-            wider = tuple(n + (shard[a] if a == axis else 0) for a, n in enumerate(block))
-            if math.prod(wider) * voxel_bytes > _BLOCK_BYTES:
-                break
-            block = wider
-    return block
-
-
 def _attributes(volume: Volume, cast: Cast) -> dict[str, Any]:
     """Returns what the input remembered, as far as it is true of the output, and where that came from."""
     kept = read_attributes(volume.address)
@@ -296,7 +249,7 @@ def _say(
             last,
         )
     if volume.slow_random_access:
-        _say_decoded(volume, grids[0])
+        say_decoded(volume, grids[0])
     for level, grid in zip(new.levels, grids, strict=True):
         logging.info(
             "level of %s voxels: chunks %s, shards %s, %d block(s) of %s",
@@ -305,28 +258,6 @@ def _say(
             level.shard,
             len(grid),
             grid.core_size,
-        )
-
-
-def _say_decoded(volume: Volume, grid: Grid) -> None:
-    """Says how often a section is decoded, where blocks are narrower and their sections are not kept."""
-    read = volume.store.chunk_layout.read_chunk.shape
-    if read is None:
-        return
-    across = math.prod(
-        max(1, min(r, n) // b)
-        for r, n, b in zip(read[-2:], grid.outer.size[1:], grid.core_size[1:], strict=True)
-    )
-    slab = grid.core_size[0] * math.prod(volume.size[1:]) * volume.dtype.itemsize
-    if across > 1 and slab > CACHE_BYTES:
-        logging.warning(
-            "each section of %s is decoded about %d times; with --config.block_size=%d,%d,%d once, in %.1f GiB for "
-            "each worker",
-            volume.address.path,
-            across,
-            grid.core_size[0],
-            *(-(-n // s) * s for n, s in zip(volume.size[1:], grid.core_size[1:], strict=True)),
-            3 * slab / 2**30,
         )
 
 

@@ -33,11 +33,14 @@ class _Opening:
 
 
 def open_input(address: str) -> Volume:
-    """Opens what is converted, with a cache that is small beside the blocks.
+    """Opens what is converted; keeps what it decoded only where several blocks need the same.
 
     Args:
         address: of the volume.
     """
+    volume = open_volume(address, context=shared_context(0))
+    if not volume.slow_random_access:
+        return volume
     return open_volume(address, context=shared_context(CACHE_BYTES))
 
 

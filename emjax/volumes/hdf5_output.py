@@ -96,13 +96,13 @@ class Hdf5Output:
             return {}
 
     def delete(self) -> None:
-        """Deletes the file, whole or partial."""
-        for file in (self._file, self._partial):
+        """Deletes the file, whole, partial or just being made."""
+        for file in (self._file, self._partial, self._making):
             file.unlink(missing_ok=True)
 
     def create(self, new: NewVolume) -> None:
         """See `Output`."""
-        making = self._file.with_name(f"{self._file.name}.making")
+        making = self._making
         level = new.levels[0]
         try:
             making.parent.mkdir(parents=True, exist_ok=True)
@@ -151,6 +151,10 @@ class Hdf5Output:
     @property
     def _partial(self) -> Path:
         return self._file.with_name(f"{self._file.name}.partial")
+
+    @property
+    def _making(self) -> Path:
+        return self._file.with_name(f"{self._file.name}.making")
 
 
 @dataclasses.dataclass(frozen=True)
