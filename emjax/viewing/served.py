@@ -22,8 +22,8 @@ from emjax.volumes.store import Volume, open_volume
 
 # Types of voxels that the page cannot draw, and what they become.
 _DRAWN_AS = {"bool": "uint8", "int64": "uint64", "float16": "float32", "float64": "float32"}
-# Meshes are made of all voxels at once, in some ten times their memory.
-_MESHED_VOXELS = 1 << 25
+# Meshes are made of all voxels at once, in about five times their memory.
+_MESHED_VOXELS = 1 << 24
 # Relative; 4.4 nm is not exactly 2 * 2.2 nm.
 _ROUNDING = 1e-3
 # Levels of a pyramid that are looked for.
