@@ -58,7 +58,7 @@ class Hdf5Output:
         if not self._partial.exists() and shutil.disk_usage(folder).free < needed:
             free = shutil.disk_usage(folder).free
             raise InputError(
-                f"{self.path} needs {needed / 2**30:.1f} GiB, but {folder} has {free / 2**30:.1f} GiB free; give "
+                f"{self.path} needs {needed / 2**30:.3g} GiB, but {folder} has {free / 2**30:.3g} GiB free; give "
                 "another output, or a compressed one (.zarr)"
             )
 
