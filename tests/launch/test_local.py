@@ -118,6 +118,7 @@ sys.exit(worker.main(pathlib.Path(sys.argv[2]), port, int(flags["process_id"]), 
 """
 
 
+@pytest.mark.slow
 def test_a_training_is_interrupted_and_goes_on(tmp_path):
     train = REPOSITORY / "tests" / "train"
     command = ["--processes=2", sys.executable, "-c", TOY, str(train), str(tmp_path)]

@@ -195,7 +195,7 @@ def test_resume_after_a_preemption(cloud):
     (cloud / "states").write_text("\n".join(states) + "\n")
     for home in cloud.glob("worker*"):
         (home / "outcome").write_text("sleeps 75 0")
-    options = ("--type=v5litepod-64", "--spot", "--poll_s=1")
+    options = ("--type=v5litepod-64", "--spot", "--poll_s=0")
     done = _run("resume", *options, command=COMMAND)
     assert done.returncode == 0, done.stderr
     given = (cloud / "worker1" / "given").read_text().splitlines()
@@ -213,7 +213,7 @@ def test_resume_after_a_preemption(cloud):
 def test_resume_gives_up(cloud, outcomes, status, runs):
     for home in cloud.glob("worker*"):
         (home / "outcome").write_text(outcomes)
-    done = _run("resume", "--type=v6e-8", "--poll_s=1", command=COMMAND)
+    done = _run("resume", "--type=v6e-8", "--poll_s=0", command=COMMAND)
     assert done.returncode == status
     assert len((cloud / "worker0" / "given").read_text().splitlines()) == runs
 
