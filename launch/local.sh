@@ -58,10 +58,25 @@ trap 'rm -rf "$pipes"' EXIT
 port=$(free_port)
 export JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=$devices
 
-# Each job in a group of its own: Ctrl-C of a terminal then reaches this script alone, which hands it on as SIGTERM.
-set -m
 pids=()
 readers=()
+asked=0
+ask() {
+    asked=$((asked + 1))
+    local pid
+    for pid in ${pids[@]+"${pids[@]}"}; do
+        if ((asked == 1)); then
+            # The process alone: its helpers are its own affair.
+            kill -TERM "$pid" 2>/dev/null || true
+        else
+            kill -KILL -- "-$pid" 2>/dev/null || true
+        fi
+    done
+}
+trap ask INT TERM
+
+# Each job in a group of its own: Ctrl-C of a terminal then reaches this script alone, which hands it on as SIGTERM.
+set -m
 for ((i = 0; i < processes; i++)); do
     mkfifo "$pipes/$i.out" "$pipes/$i.err"
     prefix "$i" <"$pipes/$i.out" &
@@ -72,21 +87,11 @@ for ((i = 0; i < processes; i++)); do
         <"/dev/null" >"$pipes/$i.out" 2>"$pipes/$i.err" &
     pids+=($!)
 done
-
-asked=0
-ask() {
-    asked=$((asked + 1))
-    local pid
-    for pid in "${pids[@]}"; do
-        if ((asked == 1)); then
-            # The process alone: its helpers are its own affair.
-            kill -TERM "$pid" 2>/dev/null || true
-        else
-            kill -KILL -- "-$pid" 2>/dev/null || true
-        fi
-    done
-}
-trap ask INT TERM
+# A signal that came meanwhile was heard by those alone that had been started.
+if ((asked)); then
+    asked=0
+    ask
+fi
 
 status=0
 deadline=
@@ -107,7 +112,7 @@ while ((${#running[@]})); do
         if ((code && code != 75)) && [[ -z $deadline ]]; then
             # The others would wait for it.
             deadline=$((SECONDS + grace_s))
-            ask
+            ((asked)) || ask
         fi
     done
     running=(${still[@]+"${still[@]}"})

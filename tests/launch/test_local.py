@@ -83,7 +83,7 @@ def test_a_signal_lets_all_save():
 def test_a_second_signal_kills():
     code = 'trap "" TERM; echo ready; while true; do sleep 0.1; done'
     process = _start("--processes=2", "bash", "-c", code)
-    assert process.stdout.readline().endswith("ready\n")
+    assert {process.stdout.readline() for _ in range(2)} == {"[0] ready\n", "[1] ready\n"}
     process.terminate()
     time.sleep(0.5)
     assert process.poll() is None
