@@ -212,7 +212,7 @@ def test_an_unfinished_hdf5_has_another_name(tmp_path: Path) -> None:
 def test_hdf5_asks_for_room(tmp_path: Path) -> None:
     output = FORMATS["hdf5"](tmp_path)
     levels = plan_levels((1 << 20, 1 << 20, 1 << 20), None, count=1)
-    with pytest.raises(InputError, match="needs 1.07e+09 GiB, but .* free"):
+    with pytest.raises(InputError, match=r"needs 1.07e\+09 GiB, but .* free"):
         output.check(dataclasses.replace(_new(output), levels=levels))
 
 
