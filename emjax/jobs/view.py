@@ -55,17 +55,17 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         _save(config.png, picture.pixels)
         results["sections"] = picture.sections
         lines += [*picture.remarks, f"picture    {config.png}"]
-    write_results(folder, results)
     lines.append(f"results    {Path(os.fspath(folder)) / RESULTS_FILE}")
-    if picture is None and config.serve:
-        say_if_slow(*(layer.volume for layer in layers))
-        with serve(layers, skeletons, config.bind, config.port) as link:
-            ending = f"after {config.seconds:g} s" if config.seconds else "at Ctrl-C"
-            lines.append(f"page       {link}   (ends {ending})")
-            print("\n".join(lines), flush=True)
-            wait(config.seconds)
+    if picture is not None or not config.serve:
+        write_results(folder, results)
+        print("\n".join(lines), flush=True)
         return 0
-    print("\n".join(lines), flush=True)
+    say_if_slow(*(layer.volume for layer in layers))
+    with serve(layers, skeletons, config.bind, config.port) as link:
+        write_results(folder, results)
+        ending = f"after {config.seconds:g} s" if config.seconds else "at Ctrl-C"
+        print("\n".join([*lines, f"page       {link}   (ends {ending})"]), flush=True)
+        wait(config.seconds)
     return 0
 
 

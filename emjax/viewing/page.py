@@ -22,6 +22,8 @@ from emjax.viewing.served import ServedVolume
 _DRAWN = ["x", "y", "z"]
 # Pixels of a panel that the whole volume should fit into at first.
 _PANEL = 300
+# Voxels at their coarsest that are drawn in one pixel at first, along an axis.
+_CROWDED = 2
 _GREY = """#uicontrol invlerp contrast
 void main() {
   emitGrayscale(contrast());
@@ -110,12 +112,15 @@ def fill_state(
     )
     state.display_dimensions = _DRAWN
     state.position = np.add(first.origin, np.divide(first.volume.size, 2)).tolist()
+    served = {layer.name: ServedVolume(layer, unit) for layer in layers}
     finest = min(first.voxel_nm)
     longest = max(np.multiply(first.volume.size, first.voxel_nm)) / finest
-    state.cross_section_scale = max(longest / _PANEL, 1 / 8)
+    # Drawn smaller than at their coarsest, large volumes without a pyramid would be read in large parts.
+    least = _CROWDED * min(volume.coarsest_nm for volume in served.values()) / finest
+    state.cross_section_scale = min(max(longest / _PANEL, 1 / 8), least)
     state.projection_scale = 1.5 * longest
     for layer in layers:
-        state.layers[layer.name] = _drawn(layer, ServedVolume(layer, unit))
+        state.layers[layer.name] = _drawn(layer, served[layer.name])
     if skeletons:
         state.layers["skeletons"] = _skeletons(skeletons)
     state.layout = _layout(layers, [*(layer.name for layer in state.layers)])

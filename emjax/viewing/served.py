@@ -51,7 +51,7 @@ class ServedVolume(LocalVolume):
     """
 
     def __init__(self, layer: Layer, unit: str) -> None:
-        self._name = layer.name
+        self._name, self._said = layer.name, False
         self._levels = find_levels(layer.volume)
         leading = len(layer.volume.shape) - 3
         dimensions = neuroglancer.CoordinateSpace(
@@ -62,14 +62,14 @@ class ServedVolume(LocalVolume):
         )
         kind = "segmentation" if layer.kind == LABELS else "image"
         stores = [_drawable(level.store, layer.kind) for level in self._levels]
-        super().__init__(
-            stores[0],
-            dimensions,
-            volume_type=kind,
-            max_downsampling=_most_downsampling(
-                layer.volume.size, layer.voxel_nm, [level.factor for level in self._levels]
-            ),
+        coarsest = _coarsest_scale(
+            layer.volume.size, layer.voxel_nm, [level.factor for level in self._levels]
         )
+        super().__init__(
+            stores[0], dimensions, volume_type=kind, max_downsampling=int(np.prod(coarsest))
+        )
+        # The side of what is drawn as one voxel at the coarsest, nm.
+        self.coarsest_nm = min(f * nm for f, nm in zip(coarsest, layer.voxel_nm, strict=True))
         # Coarse levels lie at fractions of a voxel, which the page understands, and LocalVolume would round.
         self.voxel_offset = np.asarray([0.0] * leading + list(layer.origin))
         self._by_level = [LocalVolume(store, dimensions, volume_type=kind) for store in stores]
@@ -100,9 +100,11 @@ class ServedVolume(LocalVolume):
         except (ValueError, OSError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
             # Many chunks of one damaged file would flood the terminal.
-            logging.log_every_n_seconds(
-                logging.WARNING, "%s: a part cannot be read: %s", 2, self._name, reason
-            )
+            if not self._said:
+                self._said = True
+                logging.warning(
+                    "%s: a part cannot be read, others will not be named: %s", self._name, reason
+                )
             raise ValueError(reason) from error
 
     def get_object_mesh(self, object_id: int) -> bytes:
@@ -197,9 +199,9 @@ def _drawable(store: ts.TensorStore, kind: str) -> ts.TensorStore:
     return ts.cast(store, ts.dtype(target)) if target else store
 
 
-def _most_downsampling(size: Size, voxel_nm: tuple[float, ...], factors: list[Size]) -> int:
-    """Returns how many voxels the page may ask to be drawn as one: what some level makes with little reading."""
-    most = 1
+def _coarsest_scale(size: Size, voxel_nm: tuple[float, ...], factors: list[Size]) -> Size:
+    """Returns the most voxels that the page may ask to be drawn as one: what some level makes with little reading."""
+    coarsest = (1, 1, 1)
     scales = compute_near_isotropic_downsampling_scales(
         np.asarray(size), np.asarray(voxel_nm), [0, 1, 2], max_downsampling=float("inf")
     )
@@ -208,5 +210,5 @@ def _most_downsampling(size: Size, voxel_nm: tuple[float, ...], factors: list[Si
         factor = factors[best_level(factors, wanted)]
         if np.prod(wanted) > DEFAULT_MAX_DOWNSAMPLING * np.prod(factor):
             break
-        most = int(np.prod(wanted))
-    return most
+        coarsest = wanted
+    return coarsest

@@ -182,6 +182,7 @@ def test_port_that_is_taken(volumes, tmp_path, capfd):
         port = taken.getsockname()[1]
         message = read_refusal(capfd, CONFIG, tmp_path / "run", _fields(volumes, port=port))
     assert f"cannot listen on 127.0.0.1:{port}" in message and "--config.port" in message
+    assert not (tmp_path / "run" / "results.json").exists()
 
 
 def test_folder_of_another_job_is_refused(volumes, tmp_path, capfd):

@@ -81,6 +81,19 @@ def test_state_and_voxels(volumes):
         assert first.ravel().tolist() == [2**40 + 100, 2**40 + 101]
 
 
+def test_a_page_begins_with_all_that_can_be_read_quickly(volumes, tmp_path):
+    """Of 200 x 4000 x 6000 voxels nothing is stored, so that only the page counts."""
+    create_volume(tmp_path / "large.zarr", (200, 4000, 6000), np.uint32, (40.0, 8.0, 8.0), {})
+    create_volume(tmp_path / "small.zarr", (20, 150, 100), np.uint32, (40.0, 8.0, 8.0), {})
+    scales = {}
+    for name in ("small", "large"):
+        with serve(open_layers(f"{tmp_path}/{name}.zarr"), [], "127.0.0.1", 0) as url:
+            scales[name] = read_state(url)["crossSectionScale"]
+    # All of it in 300 pixels; or two of the coarsest voxels in each, 1 x 4 x 4 (2 x 8 x 8 are more than 64).
+    assert scales["small"] == pytest.approx(150 / 300)
+    assert scales["large"] == 2 * 4
+
+
 def test_affinities(volumes):
     with serve(_layers(volumes, "p.zarr"), [], "127.0.0.1", 0) as url:
         state = read_state(url)

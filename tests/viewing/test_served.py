@@ -63,12 +63,12 @@ def test_each_scale_is_read_from_its_level(tmp_path):
 
 def test_page_may_ask_for_what_needs_little_reading():
     size, factors = (40000, 80000, 80000), [(1, 1, 1), (1, 2, 2), (2, 4, 4), (4, 8, 8)]
-    # 64 voxels of a file for one: 4 x 4 x 4 of full resolution, or of the coarsest level, which stands for 256.
-    assert served._most_downsampling(size, VOXEL_NM, factors[:1]) == 2 * 4 * 4
-    assert served._most_downsampling(size, VOXEL_NM, factors) == 256 * 64
-    # Twice along x is on the way to no scale that a page asks for.
-    assert served._most_downsampling(size, VOXEL_NM, [(1, 1, 1), (1, 1, 2)]) >= 2 * 4 * 4
-    assert served._most_downsampling((9, 90, 90), VOXEL_NM, factors) == 1
+    # 64 voxels of a file for one: at full resolution, or at the coarsest level.
+    assert served._coarsest_scale(size, VOXEL_NM, factors[:1]) == (2, 4, 4)
+    assert served._coarsest_scale(size, VOXEL_NM, factors) == (16, 32, 32)
+    # A level that no scale is made of does not help.
+    assert served._coarsest_scale(size, VOXEL_NM, [(1, 1, 1), (3, 3, 3)]) == (2, 4, 4)
+    assert served._coarsest_scale((9, 90, 90), VOXEL_NM, factors) == (1, 1, 1)
 
 
 def test_part_of_a_pyramid_has_the_levels_that_it_fits_into(tmp_path):
@@ -137,8 +137,8 @@ def test_types_that_a_page_cannot_draw_are_cast(tmp_path, dtype, kind, served_as
 
 
 def test_only_what_is_asked_for_is_read(tmp_path):
-    _pyramid(tmp_path / "a.zarr")
-    (layer,) = open_layers(f"{tmp_path}/a.zarr?kind=labels")
+    create_volume(tmp_path / "a.zarr", SIZE, np.uint32, VOXEL_NM, {})
+    (layer,) = open_layers(f"{tmp_path}/a.zarr")
     # Nothing of this volume can be read in one piece.
     size = (1 << 20, 1 << 20, 1 << 20)
     huge = dataclasses.replace(layer.volume, store=_endless(size))
@@ -147,6 +147,8 @@ def test_only_what_is_asked_for_is_read(tmp_path):
     assert np.array_equal(
         _ask(volume, (1, 1, 1), far, tuple(f + 2 for f in far)).ravel()[:1], [sum(far) % 251]
     )
+    # No pyramid: it is drawn with 64 voxels as one at the coarsest.
+    assert (volume.max_downsampling, volume.coarsest_nm) == (32, 16)
     with pytest.raises(MeshesNotSupportedForVolume):
         volume.get_object_mesh(1)
 
