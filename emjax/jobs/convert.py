@@ -120,6 +120,8 @@ def _closing_lines(config: ConfigDict, workdir: str | os.PathLike[str], plan: Pl
     new = plan.new
     sizes = ", ".join("x".join(map(str, level.size)) for level in new.levels)
     nm = "unknown" if new.voxel_nm is None else "x".join(f"{v:g}" for v in new.voxel_nm) + " nm"
+    # Neuroglancer's prefix is for outputs: what is written is known by its files.
+    address = config.output.removeprefix("precomputed://")
     channels = f", {new.channels} channels" if new.channels else ""
     return "\n".join(
         (
@@ -128,6 +130,6 @@ def _closing_lines(config: ConfigDict, workdir: str | os.PathLike[str], plan: Pl
             if len(new.levels) > 1
             else f"size         {sizes}",
             f"results      {Path(os.fspath(workdir)) / RESULTS_FILE}",
-            f"next         use it wherever a volume is read, as in --config.input={config.output}",
+            f"next         python -m emjax.main --config configs/view.py --config.volumes={address}",
         )
     )
