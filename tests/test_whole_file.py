@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from emjax.whole_file import write_whole
+from emjax.whole_file import open_whole, write_whole
 
 
 def test_a_file_is_made_with_its_folder_and_replaced(tmp_path):
@@ -24,3 +24,16 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["c.bin"]
+
+
+def test_a_file_written_in_parts_is_there_at_the_end(tmp_path):
+    path = tmp_path / "folder" / "c.bin"
+    with open_whole(path) as file:
+        file.write(b"one ")
+        assert not path.exists()
+        file.write(b"two")
+    assert path.read_bytes() == b"one two"
+    with pytest.raises(KeyError), open_whole(path) as file:
+        file.write(b"half")
+        raise KeyError
+    assert path.read_bytes() == b"one two" and os.listdir(path.parent) == ["c.bin"]

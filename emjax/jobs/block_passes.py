@@ -123,8 +123,7 @@ def fingerprint(address: str | Address) -> list[Mapping[str, int] | str]:
     found: list[Mapping[str, int] | str] = [str(known)]
     if "://" in known.path:
         return found
-    inner = os.path.join(known.path, known.dataset)
-    folders = dict.fromkeys((known.path, inner)) if os.path.isdir(known.path) else {}
+    folders = [known.path, *([os.path.join(known.path, known.dataset)] if known.dataset else [])]
     files = [os.path.join(folder, name) for folder in folders for name in METADATA_FILES]
     for path in (known.path, *files):
         if os.path.isfile(path):

@@ -10,7 +10,7 @@ import pytest
 
 from emjax.errors import InputError
 from emjax.inference import output
-from emjax.inference.block_size import default_block_size, fit_chunk
+from emjax.inference.block_size import default_block_size, fit_chunk, whole_chunks
 from emjax.inference.done_blocks import DoneBlocks
 from emjax.inference.output import (
     CONTINUE,
@@ -146,3 +146,13 @@ def test_chunks_of_blocks_that_were_given() -> None:
     assert fit_chunk((16, 128, 128), (8, 256, 128)) == (8, 128, 128)
     with pytest.raises(InputError, match="use 8,256,128"):
         fit_chunk((16, 128, 128), (8, 200, 128))
+
+
+def test_blocks_of_whole_chunks():
+    assert whole_chunks((512, 512, 512), (64, 64, 64), 2**24) == (256, 256, 256)
+    assert whole_chunks((512, 4096, 4096), (16, 256, 256), 2**24) == (64, 512, 512)
+    # Short axes are whole, and what is left goes to the others.
+    assert whole_chunks((20, 4096, 4096), (16, 256, 256), 2**24) == (20, 1024, 512)
+    assert whole_chunks((5, 6, 7), (64, 64, 64), 2**24) == (5, 6, 7)
+    # A chunk is never cut.
+    assert whole_chunks((512, 512, 512), (512, 512, 512), 2**10) == (512, 512, 512)
