@@ -17,7 +17,8 @@ from emjax.evaluation.figures import save_png
 from emjax.evaluation.swc import Skeleton, read_swc
 from emjax.geometry.box import Box
 from emjax.train.run_folder import CONFIG_FILE, RESULTS_FILE, open_run_folder, write_results
-from emjax.viewing.layers import Layer, crop_layers, describe, knows_nm, open_layers, shared_box
+from emjax.viewing.layers import Layer, describe, knows_nm, open_layers
+from emjax.viewing.overlap import crop_layers, shared_box, warn_of_gaps
 from emjax.viewing.page import serve, wait
 from emjax.viewing.picture import draw, plan_plane, read_sections
 from emjax.volumes.slow import say_if_slow
@@ -38,6 +39,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """
     _check(config)
     layers = open_layers(config.volumes)
+    warn_of_gaps(layers)
     whole = layers[0].volume.size
     box = Box.from_text(config.box, whole) if config.box else Box((0, 0, 0), whole)
     skeletons = _read_skeletons(config, layers)

@@ -1,4 +1,4 @@
-"""What a volume is drawn as, where it lies, and parts of several that show the same tissue."""
+"""What a volume is drawn as, and where it lies."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.geometry.box import Box
-from emjax.viewing.layers import crop_layers, describe, knows_nm, open_layers, shared_box
+from emjax.viewing.layers import describe, knows_nm, open_layers
 from emjax.volumes.create import create_volume
 
 OFFSETS = [[0, -1, 0], [-1, 0, 0], [0, 0, -9], [0, 0, -1]]
@@ -37,9 +36,6 @@ def folder(tmp_path_factory) -> Path:
     nm = (40.0, 8.0, 8.0)
     create_volume(path / "p.zarr", (4, 4, 8, 8), np.uint8, nm, known, origin=(2, 10, 12))
     create_volume(path / "s.zarr", (4, 8, 8), np.uint16, nm, {"kind": "segmentation"})
-    # Voxels half as long in plane.
-    create_volume(path / "fine.zarr", (6, 20, 20), np.uint8, (40.0, 4.0, 4.0), {}, origin=(2, 2, 6))
-    create_volume(path / "far.zarr", (4, 8, 8), np.uint8, nm, {}, origin=(90, 0, 0))
     return path
 
 
@@ -81,27 +77,6 @@ def test_nearest_affinities_are_red_green_blue(folder):
     text = describe(layer)
     assert "uint8 4x2x8x8, 40x8x8 nm, from voxel 3,10,12, red affinity[-1,0,0]" in text
     assert open_layers(f"{folder}/a.h5:channels")[0].colours == (0, 1)
-
-
-def test_the_same_tissue_of_all(folder):
-    layers = open_layers([f"{folder}/{name}" for name in ("a.h5:raw", "p.zarr", "fine.zarr")])
-    box = Box.between((1, 5, 5), (4, 12, 15))
-    raw, prediction, fine = crop_layers(layers, box)
-    assert raw.volume.size == (3, 7, 10) and raw.origin == (1, 5, 5)
-    assert prediction.volume.box == Box.between((0, 0, 0), (2, 2, 3))
-    assert prediction.origin == (2, 10, 12)
-    # y 40 to 96 nm and x 40 to 120 nm, of voxels of 4 nm that begin at 2 and 6 and end at 22 and 26.
-    assert fine.volume.box == Box.between((0, 8, 4), (2, 20, 20)) and fine.origin == (2, 10, 10)
-    assert shared_box(layers[:2], box) == Box.between((2, 10, 12), (4, 12, 15))
-    assert shared_box(layers, box) == Box.between((2, 10, 12), (4, 11, 13))
-
-
-def test_what_lies_elsewhere_is_said(folder, caplog):
-    layers = open_layers(f"{folder}/a.h5:raw; {folder}/far.zarr")
-    assert any("far.zarr lies beside a.h5:raw" in r.getMessage() for r in caplog.records)
-    box = Box((0, 0, 0), (10, 24, 24))
-    assert shared_box(layers, box) == box
-    assert [layer.name for layer in crop_layers(layers, box)] == ["a.h5:raw"]
 
 
 def test_unknown_voxel_size_is_said_and_taken_from_others(folder, caplog):
