@@ -193,6 +193,7 @@ def _kill_in_level(workdir: Path, fields: dict[str, object], level: int) -> None
     process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "levels"), [("out.zarr", (0, 1)), ("out.h5", (0,))])
 def test_a_killed_run_goes_on_to_the_same_bytes(folder, tmp_path, name, levels) -> None:
     place, workdir = tmp_path / "place", tmp_path / "run"
