@@ -29,6 +29,9 @@ def get_config() -> ConfigDict:
     c.input = ""  # address of the images
     c.output = ""  # OME-Zarr to write
     c.dtype = "uint8"  # 255 times the prediction, rounded; 'float16': the prediction itself
+    # What is written: '' all channels of the network; 'nearest' the affinities that join neighbours, all that
+    # agglomeration and multicut ask for and a quarter of the disk; or names, as in 'foreground,affinity:-1/0/0'.
+    c.channels = ""
     c.tile_size = ()  # z, y, x voxels that the network sees at once; (): as in training
     c.overlap = (
         0.5  # part of a tile that the next one shares, 0.25 or more; 0.25 is 3 times as fast

@@ -11,7 +11,7 @@ from etils import epath
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.segmentation.methods import choose_method
-from emjax.segmentation.prediction import Prediction
+from emjax.segmentation.prediction import Prediction, parse_channels
 from emjax.segmentation.settings import parse_settings
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.store import Volume, open_volume
@@ -46,7 +46,7 @@ def read_channels(
     # A volume of one channel is opened without that axis.
     count = volume.shape[0] if len(volume.shape) == 4 else 1
     if config["channels"]:
-        return _parse_channels(config["channels"])
+        return parse_channels(config["channels"])
     attributes = read_attributes(volume.address)
     if "targets" not in attributes:
         channels = f"{count} channels are" if count > 1 else "one channel is"
@@ -109,22 +109,3 @@ def read_method(
             f"method='{config['method']}', but settings={text} were tuned for '{chosen['method']}'; leave method out"
         )
     return choose_method(chosen["method"], names, offsets), dict(chosen["settings"])
-
-
-def _parse_channels(
-    text: str,
-) -> tuple[tuple[str, ...], tuple[tuple[int, int, int] | None, ...]]:
-    names, offsets = [], []
-    for part in text.split(","):
-        name, colon, offset = part.strip().partition(":")
-        try:
-            values = tuple(int(step) for step in offset.split("/")) if colon else None
-        except ValueError:
-            values = ()
-        if not name or (values is not None and len(values) != 3):
-            raise InputError(
-                f"channels: '{part.strip()}' is neither NAME nor affinity:z/y/x, as in affinity:-1/0/0"
-            )
-        names.append(name)
-        offsets.append(values)
-    return tuple(names), tuple(offsets)

@@ -50,6 +50,10 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         InputError: if the configuration, the prediction or the labels cannot work, or nothing can be scored.
     """
     validate_volume_config(config, ("input", "labels"))
+    if config.cluster:
+        raise InputError(
+            f"cluster={config.cluster}: settings are tried in this process, on a part of a volume; leave it out"
+        )
     if config.metric not in METRICS:
         raise InputError(f"metric='{config.metric}' is unknown{nearest(config.metric, METRICS)}")
     volume, box = open_part(config.input, config.box)

@@ -173,6 +173,28 @@ def show_channels(names: Sequence[str], offsets: Sequence[Offset | None]) -> str
     )
 
 
+def parse_channels(text: str) -> tuple[tuple[str, ...], tuple[Offset | None, ...]]:
+    """Reads names and offsets of channels, as in 'affinity:-1/0/0,foreground'.
+
+    Raises:
+        InputError: a part that is neither.
+    """
+    names, offsets = [], []
+    for part in text.split(","):
+        name, colon, offset = part.strip().partition(":")
+        try:
+            values = tuple(int(step) for step in offset.split("/")) if colon else None
+        except ValueError:
+            values = ()
+        if not name or (values is not None and len(values) != 3):
+            raise InputError(
+                f"channels: '{part.strip()}' is neither NAME nor affinity:z/y/x, as in affinity:-1/0/0"
+            )
+        names.append(name)
+        offsets.append(values)
+    return tuple(names), tuple(offsets)
+
+
 def affinities_of_boundary(boundary: np.ndarray) -> Affinities:
     """Makes nearest affinities of a boundary map: 1 - the larger boundary of the two voxels.
 

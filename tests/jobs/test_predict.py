@@ -26,7 +26,7 @@ from emjax.inference.blockwise import run_blocks
 from emjax.inference.done_blocks import DoneBlocks
 from emjax.inference.lock import OutputLock
 from emjax.inference.predictor import Predictor
-from emjax.jobs import predict
+from emjax.jobs import predict, predict_plan
 from emjax.tasks.build import build_segment
 from emjax.train.run_spec import RunSpec
 from emjax.volumes.attributes import read_attributes
@@ -132,7 +132,7 @@ def test_it_is_the_network_at_every_tile(folder, finished) -> None:
     address = f"{folder}/a.h5:raw[1:5,3:19,4:20]?voxel_nm=40,8,8"
     fields = _fields(folder, output, input=address, dtype="float16", block_size="()", batch_size=0)
     assert run_command(CONFIG, folder / "tile", fields) == 0
-    weights = predict.restore_params(folder / "run")
+    weights = predict_plan.restore_params(folder / "run")
     image = open_volume(address)
     stretched = measure(image).apply(image.store.read().result())
     task = build_segment(weights.spec.config)
@@ -173,6 +173,20 @@ def test_blocks_and_boxes_do_not_matter(folder, finished) -> None:
     scales = json.loads((part / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]
     moved = scales["datasets"][0]["coordinateTransformations"][1]["translation"]
     assert moved == [0, 40, 80, 0]
+
+
+@pytest.mark.parametrize(
+    ("channels", "kept"), [("nearest", [0, 1, 2]), ("foreground,affinity:0/0/-1", [3, 2])]
+)
+def test_some_channels_alone_are_written(folder, finished, channels, kept) -> None:
+    output = folder / f"{len(kept)}.zarr"
+    fields = _fields(folder, output, channels=channels)
+    assert run_command(CONFIG, folder / f"{len(kept)}", fields) == 0
+    whole, part = (open_volume(str(path)).store.read().result() for path in (finished, output))
+    np.testing.assert_array_equal(part, whole[kept])
+    known, found = read_attributes(str(finished)), read_attributes(str(output))
+    for name in ("targets", "offsets"):
+        assert found[name] == [known[name][index] for index in kept]
 
 
 def test_variants_run_and_change_the_prediction(folder, finished) -> None:
@@ -260,14 +274,14 @@ def test_killed_without_warning_and_continued_is_the_same_volume(folder, finishe
 
 def test_a_network_that_diverged_writes_nothing(folder, capfd, monkeypatch) -> None:
     output = folder / "diverged.zarr"
-    real = predict.restore_params
+    real = predict_plan.restore_params
 
     def diverged(path):
         weights = real(path)
         jax.tree.map(lambda leaf: leaf.fill(np.nan), weights.params)
         return weights
 
-    monkeypatch.setattr(predict, "restore_params", diverged)
+    monkeypatch.setattr(predict_plan, "restore_params", diverged)
     assert run_command(CONFIG, folder / "diverged", _fields(folder, output)) == 2
     assert (
         "not finite in block 0 [0:6,0:20,0:50], in its tile [0:4,0:16,0:16]"
@@ -357,6 +371,8 @@ def test_a_part_is_worked_on_once_and_keeps_the_output(folder, tmp_path, capfd) 
         ({"halo": "1,1,1"}, ["halo", "overlap"]),
         ({"part": "2/2"}, ["part=2/2", "0/4"]),
         ({"cluster": "local"}, ["cluster=local", "--config.part=I/N"]),
+        ({"channels": "contour"}, ["no contour", "affinity[-1,0,0]", "foreground"]),
+        ({"channels": "affinity:1"}, ["affinity:1", "affinity:-1/0/0"]),
         ({"cluster": "ssh://a:1"}, ["cluster='ssh://a:1'", "tcp://host:8786"]),
         ({"varaints": 8}, ["did you mean --config.variants"]),
     ],

@@ -190,6 +190,7 @@ def test_more_is_better_of_a_precision(volumes, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
+        ({"cluster": "local"}, ["cluster=local", "leave it out"]),
         ({"metric": "vio"}, ["vio", "did you mean 'voi'?"]),
         ({"labels": "{v}/a.h5:short"}, ["(4, 48, 48)", "(6, 48, 48)"]),
         ({"labels": "{v}/p.zarr"}, ["ids are integers"]),
