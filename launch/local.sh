@@ -73,7 +73,7 @@ ask() {
         fi
     done
 }
-trap ask INT TERM
+trap ask HUP INT TERM
 
 # Each job in a group of its own: Ctrl-C of a terminal then reaches this script alone, which hands it on as SIGTERM.
 set -m
@@ -87,6 +87,8 @@ for ((i = 0; i < processes; i++)); do
         <"/dev/null" >"$pipes/$i.out" 2>"$pipes/$i.err" &
     pids+=($!)
 done
+# What this script waits with stays in its own group, and in the foreground.
+set +m
 # A signal that came meanwhile was heard by those alone that had been started.
 if ((asked)); then
     asked=0
@@ -119,7 +121,8 @@ while ((${#running[@]})); do
     if [[ -n $deadline ]] && ((SECONDS >= deadline)); then
         ask
     fi
-    ((${#running[@]} == 0)) || sleep 0.1
+    # Ctrl-C ends it as well, which is no failure.
+    ((${#running[@]} == 0)) || sleep 0.1 || true
 done
 
 # What is left in the pipes; a helper that outlived its process may hold them open.
@@ -129,7 +132,7 @@ for ((i = 0; i < 20; i++)); do
         if kill -0 "$pid" 2>/dev/null; then left=1; fi
     done
     ((left)) || break
-    sleep 0.1
+    sleep 0.1 || true
 done
 kill "${readers[@]}" 2>/dev/null || true
 exit "$status"

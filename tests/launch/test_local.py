@@ -80,6 +80,35 @@ def test_a_signal_lets_all_save():
     assert process.returncode == 75 and sorted(out.splitlines()) == ["[0] saving", "[1] saving"]
 
 
+# Runs a command in a terminal of its own, and types Ctrl-C once both processes are ready.
+TERMINAL = r"""
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b""
+while said.count(b"] ready") < 2:
+    said += os.read(terminal, 1000)
+os.write(terminal, b"\x03")
+try:
+    while chunk := os.read(terminal, 1000):
+        said += chunk
+except OSError:  # Linux says so that the other end is closed.
+    pass
+print(said.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_ctrl_c_in_a_terminal_lets_all_save():
+    code = 'trap "echo saving; exit 75" TERM; trap "exit 9" INT; echo ready; '
+    code += "while true; do sleep 0.1; done"
+    command = [sys.executable, "-c", TERMINAL, str(SCRIPT), "--processes=2", "bash", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 75, done.stdout + done.stderr
+    assert done.stdout.count("saving") == 2
+
+
 def test_a_second_signal_kills():
     code = 'trap "" TERM; echo ready; while true; do sleep 0.1; done'
     process = _start("--processes=2", "bash", "-c", code)
