@@ -4,7 +4,8 @@ r"""Scores a segmentation against labels.
         --config.labels=labels.zarr
 
 reads both block by block, so that volumes larger than memory are scored, and writes `results.json` and pictures to
-`--workdir` (default `runs/evaluate`). Unless told otherwise, background of the labels is not scored by VOI and Rand,
+`--workdir` (default `runs/evaluate`). Blocks, workers and restarts change no score; docs/objects.md says how each is
+made of blocks. Unless told otherwise, background of the labels is not scored by VOI and Rand,
 and what the segmentation leaves 0 counts as one segment; what was left out is printed with the scores.
 
 Masks of organelles are scored with `--config.kind=semantic`, synaptic clefts with `--config.kind=clefts` (CREMI's files

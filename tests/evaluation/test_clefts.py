@@ -74,3 +74,9 @@ def test_surface():
     found = surface(mask, (10, 0, 0))
     assert len(found) == 26 and [12, 2, 2] not in found.tolist()
     assert found.min(axis=0).tolist() == [11, 1, 1]
+
+
+def test_sums_longer_than_64_bits_come_back():
+    for quanta in (0, 5, 2**32 + 7, 2**70 + 2**33 + 1):
+        distances = Distances(quanta, 12)
+        assert Distances.from_array(distances.to_array()) == distances

@@ -9,7 +9,7 @@ from scipy import ndimage
 from emjax.evaluation.boundaries import BoundaryCounts, BoundaryTolerance
 from emjax.evaluation.clefts import score_clefts
 from emjax.evaluation.contingency import UNLABELLED, Contingency
-from emjax.evaluation.counting import Pair, count_block
+from emjax.evaluation.counting import Counts, Pair, count_block
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 
@@ -86,3 +86,15 @@ def test_any_type_of_integers(dtype):
     assert counts.table.counts.tolist() == [labels.size - 75, 75]
     assert counts.boundaries.scores()["boundary_f1"] == 1
     assert len(counts.true_surface) == 75 - 9
+
+
+def test_counts_come_back_from_files():
+    pair = _pair(_ids(0, np.int32), _ids(1, np.uint8))
+    tolerance = BoundaryTolerance(1, (1, 1, 1), False)
+    for how in ({}, {"tolerance": tolerance}, {"surfaces": True}):
+        counts = count_block(pair, Grid(_whole(), SHAPE)[0], **how)
+        found = Counts.from_arrays(counts.to_arrays())
+        assert found.boundaries == counts.boundaries
+        assert found.to_arrays().keys() == counts.to_arrays().keys()
+        for name, array in counts.to_arrays().items():
+            assert np.array_equal(found.to_arrays()[name], array)

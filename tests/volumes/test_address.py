@@ -119,3 +119,14 @@ def test_ids_behind_an_address():
     assert Address.parse("a.h5:labels").ids("ignore") == ()
     with pytest.raises(InputError, match="ignore=x must be ids separated by commas"):
         Address.parse("a.h5?ignore=x").ids("ignore")
+
+
+def test_absolute_addresses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    address = Address.parse("a.h5:labels[0:4]?ignore=7").absolute()
+    assert str(address) == f"{tmp_path}/a.h5:labels[0:4]?ignore=7"
+    assert Address.parse("~/a.zarr").absolute().path == f"{tmp_path}/home/a.zarr"
+    assert Address.parse("folder/*.png").absolute().path == f"{tmp_path}/folder/*.png"
+    for text in ("gs://bucket/a.zarr", "synthetic://neurites?seed=3"):
+        assert str(Address.parse(text).absolute()) == text
