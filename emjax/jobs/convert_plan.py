@@ -22,6 +22,7 @@ from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.casting import IMAGE, KINDS, LABELS, Cast, guess_kind
 from emjax.volumes.conversion import Copy, Pool, open_input
+from emjax.volumes.origin import place_of
 from emjax.volumes.output_names import parse_output
 from emjax.volumes.outputs import NewVolume, Output
 from emjax.volumes.pooling import MEAN, MODE
@@ -112,7 +113,7 @@ def make_plan(config: ConfigDict) -> Plan:
         kind=kind,
         voxel_nm=volume.voxel_nm,
         # Where the part lies in the file that it is of.
-        origin=outer.translate(volume.box.start).start,
+        origin=place_of(volume, outer),
         levels=levels,
         downscaling=MODE if kind == LABELS else MEAN,
         attributes=_attributes(volume, cast),

@@ -26,6 +26,7 @@ from emjax.parallel import runtime
 from emjax.parallel.mesh import make_mesh
 from emjax.train.run_folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.volumes.create import create_volume
+from emjax.volumes.origin import place_of
 
 BLOCKS_FOLDER = "blocks"
 
@@ -162,7 +163,7 @@ def _open(
             chunk=plan.chunk,
             shard=plan.grid.core_size,
             # Where the part lies in the file that it is of.
-            origin=plan.grid.outer.translate(plan.volume.box.start).start,
+            origin=place_of(plan.volume, plan.grid.outer),
         )
 
     if how == CONTINUE:

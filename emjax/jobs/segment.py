@@ -51,6 +51,7 @@ from emjax.train.run_folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.create import create_volume
+from emjax.volumes.origin import place_of
 from emjax.volumes.slow import say_if_slow
 from emjax.volumes.store import Volume
 from emjax.whole_file import write_whole
@@ -321,7 +322,7 @@ def _create(path: str, work: _Work, identity: str) -> Any:
         attributes,
         chunk=chunk,
         shard=shard,
-        origin=plan.cells.outer.translate(work.volume.box.start).start,
+        origin=place_of(work.volume, plan.cells.outer),
     )
 
 

@@ -59,7 +59,7 @@ def create_volume(
     chunk: Size | None = None,
     shard: Size | None = None,
     overwrite: bool = False,
-    origin: Size = (0, 0, 0),
+    origin: Triple = (0, 0, 0),
     coarser: Sequence[Level] = (),
     downscaling: str = "",
 ) -> ts.TensorStore:

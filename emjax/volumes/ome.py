@@ -15,7 +15,7 @@ def ome_attributes(
     name: str,
     rank: int,
     voxel_nm: Triple | None,
-    origin: Size = (0, 0, 0),
+    origin: Triple = (0, 0, 0),
     factors: Sequence[Size] = ((1, 1, 1),),
     downscaling: str = "",
 ) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def ome_attributes(
 
 
 def _transformations(
-    leading: int, voxel_nm: Sequence[float], origin: Size, factor: Size
+    leading: int, voxel_nm: Sequence[float], origin: Triple, factor: Size
 ) -> list[dict[str, Any]]:
     """Returns where the centres of a level's voxels lie.
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emjax.errors import InputError
+from emjax.geometry.box import Box
 from emjax.volumes.attributes import folder_url, read_file
 from emjax.volumes.store import Volume
 
@@ -42,6 +43,19 @@ def origin_voxels(volume: Volume) -> Triple:
     return tuple(a + b for a, b in zip(start, moved, strict=True))
 
 
+def place_of(volume: Volume, box: Box) -> Triple:
+    """Returns where a part of a volume lies in the whole, (z, y, x) voxels: what is made of it lies there too.
+
+    Args:
+        volume: opened.
+        box: in its voxels.
+
+    Raises:
+        InputError: as `origin_voxels`.
+    """
+    return tuple(a + b for a, b in zip(origin_voxels(volume), box.start, strict=True))
+
+
 def _of_file(base: str, level: int) -> Triple:
     for name in ("zarr.json", ".zattrs", "info"):
         text = read_file(base, name)
@@ -70,7 +84,8 @@ def _of_image(image: Mapping[str, Any], level: int) -> Triple:
             elif step.get("type") == "translation":
                 moved = [a + b for a, b in zip(moved, step["translation"], strict=True)]
     places = [axes.index(axis) for axis in "zyx"]
-    return tuple(moved[i] / scale[i] for i in places)
+    # Whole voxels are whole again after the way through nanometres and back.
+    return tuple(round(moved[i] / scale[i], 6) for i in places)
 
 
 def _times(values: Sequence[float], factors: Sequence[float]) -> list[float]:

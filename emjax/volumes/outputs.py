@@ -37,7 +37,7 @@ class NewVolume:
     dtype: str
     kind: str
     voxel_nm: Triple | None
-    origin: Size
+    origin: Triple
     levels: tuple[Level, ...]
     downscaling: str
     attributes: Mapping[str, Any]

@@ -15,7 +15,7 @@ from emjax.errors import InputError
 from emjax.volumes.attributes import ATTRIBUTE, first_sentence, folder_url, read_file
 from emjax.volumes.casting import LABELS, holds
 from emjax.volumes.create import Level
-from emjax.volumes.outputs import NewVolume, Size, Triple
+from emjax.volumes.outputs import NewVolume, Triple
 
 _INFO = "info"
 _IMAGES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
@@ -149,10 +149,10 @@ def _info(new: NewVolume) -> dict[str, Any]:
     }
 
 
-def _scale(level: Level, voxel_nm: Triple, origin: Size, labels: bool) -> dict[str, Any]:
+def _scale(level: Level, voxel_nm: Triple, origin: Triple, labels: bool) -> dict[str, Any]:
     nm = [_plain(n * f) for n, f in zip(voxel_nm, level.factor, strict=True)][::-1]
     # Offsets are whole voxels of the scale: of a box that begins between two, the coarse scales lie up to one off.
-    offset = [o // f for o, f in zip(origin, level.factor, strict=True)]
+    offset = [int(o // f) for o, f in zip(origin, level.factor, strict=True)]
     blocks = {"compressed_segmentation_block_size": [8, 8, 8]} if labels else {}
     return {
         "key": "_".join(map(str, nm)),

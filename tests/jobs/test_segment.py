@@ -12,6 +12,7 @@ from matplotlib.image import imread
 
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.create import create_volume
+from emjax.volumes.origin import origin_voxels
 from emjax.volumes.store import open_volume
 
 from .running import read_refusal, run_command
@@ -205,3 +206,13 @@ def test_what_cannot_be_tuned_is_one_line(volumes, tmp_path, capfd, fields, word
     message = read_refusal(capfd, TUNE, tmp_path / "run", _tune(volumes, tmp_path, **given))
     assert all(word in message for word in words), message
     assert not (tmp_path / "run" / "decoding.json").exists()
+
+
+def test_a_segmentation_lies_where_its_prediction_lies(volumes, tmp_path):
+    stored = np.zeros((1, *SHAPE), np.float32)
+    known = {"targets": ["foreground"], "offsets": [None], "scale": 1.0}
+    path = tmp_path / "moved.zarr"
+    create_volume(path, stored.shape, np.float32, (40.0, 8.0, 8.0), known, origin=(200, 7, 0))
+    status, output = _segment(volumes, tmp_path, input=path, box="2:6,:,:")
+    assert status == 0
+    assert origin_voxels(open_volume(str(output))) == (202, 7, 0)
