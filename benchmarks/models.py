@@ -56,7 +56,7 @@ def main() -> None:
     repeats = options.repeats or (2 if options.quick else 15)
     cases = growth(options.quick) if options.growth else chosen(options)
     for name, case in cases.items():
-        timings = timing.interleave(candidates(case, options), repeats)
+        timings = timing.interleave(candidates(case, options), repeats, options.cores)
         written.add(name, timings, case.voxels / 1e6, "Mvoxel")
         assert len({t.extra["parameters"] for t in timings.values()}) == 1, "not the same network"
         ours = timings.pop("emjax")

@@ -114,18 +114,18 @@ class Report:
         # Of the runs that were next to each other, so that a slow minute does not count for one side only.
         pairs = [b / a for a, b in zip(ours.seconds, peers[best].seconds, strict=False)]
         ratio = peers[best].median / ours.median
-        # Where the machine is shared, the fastest runs tell most about the code.
-        fastest = min(min(p.seconds) for p in peers.values()) / min(ours.seconds)
+        # Where the machine is shared, the fastest runs and, on one core, processor seconds tell most about the code.
+        fastest = min(min(peer.seconds) for peer in peers.values()) / min(ours.seconds)
+        cpu = min(statistics.median(p.cpu_s) for p in peers.values()) / statistics.median(
+            ours.cpu_s
+        )
         middle = statistics.median(pairs)
         print(
-            f"RATIO {name} {ratio:.3f}  (to {best}; pairs' median {middle:.3f}, fastest runs {fastest:.3f})"
+            f"RATIO {name} {ratio:.3f}  (to {best}; pairs' median {middle:.3f}, fastest runs {fastest:.3f}, "
+            f"processor seconds {cpu:.3f})"
         )
-        self._content["ratios"][name] = {
-            "ratio": ratio,
-            "peer": best,
-            "pairs": pairs,
-            "fastest": fastest,
-        }
+        row = {"ratio": ratio, "peer": best, "pairs": pairs, "fastest": fastest, "cpu": cpu}
+        self._content["ratios"][name] = row
         if memory:
             least = min(peers, key=lambda key: peers[key].peak_bytes)
             share = ours.peak_bytes / peers[least].peak_bytes
@@ -159,5 +159,6 @@ def options(stage_doc: str, peers: tuple[str, ...] = ()) -> argparse.ArgumentPar
     parser.add_argument("--quick", action="store_true", help="tiny sizes: does everything run?")
     parser.add_argument("--device", default="cpu", choices=("cpu", "gpu"))
     parser.add_argument("--repeats", type=int, default=0, help="runs of each; 0: the stage's own")
+    parser.add_argument("--cores", type=int, default=0, help="that each may use; 0: all")
     parser.add_argument("--output", type=Path, help="JSON; runs/benchmarks/<stage>.json")
     return parser

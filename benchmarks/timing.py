@@ -42,12 +42,14 @@ class Timing:
 
     Attributes:
         seconds: of each run, in order.
+        cpu_s: processor seconds of each run, all threads together.
         setup_s: of preparing and the first run, which is not among `seconds`.
         peak_bytes: largest resident memory of its process.
         extra: what its last run returned.
     """
 
     seconds: list[float]
+    cpu_s: list[float]
     setup_s: float
     peak_bytes: int
     extra: dict[str, Any]
@@ -66,12 +68,15 @@ class Timing:
         return low, high
 
 
-def interleave(candidates: Mapping[str, Candidate], repeats: int) -> dict[str, Timing]:
+def interleave(
+    candidates: Mapping[str, Candidate], repeats: int, cores: int = 0
+) -> dict[str, Timing]:
     """Measures candidates in turn.
 
     Args:
         candidates: by name.
         repeats: runs of each, after a first one that does not count.
+        cores: that each candidate may use; 0: all. With one, processor seconds can be compared on a busy machine.
 
     Raises:
         RuntimeError: if a candidate fails, with its traceback.
@@ -79,7 +84,7 @@ def interleave(candidates: Mapping[str, Candidate], repeats: int) -> dict[str, T
     workers: dict[str, _Worker] = {}
     try:
         for name, candidate in candidates.items():
-            workers[name] = _Worker(name, candidate)
+            workers[name] = _Worker(name, candidate, cores)
         names = list(workers)
         for turn in range(repeats):
             for i in range(len(names)):
@@ -93,11 +98,11 @@ def interleave(candidates: Mapping[str, Candidate], repeats: int) -> dict[str, T
 
 
 class _Worker:
-    def __init__(self, name: str, candidate: Candidate) -> None:
-        self._name, self._seconds = name, []
+    def __init__(self, name: str, candidate: Candidate, cores: int) -> None:
+        self._name, self._seconds, self._cpu_s = name, [], []
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, candidate), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, candidate, cores), daemon=True)
         before = {key: os.environ.get(key) for key in candidate.environment}
         os.environ.update(candidate.environment)
         try:
@@ -110,12 +115,14 @@ class _Worker:
 
     def run(self) -> None:
         self._pipe.send("run")
-        self._seconds.append(self._answer())
+        seconds, cpu_s = self._answer()
+        self._seconds.append(seconds)
+        self._cpu_s.append(cpu_s)
 
     def finish(self) -> Timing:
         self._pipe.send("finish")
         peak, extra = self._answer()
-        return Timing(self._seconds, self._setup_s, peak, extra)
+        return Timing(self._seconds, self._cpu_s, self._setup_s, peak, extra)
 
     def stop(self) -> None:
         self._pipe.close()
@@ -133,17 +140,20 @@ class _Worker:
         return value
 
 
-def _serve(pipe: Any, candidate: Candidate) -> None:
+def _serve(pipe: Any, candidate: Candidate, cores: int) -> None:
     """Runs in the candidate's process until the pipe closes."""
     try:
+        if cores:
+            # Before any thread pool counts the cores that there are.
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
         began = time.perf_counter()
         run = candidate.make(**candidate.arguments)
         extra = run()
         pipe.send(("ok", time.perf_counter() - began))
         while pipe.recv() == "run":
-            began = time.perf_counter()
+            began, cpu = time.perf_counter(), time.process_time()
             extra = run()
-            pipe.send(("ok", time.perf_counter() - began))
+            pipe.send(("ok", (time.perf_counter() - began, time.process_time() - cpu)))
         pipe.send(("ok", (peak_bytes(), extra or {})))
         pipe.recv()
     except EOFError:
