@@ -24,7 +24,7 @@ from emjax.evaluation.counting import Pair, count_block
 from emjax.evaluation.parts import part_path, read_shared, write_part
 from emjax.evaluation.skeletons import look_up
 from emjax.geometry.grid import Block
-from emjax.volumes.store import Volume, open_volume
+from emjax.volumes.store import Volume, open_for_blocks
 
 Triple = tuple[float, float, float]
 
@@ -149,7 +149,7 @@ def release() -> None:
 
 @functools.lru_cache(maxsize=4)
 def _opened(address: str, _: str) -> Volume:
-    return open_volume(address)
+    return open_for_blocks(address)
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,9 +9,8 @@ from absl import logging
 from emjax.geometry.box import Box, Size
 from emjax.geometry.grid import Grid
 from emjax.inference.blockwise import check_aligned
-from emjax.volumes.conversion import CACHE_BYTES
 from emjax.volumes.create import Level
-from emjax.volumes.store import Volume
+from emjax.volumes.store import BLOCK_CACHE_BYTES, Volume
 
 # Of a block of an input that decodes whole sections: the larger, the fewer blocks decode the same ones.
 _BLOCK_BYTES = 1 << 28
@@ -107,7 +106,7 @@ def say_decoded(volume: Volume, grid: Grid) -> None:
         for r, n, b in zip(read[-2:], grid.outer.size[1:], grid.core_size[1:], strict=True)
     )
     slab = grid.core_size[0] * math.prod(volume.size[1:]) * volume.dtype.itemsize
-    if across > 1 and slab > CACHE_BYTES:
+    if across > 1 and slab > BLOCK_CACHE_BYTES:
         logging.warning(
             "each section of %s is decoded about %d times; with --config.block_size=%d,%d,%d once, in %.1f GiB for "
             "each worker",

@@ -21,14 +21,14 @@ from emjax.jobs.convert_blocks import fit_sections, make_grids, say_decoded
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.casting import IMAGE, KINDS, LABELS, Cast, guess_kind
-from emjax.volumes.conversion import Copy, Pool, open_input
+from emjax.volumes.conversion import Copy, Pool
 from emjax.volumes.origin import place_of
 from emjax.volumes.output_names import parse_output
 from emjax.volumes.outputs import NewVolume, Output
 from emjax.volumes.pooling import MEAN, MODE
 from emjax.volumes.precomputed_output import PrecomputedOutput
 from emjax.volumes.pyramid import plan_levels
-from emjax.volumes.store import Volume
+from emjax.volumes.store import Volume, open_for_blocks
 
 PERCENTILES = "percentiles"
 DTYPES = (
@@ -82,7 +82,7 @@ def make_plan(config: ConfigDict) -> Plan:
         InputError: if anything in it cannot work.
     """
     output = _output(config)
-    volume = open_input(config.input)
+    volume = open_for_blocks(config.input)
     # Workers may have another working folder.
     address = dataclasses.replace(volume.address, path=_absolute(volume.address.path))
     volume = dataclasses.replace(volume, address=address)

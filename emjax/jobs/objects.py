@@ -34,7 +34,7 @@ from emjax.jobs.evaluate_inputs import named_ids, open_ids
 from emjax.train.run_folder import open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.origin import origin_voxels
-from emjax.volumes.store import Volume, open_volume
+from emjax.volumes.store import Volume, open_for_blocks, open_volume
 
 OBJECTS, CONTACTS = "objects.parquet", "contacts.parquet"
 # Voxels that are measured at a time, and where chunks are not known.
@@ -204,4 +204,4 @@ def _closing_lines(inputs: _Inputs, results: dict[str, int], paths: list[str]) -
 
 @functools.lru_cache(maxsize=4)
 def _opened(address: str, _: str) -> Volume:
-    return open_volume(address)
+    return open_for_blocks(address)

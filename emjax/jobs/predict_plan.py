@@ -30,7 +30,7 @@ from emjax.volume_config import validate_volume_config
 from emjax.volumes.address import Address
 from emjax.volumes.create import chunk_size
 from emjax.volumes.slow import say_if_slow
-from emjax.volumes.store import Volume, open_volume
+from emjax.volumes.store import Volume, open_for_blocks
 
 # Of `channels`: affinities between voxels that share a face, all that agglomeration asks for.
 _NEAREST = "nearest"
@@ -105,7 +105,7 @@ def make_plan(config: ConfigDict) -> Plan:
         raise InputError(
             f"{weights.source} was trained with images scaled by {dict(spec.normalization)}; this version has {RULE}"
         )
-    volume = open_volume(config.input)
+    volume = open_for_blocks(config.input)
     say_if_slow(volume)
     check_apart(config.output, volume.address)
     normalization = measure(volume)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import uuid
 
 import numpy as np
 
 from emjax.geometry.box import Box
 from emjax.segmentation.prediction import Offset, Prediction
-from emjax.volumes.address import Address
-from emjax.volumes.store import Volume, open_volume
+from emjax.volumes.store import Volume, open_for_blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,11 +34,8 @@ class Channels:
         cls, volume: Volume, names: tuple[str, ...], offsets: tuple[Offset | None, ...]
     ) -> Channels:
         """Returns the channels of an open volume."""
-        address = volume.address
-        if "://" not in address.path:
-            # A worker may have another working folder.
-            address = dataclasses.replace(address, path=os.path.abspath(address.path))
-        return cls(str(address), names, offsets, uuid.uuid4().hex)
+        # A worker may have another working folder.
+        return cls(str(volume.address.absolute()), names, offsets, uuid.uuid4().hex)
 
     def read(self, box: Box) -> Prediction:
         """Returns a part, in voxels of the volume; nothing is read before it is asked for."""
@@ -75,4 +70,4 @@ class _Part:
 
 @functools.lru_cache(maxsize=4)
 def _opened(address: str, _: str) -> Volume:
-    return open_volume(Address.parse(address))
+    return open_for_blocks(address)

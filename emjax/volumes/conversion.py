@@ -16,10 +16,8 @@ from emjax.geometry.grid import Block, Grid
 from emjax.volumes.casting import Cast
 from emjax.volumes.outputs import Output
 from emjax.volumes.pooling import pool
-from emjax.volumes.store import Volume, open_volume, shared_context
+from emjax.volumes.store import Volume, open_for_blocks
 
-# Decoded sections of the input that are kept: those of TIFF and PNG are read by several blocks.
-CACHE_BYTES = 1 << 28
 # Of the finer level read at a time.
 _PIECE_BYTES = 1 << 24
 
@@ -30,18 +28,6 @@ class _Opening:
 
     def __getstate__(self) -> dict[str, object]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-
-def open_input(address: str) -> Volume:
-    """Opens what is converted; keeps what it decoded only where several blocks need the same.
-
-    Args:
-        address: of the volume.
-    """
-    volume = open_volume(address, context=shared_context(0))
-    if not volume.slow_random_access:
-        return volume
-    return open_volume(address, context=shared_context(CACHE_BYTES))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +62,7 @@ class Copy(_Opening):
 
     @functools.cached_property
     def _volume(self) -> Volume:
-        return open_input(self.input)
+        return open_for_blocks(self.input)
 
     @functools.cached_property
     def _store(self) -> ts.TensorStore:

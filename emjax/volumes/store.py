@@ -31,6 +31,8 @@ Triple = tuple[float, float, float]
 # Decoded chunks of all volumes of a process that are kept. Without it a crop of a TIFF stack decodes whole sections
 # again.
 CACHE_BYTES = 1 << 30
+# The same where a volume is read block by block.
+BLOCK_CACHE_BYTES = 1 << 28
 _HDF5 = (".h5", ".hdf5", ".hdf")
 _TIFF = (".tif", ".tiff")
 _SECTIONS = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
@@ -116,6 +118,23 @@ def shared_context(cache_bytes: int = CACHE_BYTES) -> ts.Context:
     """
     retries = {f"{kind}_request_retries": _RETRIES for kind in ("http", "gcs", "s3")}
     return ts.Context({"cache_pool": {"total_bytes_limit": cache_bytes}, **retries})
+
+
+def open_for_blocks(address: str | Address) -> Volume:
+    """Opens a volume that is read block by block: what was decoded is kept only where several blocks need the same.
+
+    So memory does not grow with the volume until a cache is full of what nobody reads again.
+
+    Args:
+        address: of the volume.
+
+    Raises:
+        InputError: as `open_volume`.
+    """
+    volume = open_volume(address, context=shared_context(0))
+    if not volume.slow_random_access:
+        return volume
+    return open_volume(address, context=shared_context(BLOCK_CACHE_BYTES))
 
 
 def open_volume(address: str | Address, *, context: ts.Context | None = None) -> Volume:

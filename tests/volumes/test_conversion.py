@@ -15,11 +15,10 @@ from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.volumes import conversion
 from emjax.volumes.casting import Cast
-from emjax.volumes.conversion import Copy, Pool, open_input
+from emjax.volumes.conversion import Copy, Pool
 from emjax.volumes.outputs import NewVolume, ZarrOutput
 from emjax.volumes.pooling import pool
 from emjax.volumes.pyramid import plan_levels
-from emjax.volumes.store import open_volume, shared_context
 
 SIZE = (9, 31, 40)
 
@@ -73,20 +72,3 @@ def test_a_label_that_does_not_fit_is_named_with_its_place(tmp_path: Path) -> No
     work(grid[0])
     with pytest.raises(InputError, match=r"a.h5:raw\[8:9,0:31,0:40\]: a label is 300, which uint8"):
         work(grid[1])
-
-
-def test_decoded_voxels_are_kept_only_where_reading_is_slow(tmp_path, monkeypatch) -> None:
-    contexts = []
-
-    def opened(address, *, context):
-        contexts.append(context)
-        return open_volume(address, context=context)
-
-    monkeypatch.setattr(conversion, "open_volume", opened)
-    address = _input(tmp_path, np.zeros(SIZE, np.uint8))
-    assert not open_input(address).slow_random_access
-    assert contexts == [shared_context(0)]
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("raw", data=np.zeros(SIZE, np.uint8), compression="gzip")
-    assert open_input(address).slow_random_access
-    assert contexts[-1] is shared_context(conversion.CACHE_BYTES)

@@ -15,6 +15,7 @@ import zarr
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.volumes import store
 from emjax.volumes.store import open_volume, shared_context
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (8, 10, 12), np.uint8)
@@ -117,3 +118,22 @@ def test_mistakes(folder: Path, name: str, helps: str) -> None:
         (folder / name).write_text("")
     with pytest.raises(InputError, match=helps):
         open_volume(f"{folder}/{name}")
+
+
+def test_decoded_voxels_are_kept_only_where_reading_is_slow(tmp_path, monkeypatch) -> None:
+    contexts = []
+
+    def opened(address, *, context):
+        contexts.append(context)
+        return open_volume(address, context=context)
+
+    monkeypatch.setattr(store, "open_volume", opened)
+    address = f"{tmp_path}/a.h5:raw"
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = np.zeros((8, 9, 10), np.uint8)
+    assert not store.open_for_blocks(address).slow_random_access
+    assert contexts == [store.shared_context(0)]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("raw", data=np.zeros((8, 9, 10), np.uint8), compression="gzip")
+    assert store.open_for_blocks(address).slow_random_access
+    assert contexts[-1] is store.shared_context(store.BLOCK_CACHE_BYTES)
