@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -13,8 +14,15 @@ from emjax.models.convolution import convolve
 from emjax.parallel.sharding import constrain
 
 Size = tuple[int, int, int]
+
+
+def elu(x: jax.Array) -> jax.Array:
+    """Exponential linear unit by `exp(x) - 1`: half the time of `expm1` on a CPU, as exact beside 1."""
+    return jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0)) - 1)
+
+
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "elu": jax.nn.elu,
+    "elu": elu,
     "relu": jax.nn.relu,
     "gelu": jax.nn.gelu,
     "silu": jax.nn.silu,
@@ -52,6 +60,90 @@ class Conv(nn.Module):
         return constrain(x, "batch", "z", "y", "x", "channel")
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def norm_act(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int, activation: str, epsilon: float
+) -> jax.Array:
+    """Group normalisation, scale, bias and activation, in one pass for the sums and one for the result.
+
+    Of all that lies between, only the input and the sums are kept for the gradient, which computes the rest again:
+    a pass over memory costs more than the arithmetic does.
+
+    Args:
+        x: `[b, z, y, x, c]`.
+        scale: `[c]`.
+        bias: `[c]`.
+        groups: of channels, a divisor of c.
+        activation: a name of `ACTIVATIONS`.
+        epsilon: added to the variance.
+
+    Returns:
+        `[b, z, y, x, c]` in the dtype of `x`.
+    """
+    return _norm_act(x, scale, bias, groups, activation, epsilon)[0]
+
+
+def _norm_act(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int, activation: str, epsilon: float
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    wide = x.astype(jnp.float32)
+    sums = _sum_space(wide), _sum_space(jnp.square(wide))
+    count = math.prod(x.shape[1:4])
+    factor, shift = _affine(*sums, scale, bias, count, groups, epsilon)
+    out = ACTIVATIONS[activation](wide * factor + shift).astype(x.dtype)
+    return out, (x, *sums, scale, bias)
+
+
+def _norm_act_slopes(
+    groups: int, activation: str, epsilon: float, saved: tuple[jax.Array, ...], slope: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    x, *sums, scale, bias = saved
+    # Without the barrier, XLA would find that the forward pass has computed the same, and keep that.
+    x = jax.lax.optimization_barrier(x)
+    count = math.prod(x.shape[1:4])
+    (factor, shift), pull = jax.vjp(
+        lambda *given: _affine(*given, count, groups, epsilon), *sums, scale, bias
+    )
+    wide = x.astype(jnp.float32)
+    _, pull_activation = jax.vjp(ACTIVATIONS[activation], wide * factor + shift)
+    (slope,) = pull_activation(slope.astype(jnp.float32))
+    # By the chain rule through the two sums: each voxel has a part in both.
+    to_sum, to_square, to_scale, to_bias = pull((_sum_space(slope * wide), _sum_space(slope)))
+    out = slope * factor + to_sum + 2 * to_square * wide
+    return out.astype(x.dtype), to_scale, to_bias
+
+
+norm_act.defvjp(_norm_act, _norm_act_slopes)
+
+
+def _sum_space(x: jax.Array) -> jax.Array:
+    """Sums over space first: a reshape that splits the channels of the whole volume costs a pass of its own."""
+    return x.sum((1, 2, 3), keepdims=True)
+
+
+def _affine(
+    sums: jax.Array,
+    squares: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    count: int,
+    groups: int,
+    epsilon: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Factor and shift of each channel, `[b, 1, 1, 1, c]`, from sums of the same shape over `count` voxels."""
+    channels = sums.shape[-1]
+    each = channels // groups
+
+    def group_mean(sums: jax.Array) -> jax.Array:
+        means = sums.reshape(-1, groups, each).sum(-1, keepdims=True) / (count * each)
+        return jnp.broadcast_to(means, (len(sums), groups, each)).reshape(sums.shape)
+
+    mean = group_mean(sums)
+    variance = jnp.maximum(group_mean(squares) - jnp.square(mean), 0.0)
+    factor = scale * jax.lax.rsqrt(variance + epsilon)
+    return factor, bias - mean * factor
+
+
 class NormAct(nn.Module):
     """Group normalisation and activation in one, with one pass over the data for the statistics.
 
@@ -76,22 +168,7 @@ class NormAct(nn.Module):
         groups = max(g for g in range(1, self.groups + 1) if channels % g == 0)
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
-        wide = x.astype(jnp.float32)
-        # Sums over space first: a reshape that splits the channels of the whole volume costs a pass of its own.
-        count = math.prod(x.shape[1:4]) * channels // groups
-
-        def group_mean(sums: jax.Array) -> jax.Array:
-            grouped = sums.reshape(-1, groups, channels // groups).sum(-1, keepdims=True) / count
-            return jnp.broadcast_to(grouped, (len(sums), groups, channels // groups)).reshape(
-                -1, 1, 1, 1, channels
-            )
-
-        mean = group_mean(wide.sum((1, 2, 3)))
-        square = group_mean(jnp.square(wide).sum((1, 2, 3)))
-        variance = jnp.maximum(square - jnp.square(mean), 0.0)
-        factor = scale * jax.lax.rsqrt(variance + self.epsilon)
-        out = wide * factor + (bias - mean * factor)
-        return ACTIVATIONS[self.activation](out).astype(self.dtype)
+        return norm_act(x, scale, bias, groups, self.activation, self.epsilon).astype(self.dtype)
 
 
 class Dense(nn.Module):
