@@ -138,6 +138,11 @@ class Report:
         print(f"NUMBER {name} {value:.5g} {unit}", flush=True)
         self._content["numbers"][name] = value
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What `number` was given."""
+        return self._content["numbers"]
+
     def write(self) -> None:
         """Writes the JSON."""
         self._content["machine"]["load_after"] = round(os.getloadavg()[0], 2)
