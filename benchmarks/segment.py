@@ -11,11 +11,9 @@ fastest of our ways whose VOI is not above the peer's.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,6 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     if bool(options.input) != bool(options.labels):
         parser.error("--input and --labels come together")
+    keep_output_apart()
     source = {"input": options.input, "labels": options.labels}
     source["side"] = 48 if options.quick else options.side
     affinities, _, labels = load(**source)
@@ -189,20 +188,13 @@ def make_waterz(input: str, labels: str, side: int, scoring: str, threshold: flo
     return Run(segment)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps what C++ prints off the output."""
+def keep_output_apart() -> None:
+    """Leaves standard output to Python: what waterz prints, here and in the workers, goes nowhere."""
     sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    try:
-        yield
-    finally:
-        # The library's output waits in C's own buffer.
-        ctypes.CDLL(None).fflush(None)
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
+    ours = os.dup(1)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    sys.stdout = os.fdopen(ours, "w")
 
 
 def make_mwatershed(input: str, labels: str, side: int, threshold: float) -> Run:
