@@ -102,7 +102,7 @@ class _Worker:
         self._name, self._seconds, self._cpu_s = name, [], []
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, candidate, cores), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, candidate, cores))
         before = {key: os.environ.get(key) for key in candidate.environment}
         os.environ.update(candidate.environment)
         try:
