@@ -90,8 +90,8 @@ def agglomerate(
         raise InputError("linkage='quantile' needs histograms; gather them with histogram=True")
     # What touches but has no affinity (count 0) has nothing to merge it.
     touching = statistics.select((statistics.contact > 0) & (statistics.count > 0))
-    ids, ends = np.unique(touching.pairs, return_inverse=True)
-    ends = ends.reshape(-1, 2).astype(np.int64)
+    ids = np.unique(touching.pairs)
+    ends = np.searchsorted(ids, touching.pairs)
     if linkage == "mean":
         percent = -1
         amounts = np.stack([touching.total, touching.count], axis=1)
@@ -99,7 +99,7 @@ def agglomerate(
     else:
         percent = quantile
         if linkage == "quantile":
-            rows = touching.histogram
+            rows = touching.histogram.copy()
         else:
             bins = np.minimum(touching.maximum * BINS // UNIT, BINS - 1)
             rows = np.column_stack([np.arange(len(touching)), bins, np.ones_like(bins)])
@@ -232,12 +232,11 @@ def _merge(nodes, ends, amounts, rows, percent, threshold):
         nodes: number of fragments.
         ends: `[n, 2]` nodes of each edge; changed.
         amounts: `[n, 2]` total and count of each edge; changed.
-        rows: `[m, 3]` (edge, bin, amount), sorted.
+        rows: `[m, 3]` (edge, bin, amount), sorted; changed.
         percent: quantile, or -1 for the mean.
         threshold: where to stop.
     """
     edges = len(ends)
-    ends, amounts, rows = ends.copy(), amounts.copy(), rows.copy()
     first = np.full(edges, -1, np.int64)
     after = np.full(len(rows), -1, np.int64)
     for row in range(len(rows) - 1, -1, -1):
@@ -265,9 +264,9 @@ def _merge(nodes, ends, amounts, rows, percent, threshold):
     for i in range(size):
         # Each one rises into the heap of those before it.
         _settle(heap, place, i + 1, i, worth)
-    # At most a quarter full of the edges there are.
+    # At most a third full of the edges there are.
     capacity = 8
-    while capacity < 4 * edges:
+    while capacity < 3 * edges:
         capacity *= 2
     table, edge_at = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
     used = _fill(table, edge_at, nodes, ends, alive)

@@ -61,6 +61,8 @@ class EdgeStatistics:
 
     def select(self, keep: np.ndarray) -> EdgeStatistics:
         """Returns some of the pairs, `keep`: `[n]` bool."""
+        if keep.all():
+            return self
         histogram = self.histogram
         if histogram is not None:
             histogram = histogram[keep[histogram[:, 0]]]
@@ -89,27 +91,38 @@ def merge_statistics(parts: Sequence[EdgeStatistics]) -> EdgeStatistics:
     """
     if len({part.histogram is None for part in parts}) != 1:
         raise InputError("statistics with and without histograms cannot be added; make all alike")
-    stacked = np.concatenate([part.pairs for part in parts])
-    pairs, index = np.unique(stacked, axis=0, return_inverse=True)
-    index = index.reshape(-1)
+    if len(parts) == 1 and _is_sorted(parts[0].pairs):
+        return parts[0]
+    pairs = np.concatenate([part.pairs for part in parts])
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    pairs = pairs[order]
+    first = np.ones(len(pairs), bool)
+    first[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
+    starts = np.flatnonzero(first)
+    pairs = pairs[first]
 
-    def added(name: str) -> np.ndarray:
-        result = np.zeros(len(pairs), np.int64)
-        np.add.at(result, index, np.concatenate([getattr(part, name) for part in parts]))
-        return result
+    def reduced(ufunc: np.ufunc, name: str) -> np.ndarray:
+        values = np.concatenate([getattr(part, name) for part in parts])[order]
+        # Of no rows at all, `reduceat` makes an error.
+        return ufunc.reduceat(values, starts) if len(starts) else values
 
-    maximum = np.zeros(len(pairs), np.int64)
-    np.maximum.at(maximum, index, np.concatenate([part.maximum for part in parts]))
     histogram = None
     if parts[0].histogram is not None:
-        starts = np.cumsum([0, *(len(part) for part in parts)])
+        index = np.empty(len(order), np.int64)
+        index[order] = np.cumsum(first) - 1
+        offsets = np.cumsum([0, *(len(part) for part in parts)])
         rows = [
-            np.column_stack([index[part.histogram[:, 0] + start], part.histogram[:, 1:]])
-            for part, start in zip(parts, starts[:-1], strict=True)
+            np.column_stack([index[part.histogram[:, 0] + offset], part.histogram[:, 1:]])
+            for part, offset in zip(parts, offsets[:-1], strict=True)
         ]
         histogram = _add_bins(np.concatenate(rows))
     return EdgeStatistics(
-        pairs, added("contact"), added("total"), added("count"), maximum, histogram
+        pairs,
+        reduced(np.add, "contact"),
+        reduced(np.add, "total"),
+        reduced(np.add, "count"),
+        reduced(np.maximum, "maximum"),
+        histogram,
     )
 
 
@@ -187,6 +200,12 @@ def edge_statistics(
         bins = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
     contact, total, count, maximum = entries[order].T.copy()
     return EdgeStatistics(pairs, contact, total, count, maximum, bins)
+
+
+def _is_sorted(pairs: np.ndarray) -> bool:
+    """Whether each pair is above the one before it."""
+    a, b = pairs.T
+    return bool(((a[1:] > a[:-1]) | ((a[1:] == a[:-1]) & (b[1:] > b[:-1]))).all())
 
 
 def _check_shape(values: np.ndarray, fragments: np.ndarray, offset: Offset) -> None:
