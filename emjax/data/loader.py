@@ -10,6 +10,7 @@ import numpy as np
 
 from emjax.data.source import Crops, Example
 from emjax.errors import InputError
+from emjax.freed_memory import keep_freed_memory
 
 # Longer than any run; grain wants a length.
 _ENDLESS = 2**40
@@ -72,6 +73,7 @@ class Batches:
                 f"data.batch_size={batch_size} is not divisible by {process_count} processes; use "
                 f"{-(-batch_size // process_count) * process_count}"
             )
+        keep_freed_memory()
         rows = batch_size // process_count
         self._crops = crops
         self._batch_size = batch_size

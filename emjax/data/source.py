@@ -226,9 +226,15 @@ def _read(volume: Volume, box: Box) -> np.ndarray:
 
 def _is_blank(image: np.ndarray) -> bool:
     # Every fourth voxel in the plane decides as well as all of them.
-    part = image[:, ::2, ::2]
-    clipped = np.count_nonzero((part == 0) | (part == 255)) / part.size
-    return clipped > _BLANK_CLIPPED or float(part.std()) < _BLANK_DEVIATION
+    part = np.ascontiguousarray(image[:, ::2, ::2]).ravel()
+    # 255 wraps around to 0, and 0 becomes 1.
+    clipped = np.count_nonzero(part + np.uint8(1) <= 1) / part.size
+    if clipped > _BLANK_CLIPPED:
+        return True
+    # Around the middle, where float32 is exact enough: three passes instead of numpy's seven.
+    grey = part.astype(np.float32) - 128
+    variance = np.dot(grey, grey) / grey.size - grey.mean(dtype=np.float64) ** 2
+    return float(variance) < _BLANK_DEVIATION**2
 
 
 def _dense(
