@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorstore as ts
 
+from emjax.errors import InputError
+
 
 class Opened(NamedTuple):
     """An opened file.
@@ -60,4 +62,11 @@ class _Reader:
         part = tuple(
             slice(a, b) for a, b in zip(domain.inclusive_min, domain.exclusive_max, strict=True)
         )
-        out[...] = self._read(part)
+        try:
+            out[...] = self._read(part)
+            return
+        except InputError as error:
+            text = str(error)
+        # TensorStore pickles what is raised. Under dask, causes are pickled with it, and some libraries' errors cannot be
+        # made again from that; so ours goes alone, outside of the except clause.
+        raise InputError(text)
