@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
+from orbax.checkpoint import multihost
 
 from emjax.parallel.compile import jit
 from emjax.parallel.mesh import batch_sharding, replicated
@@ -20,6 +21,9 @@ from emjax.train.optimizer import Schedule
 from emjax.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
+# How long processes that have the step wait for those that compile it.
+COMPILE_TIMEOUT_S = 3600
+
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
@@ -117,4 +121,9 @@ def compile_step(
         out_shardings=(shardings, replicated(mesh)),
     )
     with jax.set_mesh(mesh):
-        return compiled.lower(state, batch).compile()
+        program = compiled.lower(state, batch).compile()
+    # Some processes find the program in their cache and others compile for minutes, but collectives on CPUs give up
+    # after 30 s, and take the run with them. Through the runtime's own service, since devices cannot wait that long.
+    meet = multihost.get_barrier_sync_fn()
+    meet(key="emjax_compiled", timeout_ms=COMPILE_TIMEOUT_S * 1000)
+    return program
