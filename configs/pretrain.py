@@ -27,7 +27,14 @@ Stop it at any time; the same command continues where it stopped.
 from ml_collections import ConfigDict
 
 from emjax.config import base_config, choose_preset
-from emjax.networks import base_vit, paper_unet, small_unet, wide_unet
+from emjax.networks import (
+    base_vit,
+    large_unet,
+    large_vit,
+    paper_unet,
+    small_unet,
+    wide_unet,
+)
 
 # The four data sets of the paper; replace the paths by your own copies.
 PAPER_VOLUMES = """
@@ -163,6 +170,25 @@ def _gpu(c: ConfigDict) -> None:
     c.data.num_threads = 16
 
 
+def _unet_l(c: ConfigDict) -> None:
+    _ours(c)
+    c.model = large_unet()
+    _for_many(c)
+
+
+def _vit_l(c: ConfigDict) -> None:
+    _vit(c)
+    c.model = large_vit()
+    _for_many(c)
+
+
+def _for_many(c: ConfigDict) -> None:
+    """What the presets for 8 to 256 accelerators share."""
+    c.data.batch_size = 256
+    c.data.num_threads = 32
+    c.mesh.fsdp = 8  # eight neighbours share parameters and optimizer; the batch is split over all
+
+
 def _paper(c: ConfigDict) -> None:
     _ours(c)
     c.num_steps = 500_000
@@ -192,5 +218,7 @@ PRESETS = {
     "ours": _ours,
     "vit": _vit,
     "gpu": _gpu,
+    "unet_l": _unet_l,
+    "vit_l": _vit_l,
     "paper": _paper,
 }

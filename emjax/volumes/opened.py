@@ -67,6 +67,6 @@ class _Reader:
             return
         except InputError as error:
             text = str(error)
-        # TensorStore pickles what is raised. Under dask, causes are pickled with it, and some libraries' errors cannot be
-        # made again from that; so ours goes alone, outside of the except clause.
+        # TensorStore pickles what is raised. Under dask, causes are pickled with it, and some libraries' errors cannot
+        # be made again from that; so ours goes alone, outside of the except clause.
         raise InputError(text)
