@@ -70,7 +70,9 @@ def _rescale(
 def _elastic(
     rng: np.random.Generator, image: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    places = list(np.meshgrid(*[np.arange(n, dtype=np.float32) for n in image.shape], indexing="ij"))
+    places = list(
+        np.meshgrid(*[np.arange(n, dtype=np.float32) for n in image.shape], indexing="ij")
+    )
     for axis in (1, 2):
         field = rng.standard_normal(image.shape, np.float32)
         field = ndimage.gaussian_filter(field, (2, 16, 16))

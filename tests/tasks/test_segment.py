@@ -115,7 +115,9 @@ def test_widened_borders_are_background_for_affinities():
     labels = {"labels": jnp.broadcast_to(labels["labels"], (1, *CROP))}
     voxel_nm = jnp.ones((1, 3))
     task = _task("affinities?offsets=0,0,-1; foreground")
-    (affinity, foreground), _ = dataclasses.replace(task, widen=False).make_targets(labels, voxel_nm)
+    (affinity, foreground), _ = dataclasses.replace(task, widen=False).make_targets(
+        labels, voxel_nm
+    )
     assert np.flatnonzero(np.asarray(affinity)[0, 0, 5, 1:, 0] == 0).tolist() == [15]
     (affinity, foreground), _ = dataclasses.replace(task, widen=True).make_targets(labels, voxel_nm)
     # 15 and 16 are background now: neither of them is joined to anything.
