@@ -86,7 +86,9 @@ def measure(volume: Volume) -> Normalization:
             f"{volume.name} is {dtype}; an image needs one of {', '.join(_IMAGE_DTYPES)}"
         )
     if len(volume.shape) != 3:
-        raise InputError(f"{volume.name} has axes {volume.shape}; an image needs z, y, x")
+        raise InputError(
+            f"{volume.name} has axes {volume.shape}; an image needs z, y, x: choose one with ?channel=0"
+        )
     try:
         blocks = _sample(volume)
     except (ValueError, OSError) as error:

@@ -117,7 +117,7 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
 
 
 def _refuse_other_spelling(image: Address, holes: Sequence[Address]) -> None:
-    """Refuses exclusions that mean the voxels of an image but would not be found: another level, or dataset left out.
+    """Refuses exclusions that mean the voxels of an image but would not be found: another level, channel or no dataset.
 
     Where another entry matches them, nothing else would tell that this one is read there all the same.
     """
@@ -134,5 +134,5 @@ def _refuse_other_spelling(image: Address, holes: Sequence[Address]) -> None:
         if hole.dataset == image.dataset or not (hole.dataset and image.dataset):
             raise InputError(
                 f"data.exclude: {hole} may mean voxels of {image}, but is written differently; give both the same "
-                "dataset and level"
+                "dataset, level and channel"
             )

@@ -14,7 +14,10 @@ from types import MappingProxyType
 from emjax.errors import InputError
 
 # What may stand behind the question mark for every format.
-KEYS = ("voxel_nm", "level", "missing", "weight", "group", "kind", "background", "ignore")
+KEYS = (
+    *("voxel_nm", "level", "channel", "missing"),
+    *("weight", "group", "kind", "background", "ignore"),
+)
 # And for the embedded generator besides.
 SYNTHETIC_KEYS = ("shape", "seed", "labels", "defects")
 SYNTHETIC = "synthetic://"
@@ -130,7 +133,7 @@ class Address:
         Local paths are made absolute, so that an exclusion matches however its path is written.
         """
         synthetic = self.path.startswith(SYNTHETIC)
-        keys = ("shape", "seed", "defects", "voxel_nm") if synthetic else ("level",)
+        keys = ("shape", "seed", "defects", "voxel_nm") if synthetic else ("level", "channel")
         chosen = "&".join(f"{key}={self.keys[key]}" for key in keys if key in self.keys)
         dataset = f":{self.dataset}" if self.dataset else ""
         path = self.path

@@ -145,7 +145,7 @@ def open_volume(address: str | Address, *, context: ts.Context | None = None) ->
         context: with the cache to use; that of the process when None.
 
     Raises:
-        InputError: if there is no such path or dataset, the box leaves the volume, or it is not 3D.
+        InputError: if there is no such path, dataset or channel, the box leaves the volume, or it is not 3D.
     """
     address = Address.parse(address) if isinstance(address, str) else address
     opened = _open(address, context or shared_context())
@@ -154,7 +154,7 @@ def open_volume(address: str | Address, *, context: ts.Context | None = None) ->
         raise InputError(
             f"{address} has axes of {tuple(store.shape)}; a volume needs z, y, x or c, z, y, x"
         )
-    store = store[ts.d[:].translate_to[0]]
+    store = _channel(store[ts.d[:].translate_to[0]], address)
     whole = Box((0, 0, 0), tuple(store.shape[-3:]))
     voxel_nm = opened.voxel_nm
     if "voxel_nm" in address.keys:
@@ -241,10 +241,25 @@ def _sections_in(folder: Path) -> str | None:
     return f"{glob.escape(str(folder))}/*{suffixes[0]}" if suffixes else None
 
 
+def _channel(store: ts.TensorStore, address: Address) -> ts.TensorStore:
+    if "channel" not in address.keys:
+        return store
+    channel = _whole_number(address, "channel", "0 for the first")
+    if store.rank == 3:
+        raise InputError(f"{address.path} has one channel alone; leave out channel={channel}")
+    if channel >= store.shape[0]:
+        raise InputError(f"{address.path} has channels 0 to {store.shape[0] - 1}, not {channel}")
+    return store[channel]
+
+
 def _level(address: Address) -> int:
-    text = address.keys.get("level", "0")
+    return _whole_number(address, "level", "0 for full resolution")
+
+
+def _whole_number(address: Address, key: str, meaning: str) -> int:
+    text = address.keys.get(key, "0")
     if not text.isdigit():
-        raise InputError(f"{address}: level={text} is not a whole number, 0 for full resolution")
+        raise InputError(f"{address}: {key}={text} is not a whole number, {meaning}")
     return int(text)
 
 

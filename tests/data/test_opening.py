@@ -39,7 +39,7 @@ def test_exclusions_written_differently_are_refused(tmp_path, noise) -> None:
     # The second entry matches, so that without the check the first would be read at 0:8.
     with pytest.raises(InputError, match=r"a.h5:raw\[0:10\] may mean voxels of .*a.h5:raw.*level"):
         open_entries(f"{path}:raw[8:16]; {path}:raw[0:8]?level=0", exclude=f"{path}:raw[0:10]")
-    with pytest.raises(InputError, match=r"give both the same dataset and level"):
+    with pytest.raises(InputError, match=r"give both the same dataset, level and channel"):
         open_entries(f"{path}:raw[8:16]; {path}[0:8]", exclude=f"{path}:raw[0:10]")
     entry, other = open_entries(f"{path}:raw; {path}:other", exclude=f"{path}:raw[0:10]")
     assert entry.excluded == (Box((0, 0, 0), (10, 16, 24)),)

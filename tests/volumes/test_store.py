@@ -95,6 +95,19 @@ def test_synthetic(folder: Path) -> None:
     assert volume.voxel_nm == (30, 6, 6)
 
 
+def test_one_channel(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).integers(0, 255, (3, 5, 6, 7), np.uint8)
+    zarr.save_array(str(tmp_path / "c.zarr"), voxels)
+    volume = open_volume(f"{tmp_path}/c.zarr[1:4]?channel=2")
+    assert volume.size == (3, 6, 7)
+    np.testing.assert_array_equal(volume.read(Box((0, 0, 0), (3, 6, 7))), voxels[2, 1:4])
+    # What is done with one channel is not taken for done with another.
+    other = open_volume(f"{tmp_path}/c.zarr[1:4]?channel=1")
+    assert volume.address.source != other.address.source
+    with pytest.raises(InputError, match="has channels 0 to 2, not 3"):
+        open_volume(f"{tmp_path}/c.zarr?channel=3")
+
+
 @pytest.mark.parametrize(
     ("name", "helps"),
     [
@@ -110,6 +123,8 @@ def test_synthetic(folder: Path) -> None:
         ("a.h5:raw?level=1", "no pyramid; leave out level=1"),
         ("a.tif?level=1", "no pyramid; leave out level=1"),
         ("a.zarr?level=x", "level=x is not a whole number"),
+        ("a.zarr?channel=-1", "channel=-1 is not a whole number"),
+        ("a.zarr?channel=0", "one channel alone; leave out channel=0"),
         ("a.txt", "no format that is known: give .zarr"),
     ],
 )
