@@ -14,9 +14,9 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.segmentation.prediction import NEAREST, show_channels
 from emjax.viewing.contrast import Contrast, measure
-from emjax.viewing.place import file_origin
 from emjax.volumes.address import Entry, parse_volumes
 from emjax.volumes.attributes import read_attributes
+from emjax.volumes.origin import file_corner
 from emjax.volumes.store import Volume, open_volume
 
 Triple = tuple[float, float, float]
@@ -168,7 +168,7 @@ def _make(name: str, kind: str, volume: Volume, default_nm: Triple) -> Layer:
         raise InputError(
             f"{volume.name} has axes {list(volume.shape)}; an image needs z, y, x; use ?kind=affinities for channels"
         )
-    start = np.add(file_origin(volume.address), volume.box.start)
+    start = np.add(file_corner(volume.address), volume.box.start)
     layer = Layer(name, kind, volume, tuple(float(v) for v in start), volume.voxel_nm or default_nm)
     if kind == LABELS:
         return layer

@@ -1,22 +1,31 @@
-"""Where a volume lies: the translation of OME-Zarr, the offset of precomputed volumes, the box of an address."""
+"""Where a volume lies: the translation of OME-Zarr, the offset of precomputed volumes, the box of an address.
+
+OME-Zarr says where the centre of a voxel lies. A part that begins at voxel 100 of a whole lies at 100, whether centres
+or corners are meant; a coarser level of it does not, hence two functions.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.volumes.address import SYNTHETIC, Address
 from emjax.volumes.attributes import folder_url, read_file
 from emjax.volumes.store import Volume
 
 Triple = tuple[float, float, float]
 
+_REMOTE = ("gs://", "s3://", "http://", "https://")
+
 
 def origin_voxels(volume: Volume) -> Triple:
-    """Returns where the first voxel of a volume lies, (z, y, x), counted in its voxels.
+    """Returns where the centre of a volume's first voxel lies, (z, y, x), counted in its voxels.
 
     0 is the centre of a voxel: that of the first one in files that do not say otherwise.
 
@@ -26,21 +35,8 @@ def origin_voxels(volume: Volume) -> Triple:
     Raises:
         InputError: if the metadata are damaged.
     """
-    address = volume.address
-    start = tuple(float(s) for s in volume.box.start)
-    remote = address.path.startswith(("gs://", "s3://", "http://", "https://"))
-    if not remote and not os.path.isdir(os.path.expanduser(address.path)):
-        return start
-    url = folder_url(address.path)
-    base = f"{url}{address.dataset}/" if address.dataset else url
-    level = int(address.keys.get("level", "0"))
-    try:
-        moved = _of_file(base, level)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{volume.name} has metadata that do not say where it lies: {type(error).__name__} {error}"
-        ) from error
-    return tuple(a + b for a, b in zip(start, moved, strict=True))
+    place = _place(volume.address)
+    return _triple(place.level.translation / place.level.scale + volume.box.start)
 
 
 def place_of(volume: Volume, box: Box) -> Triple:
@@ -56,37 +52,91 @@ def place_of(volume: Volume, box: Box) -> Triple:
     return tuple(a + b for a, b in zip(origin_voxels(volume), box.start, strict=True))
 
 
-def _of_file(base: str, level: int) -> Triple:
-    for name in ("zarr.json", ".zattrs", "info"):
-        text = read_file(base, name)
-        if not text:
-            continue
-        values = json.loads(text)
-        if name == "info":
-            offset = values["scales"][level].get("voxel_offset", (0, 0, 0))
-            return tuple(float(v) for v in reversed(offset))
-        attributes = values.get("attributes", {}) if name == "zarr.json" else values
-        multiscales = attributes.get("ome", attributes).get("multiscales")
-        if multiscales:
-            return _of_image(multiscales[0], level)
-    return (0.0, 0.0, 0.0)
+def file_corner(address: Address) -> Triple:
+    """Returns where the corner of a file's first voxel lies, so that levels and parts can be laid over their whole.
+
+    Level 0 is taken at its word, so that a part that begins at voxel 100 lies at voxel 100; coarser levels are moved by
+    half a voxel of theirs less half a voxel of level 0, so that their corner is that of level 0.
+
+    Args:
+        address: of the file; its box makes no difference.
+
+    Returns:
+        (z, y, x) voxels of the level that is addressed; whole numbers but for coarse levels.
+
+    Raises:
+        InputError: if the metadata are damaged.
+    """
+    level, finest = _place(address)
+    # A level without a place of its own begins where level 0 does.
+    if not level.translation.any():
+        return _triple(finest.translation / level.scale)
+    return _triple((level.translation - (level.scale - finest.scale) / 2) / level.scale)
 
 
-def _of_image(image: Mapping[str, Any], level: int) -> Triple:
-    """Reads an OME-Zarr image; units cancel, since the answer is in voxels."""
+class _Transformation(NamedTuple):
+    """(z, y, x) size of a voxel, and place of the first one, in one unit or another."""
+
+    scale: np.ndarray
+    translation: np.ndarray
+
+
+class _Place(NamedTuple):
+    """Of the level that is addressed, and of the finest."""
+
+    level: _Transformation
+    finest: _Transformation
+
+
+def _place(address: Address) -> _Place:
+    """Reads where a file lies; files that do not say begin at 0."""
+    start = _Transformation(np.ones(3), np.zeros(3))
+    local = not address.path.startswith(_REMOTE)
+    if address.path.startswith(SYNTHETIC):
+        return _Place(start, start)
+    if local and not os.path.isdir(os.path.expanduser(address.path)):
+        return _Place(start, start)
+    url = folder_url(address.path)
+    base = f"{url}{address.dataset}/" if address.dataset else url
+    level = int(address.keys.get("level", "0"))
+    try:
+        for name in ("zarr.json", ".zattrs", "info"):
+            text = read_file(base, name)
+            if not text:
+                continue
+            values = json.loads(text)
+            if "scales" in values:
+                # An offset counts voxels of the scale from the corner of all scales.
+                offset = np.array(values["scales"][level].get("voxel_offset", (0, 0, 0)))
+                moved = _Transformation(np.ones(3), offset[::-1].astype(float))
+                return _Place(moved, moved)
+            attributes = values.get("attributes", {}) if name == "zarr.json" else values
+            images = attributes.get("ome", attributes).get("multiscales")
+            if images:
+                return _Place(*(_of_level(images[0], number) for number in (level, 0)))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{address.path}: its metadata do not say where it lies: {type(error).__name__} {error}"
+        ) from error
+    return _Place(start, start)
+
+
+def _of_level(image: Mapping[str, Any], level: int) -> _Transformation:
+    """Reads a level of an OME-Zarr image, in the units of its axes."""
     axes = [a["name"] if isinstance(a, dict) else a for a in image.get("axes", "zyx")]
-    scale, moved = [1.0] * len(axes), [0.0] * len(axes)
+    spatial = [axes.index(axis) for axis in "zyx"]
+    scale, translation = np.ones(3), np.zeros(3)
     # Those of a level come first, those of all levels after them.
     for owner in (image["datasets"][level], image):
         for step in owner.get("coordinateTransformations", []):
-            if step.get("type") == "scale":
-                scale, moved = _times(scale, step["scale"]), _times(moved, step["scale"])
-            elif step.get("type") == "translation":
-                moved = [a + b for a, b in zip(moved, step["translation"], strict=True)]
-    places = [axes.index(axis) for axis in "zyx"]
-    # Whole voxels are whole again after the way through nanometres and back.
-    return tuple(round(moved[i] / scale[i], 6) for i in places)
+            values = np.asarray(step.get(step["type"], ()), float)
+            if step["type"] == "scale":
+                scale, translation = scale * values[spatial], translation * values[spatial]
+            elif step["type"] == "translation":
+                translation = translation + values[spatial]
+    return _Transformation(scale, translation)
 
 
-def _times(values: Sequence[float], factors: Sequence[float]) -> list[float]:
-    return [a * b for a, b in zip(values, factors, strict=True)]
+def _triple(values: np.ndarray) -> Triple:
+    # Whole voxels are whole again after the way through nanometres and back: 4.4 nm / 1.1 nm is not 4.
+    return tuple(np.round(values, 6).tolist())

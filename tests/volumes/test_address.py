@@ -91,7 +91,10 @@ def test_volumes_by_hand() -> None:
     ("text", "helps"),
     [
         ("", r"PATH\[:DATASET\]"),
-        ("a.zarr?wieght=2", "unknown key 'wieght'; known: voxel_nm, level, channel, missing, weight"),
+        (
+            "a.zarr?wieght=2",
+            "unknown key 'wieght'; known: voxel_nm, level, channel, missing, weight",
+        ),
         ("a.zarr?seed=2", "unknown key 'seed'"),
         ("a.zarr?weight", "'weight' is not key=value"),
         ("a.zarr?weight=", "is not key=value"),
