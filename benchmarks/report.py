@@ -12,14 +12,15 @@ import platform
 import re
 import statistics
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from timing import Timing
+from timing import Timing, busy_s
 
-# Runnable processes besides ours from which on a machine is not quiet.
-_QUIET_LOAD = 0.5
+# Cores that others use, from which on a machine is not quiet.
+_QUIET_CORES = 0.2
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "tensorstore", "grain", "torch", "monai", "zarr")
 _PACKAGES += ("h5py", "scipy", "scikit-image", "waterz", "mwatershed", "bioimage-cpp", "numba")
 
@@ -40,7 +41,9 @@ def machine() -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    load = os.getloadavg()[0]
+    busy, began = busy_s(), time.perf_counter()
+    time.sleep(1.0)
+    others = (busy_s() - busy) / (time.perf_counter() - began)
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": cpu,
@@ -49,8 +52,8 @@ def machine() -> dict[str, Any]:
         else os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "versions": versions,
-        "load_before": round(load, 2),
-        "quiet": load < _QUIET_LOAD,
+        "others_cores": round(others, 2),
+        "quiet": others < _QUIET_CORES,
     }
 
 
@@ -72,7 +75,7 @@ class Report:
             "numbers": {},
         }
         state = self._content["machine"]
-        note = "" if state["quiet"] else f"; NOT QUIET: load {state['load_before']} before we began"
+        note = "" if state["quiet"] else f"; NOT QUIET: others use {state['others_cores']} cores"
         print(
             f"{stage}: {state['cpu']}, {state['cores']} cores, {state['memory_gb']} GB{note}",
             flush=True,
@@ -94,7 +97,8 @@ class Report:
             rate = f"  {work / timing.median:10.4g} {unit}/s" if work else ""
             print(
                 f"TIME {case} {name:24s} {timing.median:9.4g} s  [{low:.4g}, {high:.4g}] n={len(timing.seconds)}{rate}"
-                f"  setup {timing.setup_s:.1f} s  peak {timing.peak_bytes / 1e9:.2f} GB",
+                f"  setup {timing.setup_s:.1f} s  peak {timing.peak_bytes / 1e9:.2f} GB"
+                f"  others {statistics.mean(timing.others):.2f} cores",
                 flush=True,
             )
             row = dataclasses.asdict(timing) | {
@@ -145,7 +149,6 @@ class Report:
 
     def write(self) -> None:
         """Writes the JSON."""
-        self._content["machine"]["load_after"] = round(os.getloadavg()[0], 2)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(json.dumps(self._content, indent=1, default=str) + "\n")
         print(f"written to {self._path}")

@@ -43,6 +43,7 @@ class Timing:
     Attributes:
         seconds: of each run, in order.
         cpu_s: processor seconds of each run, all threads together.
+        others: cores that all other processes used meanwhile, of each run; those that a candidate starts are others.
         setup_s: of preparing and the first run, which is not among `seconds`.
         peak_bytes: largest resident memory of its process.
         extra: what its last run returned.
@@ -50,6 +51,7 @@ class Timing:
 
     seconds: list[float]
     cpu_s: list[float]
+    others: list[float]
     setup_s: float
     peak_bytes: int
     extra: dict[str, Any]
@@ -99,7 +101,7 @@ def interleave(
 
 class _Worker:
     def __init__(self, name: str, candidate: Candidate, cores: int) -> None:
-        self._name, self._seconds, self._cpu_s = name, [], []
+        self._name, self._seconds, self._cpu_s, self._others = name, [], [], []
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, candidate, cores))
@@ -114,15 +116,17 @@ class _Worker:
         self._setup_s = self._answer()
 
     def run(self) -> None:
+        busy = busy_s()
         self._pipe.send("run")
         seconds, cpu_s = self._answer()
         self._seconds.append(seconds)
         self._cpu_s.append(cpu_s)
+        self._others.append(max(0.0, busy_s() - busy - cpu_s) / seconds)
 
     def finish(self) -> Timing:
         self._pipe.send("finish")
         peak, extra = self._answer()
-        return Timing(self._seconds, self._cpu_s, self._setup_s, peak, extra)
+        return Timing(self._seconds, self._cpu_s, self._others, self._setup_s, peak, extra)
 
     def stop(self) -> None:
         self._pipe.close()
@@ -160,6 +164,16 @@ def _serve(pipe: Any, candidate: Candidate, cores: int) -> None:
         return
     except BaseException:
         pipe.send(("error", traceback.format_exc()))
+
+
+def busy_s() -> float:
+    """Returns the seconds that all cores of this machine have been busy, added up; 0 where that is not told."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return 0.0
+    user, nice, system, _, _, *interrupts = map(int, stat.read_text().split("\n")[0].split()[1:9])
+    # The last is what other guests of the same host took from us.
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_bytes() -> int:
