@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -30,14 +30,17 @@ def sample_features(features: jax.Array, points: jax.Array) -> jax.Array:
     points = jnp.clip(points, 0.0, limits.astype(jnp.float32))
     low = jnp.floor(points).astype(jnp.int32)
     above = points - low
-    corners = (low, jnp.minimum(low + 1, limits))
-    shares = (1.0 - above, above)
-    out = jnp.zeros((points.shape[0], features.shape[3]), jnp.float32)
-    for z, y, x in itertools.product((0, 1), repeat=3):
-        share = shares[z][:, 0] * shares[y][:, 1] * shares[x][:, 2]
-        corner = features[corners[z][:, 0], corners[y][:, 1], corners[x][:, 2]]
-        out = out + share[:, None] * corner.astype(jnp.float32)
-    return out
+    corners = jnp.stack([low, jnp.minimum(low + 1, limits)])
+    shares = jnp.stack([1.0 - above, above])
+
+    def by_corner(values: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """`[2, n, 3]`, lower and upper, to three arrays that broadcast to `[2, 2, 2, n]`."""
+        return values[:, None, None, :, 0], values[None, :, None, :, 1], values[None, None, :, :, 2]
+
+    # One gather for the eight corners: its gradient is one scatter into a map of the level's size, not eight of them
+    # and seven sums.
+    picked = features[by_corner(corners)].astype(jnp.float32)
+    return jnp.sum(math.prod(by_corner(shares))[..., None] * picked, axis=(0, 1, 2))
 
 
 def channel_counts(level_channels: Sequence[int], ranks: Sequence[int] | None = None) -> list[int]:

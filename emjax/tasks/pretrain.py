@@ -131,8 +131,8 @@ class Pretrain:
         )(keys, windows)
 
     def features(self, params: Params, views: Views) -> dict[str, Any]:
-        """Runs the network on both views as one batch of `2 b` rows, first views first."""
-        images = jnp.concatenate([views.first.image, views.second.image])[..., None]
+        """Runs the network on both views as one batch of `2 b` rows, the two views of a crop next to each other."""
+        images = _interleave(views.first.image, views.second.image)[..., None]
         out = apply(self.backbone, params["backbone"], images)
         return {"pyramid": out["pyramid"], "output": out["output"]}
 
@@ -152,7 +152,7 @@ class Pretrain:
 
     def _reconstruction(self, features: dict[str, Any], views: Views) -> jax.Array:
         restored = jax.nn.sigmoid(features["output"][..., 0])
-        targets = jnp.concatenate([views.first.target, views.second.target])
+        targets = _interleave(views.first.target, views.second.target)
         # The mean over 2 b rows is half the sum of the two views' means, as in the paper.
         return reconstruction(restored, targets, kind=self.settings.kind)
 
@@ -321,7 +321,16 @@ def _mean(values: list[jax.Array]) -> jax.Array:
     return sum(values) / len(values)
 
 
+def _interleave(first: jax.Array, second: jax.Array) -> jax.Array:
+    """Joins the views `[b, ...]` to `[2 b, ...]`, row by row.
+
+    A device then has both views of its crops. Were all first views before all second ones, half of the devices would
+    have each, and whole feature maps would travel between them.
+    """
+    return jnp.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
+
+
 def halves(pyramid: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
-    """Splits each level `[2 b, ...]` into the first and the second views' rows."""
-    count = pyramid[0].shape[0] // 2
-    return tuple(x[:count] for x in pyramid), tuple(x[count:] for x in pyramid)
+    """Splits each level `[2 b, ...]`, as `Pretrain.features` makes it, into the first and the second views' rows."""
+    paired = [x.reshape(-1, 2, *x.shape[1:]) for x in pyramid]
+    return tuple(x[:, 0] for x in paired), tuple(x[:, 1] for x in paired)
