@@ -1,0 +1,241 @@
+"""Runs of the real command for the fault drills: how they are started, watched and ended; a server of a volume."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import run_states
+import tensorstore as ts
+from scipy import ndimage
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+INJECTED = REPOSITORY / "benchmarks" / "fault_injected.py"
+# A machine that others use may take minutes to compile.
+TIMEOUT_S = 600
+# The smallest network that the command trains, saving all the time. Each logged step is a line that can be counted.
+FIELDS = {
+    "mesh.data": 1,
+    "data.batch_size": 2,
+    "data.crop_size": "2,16,16",
+    "augment.max_offset": "1,2,2",
+    "model.widths": "4,8",
+    "loss.levels": "0",
+    "loss.num_tokens": 8,
+    "loss.size": 8,
+    "loss.heads": 2,
+    "eval.crops": 2,
+    "eval.queries": 16,
+    "eval.distractors": 7,
+    "eval.exclusion_radius": "1,1,1",
+    "eval.margin": "1,2,2",
+    "eval.every_steps": 10**6,
+    "log.every_steps": 1,
+}
+# More than the loader's cache of chunks has read after its first look: an outage is noticed.
+VOLUME_SHAPE, CHUNK = (64, 512, 512), (8, 64, 64)
+VOLUME = "volume.zarr"
+
+
+class Running:
+    """One process of a run, whose words go to a file."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                command, cwd=REPOSITORY, env=environment, stdout=file, stderr=file
+            )
+        self.began = time.monotonic()
+
+    def said(self) -> str:
+        """Returns all that it said so far."""
+        return self._log.read_text(errors="replace")
+
+    def wait_for(self, pattern: str) -> bool:
+        """Waits until it says something; false if it ended without.
+
+        Raises:
+            TimeoutError: if neither happens.
+        """
+        end = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < end:
+            ended = self.process.poll() is not None
+            if re.search(pattern, self.said()):
+                return True
+            if ended:
+                return False
+            time.sleep(0.02)
+        self.kill()
+        raise TimeoutError(f"'{pattern}' was not said within {TIMEOUT_S} s: {self._log}")
+
+    def wait(self, timeout_s: float = TIMEOUT_S) -> int:
+        """Waits for its end; returns its status, negative where it is a signal's."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise TimeoutError(f"no end within {timeout_s} s: {self._log}") from None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal, if there is still a process."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kills it, and returns when it is gone."""
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def restored_step(self) -> int:
+        """Returns the step that it went on from, 0 where it began."""
+        found = re.search(r"going on from \S*/(\d+)", self.said())
+        return int(found[1]) if found else 0
+
+    def refusal(self) -> str:
+        """Returns the line that explains its end; empty where there is none, or it is not the only one."""
+        lines = [line for line in self.said().splitlines() if line.startswith("emjax: ")]
+        return lines[0] if len(lines) == 1 and "Traceback" not in self.said() else ""
+
+
+class Commands:
+    """Starts the same run again and again.
+
+    Args:
+        workdir: holds the run folders, what they said, and their compiled programs.
+        num_steps: of a run.
+        save_steps: steps between two saves.
+    """
+
+    def __init__(self, workdir: Path, num_steps: int, save_steps: int) -> None:
+        self.workdir = workdir.absolute()
+        self.num_steps, self.save_steps = num_steps, save_steps
+        self._logs = 0
+        (self.workdir / "logs").mkdir(parents=True, exist_ok=True)
+        cache = {"JAX_COMPILATION_CACHE_DIR": str(self.workdir / "compiled")}
+        # Also what compiles in a moment: there are many starts.
+        cache["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        self._environment = os.environ | cache | {"JAX_PLATFORMS": "cpu"}
+        self._environment["PYTHONPATH"] = str(REPOSITORY)
+
+    def start(
+        self, folder: Path, *, volume: str = "", fault: str = "", before: Sequence[str] = (), **more
+    ) -> Running:
+        """Starts the command on one process.
+
+        Args:
+            folder: of the run.
+            volume: address of the folder that the volume lies in; '': on this disk.
+            fault: to inject, as `fault_injected.py` takes it.
+            before: what stands before the command.
+            **more: flags of the command.
+        """
+        fields = FIELDS | {"num_steps": self.num_steps, "save.every_steps": self.save_steps}
+        fields["data.volumes"] = f"{volume or self.workdir}/{VOLUME}?voxel_nm=40,12,12"
+        program = [str(INJECTED), fault] if fault else ["-m", "emjax.main"]
+        command = [*before, sys.executable, *program, "--config", "configs/pretrain.py:smoke"]
+        command += ["--workdir", str(folder)]
+        command += [f"--config.{name}={value}" for name, value in fields.items()]
+        command += [f"--{name}={value}" for name, value in more.items()]
+        self._logs += 1
+        log = self.workdir / "logs" / f"{self._logs:03d}_{folder.name}.txt"
+        return Running(command, self._environment, log)
+
+    def start_two(self, folder: Path) -> list[Running]:
+        """Starts the two processes of a run on two devices."""
+        with socket.socket() as probe:
+            probe.bind(("localhost", 0))
+            port = probe.getsockname()[1]
+        flags = {"config.mesh.data": 2, "coordinator": f"localhost:{port}", "num_processes": 2}
+        return [self.start(folder, **flags, process_id=number) for number in range(2)]
+
+    def make_volume(self) -> None:
+        """Writes smooth noise, in chunks that are files of their own."""
+        path = self.workdir / VOLUME
+        if path.exists():
+            return
+        noise = np.random.default_rng(0).normal(size=VOLUME_SHAPE).astype(np.float32)
+        noise = ndimage.gaussian_filter(noise, (0.5, 1.5, 1.5))
+        voxels = np.clip(127.5 + 50 * noise / noise.std(), 0, 255).astype(np.uint8)
+        grid = {"name": "regular", "configuration": {"chunk_shape": CHUNK}}
+        metadata = {"shape": VOLUME_SHAPE, "data_type": "uint8", "chunk_grid": grid}
+        spec = {"driver": "zarr3", "kvstore": f"file://{path}.partial/", "metadata": metadata}
+        ts.open(spec, create=True, delete_existing=True).result().write(voxels).result()
+        path.with_name(f"{VOLUME}.partial").rename(path)
+
+
+def recorded_step(folder: Path) -> int:
+    """Returns the last step that a run recorded, 0 if none."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return max([json.loads(line)["step"] for line in lines if line.endswith("}")], default=0)
+
+
+def half_saved(folder: Path) -> list[str]:
+    """Returns checkpoints that were being written when a run ended."""
+    root = folder / "checkpoints"
+    names = [path.name for path in root.glob("*")] if root.exists() else []
+    return [name for name in names if not name.isdigit()]
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """Returns the folder of the newest whole checkpoint."""
+    return folder / "checkpoints" / str(run_states.checkpoint_steps(folder)[-1])
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Hands out the files of a folder, or answers 503 to everything; a context manager.
+
+    Attributes:
+        broken: whether it does the latter.
+        refused: how often it did.
+    """
+
+    # Closing would wait for connections that clients keep open.
+    block_on_close = False
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder, self.broken, self.refused = folder, False, 0
+
+    def __enter__(self) -> Server:
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    @property
+    def url(self) -> str:
+        """Address of the folder."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:  # noqa: N802
+        """Answers with a whole file."""
+        path = self.server.folder / self.path.lstrip("/").partition("?")[0]
+        self.server.refused += self.server.broken
+        found = not self.server.broken and path.is_file()
+        data = path.read_bytes() if found else b""
+        self.send_response(503 if self.server.broken else 200 if found else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
