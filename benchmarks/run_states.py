@@ -40,13 +40,17 @@ def read_state(folder: Path) -> State:
     return state
 
 
-def read_losses(folder: Path) -> np.ndarray:
-    """Returns the loss of each step, NaN for one that was left out, from the record of a run."""
+def read_record(folder: Path) -> list[dict[str, Any]]:
+    """Returns the lines of a run's record; what a process that was killed left half written is no line."""
     path = folder / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    # A process that was killed may have left half a line.
-    whole = [json.loads(line) for line in lines if line.endswith("}")]
-    return np.array([x for line in whole for x in line.get("losses", [])], dtype=np.float64)
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def read_losses(folder: Path) -> np.ndarray:
+    """Returns the recorded loss of each step, NaN for one that was left out."""
+    losses = [loss for line in read_record(folder) for loss in line.get("losses", [])]
+    return np.array(losses, dtype=np.float64)
 
 
 def same(a: State, b: State) -> bool:

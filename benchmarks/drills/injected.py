@@ -1,7 +1,7 @@
-"""The command of emjax with a fault that nothing outside of it can cause; started by `faults.py`.
+"""The command of emjax with a fault that nothing outside of it can cause; started by the drills.
 
-python benchmarks/fault_injected.py nan=40,41 --config ...      the loss of batches with these examples is NaN
-python benchmarks/fault_injected.py memory=40 --config ...      the thread that reads this example is out of memory
+python benchmarks/drills/injected.py nan=40,41 --config ...      the loss of batches with these examples is NaN
+python benchmarks/drills/injected.py memory=40 --config ...      the thread that reads this example is out of memory
 """
 
 from __future__ import annotations

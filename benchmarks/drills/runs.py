@@ -1,16 +1,13 @@
-"""Runs of the real command for the fault drills: how they are started, watched and ended; a server of a volume."""
+"""Runs of the real command for the fault drills: how they are started, watched and ended."""
 
 from __future__ import annotations
 
-import http.server
-import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,8 +17,8 @@ import run_states
 import tensorstore as ts
 from scipy import ndimage
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-INJECTED = REPOSITORY / "benchmarks" / "fault_injected.py"
+REPOSITORY = Path(__file__).resolve().parents[2]
+INJECTED = Path(__file__).with_name("injected.py")
 # A machine that others use may take minutes to compile.
 TIMEOUT_S = 600
 # The smallest network that the command trains, saving all the time. Each logged step is a line that can be counted.
@@ -137,7 +134,7 @@ class Commands:
         Args:
             folder: of the run.
             volume: address of the folder that the volume lies in; '': on this disk.
-            fault: to inject, as `fault_injected.py` takes it.
+            fault: to inject, as `injected.py` takes it.
             before: what stands before the command.
             **more: flags of the command.
         """
@@ -177,9 +174,7 @@ class Commands:
 
 def recorded_step(folder: Path) -> int:
     """Returns the last step that a run recorded, 0 if none."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return max([json.loads(line)["step"] for line in lines if line.endswith("}")], default=0)
+    return max([line["step"] for line in run_states.read_record(folder)], default=0)
 
 
 def half_saved(folder: Path) -> list[str]:
@@ -192,50 +187,3 @@ def half_saved(folder: Path) -> list[str]:
 def newest_checkpoint(folder: Path) -> Path:
     """Returns the folder of the newest whole checkpoint."""
     return folder / "checkpoints" / str(run_states.checkpoint_steps(folder)[-1])
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """Hands out the files of a folder, or answers 503 to everything; a context manager.
-
-    Attributes:
-        broken: whether it does the latter.
-        refused: how often it did.
-    """
-
-    # Closing would wait for connections that clients keep open.
-    block_on_close = False
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.folder, self.broken, self.refused = folder, False, 0
-
-    def __enter__(self) -> Server:
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-    @property
-    def url(self) -> str:
-        """Address of the folder."""
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:  # noqa: N802
-        """Answers with a whole file."""
-        path = self.server.folder / self.path.lstrip("/").partition("?")[0]
-        self.server.refused += self.server.broken
-        found = not self.server.broken and path.is_file()
-        data = path.read_bytes() if found else b""
-        self.send_response(503 if self.server.broken else 200 if found else 404)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""

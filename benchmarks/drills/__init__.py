@@ -1,0 +1,1 @@
+"""The fault drills: `faults.py` runs them."""

@@ -1,0 +1,129 @@
+"""Drills in which processes are killed or asked to stop."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import run_states
+
+from drills.bench import SAVES_AT_RISK, Bench, Row, are_alike, exactly
+from drills.runs import Running, half_saved, newest_checkpoint, recorded_step
+
+COMPILED = "compiled in"
+# After the step was compiled, so that steps and saves are hit.
+KILL_WITHIN_S = 2.5
+# Part of the kills that come at any time since the start, and of those that come after a SIGTERM, as a machine that is
+# taken away too soon does.
+EARLY, AFTER_SIGTERM = 0.2, 0.2
+GRACE_S = 0.5
+# Sums over two devices are made in another order; parameters, relative.
+TOLERANCE = 1e-3
+
+
+def sigkill(bench: Bench) -> Row:
+    """Kills a run again and again; one that comes to its end is compared, and another is begun."""
+    rng, folder = bench.rng("sigkill"), bench.folder("sigkill")
+    lost, in_save, ends, alike, startup = [], 0, 0, True, 5.0
+    for kill in range(bench.kills + 1):
+        before, whole = recorded_step(folder), run_states.checkpoint_steps(folder)
+        running = bench.commands.start(folder)
+        if kill < bench.kills:
+            startup = _kill(running, rng, startup)
+        status = running.wait()
+        if status not in (0, -signal.SIGKILL):
+            return bench.broken("sigkill", running)
+        in_save += bool(half_saved(folder))
+        # One that was killed before it looked for checkpoints tells nothing.
+        if whole and "going on from" in running.said():
+            lost.append(before - running.restored_step())
+            alike &= running.restored_step() == whole[-1]
+        if status == 0:
+            alike &= are_alike(folder, bench.undisturbed())
+            ends += 1
+            if kill < bench.kills:
+                shutil.rmtree(folder)
+    happened = f"SIGKILL at {bench.kills} random moments, {in_save} of them during a save"
+    limit = SAVES_AT_RISK * bench.commands.save_steps
+    text = f"{np.mean(lost or 0):.1f} on average, {max(lost, default=0)} at most"
+    final = f"{exactly(alike)} ({ends} run{'s' * (ends > 1)} came to the end)"
+    passed = alike and ends > 0 and max(lost, default=0) <= limit
+    return Row("sigkill", happened, "again: 0", text, final, passed)
+
+
+def sigterm(bench: Bench) -> Row:
+    """SIGTERM to the only process, as when a machine is taken away."""
+    folder, running = bench.under_way("sigterm")
+    running.signal(signal.SIGTERM)
+    status, at = running.wait(), recorded_step(folder)
+    saved = int(newest_checkpoint(folder).name) == at
+    happened = f"SIGTERM at step {at}"
+    return bench.go_on("sigterm", folder, happened, str(status), passed=status == 75 and saved)
+
+
+def sigterm_two(bench: Bench) -> Row:
+    """SIGTERM to one of two processes: both stop after the same step."""
+    return _two(bench, "sigterm_two", signal.SIGTERM)
+
+
+def sigkill_two(bench: Bench) -> Row:
+    """One of two processes vanishes: the other must not wait for ever."""
+    return _two(bench, "sigkill_two", signal.SIGKILL)
+
+
+def _kill(running: Running, rng: random.Random, startup: float) -> float:
+    """Kills a process at a random moment; returns how long its start took, or what was given."""
+    if rng.random() < EARLY:
+        _sleep(running, rng.uniform(0, startup))
+    elif running.wait_for(COMPILED):
+        startup = time.monotonic() - running.began
+        _sleep(running, rng.uniform(0, KILL_WITHIN_S))
+        if rng.random() < AFTER_SIGTERM:
+            running.signal(signal.SIGTERM)
+            _sleep(running, rng.uniform(0, GRACE_S))
+    running.kill()
+    return startup
+
+
+def _sleep(running: Running, seconds: float) -> None:
+    """Waits, or until the process ends."""
+    try:
+        running.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        pass
+
+
+def _two(bench: Bench, name: str, number: signal.Signals) -> Row:
+    folder = bench.folder(name)
+    pair = bench.commands.start_two(folder)
+    bench.wait_for_step(pair[0], folder, name)
+    pair[1].signal(number)
+    began = time.monotonic()
+    ended = [running.wait() for running in pair]
+    seconds = time.monotonic() - began
+    at, newest = recorded_step(folder), int(newest_checkpoint(folder).name)
+    again = bench.commands.start_two(folder)
+    statuses = [running.wait() for running in again]
+    if any(statuses):
+        return bench.broken(name, again[0] if statuses[0] else again[1])
+    restored = again[0].restored_step()
+    alike = are_alike(folder, bench.undisturbed("two"))
+    states = [run_states.read_state(path) for path in (bench.undisturbed(), folder)]
+    apart = run_states.distance(*states)
+    passed = alike and apart <= TOLERANCE and restored == newest
+    if number == signal.SIGTERM:
+        passed &= ended == [75, 75] and restored == at
+    else:
+        passed &= ended[0] != 0 and at - restored <= SAVES_AT_RISK * bench.commands.save_steps
+    return Row(
+        name,
+        f"{number.name} to process 1 of 2 at about step {at}",
+        f"{ended[0]} and {ended[1]} after {seconds:.0f} s; again: {statuses[0]} and {statuses[1]}",
+        str(at - restored),
+        f"{exactly(alike)}; parameters {apart:.0e} from those of one process",
+        bool(passed),
+    )
