@@ -85,7 +85,8 @@ def fit(
     Raises:
         InputError: if folder, disk, batch size, checkpoints or `init_from` cannot work, before
             anything is compiled; if `config.max_bad_steps` steps in a row were not finite, naming
-            the crops; if the disk is full.
+            the crops.
+        OSError: if the disk is full.
     """
     runtime.use_compilation_cache()
     check_batch_size(config.data.batch_size, mesh)

@@ -106,23 +106,21 @@ def check_space(folder: epath.Path, checkpoint_bytes: int, keep: int) -> None:
 
 @contextlib.contextmanager
 def full_disk_explained(folder: epath.Path) -> Iterator[None]:
-    """Turns what any library raises when the disk is full into one line.
+    """Turns what any library raises when the disk is full into the error that the command has a line for.
 
     Args:
         folder: of the run.
 
     Raises:
-        InputError: if the disk was full.
+        OSError: `ENOSPC` with the folder's name, if the disk was full. No error of the user's input: the same command
+            goes on once there is room.
     """
     try:
         yield
     except Exception as error:
         if not _is_full_disk(error):
             raise
-        raise InputError(
-            f"the disk of {folder} is full; free some space, or set a smaller save.keep, and give the same command "
-            "again: it goes on from the last checkpoint that was written whole"
-        ) from error
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder)) from error
 
 
 def _is_full_disk(error: BaseException | None) -> bool:

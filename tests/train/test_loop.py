@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
+from emjax.inference.engines import is_disk_full
 from emjax.train import loop
 
 from .toy import (
@@ -158,13 +159,15 @@ def test_the_table_shows_how_parameters_are_split(tmp_path, caplog):
     assert "('fsdp', None)" in row
 
 
-def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+def test_a_full_disk_is_told_with_its_folder(tmp_path, monkeypatch):
     def save(self, *_: object) -> None:
         raise ValueError("writing chunk: No space left on device [os error 28]")
 
     monkeypatch.setattr(loop.Checkpoints, "save", save)
-    with pytest.raises(InputError, match="the disk of .* is full.*same command"):
+    # The command says in one line what to do, and exits with 75: the input is not wrong.
+    with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'") as raised:
         run_toy(toy_config(), tmp_path)
+    assert is_disk_full(raised.value) and not isinstance(raised.value, InputError)
 
 
 def test_best_checkpoint_is_kept(tmp_path):
