@@ -1,0 +1,230 @@
+"""What a compiled step sends between devices, read from the text of the compiled program.
+
+How it is counted:
+
+- An asynchronous operation is its `-start`; `-done` and `-update` are no operations of their own, nor is what a fusion
+  around a part of one repeats (each channel counts once).
+- What a loop's body sends counts once for each round. XLA writes the rounds into the loop (`known_trip_count`), or the
+  condition compares a counter with a constant; where neither is so, the loop counts once and is reported.
+- Of the branches of a conditional, each counts as if it ran.
+- On TPUs a reduce-scatter is a fusion called `all-reduce-scatter` around an all-reduce; it counts as a reduce-scatter.
+
+Bytes on the wire are those that each device sends in a ring of the n devices of its group, of S bytes in all:
+all-reduce `2 (n - 1) / n S`, all-gather, reduce-scatter and all-to-all `(n - 1) / n S`, collective-permute `S`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+_BITS = {"pred": 8, "bf16": 16, "c64": 64, "c128": 128}
+_SHAPE = re.compile(r"\b(pred|bf16|[suf]\d+|f8\w+|c64|c128)\[([\d,]*)\]")
+_OPERATION = re.compile(rf"= (.*?) ({'|'.join(KINDS)}|ragged-all-to-all)(-start)?\(")
+_COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) (?:\(.*\) -> .*)?\{")
+_CALLED = re.compile(
+    r"\b(body|condition|calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)"
+)
+_CALLED_LIST = re.compile(r"\b(?:branch_computations|called_computations)=\{([^}]*)\}")
+_IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
+_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """One operation between devices.
+
+    Attributes:
+        kind: one of `KINDS`.
+        size_bytes: S, of the whole array that is gathered, reduced or sent.
+        group: devices that take part with device 0 or, if that one does not, with the first that does; of a
+            permutation, the device and the one that it sends to.
+        times: how often a step runs it.
+    """
+
+    kind: str
+    size_bytes: int
+    group: tuple[int, ...]
+    times: int = 1
+
+    @property
+    def wire_bytes(self) -> float:
+        """Bytes that each device sends in a step, by the formulas above."""
+        return self.times * wire_bytes(self.kind, self.size_bytes, len(self.group))
+
+
+def wire_bytes(kind: str, size_bytes: float, count: int) -> float:
+    """Returns the bytes that each device sends, once.
+
+    Args:
+        kind: one of `KINDS`.
+        size_bytes: of the whole array that is gathered, reduced or sent.
+        count: devices of the group.
+    """
+    if count < 2:
+        return 0.0
+    if kind == "collective-permute":
+        return float(size_bytes)
+    return (2 if kind == "all-reduce" else 1) * (count - 1) / count * size_bytes
+
+
+def read_collectives(text: str, devices: int) -> tuple[list[Collective], list[str]]:
+    """Reads the operations between devices from a compiled program.
+
+    Args:
+        text: `Compiled.as_text()`.
+        devices: that the program runs on.
+
+    Returns:
+        The operations, and names of loops that send something and whose rounds are not known.
+
+    Raises:
+        ValueError: for a form of an operation that is not known here; nothing is left out in silence.
+    """
+    computations, entry = _computations(text)
+    times, unknown = _times(computations, entry)
+    found: dict[object, Collective] = {}
+    for name, lines in computations.items():
+        for number, line in enumerate(lines):
+            match = _OPERATION.search(line)
+            if match is None or name not in times:
+                continue
+            if match[2] not in KINDS:
+                raise ValueError(f"{match[2]} is not known here: {line.strip()[:200]}")
+            one = _collective(match, line, devices, name)
+            one = dataclasses.replace(one, times=times[name])
+            channel = re.search(r"channel_id=(\d+)", line)
+            key = channel[1] if channel else (name, number)
+            if key not in found or found[key].times < one.times:
+                found[key] = one
+    sends = {name for name, lines in computations.items() if any(map(_OPERATION.search, lines))}
+    return list(found.values()), sorted(unknown & _callers(computations, sends))
+
+
+def _collective(match: re.Match[str], line: str, devices: int, computation: str) -> Collective:
+    shapes, kind, start = match[1], match[2], bool(match[3])
+    sizes = [_bytes(*shape) for shape in _SHAPE.findall(shapes)]
+    if start and kind != "all-reduce":
+        # (operands, results, contexts): contexts are scalars.
+        sizes = [_bytes(*shape) for shape in _SHAPE.findall(shapes) if shape[1]]
+        sizes = sizes[len(sizes) // 2 :]
+    size, group = sum(sizes), _group(line, devices)
+    if kind == "reduce-scatter":
+        size *= len(group)
+    elif kind == "all-reduce" and "all-reduce-scatter" in computation:
+        kind = "reduce-scatter"
+    return Collective(kind, size, group)
+
+
+def _bytes(dtype: str, shape: str) -> int:
+    bits = _BITS.get(dtype) or (8 if dtype.startswith("f8") else int(dtype[1:]))
+    return math.prod(int(n) for n in shape.split(",") if n) * bits // 8
+
+
+def _group(line: str, devices: int) -> tuple[int, ...]:
+    """Returns the devices of one group; all groups of an operation are equally large."""
+    if pairs := re.search(r"source_target_pairs=\{\{(\d+),(\d+)\}", line):
+        source, target = int(pairs[1]), int(pairs[2])
+        return (source,) if source == target else (source, target)
+    if "source_target_pairs={}" in line:
+        return (0,)
+    if found := _IOTA.search(line):
+        shape, dims = _whole(found[1]), _whole(found[2])
+        order = np.arange(math.prod(dims)).reshape(dims)
+        if found[3]:
+            order = order.transpose(_whole(found[3]))
+        return tuple(order.reshape(shape)[0].tolist())
+    if found := _MESH.search(line):
+        # In the order of the axes; as in mesh['data'=8,'fsdp'=8] {'fsdp'}.
+        sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", found[1])}
+        axes = re.findall(r"'([^']+)'", found[2])
+        if axes and "(" not in found[2] and "device_ids" not in found[1]:
+            grid = np.arange(math.prod(sizes.values())).reshape(tuple(sizes.values()))
+            at = tuple(slice(None) if name in axes else 0 for name in sizes)
+            return tuple(grid[at].ravel().tolist())
+    if found := re.search(r"replica_groups=\{\{([\d,]+)\}", line):
+        return tuple(_whole(found[1]))
+    if "replica_groups={}" in line:
+        return tuple(range(devices))
+    raise ValueError(f"groups of this form are not known here: {line.strip()[:300]}")
+
+
+def _whole(text: str) -> list[int]:
+    return [int(n) for n in text.split(",")]
+
+
+def _computations(text: str) -> tuple[dict[str, list[str]], str]:
+    """Returns the lines of each computation, and the name of the entry."""
+    found: dict[str, list[str]] = {}
+    entry, lines = "", None
+    for line in text.splitlines():
+        if line.startswith("}"):
+            lines = None
+        elif lines is not None:
+            lines.append(line)
+        elif match := _COMPUTATION.match(line):
+            lines = found.setdefault(match[2], [])
+            entry = match[2] if match[1] else entry
+    return found, entry
+
+
+def _calls(line: str) -> Iterator[tuple[str, str]]:
+    """Yields (how, computation) for all that an instruction runs."""
+    # What an asynchronous operation runs, it runs at its start.
+    if re.search(r" [\w\-]+-(done|update)\(", line):
+        return
+    yield from _CALLED.findall(line)
+    for names in _CALLED_LIST.findall(line):
+        yield from (("branch", name.strip(" %")) for name in names.split(",") if name.strip())
+
+
+def _times(computations: dict[str, list[str]], entry: str) -> tuple[dict[str, int], set[str]]:
+    """Returns how often each computation that is reached runs, and the bodies of loops whose rounds are not known."""
+    times, unknown = {entry: 1}, set()
+    # Callees stand before their callers in the text.
+    for name in reversed(list(computations)):
+        for line in computations[name] if name in times else ():
+            called = list(_calls(line))
+            rounds = 1
+            body = dict(called).get("body")
+            if body:
+                known = _rounds(line, computations.get(dict(called)["condition"], []))
+                rounds = known or 1
+                unknown |= set() if known else {body}
+            for _, callee in called:
+                times[callee] = times.get(callee, 0) + times[name] * rounds
+    return times, unknown
+
+
+def _rounds(line: str, condition: list[str]) -> int:
+    """Returns how often a loop runs; 0 where that cannot be read."""
+    if known := re.search(r'known_trip_count[^}]*?"n":"(\d+)"', line):
+        return int(known[1])
+    constants = re.findall(r"= s32\[\]\S* constant\((\d+)\)", "\n".join(condition))
+    below = any("direction=LT" in text for text in condition)
+    return int(constants[0]) if below and len(constants) == 1 else 0
+
+
+def _callers(computations: dict[str, list[str]], names: set[str]) -> set[str]:
+    """Returns the computations given, and all that run one of them."""
+    found = set(names)
+    for name, lines in computations.items():
+        if any(callee in found for line in lines for _, callee in _calls(line)):
+            found.add(name)
+    return found
+
+
+def by_group(collectives: list[Collective]) -> dict[tuple[str, int], tuple[int, float]]:
+    """Sums operations of one kind and group size to how many run in a step and the bytes that each device sends."""
+    order = sorted(collectives, key=lambda one: (KINDS.index(one.kind), len(one.group)))
+    return {
+        key: (sum(one.times for one in part), sum(one.wire_bytes for one in part))
+        for key, members in itertools.groupby(order, lambda one: (one.kind, len(one.group)))
+        for part in [list(members)]
+    }
