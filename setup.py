@@ -37,6 +37,9 @@ setup(
         "cuda": ["jax[cuda12]>=0.10,<0.12"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],
         # Peers that benchmarks compare with; never needed to run emjax.
-        "bench": ["torch>=2.5", "zarr>=3.0,<4", "psutil>=6"],
+        "bench": [
+            *("torch>=2.5", "monai>=1.4", "zarr>=3.0,<4"),
+            *("waterz>=0.10,<0.11", "mwatershed>=0.5,<0.6"),
+        ],
     },
 )
