@@ -33,7 +33,9 @@ _CALLED = re.compile(
 )
 _CALLED_LIST = re.compile(r"\b(?:branch_computations|called_computations)=\{([^}]*)\}")
 _IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
-_MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+_MESH = re.compile(
+    r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))? \{([^}]*)\}"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,24 +137,38 @@ def _group(line: str, devices: int) -> tuple[int, ...]:
     if "source_target_pairs={}" in line:
         return (0,)
     if found := _IOTA.search(line):
-        shape, dims = _whole(found[1]), _whole(found[2])
-        order = np.arange(math.prod(dims)).reshape(dims)
-        if found[3]:
-            order = order.transpose(_whole(found[3]))
-        return tuple(order.reshape(shape)[0].tolist())
+        return tuple(_order(found[2], found[3]).reshape(_whole(found[1]))[0].tolist())
     if found := _MESH.search(line):
-        # In the order of the axes; as in mesh['data'=8,'fsdp'=8] {'fsdp'}.
-        sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", found[1])}
-        axes = re.findall(r"'([^']+)'", found[2])
-        if axes and "(" not in found[2] and "device_ids" not in found[1]:
-            grid = np.arange(math.prod(sizes.values())).reshape(tuple(sizes.values()))
-            at = tuple(slice(None) if name in axes else 0 for name in sizes)
-            return tuple(grid[at].ravel().tolist())
+        return _mesh_group(*found.groups())
     if found := re.search(r"replica_groups=\{\{([\d,]+)\}", line):
         return tuple(_whole(found[1]))
     if "replica_groups={}" in line:
         return tuple(range(devices))
     raise ValueError(f"groups of this form are not known here: {line.strip()[:300]}")
+
+
+def _mesh_group(axes: str, shape: str | None, turned: str | None, chosen: str) -> tuple[int, ...]:
+    """Reads mesh['data'=2,'fsdp'=4], device_ids=([4,2]T(1,0)) {'fsdp'}; of 'fsdp':(2)2, the inner half of that axis."""
+    sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes)}
+    grid = _order(shape or str(math.prod(sizes.values())), turned).reshape(tuple(sizes.values()))
+    parts = {name: (1, size) for name, size in sizes.items()}
+    picked = set()
+    for name, before, size in re.findall(r"'([^']+)'(?::\((\d+)\)(\d+))?", chosen):
+        parts[name] = (int(before), int(size)) if size else parts[name]
+        picked.add(name)
+    split = [
+        n
+        for name, (before, size) in parts.items()
+        for n in (before, size, sizes[name] // before // size)
+    ]
+    at = [i for name in sizes for i in (0, slice(None) if name in picked else 0, 0)]
+    return tuple(grid.reshape(split)[tuple(at)].ravel().tolist())
+
+
+def _order(shape: str, turned: str | None) -> np.ndarray:
+    """Numbers devices in a shape, and turns it."""
+    order = np.arange(math.prod(_whole(shape))).reshape(_whole(shape))
+    return order.transpose(_whole(turned)) if turned else order
 
 
 def _whole(text: str) -> list[int]:

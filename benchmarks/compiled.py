@@ -35,6 +35,7 @@ class Program:
         memory: bytes of each device: argument, output, alias, temp, and peak where the compiler says it.
         cost: what XLA's own analysis says of one device: flops and bytes accessed. It counts a loop's body once.
         compile_s: seconds that compiling took.
+        effort: of the compiler to find a fast program, -1 to 1 (`JAX_EXEC_TIME_OPTIMIZATION_EFFORT`).
         versions: of what compiled it.
         text: of the program.
     """
@@ -50,6 +51,7 @@ class Program:
     memory: dict[str, int]
     cost: dict[str, float]
     compile_s: float
+    effort: float
     versions: dict[str, str]
     text: str
 
@@ -171,6 +173,7 @@ def compile_step_of(preset: str, topology: str, per_device: int, *overrides: str
         memory=sizes,
         cost={"flops": cost["flops"], "bytes": cost["bytes accessed"]},
         compile_s=seconds,
+        effort=jax.config.jax_exec_time_optimization_effort,
         versions=_versions(),
         text=compiled.as_text(),
     )
@@ -194,6 +197,8 @@ def _devices(topology: str) -> list[Any]:
     # Nothing may ask the network whether this machine is part of a slice.
     os.environ["TPU_SKIP_MDS_QUERY"] = "1"
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    # Compilers do not disturb each other, unlike programs that run on a TPU.
+    os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
     from jax.experimental import topologies
 
     return list(topologies.get_topology_desc(topology, "tpu").devices)

@@ -5,8 +5,10 @@
 
 Compiles the step of each preset ahead of time for each topology, at the same number of crops on each device (weak
 scaling), and reads the compiled program: see `collectives.py` for how what is sent is counted. `--topology cpu:8
-cpu:64` does the same for virtual devices without libtpu. A compile takes minutes and 5 GiB; what is compiled stays in
-`--workdir`, so that a killed benchmark goes on where it was. Prints Markdown and writes `scaling.json`.
+cpu:64` does the same for virtual devices without libtpu. A compile takes 5 GiB and 10 minutes of a core; with
+`JAX_EXEC_TIME_OPTIMIZATION_EFFORT=-1` in the environment it takes less, for a slower program with the same operations
+between devices. What is compiled stays in `--workdir`, so that a killed benchmark goes on where it was. Prints Markdown
+and writes `scaling.json`.
 
 The prediction: a step computes for FLOPs / (peak x MFU), MFU being an assumption (`--mfu`), and sends for the sum of
 bytes / rate of its operations. Without any overlap of the two the efficiency is compute / (compute + send), with all of
@@ -179,7 +181,7 @@ def _predict(
 def _memory_table(programs: Sequence[Program]) -> Iterator[str]:
     yield (
         "| preset | topology | mesh (data, fsdp, spatial) | crops each | arguments, GiB | temporary, GiB | peak, GiB "
-        "| of memory | model TFLOP | XLA: TFLOP | XLA: GB accessed | compile, s |"
+        "| of memory | model TFLOP | XLA: TFLOP | XLA: GB accessed | compile, s (effort) |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     for p in programs:
@@ -190,7 +192,7 @@ def _memory_table(programs: Sequence[Program]) -> Iterator[str]:
             f"| `{p.preset}` | {p.topology} | {', '.join(map(str, p.mesh.values()))} | {p.batch_size / p.devices:g} "
             f"| {p.memory['argument'] / GIB:.2f} | {p.memory['temp'] / GIB:.2f} | {peak} | {share} "
             f"| {p.model_flops / p.devices / 1e12:.2f} | {p.cost['flops'] / 1e12:.2f} | {p.cost['bytes'] / 1e9:.0f} "
-            f"| {p.compile_s:.0f} |"
+            f"| {p.compile_s:.0f} ({p.effort:g}) |"
         )
 
 

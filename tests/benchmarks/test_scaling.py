@@ -121,10 +121,26 @@ def test_a_loop_of_unknown_rounds_is_told(modules):
 
 
 @pytest.mark.parametrize(
-    "groups", ["replica_groups=new_form", "replica_groups=mesh['a'=8] {'a':(1)2}"]
+    "groups, members",
+    [
+        ("{}", (0, 1, 2, 3, 4, 5, 6, 7)),
+        ("{{0,3},{1,2}}", (0, 3)),
+        ("[2,4]<=[8]", (0, 1, 2, 3)),
+        ("[4,2]<=[2,4]T(1,0)", (0, 4)),
+        ("mesh['a'=2,'b'=4] {'a'}", (0, 4)),
+        ("mesh['a'=2,'b'=4] {'a','b'}", (0, 1, 2, 3, 4, 5, 6, 7)),
+        ("mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'a'}", (0, 1, 2, 3)),
+        ("mesh['a'=8] {'a':(2)4}", (0, 1, 2, 3)),
+        ("mesh['a'=8] {'a':(1)2}", (0, 4)),
+    ],
 )
-def test_forms_that_are_not_known_are_refused(modules, groups):
-    text = PROGRAM.replace("replica_groups=[1,8]<=[8]", groups)
+def test_groups(modules, groups, members):
+    line = f"all-gather(%x), replica_groups={groups}, channel_id=1"
+    assert modules[0]._group(line, 8) == members
+
+
+def test_forms_that_are_not_known_are_refused(modules):
+    text = PROGRAM.replace("replica_groups=[1,8]<=[8]", "replica_groups=new_form")
     with pytest.raises(ValueError, match="not known"):
         modules[0].read_collectives(text, 8)
 
@@ -149,9 +165,10 @@ def test_a_program_of_this_compiler(modules):
     assert {one.group for one in gathers} == {(0, 1, 2, 3)}
     layers = sum(one.times * one.size_bytes for one in gathers) / (32 * 32 * 4)
     assert layers in (4, 8)
-    # Every device ends with its part of the gradient, a sum over all eight.
+    # Every device ends with its part of the gradient of each layer, a sum over all eight.
     sums = [one for one in found if one.kind in ("all-reduce", "reduce-scatter")]
-    assert sums and max(len(one.group) for one in sums) in (2, 8)
+    assert np.prod([len(one.group) for one in sums]) == 8
+    assert {one.times for one in sums} == {4}
 
 
 def test_rates(modules):
