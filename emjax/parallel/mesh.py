@@ -104,10 +104,14 @@ def _fill(sizes: Mapping[str, int], device_count: int) -> tuple[int, ...]:
     if shape.count(-1) > 1 or any(size < 1 and size != -1 for size in shape):
         raise InputError(f"mesh ({shown}): axes need 1 or more devices, and only one may be -1")
     known = math.prod(size for size in shape if size != -1)
+    there = "is 1" if device_count == 1 else f"are {device_count}"
+    advice = "make an axis smaller, as --config.mesh.fsdp=1"
     if -1 in shape:
         if device_count % known:
-            raise InputError(f"mesh ({shown}): {known} does not divide the {device_count} devices")
+            raise InputError(
+                f"mesh ({shown}) needs {known} devices or a multiple of that, there {there}; {advice}"
+            )
         shape[shape.index(-1)] = device_count // known
     elif known > device_count:
-        raise InputError(f"mesh ({shown}) needs {known} devices, there are {device_count}")
+        raise InputError(f"mesh ({shown}) needs {known} devices, there {there}; {advice}")
     return tuple(shape)

@@ -35,7 +35,7 @@ def test_part_of_the_devices():
     [
         ((-1, -1, 1), "only one may be -1"),
         ((0, 1, 1), "1 or more"),
-        ((-1, 3, 1), "3 does not divide the 8"),
+        ((-1, 3, 1), "needs 3 devices or a multiple of that, there are 8; make an axis smaller"),
         ((4, 4, 1), "needs 16 devices, there are 8"),
     ],
 )
