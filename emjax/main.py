@@ -8,6 +8,7 @@ disk, the same command goes on.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from emjax import command_line
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.inference.engines import is_disk_full
-from emjax.inference.stopping import PREEMPTED
+from emjax.inference.stopping import PREEMPTED, StoppedError, raises_on_sigterm
 from emjax.logs import set_up_logging
 
 INPUT_ERROR = 2
@@ -48,7 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from emjax.parallel import runtime
 
         runtime.initialize(command.coordinator, command.num_processes, command.process_id)
-        return job.run(config, command.workdir) or 0
+        # Of several processes JAX's own service listens, to make all stop at the same step.
+        alone = runtime.is_alone()
+        with raises_on_sigterm() if alone else contextlib.nullcontext():
+            return job.run(config, command.workdir) or 0
+    except StoppedError:
+        print("emjax: stopped by SIGTERM; the same command goes on", file=sys.stderr)
+        return PREEMPTED
     except InputError as error:
         print(f"emjax: {' '.join(str(error).split())}", file=sys.stderr)
         return INPUT_ERROR

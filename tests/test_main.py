@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import subprocess
 import sys
+import time
 import types
 
 import pytest
@@ -49,6 +52,29 @@ def test_other_errors_are_bugs(command):
 
     with pytest.raises(RuntimeError):
         command(run)
+
+
+def test_sigterm_where_no_job_listens(command, capsys):
+    def run(config, workdir):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except Exception:
+            pytest.fail("no failure of the job's own")
+
+    assert command(run) == 75
+    assert capsys.readouterr().err == "emjax: stopped by SIGTERM; the same command goes on\n"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_listener_of_joined_processes_stays(command, monkeypatch):
+    monkeypatch.setattr(runtime, "is_alone", lambda: False)
+    handlers = []
+
+    def run(config, workdir):
+        handlers.append(signal.getsignal(signal.SIGTERM))
+
+    assert command(run) == 0 and handlers == [signal.SIG_DFL]
 
 
 @pytest.mark.parametrize(

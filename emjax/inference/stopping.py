@@ -1,14 +1,18 @@
 """SIGTERM and Ctrl-C during work on blocks: those begun are finished, no others are begun.
 
 `emjax.train.interrupt` does the same for training, where JAX has to agree between processes; blocks need no jax.
+Before and after both listen, while volumes are opened, programs compiled and results written, SIGTERM ends the process
+with their status.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -16,6 +20,35 @@ from typing import Any
 PREEMPTED = 75
 # Seconds after which a second Ctrl-C is one.
 _TWICE_S = 0.5
+
+
+class StoppedError(BaseException):
+    """SIGTERM came where nothing has to be finished; no `except Exception` may take it for a failure of its own."""
+
+
+@contextlib.contextmanager
+def raises_on_sigterm() -> Iterator[None]:
+    """Turns SIGTERM into an exception, unless Python code handles it already.
+
+    A launcher that takes machines away tells by the status whether to give the command again, and nothing that a job
+    does is lost by repeating it. Not for processes that JAX has joined: its service listens, and Python cannot see it.
+
+    Raises:
+        StoppedError: on SIGTERM.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise StoppedError
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Stopping:

@@ -120,6 +120,11 @@ def _gives_up(message: str, seconds: float) -> Iterator[None]:
         timer.cancel()
 
 
+def is_alone() -> bool:
+    """Whether this process joined no others; needs no device."""
+    return not jax.distributed.is_initialized()
+
+
 def is_main() -> bool:
     """Whether this process writes logs and text files."""
     return jax.process_index() == 0
