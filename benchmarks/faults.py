@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from absl import logging
 from drills import data, files, processes
 from drills.bench import HEAD, Bench, Row
 from drills.runs import Commands
@@ -48,8 +49,9 @@ def main() -> int:
     arguments = parser.parse_args()
     import jax
 
-    # To read the results.
+    # To read the results, of which orbax says at each item that it is not a whole checkpoint.
     jax.config.update("jax_platforms", "cpu")
+    logging.set_verbosity(logging.ERROR)
     commands = Commands(arguments.workdir, arguments.steps, SAVE_STEPS)
     commands.make_volume()
     bench = Bench(commands, arguments.seed, arguments.kills)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # The tests train the same networks.
@@ -83,8 +84,9 @@ def main() -> int:
     import jax
     import pretraining
 
-    # To read the results.
+    # To read the results, of which orbax says at each item that it is not a whole checkpoint.
     jax.config.update("jax_platforms", "cpu")
+    logging.set_verbosity(logging.ERROR)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     known = list(pretraining.MODELS)
     parser.add_argument("--models", nargs="+", default=known, choices=known)
