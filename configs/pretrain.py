@@ -18,7 +18,24 @@ Presets (after a colon):
 | `ours` | the paper's U-Net at 18x160x160 with our losses and schedule | any mesh of accelerators |
 | `vit` | 3D ViT encoder with a convolutional decoder at 32x160x160 | any mesh of accelerators |
 | `gpu` | `ours` with wider channels and a batch for one 80 GB GPU, bfloat16 | one GPU |
+| `unet_l` | `ours` with two to three times the channels, 12.5 M parameters | 8 H100, a TPU slice |
+| `vit_l` | `vit` of large size, 305 M parameters | 8 H100, a TPU slice |
 | `paper` | the paper's numbers: 500 K steps, channel tokens, its optimizer and loss weights | accelerators |
+
+`unet_l` and `vit_l` compute in bfloat16, recompute blocks in the backward pass, and share parameters and optimizer
+among eight neighbours (`mesh.fsdp=8`), which are one machine of 8 GPUs. Their batch of 128 crops is for 8 to 128
+devices; beyond, give a multiple of the devices, as `--config.data.batch_size=512` on 256. What a device does:
+
+| | `unet_l` | `vit_l` |
+|---|---|---|
+| FLOPs of a crop, both views, forward and backward | 6.6 T | 4.1 T |
+| of a step on each of 64 chips (2 crops) | 13.2 T | 8.2 T |
+| at an assumed 40 % of the peak of v5e, v5p | 0.17, 0.07 s | 0.10, 0.04 s |
+| of a step on each of 8 H100 (16 crops) | 106 T | 66 T |
+| at an assumed 40 % of the peak | 0.27 s | 0.17 s |
+| parameters, two moments, moving average: 16 bytes a parameter, by 8 | 0.03 GB | 0.61 GB |
+
+What the programs compiled for TPUs hold besides, and what they send, is in docs/scale.md.
 
 The folder `--workdir` (default `runs/pretrain`) receives checkpoints, `results.json`, TensorBoard files and plots.
 Stop it at any time; the same command continues where it stopped.
@@ -183,8 +200,9 @@ def _vit_l(c: ConfigDict) -> None:
 
 
 def _for_many(c: ConfigDict) -> None:
-    """What the presets for 8 to 256 accelerators share."""
-    c.data.batch_size = 256
+    """What the presets for 8 accelerators and more share."""
+    # Two crops on each chip of v5e:8x8, whose 16 GB are the tightest; 16 on each of 8 GPUs.
+    c.data.batch_size = 128
     c.data.num_threads = 32
     c.mesh.fsdp = 8  # eight neighbours share parameters and optimizer; the batch is split over all
 

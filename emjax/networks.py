@@ -33,7 +33,7 @@ def wide_unet() -> ConfigDict:
 
 
 def large_unet() -> ConfigDict:
-    """Returns the paper's with twice to three times the channels, for many accelerators: 13 M parameters."""
+    """Returns the paper's with twice to three times the channels, for many accelerators: 12.4 M parameters."""
     m = paper_unet()
     m.widths = (64, 96, 128, 192, 256)
     m.dtype = "bfloat16"
@@ -61,7 +61,7 @@ def base_vit() -> ConfigDict:
 
 
 def large_vit() -> ConfigDict:
-    """Returns the same of large size, for many accelerators: 304 M parameters."""
+    """Returns the same of large size, for many accelerators: 305 M parameters."""
     m = base_vit()
     m.width = 1024
     m.depth = 24

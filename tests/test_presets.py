@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import runpy
 
+import jax
 import pytest
 
 from emjax.command_line import REPOSITORY, load_config
 from emjax.config import flatten, plain, validate
 from emjax.main import find_job
+from emjax.parallel.mesh import check_batch_size, make_mesh
+from emjax.parallel.sharding import describe_copies
 from emjax.tasks.build import build_pretrain, build_segment
+from emjax.train.optimizer import make_optimizer
 from emjax.train.preparation import with_strides
+from emjax.train.state import abstract_state
 
 CONFIGS = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py"))
 
@@ -33,6 +39,23 @@ def test_presets_of_pretraining(preset):
     config = load_config(f"configs/pretrain.py:{preset}")
     validate(config)
     assert build_pretrain(with_strides(plain(config), ())).backbone.layers
+
+
+@pytest.mark.parametrize("preset, millions", [("unet_l", 12.5), ("vit_l", 305.1)])
+def test_large_presets_split_their_state_over_eight(preset, millions):
+    config = load_config(f"configs/pretrain.py:{preset}")
+    values = with_strides(plain(config), (40, 4, 4))
+    task = build_pretrain(values)
+    mesh = make_mesh(values["mesh"], jax.devices()[:8])
+    check_batch_size(config.data.batch_size, mesh)
+    optimizer, _ = make_optimizer(config.optimizer, config.num_steps, task.backbone.layers)
+    state = abstract_state(task, optimizer, seed=0, ema=True, mesh=mesh)
+    leaves = jax.tree.leaves(state.params)
+    assert round(sum(leaf.size for leaf in leaves) / 1e6, 1) == millions
+    assert not describe_copies(state.params)
+    kept = sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in leaves)
+    assert kept < 0.15 * sum(leaf.size for leaf in leaves)
+    assert values["model"]["dtype"] == "bfloat16" and values["model"]["remat"]
 
 
 @pytest.mark.parametrize("preset", [*_presets("finetune"), "nuclei,large", "mitochondria,smoke"])
