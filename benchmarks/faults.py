@@ -24,6 +24,7 @@ from drills.runs import Commands
 DRILLS: dict[str, Callable[[Bench], Row]] = {
     "sigkill": processes.sigkill,
     "sigterm": processes.sigterm,
+    "sigterm_early": processes.sigterm_early,
     "sigterm_two": processes.sigterm_two,
     "sigkill_two": processes.sigkill_two,
     "deleted": files.deleted,
@@ -57,10 +58,13 @@ def main() -> int:
     bench = Bench(commands, arguments.seed, arguments.kills)
     print(f"seed {arguments.seed}, {arguments.steps} steps, a save every {SAVE_STEPS}\n\n{HEAD}")
     began, failed = time.monotonic(), []
-    for name in arguments.drills:
-        row = DRILLS[name](bench)
-        print(row, flush=True)
-        failed += [] if row.passed else [name]
+    try:
+        for name in arguments.drills:
+            row = DRILLS[name](bench)
+            print(row, flush=True)
+            failed += [] if row.passed else [name]
+    finally:
+        commands.end()
     end = f"not as it should be: {', '.join(failed)}" if failed else "all as it should be"
     print(f"\n{end}; {(time.monotonic() - began) / 60:.1f} min")
     return 1 if failed else 0

@@ -65,6 +65,24 @@ def sigterm(bench: Bench) -> Row:
     return bench.go_on("sigterm", folder, happened, str(status), passed=status == 75 and saved)
 
 
+def sigterm_early(bench: Bench) -> Row:
+    """SIGTERM before the first step."""
+    folder = bench.folder("sigterm_early")
+    running = bench.commands.start(folder)
+    running.wait_for("compiling the step")
+    running.signal(signal.SIGTERM)
+    status, line = running.wait(), running.refusal()
+    ended, right = f"{status}: {bench.short(line)}", status == 75 and bool(line)
+    again = bench.commands.start(folder)
+    if again.wait():
+        return bench.broken("sigterm_early", again)
+    alike = are_alike(folder, bench.undisturbed())
+    happened = "SIGTERM while the step was compiled"
+    return Row(
+        "sigterm_early", happened, f"{ended}; again: 0", "0", exactly(alike), alike and right
+    )
+
+
 def sigterm_two(bench: Bench) -> Row:
     """SIGTERM to one of two processes: both stop after the same step."""
     return _two(bench, "sigterm_two", signal.SIGTERM)

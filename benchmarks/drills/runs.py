@@ -20,7 +20,7 @@ from scipy import ndimage
 REPOSITORY = Path(__file__).resolve().parents[2]
 INJECTED = Path(__file__).with_name("injected.py")
 # A machine that others use may take minutes to compile.
-TIMEOUT_S = 600
+TIMEOUT_S = 1200
 # The smallest network that the command trains, saving all the time. Each logged step is a line that can be counted.
 FIELDS = {
     "mesh.data": 1,
@@ -119,6 +119,7 @@ class Commands:
         self.workdir = workdir.absolute()
         self.num_steps, self.save_steps = num_steps, save_steps
         self._logs = 0
+        self._started: list[Running] = []
         (self.workdir / "logs").mkdir(parents=True, exist_ok=True)
         cache = {"JAX_COMPILATION_CACHE_DIR": str(self.workdir / "compiled")}
         # Also what compiles in a moment: there are many starts.
@@ -147,7 +148,13 @@ class Commands:
         command += [f"--{name}={value}" for name, value in more.items()]
         self._logs += 1
         log = self.workdir / "logs" / f"{self._logs:03d}_{folder.name}.txt"
-        return Running(command, self._environment, log)
+        self._started.append(Running(command, self._environment, log))
+        return self._started[-1]
+
+    def end(self) -> None:
+        """Kills what a drill that failed left running."""
+        for running in self._started:
+            running.kill()
 
     def start_two(self, folder: Path) -> list[Running]:
         """Starts the two processes of a run on two devices."""
