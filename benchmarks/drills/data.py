@@ -15,7 +15,7 @@ from drills.server import Server
 # Examples whose loss is NaN: two a step, so these are three steps.
 BAD_EXAMPLES, BAD_STEPS = (10, 11, 12, 60), 3
 # As `max_bad_steps` of the configuration.
-MAX_BAD_STEPS = 10
+MAX_BAD_STEPS = 20
 
 
 def not_finite(bench: Bench) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import signal
@@ -26,32 +27,43 @@ TOLERANCE = 1e-3
 
 
 def sigkill(bench: Bench) -> Row:
-    """Kills a run again and again; one that comes to its end is compared, and another is begun."""
-    rng, folder = bench.rng("sigkill"), bench.folder("sigkill")
-    lost, in_save, ends, alike, startup = [], 0, 0, True, 5.0
-    for kill in range(bench.kills + 1):
+    """Kills a run again and again; one that comes to its end is compared, and another is begun.
+
+    What was counted is kept in the work folder, so that a drill that was itself stopped goes on.
+    """
+    folder, kept = bench.commands.workdir / "sigkill", bench.commands.workdir / "sigkill.json"
+    counted = {"kills": 0, "lost": [], "in_save": 0, "ends": 0, "alike": True, "startup_s": 5.0}
+    if kept.exists():
+        counted = json.loads(kept.read_text())
+    while counted["kills"] <= bench.kills:
         before, whole = recorded_step(folder), run_states.checkpoint_steps(folder)
         running = bench.commands.start(folder)
-        if kill < bench.kills:
-            startup = _kill(running, rng, startup)
+        last = counted["kills"] == bench.kills
+        if not last:
+            rng = bench.rng(f"sigkill {counted['kills']}")
+            counted["startup_s"] = _kill(running, rng, counted["startup_s"])
         status = running.wait()
         if status not in (0, -signal.SIGKILL):
             return bench.broken("sigkill", running)
-        in_save += bool(half_saved(folder))
+        counted["kills"] += 1
+        counted["in_save"] += bool(half_saved(folder))
         # One that was killed before it looked for checkpoints tells nothing.
         if whole and "going on from" in running.said():
-            lost.append(before - running.restored_step())
-            alike &= running.restored_step() == whole[-1]
+            counted["lost"].append(before - running.restored_step())
+            counted["alike"] &= running.restored_step() == whole[-1]
         if status == 0:
-            alike &= are_alike(folder, bench.undisturbed())
-            ends += 1
-            if kill < bench.kills:
-                shutil.rmtree(folder)
-    happened = f"SIGKILL at {bench.kills} random moments, {in_save} of them during a save"
-    limit = SAVES_AT_RISK * bench.commands.save_steps
-    text = f"{np.mean(lost or 0):.1f} on average, {max(lost, default=0)} at most"
-    final = f"{exactly(alike)} ({ends} run{'s' * (ends > 1)} came to the end)"
-    passed = alike and ends > 0 and max(lost, default=0) <= limit
+            counted["alike"] &= are_alike(folder, bench.undisturbed())
+            counted["ends"] += 1
+            shutil.rmtree(folder)
+        kept.write_text(json.dumps(counted))
+    kept.unlink()
+    happened = (
+        f"SIGKILL at {bench.kills} random moments, {counted['in_save']} of them during a save"
+    )
+    most, ends = max(counted["lost"], default=0), counted["ends"]
+    text = f"{np.mean(counted['lost'] or 0):.1f} on average, {most} at most"
+    final = f"{exactly(counted['alike'])} ({ends} run{'s' * (ends > 1)} came to the end)"
+    passed = counted["alike"] and most <= SAVES_AT_RISK * bench.commands.save_steps
     return Row("sigkill", happened, "again: 0", text, final, passed)
 
 

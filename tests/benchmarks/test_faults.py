@@ -27,8 +27,6 @@ def drills(monkeypatch):
 @pytest.mark.slow
 def test_two_kills_change_nothing(drills, tmp_path, monkeypatch):
     bench, processes, runs, _ = drills
-    # Compiling is most of the time.
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     monkeypatch.setattr(processes, "EARLY", 0.0)
     monkeypatch.setattr(processes, "KILL_WITHIN_S", 1.0)
     commands = runs.Commands(tmp_path, 16, 2)
