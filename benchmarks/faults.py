@@ -11,6 +11,7 @@ table; exit status 1 if a drill did not end as it should.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -53,6 +54,8 @@ def main() -> int:
     # To read the results, of which orbax says at each item that it is not a whole checkpoint.
     jax.config.update("jax_platforms", "cpu")
     logging.set_verbosity(logging.ERROR)
+    # What it started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     commands = Commands(arguments.workdir, arguments.steps, SAVE_STEPS)
     commands.make_volume()
     bench = Bench(commands, arguments.seed, arguments.kills)
