@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,4 +88,7 @@ def find_job(name: str) -> ModuleType:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    # What is left is the interpreter's own end: the status is known, and must reach a launcher that asks now.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(status)

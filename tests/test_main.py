@@ -77,6 +77,17 @@ def test_the_listener_of_joined_processes_stays(command, monkeypatch):
     assert command(run) == 0 and handlers == [signal.SIG_DFL]
 
 
+def test_sigterm_when_all_is_done_does_not_change_the_status():
+    code = (
+        "import atexit, os, runpy, signal, sys\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGTERM)\n"
+        "sys.argv = ['emjax', '--config', 'no_such_file.py']\n"
+        "runpy.run_module('emjax.main', run_name='__main__')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 2 and "no_such_file" in ended.stderr
+
+
 @pytest.mark.parametrize(
     "error",
     [OSError(errno.ENOSPC, "No space left on device"), ValueError("zarr: No space left on device")],
