@@ -4,9 +4,8 @@ How it is counted:
 
 - An asynchronous operation is its `-start`; `-done` and `-update` are no operations of their own, nor is what a fusion
   around a part of one repeats (each channel counts once).
-- What a loop's body sends counts once for each round. XLA writes the rounds into the loop (`known_trip_count`), or the
-  condition compares a counter with a constant; where neither is so, the loop counts once and is reported.
-- Of the branches of a conditional, each counts as if it ran.
+- What a loop's body sends counts once for each round (see `loops.py`), of the branches of a conditional each as if it
+  ran. A loop whose rounds cannot be read counts once and is reported.
 - On TPUs a reduce-scatter is a fusion called `all-reduce-scatter` around an all-reduce; it counts as a reduce-scatter.
 
 Bytes on the wire are those that each device sends in a ring of the n devices of its group, of S bytes in all:
@@ -19,19 +18,14 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Iterator
 
 import numpy as np
+from loops import callers, count_runs, split_computations
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _BITS = {"pred": 8, "bf16": 16, "c64": 64, "c128": 128}
 _SHAPE = re.compile(r"\b(pred|bf16|[suf]\d+|f8\w+|c64|c128)\[([\d,]*)\]")
 _OPERATION = re.compile(rf"= (.*?) ({'|'.join(KINDS)}|ragged-all-to-all)(-start)?\(")
-_COMPUTATION = re.compile(r"(ENTRY )?%?([\w.\-]+) (?:\(.*\) -> .*)?\{")
-_CALLED = re.compile(
-    r"\b(body|condition|calls|to_apply|true_computation|false_computation)=%?([\w.\-]+)"
-)
-_CALLED_LIST = re.compile(r"\b(?:branch_computations|called_computations)=\{([^}]*)\}")
 _IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
 _MESH = re.compile(
     r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))? \{([^}]*)\}"
@@ -89,8 +83,8 @@ def read_collectives(text: str, devices: int) -> tuple[list[Collective], list[st
     Raises:
         ValueError: for a form of an operation that is not known here; nothing is left out in silence.
     """
-    computations, entry = _computations(text)
-    times, unknown = _times(computations, entry)
+    computations, entry = split_computations(text)
+    times, unknown = count_runs(computations, entry)
     found: dict[object, Collective] = {}
     for name, lines in computations.items():
         for number, line in enumerate(lines):
@@ -106,7 +100,7 @@ def read_collectives(text: str, devices: int) -> tuple[list[Collective], list[st
             if key not in found or found[key].times < one.times:
                 found[key] = one
     sends = {name for name, lines in computations.items() if any(map(_OPERATION.search, lines))}
-    return list(found.values()), sorted(unknown & _callers(computations, sends))
+    return list(found.values()), sorted(unknown & callers(computations, sends))
 
 
 def _collective(match: re.Match[str], line: str, devices: int, computation: str) -> Collective:
@@ -173,67 +167,6 @@ def _order(shape: str, turned: str | None) -> np.ndarray:
 
 def _whole(text: str) -> list[int]:
     return [int(n) for n in text.split(",")]
-
-
-def _computations(text: str) -> tuple[dict[str, list[str]], str]:
-    """Returns the lines of each computation, and the name of the entry."""
-    found: dict[str, list[str]] = {}
-    entry, lines = "", None
-    for line in text.splitlines():
-        if line.startswith("}"):
-            lines = None
-        elif lines is not None:
-            lines.append(line)
-        elif match := _COMPUTATION.match(line):
-            lines = found.setdefault(match[2], [])
-            entry = match[2] if match[1] else entry
-    return found, entry
-
-
-def _calls(line: str) -> Iterator[tuple[str, str]]:
-    """Yields (how, computation) for all that an instruction runs."""
-    # What an asynchronous operation runs, it runs at its start.
-    if re.search(r" [\w\-]+-(done|update)\(", line):
-        return
-    yield from _CALLED.findall(line)
-    for names in _CALLED_LIST.findall(line):
-        yield from (("branch", name.strip(" %")) for name in names.split(",") if name.strip())
-
-
-def _times(computations: dict[str, list[str]], entry: str) -> tuple[dict[str, int], set[str]]:
-    """Returns how often each computation that is reached runs, and the bodies of loops whose rounds are not known."""
-    times, unknown = {entry: 1}, set()
-    # Callees stand before their callers in the text.
-    for name in reversed(list(computations)):
-        for line in computations[name] if name in times else ():
-            called = list(_calls(line))
-            rounds = 1
-            body = dict(called).get("body")
-            if body:
-                known = _rounds(line, computations.get(dict(called)["condition"], []))
-                rounds = known or 1
-                unknown |= set() if known else {body}
-            for _, callee in called:
-                times[callee] = times.get(callee, 0) + times[name] * rounds
-    return times, unknown
-
-
-def _rounds(line: str, condition: list[str]) -> int:
-    """Returns how often a loop runs; 0 where that cannot be read."""
-    if known := re.search(r'known_trip_count[^}]*?"n":"(\d+)"', line):
-        return int(known[1])
-    constants = re.findall(r"= s32\[\]\S* constant\((\d+)\)", "\n".join(condition))
-    below = any("direction=LT" in text for text in condition)
-    return int(constants[0]) if below and len(constants) == 1 else 0
-
-
-def _callers(computations: dict[str, list[str]], names: set[str]) -> set[str]:
-    """Returns the computations given, and all that run one of them."""
-    found = set(names)
-    for name, lines in computations.items():
-        if any(callee in found for line in lines for _, callee in _calls(line)):
-            found.add(name)
-    return found
 
 
 def by_group(collectives: list[Collective]) -> dict[tuple[str, int], tuple[int, float]]:

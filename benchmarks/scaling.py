@@ -5,10 +5,10 @@
 
 Compiles the step of each preset ahead of time for each topology, at the same number of crops on each device (weak
 scaling), and reads the compiled program: see `collectives.py` for how what is sent is counted. `--topology cpu:8
-cpu:64` does the same for virtual devices without libtpu. A compile takes 5 GiB and 10 minutes of a core; with
-`JAX_EXEC_TIME_OPTIMIZATION_EFFORT=-1` in the environment it takes less, for a slower program with the same operations
-between devices. What is compiled stays in `--workdir`, so that a killed benchmark goes on where it was. Prints Markdown
-and writes `scaling.json`.
+cpu:64` does the same for virtual devices without libtpu. A compile takes 6 GiB and 15 minutes of a core; with
+`JAX_EXEC_TIME_OPTIMIZATION_EFFORT=-1` in the environment it takes a third, for a slower program that sends the same.
+What is compiled stays in `--workdir`, so that a killed benchmark goes on where it was. Prints Markdown and writes
+`scaling.json`.
 
 The prediction: a step computes for FLOPs / (peak x MFU), MFU being an assumption (`--mfu`), and sends for the sum of
 bytes / rate of its operations. Without any overlap of the two the efficiency is compute / (compute + send), with all of

@@ -28,14 +28,16 @@ devices; beyond, give a multiple of the devices, as `--config.data.batch_size=51
 
 | | `unet_l` | `vit_l` |
 |---|---|---|
-| FLOPs of a crop, both views, forward and backward | 6.6 T | 4.1 T |
-| of a step on each of 64 chips (2 crops) | 13.2 T | 8.2 T |
-| at an assumed 40 % of the peak of v5e, v5p | 0.17, 0.07 s | 0.10, 0.04 s |
-| of a step on each of 8 H100 (16 crops) | 106 T | 66 T |
-| at an assumed 40 % of the peak | 0.27 s | 0.17 s |
+| FLOPs of a crop, both views, forward and backward | 6.4 T | 3.9 T |
+| of a step on each of 64 chips (2 crops) | 12.8 T | 7.8 T |
+| at an assumed 40 % of the peak of v5e, v5p | 0.16, 0.07 s | 0.10, 0.04 s |
+| of a step on each of 8 H100 (16 crops) | 103 T | 63 T |
+| at an assumed 40 % of the peak | 0.26 s | 0.16 s |
 | parameters, two moments, moving average: 16 bytes a parameter, by 8 | 0.03 GB | 0.61 GB |
+| in all on a chip of v5e:8x8 (16 GB), as compiled | 12.0 GiB | 9.4 GiB |
+| of a crop's activations, reckoned for 8 H100 (80 GB) | 3 GB: 48 GB in all | 4.4 GiB: 71 GiB in all |
 
-What the programs compiled for TPUs hold besides, and what they send, is in docs/scale.md.
+What was compiled, what the programs send, and what that allows is in docs/scale.md.
 
 The folder `--workdir` (default `runs/pretrain`) receives checkpoints, `results.json`, TensorBoard files and plots.
 Stop it at any time; the same command continues where it stopped.

@@ -41,13 +41,19 @@ PROGRAM = """HloModule jit_step, is_scheduled=true
 }
 
 %body.counted (p: (s32[], f32[16])) -> (s32[], f32[16]) {
+  %i = s32[]{:T(128)} get-tuple-element(%p), index=0
+  %two = s32[]{:T(128)} constant(2)
+  %next = s32[]{:T(128)} add(%i, %two), control-predecessors={%i}
+  %one = s32[]{:T(128)} constant(1)
+  %more = s32[]{:T(128)} add(%one, %next)
   %permute = f32[16]{0} collective-permute(%x), channel_id=2, source_target_pairs={{0,1},{1,0}}
-  ROOT %t = (s32[], f32[16]{0}) tuple(%i, %permute)
+  ROOT %t = (s32[], f32[16]{0}) tuple(%more, /*index=1*/%permute)
 }
 
 %condition.counted (p: (s32[], f32[16])) -> pred[] {
-  %n = s32[]{:T(128)} constant(12)
-  ROOT %lt = pred[] compare(%i, %n), direction=LT
+  %n = s32[]{:T(128)} constant(13)
+  %j = s32[]{:T(128)} get-tuple-element(%p), index=0
+  ROOT %lt = pred[] compare(%j, %n), direction=LT
 }
 
 %branch.0 (p: f32[4]) -> f32[4] {
@@ -65,6 +71,9 @@ ENTRY %main (x: f32[100]) -> f32[100] {
   %both = (f32[10]{0}, f32[]) all-reduce-start(%x, %y), channel_id=5, replica_groups={{0,1},{2,3}}, to_apply=%add
   %scatter = f32[25]{0} reduce-scatter(%x), channel_id=6, replica_groups=[2,4]<=[8], dimensions={0}, to_apply=%add
   %while.1 = (s32[], bf16[8,64]{1,0}) while(%t), condition=%condition.known, body=%body.known, KNOWN
+  %first = s32[]{:T(128)} constant(2)
+  %copied = s32[]{:T(128)} copy(%first)
+  %u = (s32[], f32[16]{0}) tuple(%copied, %z)
   %while.2 = (s32[], f32[16]{0}) while(%u), condition=%condition.counted, body=%body.counted
   %fused = f32[128]{0} fusion(%w), kind=kCustom, calls=%all-reduce-scatter.1
   %either = f32[4]{0} conditional(%i, %x, %x), branch_computations={%branch.0, %branch.1}
@@ -76,7 +85,7 @@ ENTRY %main (x: f32[100]) -> f32[100] {
 @pytest.fixture
 def modules(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("collectives", "compiled", "scaling"):
+    for name in ("collectives", "compiled", "loops", "scaling"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     import collectives
     import scaling
@@ -100,7 +109,8 @@ def test_a_program_by_hand(modules):
     told = {(one.kind, one.size_bytes, one.group, one.times) for one in found}
     assert told == {
         ("all-gather", 64 * 64 * 2, tuple(range(8)), 3),
-        ("collective-permute", 64, (0, 1), 12),
+        # From 2 by 3 to 13: at 2, 5, 8 and 11.
+        ("collective-permute", 64, (0, 1), 4),
         ("all-to-all", 16, (0, 1, 2, 3), 1),
         ("all-gather", 1600, (0, 2, 4, 6), 1),
         ("all-reduce", 44, (0, 1), 1),
@@ -109,12 +119,21 @@ def test_a_program_by_hand(modules):
     }
     sums = modules[0].by_group(found)
     assert sums["all-gather", 8] == (3, 3 * 7 / 8 * 8192)
-    assert sums["collective-permute", 2] == (12, 12 * 64)
+    assert sums["collective-permute", 2] == (4, 4 * 64)
     assert sums["reduce-scatter", 4] == (1, 300)
 
 
-def test_a_loop_of_unknown_rounds_is_told(modules):
-    text = PROGRAM.replace("%n = s32[]{:T(128)} constant(12)", "%n = s32[] get-tuple-element(%p)")
+@pytest.mark.parametrize(
+    "known, other",
+    [
+        ("%n = s32[]{:T(128)} constant(13)", "%n = s32[] get-tuple-element(%p), index=1"),
+        ("%first = s32[]{:T(128)} constant(2)", "%first = s32[] parameter(1)"),
+        ("%more = s32[]{:T(128)} add(%one, %next)", "%more = s32[]{:T(128)} multiply(%one, %next)"),
+    ],
+)
+def test_a_loop_of_unknown_rounds_is_told(modules, known, other):
+    assert known in PROGRAM
+    text = PROGRAM.replace(known, other)
     found, unknown = modules[0].read_collectives(text, 8)
     assert unknown == ["body.counted"]
     assert [one.times for one in found if one.kind == "collective-permute"] == [1]
