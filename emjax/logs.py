@@ -6,6 +6,8 @@ import logging as standard
 
 from absl import logging
 
+from emjax.inference.engines import is_disk_full
+
 # Said by orbax of every folder of weights that is read by itself, and of no consequence.
 _HARMLESS = "Metadata file does not exist"
 
@@ -23,4 +25,7 @@ def _is_for_users(record: standard.LogRecord) -> bool:
     """Leaves out what orbax reports of each phase of each save, hundreds of lines that say nothing to a user."""
     if "/orbax/" not in record.pathname:
         return True
+    # Said by each of its threads with a traceback; the run itself says it in one line.
+    if record.exc_info and record.exc_info[1] and is_disk_full(record.exc_info[1]):
+        return False
     return record.levelno > standard.INFO and not str(record.msg).startswith(_HARMLESS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -66,7 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"emjax: disk is full ({' '.join(str(error).split())[:300]}); make room, and run the same command again",
             file=sys.stderr,
+            flush=True,
         )
+        if arguments is None:
+            # The process is ours to end. What still wants to write, from threads and when the interpreter ends, would
+            # report the same once more each, with a traceback.
+            os._exit(PREEMPTED)
         return PREEMPTED
 
 

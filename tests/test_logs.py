@@ -23,6 +23,17 @@ def test_records_of_orbax(path, level, message, shown):
     assert _is_for_users(record) is shown
 
 
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [(ValueError("x: No space left on device [28]"), False), (ValueError("x: torn"), True)],
+)
+def test_a_full_disk_is_not_reported_by_each_thread_of_orbax(error, shown):
+    record = logging.LogRecord(
+        "absl", logging.ERROR, "/x/orbax/future.py", 1, "failed", None, (type(error), error, None)
+    )
+    assert _is_for_users(record) is shown
+
+
 def test_accelerators_that_are_not_there_are_not_listed(caplog):
     set_up_logging()
     logger = logging.getLogger("jax._src.xla_bridge")

@@ -102,6 +102,23 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(command, capsys, e
     assert "run the same command again" in line
 
 
+def test_nothing_follows_the_line_about_a_full_disk(tmp_path):
+    """As a thread and the end of the interpreter would say it again."""
+    code = (
+        "import atexit, errno, os, runpy, sys, types\n"
+        "from emjax import jobs\n"
+        "atexit.register(print, 'still full', file=sys.stderr)\n"
+        "def run(config, workdir):\n"
+        "    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), workdir)\n"
+        "sys.modules['emjax.jobs.pretrain'] = types.SimpleNamespace(run=run)\n"
+        f"sys.argv = ['emjax', '--config', 'configs/pretrain.py:smoke', '--workdir', {str(tmp_path)!r}]\n"
+        "runpy.run_module('emjax.main', run_name='__main__')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 75, ended.stderr
+    assert ended.stderr.count("\n") == 1 and f"left on device: '{tmp_path}'" in ended.stderr
+
+
 def test_unknown_job():
     with pytest.raises(InputError, match="config.job='nothing' is not a job"):
         main.find_job("nothing")

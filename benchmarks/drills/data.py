@@ -51,7 +51,7 @@ def not_finite_for_good(bench: Bench) -> Row:
     running = bench.commands.start(folder, fault=f"nan={','.join(map(str, bad))}")
     status, line = running.wait(), running.refusal()
     named = f"{MAX_BAD_STEPS} steps in a row, up to step {first + MAX_BAD_STEPS}" in line
-    named &= f"{VOLUME} at (" in line
+    named &= f"{VOLUME}[" in line and "] at (" in line
     happened = f"the loss of every step from {first + 1} on was NaN (injected)"
     ended = f"{status}: {bench.short(line)}"
     final = "stops with one line"

@@ -121,9 +121,11 @@ def fit(
             return run.train(step)
         finally:
             # Also on an error: a save in the background is not lost, and files are whole.
-            checkpoints.close()
-            if run is not None:
-                run.close()
+            try:
+                checkpoints.close()
+            finally:
+                if run is not None:
+                    run.close()
 
 
 class _Run:

@@ -65,6 +65,7 @@ def open_run_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epat
 
     Raises:
         InputError: if the folder is of another configuration or cannot be written.
+        OSError: if its disk is full.
     """
     # Orbax writes to absolute paths alone.
     folder = epath.Path(workdir)
@@ -73,7 +74,8 @@ def open_run_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epat
     error = ""
     if runtime.is_main():
         try:
-            _claim(folder, config)
+            with full_disk_explained(folder):
+                _claim(folder, config)
         except InputError as refusal:
             error = str(refusal)
     # All leave together, or the others would wait for process 0 forever.

@@ -163,11 +163,15 @@ def test_a_full_disk_is_told_with_its_folder(tmp_path, monkeypatch):
     def save(self, *_: object) -> None:
         raise ValueError("writing chunk: No space left on device [os error 28]")
 
+    closed = []
     monkeypatch.setattr(loop.Checkpoints, "save", save)
+    monkeypatch.setattr(loop.Checkpoints, "close", save)
+    monkeypatch.setattr(loop.MetricsLog, "close", lambda log: closed.append(log))
     # The command says in one line what to do, and exits with 75: the input is not wrong.
     with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'") as raised:
         run_toy(toy_config(), tmp_path)
     assert is_disk_full(raised.value) and not isinstance(raised.value, InputError)
+    assert len(closed) == 1
 
 
 def test_best_checkpoint_is_kept(tmp_path):

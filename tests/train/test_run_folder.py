@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 
 import pytest
 
 from emjax.errors import InputError
+from emjax.train import run_folder
 from emjax.train.run_folder import check_space, config_hash, open_run_folder, write_results
 
 from .toy import run_toy, toy_config
@@ -87,6 +89,15 @@ def test_unwritable_folder(tmp_path):
         closed.mkdir(mode=0o500)
         with pytest.raises(InputError, match="cannot write to"):
             open_run_folder(closed, toy_config())
+
+
+def test_a_full_disk_is_told_with_the_folder(tmp_path, monkeypatch):
+    def write_text(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_folder, "write_json", write_text)
+    with pytest.raises(OSError, match=f"left on device: '{tmp_path}/a'"):
+        open_run_folder(tmp_path / "a", toy_config())
 
 
 def test_no_space(tmp_path, monkeypatch):
