@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Mapping
@@ -80,13 +81,18 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         measures = [evaluation]
         if config.eval.probe_train or config.eval.probe_test:
             measures.append(MembraneProbe(task, values["eval"], mesh=mesh))
-        # The network before its first step, from the same seed: what it scores, training did not add.
-        untrained = jit(task.init, out_shardings=replicated(mesh))(jax.random.key(config.seed))
-        references: dict[str, float] = {}
-        for measure in measures:
-            scores = {f"{name}_untrained": value for name, value in measure(untrained).items()}
-            references |= scores | measure.baselines()
-        del untrained
+
+    @functools.cache
+    def references() -> dict[str, float]:
+        # The network before its first step, from the same seed: what it scores, training did not add. Asked for at
+        # the first evaluation, so that nobody waits for it before the first step.
+        with jax.set_mesh(mesh):
+            untrained = jit(task.init, out_shardings=replicated(mesh))(jax.random.key(config.seed))
+            found: dict[str, float] = {}
+            for measure in measures:
+                scores = {f"{name}_untrained": value for name, value in measure(untrained).items()}
+                found |= scores | measure.baselines()
+        return found
 
     def evaluator(params: Any, step: int) -> Evaluation:
         scores: dict[str, float] = {}
@@ -96,8 +102,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             "step %d: retrieval top-1 %.3f (untrained %.3f, raw pixels %.3f)",
             step,
             scores["retrieval_top1"],
-            references["retrieval_top1_untrained"],
-            references["retrieval_top1_raw"],
+            references()["retrieval_top1_untrained"],
+            references()["retrieval_top1_raw"],
         )
         crops = evaluation.show(params)
         return Evaluation(scores, {"crops": draw_crops(crops)} if crops else {})
@@ -127,14 +133,14 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         logging.info("interrupted after step %d, saved; the same command continues", result.steps)
         return PREEMPTED
 
-    results = result.results() | result.evaluation | references
+    results = result.results() | result.evaluation | references()
     for number, entry in enumerate(training):
         results[f"normalization_low_volume{number}"] = entry.normalization.low
         results[f"normalization_high_volume{number}"] = entry.normalization.high
     with jax.set_mesh(mesh):
         crops = evaluation.show(result.params)
     if runtime.is_main():
-        plots = write_plots(folder, crops, references)
+        plots = write_plots(folder, crops, references())
         write_results(folder, results)
         print(closing_lines(folder, results, plots), flush=True)
     return 0
