@@ -35,7 +35,7 @@ devices; beyond, give a multiple of the devices, as `--config.data.batch_size=51
 | at an assumed 40 % of the peak | 0.26 s | 0.16 s |
 | parameters, two moments, moving average: 16 bytes a parameter, by 8 | 0.03 GB | 0.61 GB |
 | in all on a chip of v5e:8x8 (16 GB), as compiled | 12.0 GiB | 9.4 GiB |
-| of a crop's activations, reckoned for 8 H100 (80 GB) | 3 GB: 48 GB in all | 4.4 GiB: 71 GiB in all |
+| in all on each of 8 H100 (80 GB), reckoned, not run | 48 GiB | 41 GiB |
 
 What was compiled, what the programs send, and what that allows is in docs/scale.md.
 
