@@ -82,10 +82,10 @@ def outage(bench: Bench) -> Row:
     if status:
         return bench.broken("outage", running)
     alike = are_alike(folder, bench.undisturbed())
-    warnings = running.said().count("trying again")
+    warned = f"{server.url}/{VOLUME} cannot be read at" in running.said()
     happened = f"the server of the volume answered 503 for {seconds:.0f} s"
-    ended = f"{status}, with {warnings} warnings that name the volume"
-    return Row("outage", happened, ended, "0", exactly(alike), alike and tried)
+    ended = f"{status}, with a warning that names the volume"
+    return Row("outage", happened, ended, "0", exactly(alike), alike and tried and warned)
 
 
 def outage_for_good(bench: Bench) -> Row:
@@ -97,7 +97,7 @@ def outage_for_good(bench: Bench) -> Row:
         server.broken, seconds = False, time.monotonic() - began
         happened = f"the server of the volume answered 503 from step {recorded_step(folder)} on"
         ended = f"{status} after {seconds:.0f} s: {bench.short(line)}"
-        named = status == 2 and f"{server.url}/{VOLUME}" in line
+        named = status == 2 and f"{server.url}/{VOLUME} cannot be read at" in line
         return bench.go_on(
             "outage_for_good", folder, happened, ended, passed=named, volume=server.url
         )

@@ -57,7 +57,7 @@ def full_disk(bench: Bench) -> Row:
         still = again.wait()
         passed = status == still == 75 and line and again.refusal()
         ballast.unlink()
-        ended = f"{status}: {bench.short(line)}; while it was still full, the same"
+        ended = f"{status}: {bench.short(line)}; while it is still full, the same"
         happened = f"from step {at} on, the disk was full"
         return bench.go_on("full_disk", folder, happened, ended, passed=bool(passed))
 

@@ -101,9 +101,10 @@ class Running:
         return int(found[1]) if found else 0
 
     def refusal(self) -> str:
-        """Returns the line that explains its end; empty where there is none, or it is not the only one."""
-        lines = [line for line in self.said().splitlines() if line.startswith("emjax: ")]
-        return lines[0] if len(lines) == 1 and "Traceback" not in self.said() else ""
+        """Returns the line that explains its end; empty where there is none, or it is not the only and the last one."""
+        lines = self.said().splitlines()
+        ours = [line for line in lines if line.startswith("emjax: ")]
+        return ours[0] if len(ours) == 1 and lines[-1] == ours[0] else ""
 
 
 class Commands:

@@ -213,13 +213,12 @@ def _read(volume: Volume, box: Box) -> np.ndarray:
     for wait in (*_RETRY_SECONDS, None):
         try:
             return volume.read(box)
-        except InputError:
-            raise
-        except (ValueError, OSError) as error:
-            reason = str(error).splitlines()[0][:200]
+        # One that may pass; it names the volume and the box. What stays as it is, is an InputError already.
+        except OSError as error:
+            reason = str(error).splitlines()[0][:300]
             if wait is None:
-                raise InputError(f"{volume.name} cannot be read at {box}: {reason}") from error
-            logging.warning("reading %s at %s failed (%s); trying again", volume.name, box, reason)
+                raise InputError(reason) from error
+            logging.warning("%s; trying again", reason)
             time.sleep(wait)
     raise AssertionError("unreachable")
 

@@ -97,13 +97,14 @@ def test_a_damaged_checkpoint_may_be_left_out(drills, tmp_path, monkeypatch):
 
 def test_what_a_process_said(drills, tmp_path):
     runs = drills[2]
-    code = "import sys; print('emjax: a.h5 is missing'); print('compiled in 3 s'); sys.exit(2)"
+    code = "import sys; print('compiled in 3 s'); print('emjax: a.h5 is missing'); sys.exit(2)"
     running = runs.Running([sys.executable, "-c", code], {}, tmp_path / "log.txt")
     assert running.wait_for("compiled in") and not running.wait_for("going on")
     assert running.wait() == 2 and running.restored_step() == 0
     assert running.refusal() == "emjax: a.h5 is missing"
-    (tmp_path / "log.txt").write_text("emjax: one\nemjax: two\n")
-    assert running.refusal() == ""
+    for text in ("emjax: one\nemjax: two\n", "emjax: one\nTraceback\n", "step 3\n"):
+        (tmp_path / "log.txt").write_text(text)
+        assert running.refusal() == ""
 
 
 def test_the_server_fails_on_demand(drills, tmp_path):

@@ -245,7 +245,9 @@ class _Flaky(Volume):
         """Reads, from the moment it works."""
         _Flaky.tries += 1
         if _Flaky.tries <= _Flaky.failures:
-            raise ValueError("UNAVAILABLE: bucket\nand a long specification")
+            raise OSError(
+                f"{self.name} cannot be read at {box}: UNAVAILABLE: bucket\nand a long one"
+            )
         return super().read(box)
 
 
