@@ -21,6 +21,8 @@ from timing import Timing, busy_s
 
 # Cores that others use, from which on a machine is not quiet.
 _QUIET_CORES = 0.2
+# Of all runs together, from which on it can be told what others did meanwhile.
+_TELLING_S = 0.5
 _PACKAGES = ("jax", "jaxlib", "flax", "numpy", "tensorstore", "grain", "torch", "monai", "zarr")
 _PACKAGES += ("h5py", "scipy", "scikit-image", "waterz", "mwatershed", "bioimage-cpp", "numba")
 
@@ -95,10 +97,12 @@ class Report:
         for name, timing in timings.items():
             low, high = timing.quartiles
             rate = f"  {work / timing.median:10.4g} {unit}/s" if work else ""
+            # The system counts hundredths of a second: of shorter runs, nothing can be said.
+            told = sum(timing.seconds) > _TELLING_S
+            others = f"  others {statistics.mean(timing.others):.2f} cores" if told else ""
             print(
                 f"TIME {case} {name:24s} {timing.median:9.4g} s  [{low:.4g}, {high:.4g}] n={len(timing.seconds)}{rate}"
-                f"  setup {timing.setup_s:.1f} s  peak {timing.peak_bytes / 1e9:.2f} GB"
-                f"  others {statistics.mean(timing.others):.2f} cores",
+                f"  setup {timing.setup_s:.1f} s  peak {timing.peak_bytes / 1e9:.2f} GB{others}",
                 flush=True,
             )
             row = dataclasses.asdict(timing) | {
