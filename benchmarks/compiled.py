@@ -35,7 +35,7 @@ class Program:
         memory: bytes of each device: argument, output, alias, temp, and peak where the compiler says it.
         cost: what XLA's own analysis says of one device: flops and bytes accessed. It counts a loop's body once.
         compile_s: seconds that compiling took.
-        effort: of the compiler to find a fast program, -1 to 1 (`JAX_EXEC_TIME_OPTIMIZATION_EFFORT`).
+        effort: of the compiler to find a fast program, -1 to 1; see `scaling.py`.
         versions: of what compiled it.
         text: of the program.
     """
@@ -173,7 +173,8 @@ def compile_step_of(preset: str, topology: str, per_device: int, *overrides: str
         memory=sizes,
         cost={"flops": cost["flops"], "bytes": cost["bytes accessed"]},
         compile_s=seconds,
-        effort=jax.config.jax_exec_time_optimization_effort,
+        # jax 0.11 has no such setting.
+        effort=getattr(jax.config, "jax_exec_time_optimization_effort", 0.0),
         versions=_versions(),
         text=compiled.as_text(),
     )

@@ -6,7 +6,7 @@
 Compiles the step of each preset ahead of time for each topology, at the same number of crops on each device (weak
 scaling), and reads the compiled program: see `collectives.py` for how what is sent is counted. `--topology cpu:8
 cpu:64` does the same for virtual devices without libtpu. A compile takes 6 GiB and 15 minutes of a core; with
-`JAX_EXEC_TIME_OPTIMIZATION_EFFORT=-1` in the environment it takes a third, for a slower program that sends the same.
+`JAX_EXEC_TIME_OPTIMIZATION_EFFORT=-1` in the environment (jax 0.10 alone) it takes a third, for a slower program.
 What is compiled stays in `--workdir`, so that a killed benchmark goes on where it was. Prints Markdown and writes
 `scaling.json`.
 
