@@ -44,7 +44,7 @@ def _evaluation(task: Pretrain, **changes: Any) -> PretrainEvaluation:
 
 
 def _replace_features(monkeypatch: pytest.MonkeyPatch, encode: Any) -> None:
-    """Makes the pyramid out of where the tissue of each cell truly is, `encode([2 b, n, 3])`."""
+    """Makes the pyramid out of where the tissue of each cell truly is, `encode([2 b, n, 3])`, first views first."""
 
     def features(self: Pretrain, params: Any, views: Any) -> dict[str, Any]:
         pyramid = []
@@ -52,7 +52,8 @@ def _replace_features(monkeypatch: pytest.MonkeyPatch, encode: Any) -> None:
             grid = grid_positions(self.crop_size, stride)
             tissue = [jax.vmap(to_window, (0, None))(view, grid) for view in views]
             cells = tuple(a // b for a, b in zip(self.crop_size, stride, strict=True))
-            code = encode(jnp.concatenate(tissue))
+            first, second = jnp.split(encode(jnp.concatenate(tissue)), 2)
+            code = jnp.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
             pyramid.append(code.reshape(code.shape[0], *cells, code.shape[-1]))
         rows = 2 * views.first.image.shape[0]
         return {"pyramid": tuple(pyramid), "output": jnp.zeros((rows, *self.crop_size, 1))}
