@@ -1,7 +1,7 @@
 """Inference and training of the networks, beside the same networks in PyTorch.
 
     python benchmarks/models.py [--peer torch] [--quick] [--device cpu|gpu] [--cases unet_train ...]
-    python benchmarks/models.py --growth [--only train]
+    python benchmarks/models.py --growth [--only batch train]
 
 A training step is forward, backward and AdamW on the mean square of the output. The twins have the same parameters
 (asserted here; the tests compare their outputs); the best of PyTorch's forms counts. `--growth` measures voxels/s
@@ -52,12 +52,14 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", default=["unet", "flat", "vit"], help="or unet_infer")
     parser.add_argument("--forms", nargs="+", help="of the peer; all, and with --quick the first")
     parser.add_argument("--growth", action="store_true", help="voxels/s against sizes")
-    parser.add_argument("--only", default="", help="of --growth: cases whose names have this")
+    parser.add_argument("--only", nargs="+", default=(), help="cases whose names have all of this")
     options = parser.parse_args()
     written = report.Report("growth" if options.growth else "models", options)
     repeats = options.repeats or (2 if options.quick else 15)
     cases = growth(options.quick) if options.growth else chosen(options)
-    cases = {name: case for name, case in cases.items() if options.only in name}
+    cases = {
+        name: case for name, case in cases.items() if all(text in name for text in options.only)
+    }
     for name, case in cases.items():
         timings = timing.interleave(candidates(case, options), repeats, options.cores)
         written.add(name, timings, case.voxels / 1e6, "Mvoxel")

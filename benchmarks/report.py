@@ -102,6 +102,7 @@ class Report:
             others = f"  others {statistics.mean(timing.others):.2f} cores" if told else ""
             print(
                 f"TIME {case} {name:24s} {timing.median:9.4g} s  [{low:.4g}, {high:.4g}] n={len(timing.seconds)}{rate}"
+                f"  processor {statistics.median(timing.cpu_s):.4g} s"
                 f"  setup {timing.setup_s:.1f} s  peak {timing.peak_bytes / 1e9:.2f} GB{others}",
                 flush=True,
             )
