@@ -79,16 +79,16 @@ class PretrainEvaluation:
         self._level = settings.level
         self._stride = task.backbone.level_strides[settings.level]
         self._chunk = chunk
-        keys = jax.random.split(jax.random.key(seed), 4)
-        view_key, point_key, rank_key, candidate_key = keys
-        grid = grid_positions(task.crop_size, self._stride)
 
         def choose(key: jax.Array, count: int) -> jax.Array:
+            grid = grid_positions(task.crop_size, self._stride)
             keys = jax.random.split(key, len(windows))
             count = min(count, len(grid))
             return jax.vmap(lambda k: grid[jax.random.permutation(k, len(grid))[:count]])(keys)
 
         def prepare(images: jax.Array) -> tuple:
+            keys = jax.random.split(jax.random.key(seed), 4)
+            view_key, point_key, rank_key, candidate_key = keys
             views = task.views(view_key, images, ("strong", "strong"))
             pairs = pair_points(views.first, views.second, choose(point_key, settings.queries))
             rank_points = choose(rank_key, -(-RANK_TOKENS // len(windows)))

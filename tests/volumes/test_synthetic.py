@@ -142,6 +142,20 @@ def test_store_reads_pickles_and_tells_its_voxel_size():
 
 
 @pytest.mark.parametrize(
+    ("shape", "voxel_nm", "chunk"),
+    [
+        # 3072 nm: two parts of 1600 at most; 256 voxels in parts of 133 would leave 123.
+        ("32,256,256", "40,12,12", (32, 128, 128)),
+        # Of 401 voxels, 200 fit into a part: three of them, not two and one of a single voxel.
+        ("33,401,40", "40,8,8", (17, 134, 40)),
+    ],
+)
+def test_pieces_that_are_made_at_once_are_of_equal_size(shape, voxel_nm, chunk):
+    store, _ = open_synthetic("neurites", {"shape": shape, "voxel_nm": voxel_nm})
+    assert store.chunk_layout.read_chunk.shape == chunk
+
+
+@pytest.mark.parametrize(
     ("name", "keys", "said"),
     [
         ("glia", {}, "only synthetic://neurites"),
