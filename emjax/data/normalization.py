@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
-import functools
 from typing import NamedTuple
 
 import numpy as np
 
+from emjax.data.grey_values import stretch
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.store import Volume
@@ -38,31 +38,7 @@ class Normalization(NamedTuple):
         Returns:
             uint8 of the same shape; values outside are clipped, NaN is 0.
         """
-        if image.dtype == np.uint8:
-            # A table costs one lookup a voxel, and half of one where it holds pairs; floats would cost four passes.
-            # `take` is 2.5 times as fast as indexing, and twice that where no index has to be checked.
-            table, pairs = _tables(self)
-            if image.flags.c_contiguous and image.size % 2 == 0:
-                found = np.take(pairs, image.reshape(-1).view(np.uint16), mode="wrap")
-                return found.view(np.uint8).reshape(image.shape)
-            return np.take(table, image, mode="wrap")
-        scale = 255.0 / (self.high - self.low)
-        values = (image.astype(np.float32) - self.low) * scale
-        if image.dtype.kind == "f":
-            # Where `measure` did not look; black, as padding is, so that much of it counts as blank.
-            np.nan_to_num(values, copy=False, nan=0.0)
-        return np.clip(np.rint(values), 0, 255).astype(np.uint8)
-
-
-@functools.lru_cache(maxsize=64)
-def _tables(normalization: Normalization) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what becomes of each grey value, `[256]` uint8, and of each two side by side, `[65536]` uint16."""
-    scale = 255.0 / (normalization.high - normalization.low)
-    values = (np.arange(256, dtype=np.float32) - normalization.low) * scale
-    table = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    # Bytes beside each other, so that the order in which the machine reads them does not matter.
-    pairs = table[np.arange(2**16, dtype=np.uint16).view(np.uint8)].view(np.uint16)
-    return table, pairs
+        return stretch(image, self.low, self.high)
 
 
 def measure(volume: Volume) -> Normalization:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from absl import logging
 from scipy import ndimage
 
+from emjax.data.grey_values import is_blank
 from emjax.data.opening import OpenedEntry
 from emjax.data.sampling import Origins, entry_probabilities
 from emjax.errors import InputError
@@ -19,14 +21,27 @@ from emjax.volumes.store import Volume
 Example = dict[str, np.ndarray]
 # Seconds before each new try at a read that failed; remote stores fail now and then.
 _RETRY_SECONDS = (0.5, 2.0, 8.0)
-# A crop is blank when its grey values (0 to 255) barely differ, or most are clipped, as in the padding of mosaics.
-_BLANK_DEVIATION = 2.0
-_BLANK_CLIPPED = 0.5
 # Windows without any texture that stop a run. Of volumes where 1 in 100 has texture, 6 in 1000 are stopped in error.
 _ALL_BLANK = 512
 # The largest 64-bit id marks voxels without a label (CREMI).
 _UNLABELLED = np.iinfo(np.uint64).max
 IGNORE = -1
+
+
+class _Window(NamedTuple):
+    """A place that is being read.
+
+    Attributes:
+        rng: that drew it; the next draw follows.
+        number: of the entry.
+        box: in voxels of the entry's image.
+        image: waits for the voxels.
+    """
+
+    rng: np.random.Generator
+    number: int
+    box: Box
+    image: Callable[[], np.ndarray]
 
 
 class Crops:
@@ -101,32 +116,55 @@ class Crops:
         Raises:
             InputError: if a volume stays unreadable, naming it, or no window at all has texture.
         """
-        rng = np.random.Generator(np.random.Philox(key=[self._seed, index]))
+        return {name: values[0] for name, values in self.stack([index]).items()}
+
+    def stack(self, indices: Sequence[int]) -> Example:
+        """Returns examples as one batch, leading axis first; all are read at once."""
+        # All first places are drawn and begun before the first is waited for.
+        windows = [
+            self._draw(np.random.Generator(np.random.Philox(key=[self._seed, i]))) for i in indices
+        ]
+        batch: Example = {}
+        for row, (index, window) in enumerate(zip(indices, windows, strict=True)):
+            for name, value in self._finish(index, window).items():
+                if not row:
+                    batch[name] = np.empty((len(windows), *value.shape), value.dtype)
+                batch[name][row] = value
+        return batch
+
+    def _draw(self, rng: np.random.Generator) -> _Window:
+        """Draws a place and begins to read there."""
+        drawn = int(np.searchsorted(self._shares, rng.random(), side="right"))
+        number = min(drawn, len(self.entries) - 1)
+        volume = self.entries[number].image
+        start = self._origins[number].draw(rng)
+        box = Box(start, self._read_sizes[number]).clip(Box((0, 0, 0), volume.size))
+        return _Window(rng, number, box, volume.begin_read(box))
+
+    def _finish(self, index: int, window: _Window) -> Example:
+        """Waits for a window, draws others while there is nothing in it, and makes an example of it."""
         for attempt in range(self._tries + 1):
-            drawn = int(np.searchsorted(self._shares, rng.random(), side="right"))
-            number = min(drawn, len(self.entries) - 1)
-            entry = self.entries[number]
-            start = self._origins[number].draw(rng)
-            box = Box(start, self._read_sizes[number]).clip(Box((0, 0, 0), entry.image.size))
-            image = entry.normalization.apply(_read(entry.image, box))
-            blank = _is_blank(image)
+            if attempt:
+                window = self._draw(window.rng)
+            number, box, entry = window.number, window.box, self.entries[window.number]
+            image = entry.normalization.apply(_wait(window.image, entry.image, box))
+            blank = is_blank(image)
             self._found_texture |= not blank
             labels = None
             if not blank and self._labelled:
                 labels = _read(entry.labels, box)
-                if self._is_wanted(labels, entry, rng):
+                if self._is_wanted(labels, entry, window.rng):
                     break
             elif not blank:
                 break
             if blank and attempt == self._tries:
                 self._count_blank(entry)
+        origin = entry.image.box.start
         example = {
             "image": self._fit(image, number, order=1),
             "index": np.asarray(index, np.int32),
             "volume": np.asarray(number, np.int32),
-            "start": np.asarray(
-                [a + b for a, b in zip(start, entry.image.box.start, strict=True)], np.int32
-            ),
+            "start": np.asarray(box.translate(origin).start, np.int32),
             "voxel_nm": np.asarray(self._voxel_nm or entry.image.voxel_nm or (0, 0, 0), np.float32),
         }
         if self._labelled:
@@ -137,11 +175,6 @@ class Crops:
                 classes = _classes(labels, entry)
                 example["classes"] = self._fit(classes, number, order=0)
         return example
-
-    def stack(self, indices: Sequence[int]) -> Example:
-        """Returns examples as one batch, leading axis first."""
-        examples = [self.example(i) for i in indices]
-        return {name: np.stack([e[name] for e in examples]) for name in examples[0]}
 
     def _is_wanted(self, labels: np.ndarray, entry: OpenedEntry, rng: np.random.Generator) -> bool:
         """Whether a window of labels has objects enough, or is kept all the same."""
@@ -210,30 +243,23 @@ def _resample(array: np.ndarray, size: Size, ratios: Sequence[float], order: int
 
 
 def _read(volume: Volume, box: Box) -> np.ndarray:
-    for wait in (*_RETRY_SECONDS, None):
+    return _wait(volume.begin_read(box), volume, box)
+
+
+def _wait(reading: Callable[[], np.ndarray], volume: Volume, box: Box) -> np.ndarray:
+    """Waits for what was begun; a read that failed in a way that may pass is tried again."""
+    for seconds in (*_RETRY_SECONDS, None):
         try:
-            return volume.read(box)
+            return reading()
         # One that may pass; it names the volume and the box. What stays as it is, is an InputError already.
         except OSError as error:
             reason = str(error).splitlines()[0][:300]
-            if wait is None:
+            if seconds is None:
                 raise InputError(reason) from error
             logging.warning("%s; trying again", reason)
-            time.sleep(wait)
+            time.sleep(seconds)
+            reading = volume.begin_read(box)
     raise AssertionError("unreachable")
-
-
-def _is_blank(image: np.ndarray) -> bool:
-    # Every fourth voxel in the plane decides as well as all of them.
-    part = np.ascontiguousarray(image[:, ::2, ::2]).ravel()
-    # 255 wraps around to 0, and 0 becomes 1.
-    clipped = np.count_nonzero(part + np.uint8(1) <= 1) / part.size
-    if clipped > _BLANK_CLIPPED:
-        return True
-    # Around the middle, where float32 is exact enough: three passes instead of numpy's seven.
-    grey = part.astype(np.float32) - 128
-    variance = np.dot(grey, grey) / grey.size - grey.mean(dtype=np.float64) ** 2
-    return float(variance) < _BLANK_DEVIATION**2
 
 
 def _dense(

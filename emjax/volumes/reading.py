@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
 
 import numpy as np
 import tensorstore as ts
@@ -22,8 +23,10 @@ _LASTING = (
 _MOST_CHUNKS = 4096
 
 
-def read_box(store: ts.TensorStore, box: Box, name: str, origin: Size) -> np.ndarray:
-    """Reads a part of a volume.
+def begin_read(
+    store: ts.TensorStore, box: Box, name: str, origin: Size
+) -> Callable[[], np.ndarray]:
+    """Begins to read a part of a volume, and does not wait.
 
     Args:
         store: `[z, y, x]` or `[c, z, y, x]`, origin 0.
@@ -32,14 +35,19 @@ def read_box(store: ts.TensorStore, box: Box, name: str, origin: Size) -> np.nda
         origin: (z, y, x) of the store in the file, so that messages name voxels of the file.
 
     Returns:
-        `[z, y, x]` or `[c, z, y, x]`.
-
-    Raises:
-        InputError: if a chunk is damaged, absent where that is refused, or may not be read; names file and box.
-        OSError: if reading failed in a way that may pass, such as a server that does not answer.
+        A function that waits for the part, `[z, y, x]` or `[c, z, y, x]`. It raises InputError if a chunk is damaged,
+        absent where that is refused, or may not be read, and names file and box; OSError if reading failed in a way
+        that may pass, such as a server that does not answer.
     """
+    reading = store[(..., *box.slices)].read()
+    return lambda: _finish(reading, store, box, name, origin)
+
+
+def _finish(
+    reading: ts.Future, store: ts.TensorStore, box: Box, name: str, origin: Size
+) -> np.ndarray:
     try:
-        return store[(..., *box.slices)].read().result()
+        return reading.result()
     except (ValueError, OSError, RuntimeError) as error:
         # A bug of emjax, or of a library, keeps its traceback.
         if not isinstance(error, InputError | OSError) and not _STATUS.match(str(error)):

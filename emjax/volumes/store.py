@@ -7,6 +7,7 @@ import difflib
 import functools
 import glob
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from emjax.volumes.hdf5 import open_hdf5
 from emjax.volumes.image_files import IMAGE_SUFFIXES
 from emjax.volumes.missing import ERROR, FILL, missing_key, refuse_key
 from emjax.volumes.opened import Opened
-from emjax.volumes.reading import read_box
+from emjax.volumes.reading import begin_read
 from emjax.volumes.sections import open_sections
 from emjax.volumes.synthetic import open_synthetic
 from emjax.volumes.tiff import open_tiff
@@ -93,8 +94,19 @@ class Volume:
                 of arrays that are absent are 0 unless it has `missing=error`); names the file and the box.
             OSError: if reading failed in a way that may pass, such as a server that does not answer.
         """
+        return self.begin_read(box)()
+
+    def begin_read(self, box: Box) -> Callable[[], np.ndarray]:
+        """Begins to read a part, so that several are on their way at once.
+
+        Args:
+            box: in voxels of this volume.
+
+        Returns:
+            A function that waits for the part and returns it, or raises, as `read` does.
+        """
         name = str(Address(self.address.path, self.address.dataset))
-        return read_box(self.store, box, name, self.box.start)
+        return begin_read(self.store, box, name, self.box.start)
 
     def crop(self, box: Box) -> Volume:
         """Returns a part as a volume of its own.

@@ -72,6 +72,17 @@ def test_threads_do_not_matter(crops, num_threads, prefetch_batches) -> None:
     _assert_equal(_take(other, 4), _take(Batches(crops, 4), 4))
 
 
+@pytest.mark.parametrize("batch_size", [8, 11, 18])
+def test_batches_that_several_threads_put_together(crops, batch_size) -> None:
+    # One part of 8 rows, eleven of 1, three of 6.
+    taken = _take(Batches(crops, batch_size, num_threads=3), 3)
+    expected = [crops.stack(range(batch_size * k, batch_size * (k + 1))) for k in range(3)]
+    _assert_equal(taken, expected)
+    alone = [crops.example(i) for i in range(batch_size)]
+    joined = {name: np.stack([example[name] for example in alone]) for name in alone[0]}
+    _assert_equal(taken[:1], [joined])
+
+
 def test_set_state_resumes_exactly(crops) -> None:
     straight = _take(Batches(crops, 4), 5)
     first = Batches(crops, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -241,14 +242,18 @@ class _Flaky(Volume):
     tries = 0
     failures = 0
 
-    def read(self, box: Box) -> np.ndarray:
+    def begin_read(self, box: Box) -> Callable[[], np.ndarray]:
         """Reads, from the moment it works."""
         _Flaky.tries += 1
-        if _Flaky.tries <= _Flaky.failures:
+        if _Flaky.tries > _Flaky.failures:
+            return super().begin_read(box)
+
+        def fail() -> np.ndarray:
             raise OSError(
                 f"{self.name} cannot be read at {box}: UNAVAILABLE: bucket\nand a long one"
             )
-        return super().read(box)
+
+        return fail
 
 
 @pytest.mark.parametrize("failures", [2, 3, 100])

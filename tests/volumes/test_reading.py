@@ -17,7 +17,7 @@ import zarr
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.create import create_volume
-from emjax.volumes.reading import read_box
+from emjax.volumes.reading import begin_read
 from emjax.volumes.store import open_volume
 
 _VOXELS = np.random.default_rng(0).integers(1, 255, (16, 16, 16), np.uint8)
@@ -159,7 +159,7 @@ def test_what_may_pass_is_no_input_error() -> None:
     def read(error: Exception) -> None:
         domain = ts.IndexDomain(shape=(4, 4, 4))
         store = ts.virtual_chunked(_Fails(error), rank=3, domain=domain, dtype=ts.uint8)
-        read_box(store, Box((1, 0, 0), (2, 4, 4)), "a.x", (5, 0, 0))
+        begin_read(store, Box((1, 0, 0), (2, 4, 4)), "a.x", (5, 0, 0))()
 
     with pytest.raises(OSError, match=r"a\.x cannot be read at \[6:8,0:4,0:4\]: .*hiccup"):
         read(OSError(5, "hiccup"))
