@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import bioimage_cpp.segmentation as bioimage
-import cc3d
 import edt
 import numpy as np
 from scipy import ndimage
-from skimage.morphology import local_maxima
 
 from emjax.errors import InputError
+from emjax.segmentation.basins import basins, section_distances
+from emjax.segmentation.flooding import flood_affinities
 from emjax.segmentation.prediction import Affinities
 
 COMBINE = ("mean", "worst")
+SEEDS = ("maxima", "basins")
 
 
 def affinity_boundary(
@@ -59,6 +60,7 @@ def watershed(
     *,
     threshold: float = 0.5,
     plane: bool = True,
+    seeds: str = "maxima",
     sigma_seeds: float = 0.0,
     sigma_weights: float = 0.0,
     boundary_weight: float = 1.0,
@@ -68,12 +70,15 @@ def watershed(
 ) -> np.ndarray:
     """Cuts a volume into fragments by a distance-transform watershed.
 
-    Seeds are the maxima of the distance to the nearest voxel with a boundary of `threshold` or more.
+    Seeds come from the distance to the nearest voxel with a boundary of `threshold` or more.
 
     Args:
         boundary: `[z, y, x]` float32 in [0, 1].
         threshold: of the boundary.
         plane: each section by itself (for sections much thicker than voxels are wide); else in 3D.
+        seeds: the 'maxima' of the distance, or its 'basins': all voxels below `threshold` that lead to the same
+            maximum by steepest ascent. Then boundaries alone are left to flood, which is faster; where an object is
+            cut into fragments is decided by its shape.
         sigma_seeds: Gaussian smoothing of the distance, voxels; fewer seeds.
         sigma_weights: Gaussian smoothing of the boundary that is flooded, voxels.
         boundary_weight: 1 floods the boundary; less mixes in the inverted distance, which keeps
@@ -93,29 +98,29 @@ def watershed(
     nearest = None
     if affinities is not None:
         chosen = affinities.nearest()
-        axes = [i for i, o in enumerate(chosen.offsets) if not (plane and o[0])]
-        nearest = np.stack([chosen[i] for i in axes])
-        offsets = [chosen.offsets[i][1:] if plane else chosen.offsets[i] for i in axes]
+        # Stored in the order z, y, x.
+        nearest = [chosen[axis] for axis in range(1 if plane else 0, 3)]
+    distances = section_distances(boundary < threshold) if plane else None
     fragments = np.zeros(boundary.shape, np.uint64)
     last = 0
     for part in sections:
         squeeze = (lambda a: a[..., 0, :, :]) if plane else (lambda a: a)
         heights = squeeze(boundary[part])
         inside = None if mask is None else np.ascontiguousarray(squeeze(mask[part]))
-        distance = _distance(heights, threshold)
-        seeds = _seeds(distance, sigma_seeds, inside)
+        distance = squeeze(distances[part]) if plane else _distance(heights, threshold)
+        markers = _seeds(distance, seeds, sigma_seeds, inside)
         if nearest is not None:
-            edges = np.ascontiguousarray(squeeze(nearest[:, part]))
+            edges = [squeeze(affinity[part]) for affinity in nearest]
 
             def flood(markers, edges=edges, inside=inside):
-                return bioimage.watershed_from_affinities(edges, offsets, markers, mask=inside)
+                return flood_affinities(edges, range(markers.ndim), markers, inside)
         else:
             surface = _surface(heights, distance, sigma_weights, boundary_weight)
 
             def flood(markers, surface=surface, inside=inside):
                 return bioimage.watershed(surface, markers, mask=inside)
 
-        found = flood(seeds)
+        found = flood(markers)
         if min_size > 1:
             found = flood(_keep_large(found, min_size))
         count = int(found.max())
@@ -134,20 +139,12 @@ def _distance(boundary: np.ndarray, threshold: float) -> np.ndarray:
     return edt.edt(np.ascontiguousarray(inside), black_border=False, parallel=1)
 
 
-def _seeds(distance: np.ndarray, sigma: float, mask: np.ndarray | None) -> np.ndarray:
-    """Components of the regional maxima of the distance, uint32."""
+def _seeds(distance: np.ndarray, kind: str, sigma: float, mask: np.ndarray | None) -> np.ndarray:
+    """The regional maxima of the distance, or the basins around them, uint32."""
     smooth = ndimage.gaussian_filter(distance, sigma) if sigma else distance
-    if smooth.max() == smooth.min():
-        # A constant has no maximum; all of it is one seed, unless all of it is boundary.
-        maxima = np.full(distance.shape, distance.max() > 0)
-    else:
-        # Between objects the smoothed distance may have a maximum on the boundary itself.
-        maxima = local_maxima(smooth, connectivity=distance.ndim) & (distance > 0)
-    if mask is not None:
-        maxima &= mask
-    return cc3d.connected_components(
-        maxima, connectivity=8 if distance.ndim == 2 else 26, out_dtype=np.uint32
-    )
+    # Between objects the smoothed distance may have a maximum on the boundary itself.
+    inside = distance > 0 if mask is None else (distance > 0) & mask
+    return basins(smooth, inside, tops=kind == "maxima")
 
 
 def _surface(

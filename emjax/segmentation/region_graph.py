@@ -176,13 +176,15 @@ def edge_statistics(
     bin_table = np.full(1 << 12 if histogram else 1, _EMPTY, np.int64)
     bin_amounts = np.zeros(bin_table.shape, np.int64)
     state = _State(*table, keys, entries, 0, bin_table, bin_amounts, 0)
+    known = affinities.offsets if affinities is not None else ()
     nothing = np.zeros((0, 0, 0), np.float32)
-    for offset in NEAREST:
-        state = _gather_all(local, nothing, np.array(offset), box, False, state)
-    for index, offset in enumerate(affinities.offsets if affinities is not None else ()):
-        values = np.ascontiguousarray(affinities[index])
-        _check_shape(values, fragments, offset)
-        state = _gather_all(local, values, np.array(offset), box, histogram, state)
+    for offset in (*NEAREST, *(o for o in known if o not in NEAREST)):
+        values = nothing
+        if offset in known:
+            values = np.ascontiguousarray(affinities[known.index(offset)])
+            _check_shape(values, fragments, offset)
+        binned = histogram and offset in known
+        state = _gather_all(local, values, np.array(offset), box, offset in NEAREST, binned, state)
     _, _, keys, entries, used, bin_table, bin_amounts, _ = state
     keys, entries = keys[:used], entries[:used]
     order = np.argsort(keys)
@@ -266,10 +268,11 @@ def _gather_all(
     values: np.ndarray,
     offset: np.ndarray,
     box: np.ndarray,
+    contact: bool,
     histogram: bool,
     state: _State,
 ) -> _State:
-    """Adds one channel, or, where `values` is empty, the contacts along one axis.
+    """Adds one channel, or nothing where `values` is empty, and with `contact` the contacts along its axis.
 
     The compiled loop stops where a table is half full, and goes on once it is larger. (Tables that
     the compiled loop itself replaced were still written after that: pairs came out twice.)
@@ -277,7 +280,7 @@ def _gather_all(
     position, end = 0, int(np.prod(np.maximum(box[:, 1] - box[:, 0], 0)))
     while True:
         position, used, bins_used = _gather(
-            fragments, values, offset, box, histogram, position, *state
+            fragments, values, offset, box, contact, histogram, position, *state
         )
         state = state._replace(used=used, bins_used=bins_used)
         if position == end:
@@ -311,6 +314,7 @@ def _gather(
     values,
     offset,
     box,
+    contact,
     histogram,
     position,
     table,
@@ -330,6 +334,7 @@ def _gather(
     dz, dy, dx = offset[0], offset[1], offset[2]
     rows, columns = box[1, 1] - box[1, 0], box[2, 1] - box[2, 0]
     end = (box[0, 1] - box[0, 0]) * rows * columns
+    latest, entry = np.int64(_EMPTY), np.int64(0)
     while position < end:
         z = box[0, 0] + position // (rows * columns)
         y = box[1, 0] + position // columns % rows
@@ -345,15 +350,18 @@ def _gather(
             if 2 * (used + 1) > table.size or (histogram and 2 * (bins_used + 1) > bin_table.size):
                 return position + x - first, used, bins_used
             key = (a << 31 | b) if a < b else (b << 31 | a)
-            place = _place(table, key)
-            if table[place] == _EMPTY:
-                table[place] = key
-                entry_of[place] = used
-                keys[used] = key
-                used += 1
-            entry = entry_of[place]
-            if not evidence:
+            # Where two fragments lie on each other, their pair comes many times in a row.
+            if key != latest:
+                place = _place(table, key)
+                if table[place] == _EMPTY:
+                    table[place] = key
+                    entry_of[place] = used
+                    keys[used] = key
+                    used += 1
+                latest, entry = key, entry_of[place]
+            if contact:
                 entries[entry, 0] += 1
+            if not evidence:
                 continue
             value = values[z, y, x]
             units = np.int64(value * UNIT + 0.5)

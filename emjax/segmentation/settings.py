@@ -10,7 +10,7 @@ from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.segmentation.agglomerate import LINKAGES
 from emjax.segmentation.components import CONNECTIVITIES
-from emjax.segmentation.fragments import COMBINE
+from emjax.segmentation.fragments import COMBINE, SEEDS
 from emjax.segmentation.sizes import SMALL
 
 FLOODS = ("affinities", "boundary")
@@ -66,6 +66,8 @@ class FragmentSettings(SizeSettings):
         flood: from the seeds along 'affinities', or over the 'boundary' map. In a map the
             voxels on one side of a sharp boundary are its wall, and a wall may fall to the wrong
             side, which then joins the two: prefer it where predictions are smooth.
+        seeds: the 'maxima' of the distance to the boundary, or its 'basins', all that leads to the same maximum:
+            faster, and an object is cut into fragments by its shape instead of its affinities.
         sigma_seeds: smoothing of the distance whose maxima are seeds, voxels.
         sigma_weights: smoothing of the boundary map that is flooded, voxels.
         boundary_weight: share of the boundary map in what is flooded; the rest is distance.
@@ -80,6 +82,7 @@ class FragmentSettings(SizeSettings):
     boundary: str = _choice("worst", COMBINE, COMBINE)
     boundary_threshold: float = _number(0.5, 0, 1)
     flood: str = _choice("affinities", FLOODS)
+    seeds: str = _choice("maxima", SEEDS)
     sigma_seeds: float = _number(1.0, 0, grid=(0.0, 1.0, 2.0))
     sigma_weights: float = _number(0.0, 0)
     boundary_weight: float = _number(1.0, 0, 1)

@@ -37,6 +37,7 @@ def make_fragments(prediction: Prediction, settings: FragmentSettings) -> np.nda
         boundary,
         threshold=settings.boundary_threshold,
         plane=settings.plane,
+        seeds=settings.seeds,
         sigma_seeds=settings.sigma_seeds,
         sigma_weights=settings.sigma_weights,
         boundary_weight=settings.boundary_weight,

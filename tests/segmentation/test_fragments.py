@@ -1,9 +1,11 @@
 import bioimage_cpp.segmentation as bioimage
+import edt
 import numpy as np
 import pytest
 from skimage.segmentation import watershed as skimage_watershed
 
 from emjax.errors import InputError
+from emjax.segmentation.basins import basins
 from emjax.segmentation.fragments import affinity_boundary, watershed
 from emjax.segmentation.prediction import NEAREST, Prediction
 
@@ -43,10 +45,11 @@ def test_boundary_in_the_plane_does_not_see_the_section_before(perfect, bricks):
 
 
 @pytest.mark.parametrize("plane", [True, False])
-def test_flooding_along_affinities_stops_between_voxels(perfect, bricks, plane):
+@pytest.mark.parametrize("seeds", ["maxima", "basins"])
+def test_flooding_along_affinities_stops_between_voxels(perfect, bricks, plane, seeds):
     affinities = perfect(bricks).affinities()
     boundary = affinity_boundary(affinities, plane=plane)
-    fragments = watershed(boundary, plane=plane, affinities=affinities)
+    fragments = watershed(boundary, plane=plane, seeds=seeds, affinities=affinities)
     assert fragments.dtype == np.uint64
     assert np.unique(fragments).tolist() == list(range(1, int(fragments.max()) + 1))
     assert _pure(fragments, bricks)
@@ -84,6 +87,25 @@ def test_same_bytes_again(noisy):
     for flood in (None, affinities):
         found = [watershed(boundary, plane=False, affinities=flood).tobytes() for _ in range(2)]
         assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("plane", [True, False])
+def test_basins_keep_what_is_inside_and_are_as_many_as_the_maxima(noisy, plane):
+    affinities = noisy(5).affinities()
+    boundary = affinity_boundary(affinities, plane=plane)
+    ways = {"plane": plane, "affinities": affinities}
+    maxima, found = (watershed(boundary, seeds=seeds, **ways) for seeds in ("maxima", "basins"))
+    assert maxima.all() and found.all()
+    assert maxima.max() == found.max() > 8
+    assert (maxima != found).any()
+    inside = boundary < 0.5
+    parts = [np.s_[z : z + 1] for z in range(len(inside))] if plane else [np.s_[:]]
+    for part in parts:
+        distance = edt.edt(inside[part][0] if plane else inside, black_border=False)
+        expected = basins(distance, distance > 0)
+        here = found[part].reshape(expected.shape)
+        first = here[expected > 0].min()
+        np.testing.assert_array_equal(here[expected > 0], expected[expected > 0] + first - 1)
 
 
 def test_no_boundary_is_one_fragment_and_all_boundary_is_none():
