@@ -97,7 +97,6 @@ def test_basins_keep_what_is_inside_and_are_as_many_as_the_maxima(noisy, plane):
     maxima, found = (watershed(boundary, seeds=seeds, **ways) for seeds in ("maxima", "basins"))
     assert maxima.all() and found.all()
     assert maxima.max() == found.max() > 8
-    assert (maxima != found).any()
     inside = boundary < 0.5
     parts = [np.s_[z : z + 1] for z in range(len(inside))] if plane else [np.s_[:]]
     for part in parts:
