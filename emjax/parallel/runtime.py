@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,8 @@ def initialize(
             f"{num_processes} processes started?"
         )
         failure = f"{who} cannot use --coordinator={coordinator}"
+        if process_id == 0:
+            _check_port(int(coordinator.rpartition(":")[2]), failure)
         arguments = dict(
             coordinator_address=coordinator,
             num_processes=num_processes,
@@ -100,6 +103,16 @@ def initialize(
         except (ValueError, RuntimeError, LookupError, OSError) as error:
             raise InputError(f"{failure} ({error})") from error
     logging.info("process %d of %d", jax.process_index(), jax.process_count())
+
+
+def _check_port(port: int, failure: str) -> None:
+    """Raises InputError where others listen already; JAX would end with a segmentation fault, mostly."""
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    try:
+        socket.create_server(("", port), family=family, dualstack_ipv6=both).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"{failure}: {error}; give a free port") from error
 
 
 @contextlib.contextmanager
