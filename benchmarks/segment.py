@@ -27,7 +27,7 @@ from emjax.evaluation.partition import variation_of_information
 OURS = {
     "agglomerate": ("agglomerate", {}),
     "agglomerate_mean": ("agglomerate", {"linkage": "mean"}),
-    "agglomerate_basins": ("agglomerate", {"linkage": "mean", "seeds": "basins"}),
+    "agglomerate_basins": ("agglomerate", {"seeds": "basins"}),
     "agglomerate_boundary": ("agglomerate", {"linkage": "mean", "flood": "boundary"}),
     "multicut": ("multicut", {}),
     "mutex": ("mutex", {}),
