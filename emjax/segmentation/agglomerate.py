@@ -13,6 +13,8 @@ from emjax.errors import InputError
 from emjax.segmentation.region_graph import BINS, UNIT, EdgeStatistics
 
 LINKAGES = ("mean", "quantile", "quantile_of_maxima")
+# From here on, numbers of half edges need 64 bits.
+_MANY = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +107,11 @@ def agglomerate(
             rows = np.column_stack([np.arange(len(touching)), bins, np.ones_like(bins)])
         amounts = np.zeros((len(touching), 2), np.int64)
         np.add.at(amounts[:, 1], rows[:, 0], rows[:, 2])
-    merges, affinity = _merge(len(ids), ends, amounts, rows, percent, threshold)
+    # Of what memory grows with, half is such numbers.
+    numbers = np.int32 if 2 * max(len(ends), len(rows)) < _MANY else np.int64
+    merges, affinity = _merge(
+        len(ids), ends, amounts, rows, percent, threshold, np.empty(0, numbers)
+    )
     return Dendrogram(ids[merges], affinity)
 
 
@@ -225,7 +231,7 @@ def _fill(table, edge_at, nodes, ends, alive):
 
 
 @numba.njit(cache=True, nogil=True)
-def _merge(nodes, ends, amounts, rows, percent, threshold):
+def _merge(nodes, ends, amounts, rows, percent, threshold, numbers):
     """The loop of `agglomerate`.
 
     Args:
@@ -235,23 +241,24 @@ def _merge(nodes, ends, amounts, rows, percent, threshold):
         rows: `[m, 3]` (edge, bin, amount), sorted; changed.
         percent: quantile, or -1 for the mean.
         threshold: where to stop.
+        numbers: empty, of the type that numbers of edges are kept in.
     """
     edges = len(ends)
-    first = np.full(edges, -1, np.int64)
-    after = np.full(len(rows), -1, np.int64)
+    first = np.full(edges, -1, numbers.dtype)
+    after = np.full(len(rows), -1, numbers.dtype)
     for row in range(len(rows) - 1, -1, -1):
         after[row] = first[rows[row, 0]]
         first[rows[row, 0]] = row
     # Edges of a node: a linked list of half edges (2 e at ends[e, 0], 2 e + 1 at ends[e, 1]).
-    head = np.full(nodes, -1, np.int64)
-    tail = np.full(nodes, -1, np.int64)
+    head = np.full(nodes, -1, numbers.dtype)
+    tail = np.full(nodes, -1, numbers.dtype)
     degree = np.zeros(nodes, np.int64)
-    following = np.full(2 * edges, -1, np.int64)
+    following = np.full(2 * edges, -1, numbers.dtype)
     worth = np.empty(edges)
-    heap = np.arange(edges)
-    place = np.arange(edges)
+    heap, place = np.empty(edges, numbers.dtype), np.empty(edges, numbers.dtype)
     alive = np.ones(edges, np.bool_)
     for e in range(edges):
+        heap[e] = place[e] = e
         worth[e] = _affinity(e, amounts, rows, first, after, percent)
         for side in range(2):
             node = ends[e, side]
@@ -268,7 +275,7 @@ def _merge(nodes, ends, amounts, rows, percent, threshold):
     capacity = 8
     while capacity < 3 * edges:
         capacity *= 2
-    table, edge_at = np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+    table, edge_at = np.empty(capacity, np.int64), np.empty(capacity, numbers.dtype)
     used = _fill(table, edge_at, nodes, ends, alive)
 
     merges = np.empty((max(nodes - 1, 0), 2), np.int64)

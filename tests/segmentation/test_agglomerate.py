@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
+from emjax.segmentation import agglomerate as module
 from emjax.segmentation.agglomerate import LINKAGES, agglomerate, joined
 from emjax.segmentation.prediction import NEAREST, Prediction
 from emjax.segmentation.region_graph import BINS, UNIT, EdgeStatistics, edge_statistics
@@ -111,6 +112,17 @@ def test_a_stop_is_a_cut_of_the_whole_and_affinities_never_rise(linkage):
     assert stopped.pairs.tolist() == whole.pairs[above].tolist()
     again = agglomerate(statistics, linkage=linkage)
     assert again.pairs.tobytes() == whole.pairs.tobytes()
+
+
+@pytest.mark.parametrize("linkage", LINKAGES)
+def test_a_graph_of_64_bit_numbers_is_merged_alike(linkage, monkeypatch):
+    statistics = _statistics(_random_edges(3), histogram=True)
+    few = agglomerate(statistics, linkage=linkage)
+    monkeypatch.setattr(module, "_MANY", 0)
+    many = agglomerate(statistics, linkage=linkage)
+    assert len(few.pairs) > 20
+    np.testing.assert_array_equal(few.pairs, many.pairs)
+    np.testing.assert_array_equal(few.affinity, many.affinity)
 
 
 def test_only_what_touches_and_has_an_affinity_merges():
