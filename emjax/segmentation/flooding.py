@@ -40,7 +40,9 @@ def flood_affinities(
     inner = (slice(1, -1),) * markers.ndim
     padded = tuple(n + 2 for n in markers.shape)
     labels = np.full(padded, _OUTSIDE, np.int32)
-    labels[inner] = markers if mask is None else np.where(mask, markers, _OUTSIDE)
+    labels[inner] = markers
+    if mask is not None:
+        labels[inner][~mask] = _OUTSIDE
     levels = np.empty((len(axes), *padded), np.uint8)
     for level, affinity in zip(levels, affinities, strict=True):
         np.rint(affinity * np.float32(_LEVELS), out=level[inner], casting="unsafe")

@@ -66,5 +66,9 @@ def _inner(settings: dict[str, Any]) -> list[core.Jaxpr]:
     """Returns the programs that an equation holds."""
     values = [value for value in settings.values()]
     values += [item for value in values if isinstance(value, tuple | list) for item in value]
-    closed = [value.jaxpr for value in values if isinstance(value, core.ClosedJaxpr)]
-    return closed + [value for value in values if isinstance(value, core.Jaxpr)]
+    # Of jax 0.11, a closed program is a `Jaxpr`, too.
+    return [
+        value.jaxpr if isinstance(value, core.ClosedJaxpr) else value
+        for value in values
+        if isinstance(value, core.ClosedJaxpr | core.Jaxpr)
+    ]

@@ -55,3 +55,10 @@ def test_equals_the_library_where_all_edges_differ(shape, seed):
     offsets = [tuple(-1 if a == axis else 0 for a in axes) for axis in axes]
     expected = bioimage.watershed_from_affinities(affinities, offsets, markers)
     np.testing.assert_array_equal(flood_affinities(affinities, axes, markers), expected)
+
+
+def test_markers_of_any_integers():
+    sure, mask = np.ones((1, 3), np.float32), np.array([[True, True, False]])
+    for dtype in (np.uint8, np.uint32, np.int64, np.uint64):
+        found = flood_affinities([sure], [1], np.array([[3, 0, 0]], dtype), mask)
+        assert found.tolist() == [[3, 3, 0]]
