@@ -25,7 +25,7 @@ from emjax.evaluation.contingency import Contingency
 from emjax.jobs.evaluate import score
 from emjax.segmentation.components import components
 from emjax.segmentation.fragments import affinity_boundary, watershed
-from emjax.segmentation.methods import GRID, decode
+from emjax.segmentation.methods import GRID, decode, suit_to_voxels
 from emjax.segmentation.prediction import Prediction
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.store import open_volume
@@ -40,6 +40,7 @@ class Part(NamedTuple):
     raw: np.ndarray
     labels: np.ndarray
     membrane: np.ndarray
+    plane: bool
     memo: dict
 
 
@@ -50,8 +51,11 @@ def _load(prediction: str, image: str, labels: str) -> Part:
     found = Prediction(channels, tuple(attributes["targets"]), offsets)
     raw = measure(volume).apply(volume.store.read().result()).astype(np.float32) / 255
     truth = open_volume(labels).store.read().result()
-    boundary = affinity_boundary(found.affinities(), plane=False, combine="worst")
-    return Part(found, raw, truth, boundary, {})
+    # As `segment` chooses it. In the baselines, thick sections are joined by what overlaps: membranes of the plane
+    # alone, flooded in 3D.
+    plane = suit_to_voxels("agglomerate", {}, volume.voxel_nm).get("plane", False)
+    boundary = affinity_boundary(found.affinities(), plane=plane, combine="worst")
+    return Part(found, raw, truth, boundary, plane, {})
 
 
 def _one_segment(part: Part) -> np.ndarray:
@@ -61,8 +65,9 @@ def _one_segment(part: Part) -> np.ndarray:
 def _raw_watershed(
     part: Part, smoothing: float, threshold: float, sigma_seeds: float
 ) -> np.ndarray:
-    # Membranes are dark.
-    boundary = 1 - ndimage.gaussian_filter(part.raw, smoothing)
+    # Membranes are dark. Across thick sections they are somewhere else.
+    sigma = (0 if part.plane else smoothing, smoothing, smoothing)
+    boundary = 1 - ndimage.gaussian_filter(part.raw, sigma)
     return watershed(boundary, threshold=threshold, plane=False, sigma_seeds=sigma_seeds)
 
 
@@ -78,7 +83,7 @@ def _method(name: str) -> Callable[..., np.ndarray]:
     return lambda part, **settings: decode(
         part.prediction,
         name,
-        {"plane": False, **settings} if name != "mutex" else settings,
+        {"plane": part.plane, **settings} if name != "mutex" else settings,
         part.memo,
     )
 
