@@ -178,8 +178,9 @@ def use_compilation_cache() -> None:
 
 
 def _machine() -> str:
-    """Names the instruction set: programs for CPU crash on another that shares the home folder."""
-    text = platform.machine()
+    """Names the instruction set: programs for CPU crash on another that shares the home folder, or round otherwise."""
+    # XLA's own flags choose among the machine's instructions, which JAX's names of programs do not tell.
+    text = platform.machine() + os.environ.get("XLA_FLAGS", "")
     cpu_file = Path("/proc/cpuinfo")
     if cpu_file.is_file():
         lines = cpu_file.read_text(errors="replace").splitlines()

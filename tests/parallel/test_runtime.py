@@ -131,6 +131,12 @@ def test_cache_folder(tmp_path, monkeypatch):
     jax.config.update("jax_compilation_cache_dir", None)
     try:
         runtime.use_compilation_cache()
-        assert jax.config.jax_compilation_cache_dir.startswith(str(tmp_path / "emjax" / "compiled"))
+        folder = jax.config.jax_compilation_cache_dir
+        assert folder.startswith(str(tmp_path / "emjax" / "compiled"))
+        # Another instruction set of the same machine has another folder.
+        jax.config.update("jax_compilation_cache_dir", None)
+        monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
+        runtime.use_compilation_cache()
+        assert jax.config.jax_compilation_cache_dir != folder
     finally:
         jax.config.update("jax_compilation_cache_dir", old)
