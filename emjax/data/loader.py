@@ -83,7 +83,9 @@ class Batches:
         self._batch_size = batch_size
         self._first = process_index * rows
         self._rows = rows
-        self._part = max(n for n in range(1, _ROWS_AT_ONCE + 1) if rows % n == 0)
+        # Small enough that all threads have something to read, and no more batches are read ahead than was asked.
+        most = min(_ROWS_AT_ONCE, max(1, prefetch_batches * rows // num_threads))
+        self._part = max(n for n in range(1, most + 1) if rows % n == 0)
         self._parts = rows // self._part
         # grain's defaults are made for records of kilobytes: 500 of them would be gigabytes of crops.
         self._options = grain.ReadOptions(

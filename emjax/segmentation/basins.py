@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from emjax.segmentation.components import root_of
+
 
 def section_distances(inside: np.ndarray) -> np.ndarray:
     """Distance to the nearest False voxel of the same section.
@@ -93,14 +95,6 @@ def _section_distance(inside, distance):
 
 
 @numba.njit(cache=True, nogil=True)
-def _find(parent, voxel):
-    while parent[voxel] != voxel:
-        parent[voxel] = parent[parent[voxel]]
-        voxel = parent[voxel]
-    return voxel
-
-
-@numba.njit(cache=True, nogil=True)
 def _highest_neighbours(heights, up):
     """Writes the highest neighbour of each voxel to `up`, or the voxel itself; whole rows at once, without branches."""
     depth, height, width = heights.shape
@@ -145,15 +139,15 @@ def _join_plateaus(heights, up):
                 for i in range(max(x - 1, 0), min(x + 2, width)):
                     if heights[k, j, i] != heights[z, y, x]:
                         continue
-                    one = _find(plateau, voxel)
-                    other = _find(plateau, (k * height + j) * width + i)
+                    one = root_of(plateau, voxel)
+                    other = root_of(plateau, (k * height + j) * width + i)
                     if one != other:
                         plateau[max(one, other)] = min(one, other)
                         joined = True
     if not joined:
         return
     for voxel in range(up.size):
-        first = _find(plateau, voxel)
+        first = root_of(plateau, voxel)
         if up[voxel] != voxel and up[first] == first:
             up[first] = up[voxel]
     for voxel in range(up.size):

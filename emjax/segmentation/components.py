@@ -65,7 +65,7 @@ def affinity_components(
 
 
 @numba.njit(cache=True, nogil=True)
-def _root(parents, voxel):
+def root_of(parents, voxel):
     """The first voxel of the component, halving the path on the way."""
     while parents[voxel] != voxel:
         parents[voxel] = parents[parents[voxel]]
@@ -86,7 +86,7 @@ def _unite(values, offset, threshold, within, parents):
                     if here == 0 or here != within[z + offset[0], y + offset[1], x + offset[2]]:
                         continue
                     voxel = (z * rows + y) * columns + x
-                    a, b = _root(parents, voxel), _root(parents, voxel + step)
+                    a, b = root_of(parents, voxel), root_of(parents, voxel + step)
                     # The root is the first voxel, so that ids come out in that order.
                     if a < b:
                         parents[b] = a
@@ -102,9 +102,9 @@ def _number(parents, single):
     last = np.uint64(0)
     for voxel in range(parents.size):
         if single or parents[voxel] != voxel:
-            ids[_root(parents, voxel)] = 1
+            ids[root_of(parents, voxel)] = 1
     for voxel in range(parents.size):
-        root = _root(parents, voxel)
+        root = root_of(parents, voxel)
         if root != voxel:
             ids[voxel] = ids[root]
         elif ids[voxel] == 1:

@@ -72,15 +72,25 @@ def _flood(levels, strides, labels):
         if voxel < 0:
             highest -= 1
             continue
-        first[highest] = after[voxel]
-        if after[voxel] < 0:
-            last[highest] = -1
-        else:
-            before[after[voxel]] = -1
+        _unlink(voxel, highest, after, before, first, last)
         labels[voxel] = marker[voxel]
         highest = _reach(
             voxel, levels, strides, labels, after, before, marker, best, first, last, highest
         )
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _unlink(voxel, level, after, before, first, last):
+    """Takes a voxel out of the list of its level."""
+    ahead, behind = before[voxel], after[voxel]
+    if ahead < 0:
+        first[level] = behind
+    else:
+        after[ahead] = behind
+    if behind < 0:
+        last[level] = ahead
+    else:
+        before[behind] = ahead
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -97,15 +107,7 @@ def _reach(voxel, levels, strides, labels, after, before, marker, best, first, l
         if level <= known:
             continue
         if known > 0:
-            ahead, behind = before[neighbour], after[neighbour]
-            if ahead < 0:
-                first[known] = behind
-            else:
-                after[ahead] = behind
-            if behind < 0:
-                last[known] = ahead
-            else:
-                before[behind] = ahead
+            _unlink(neighbour, known, after, before, first, last)
         best[neighbour] = level
         marker[neighbour] = labels[voxel]
         end = last[level]

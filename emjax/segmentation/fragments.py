@@ -91,9 +91,14 @@ def watershed(
     Returns:
         `[z, y, x]` uint64, ids 1..n, unique over sections; 0 where no seed reaches.
 
+    Raises:
+        InputError: unknown `seeds`.
+
     Source: Beier et al., Nature Methods 14 (2017), doi:10.1038/nmeth.4151, for the distance
     transform, its smoothing, and the mixture.
     """
+    if seeds not in SEEDS:
+        raise InputError(f"seeds={seeds!r} is unknown; use {' or '.join(SEEDS)}")
     sections = [slice(z, z + 1) for z in range(len(boundary))] if plane else [slice(None)]
     nearest = None
     if affinities is not None:

@@ -377,7 +377,7 @@ def grow(seed: int, low: np.ndarray, high: np.ndarray) -> tuple[Curves, Curves]:
 
 def _filled(stores: int, fill: Callable[..., tuple[int, ...]]) -> tuple[Curves, ...]:
     """Call `fill` with stores that are large enough for all it puts into them."""
-    # Enough for 2,000 nm in the plane; pages that nothing is written to cost nothing, a second round costs all.
+    # Enough for a piece of a volume; pages that nothing is written to cost nothing, a second round costs all.
     size = 1 << 16
     while True:
         arrays = tuple(

@@ -113,6 +113,11 @@ def test_no_boundary_is_one_fragment_and_all_boundary_is_none():
     assert not watershed(np.ones((2, 5, 6), np.float32)).any()
 
 
+def test_unknown_seeds():
+    with pytest.raises(InputError, match="seeds='tops' is unknown; use maxima or basins"):
+        watershed(np.ones((2, 5, 6), np.float32), seeds="tops")
+
+
 def test_nothing_outside_of_the_mask(perfect, bricks):
     affinities = perfect(bricks).affinities()
     mask = bricks != 9
