@@ -28,7 +28,7 @@ def main() -> None:
     """Measures what the command line asks for."""
     parser = report.options(__doc__, ("torch", "zarr"))
     parser.add_argument("--data", type=Path, default=Path("runs/benchmarks/data"))
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 4], help="of our loader")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of our loader")
     options = parser.parse_args()
     shape, crop = (
         ((32, 192, 192), (8, 64, 64)) if options.quick else ((256, 1024, 1024), (18, 160, 160))

@@ -67,7 +67,7 @@ def base_config(job: str) -> ConfigDict:
     c.data.label_fraction = 1.0  # part of each labelled volume that is used, in (0, 1]
     c.data.probabilities = ()  # one for each data set, summing to 1; (): equal for all data sets
     c.data.max_blank_tries = 10  # redraws of a crop without texture before it is taken anyway
-    c.data.num_threads = 4  # threads of each process that read, up to 8 crops each at a time
+    c.data.num_threads = 2  # threads of each process that read, up to 8 crops each at a time
     c.data.prefetch_batches = 2  # batches read ahead
 
     c.model = ConfigDict()  # the fields of the network; the job's file fills them

@@ -69,7 +69,7 @@ class Batches:
         *,
         process_index: int = 0,
         process_count: int = 1,
-        num_threads: int = 4,
+        num_threads: int = 2,
         prefetch_batches: int = 2,
     ) -> None:
         if batch_size % process_count:
