@@ -54,6 +54,8 @@ def flood_affinities(
 @numba.njit(cache=True, nogil=True)
 def _flood(levels, strides, labels):
     """Floods in place: a first-in, first-out list of voxels for each level, each voxel in the list of its best edge."""
+    # Taking a voxel out of its list is written out twice: as a function of its own it made numba count references to
+    # the arrays at each call, and flooding took seven times as long.
     after = np.empty(labels.size, np.int32)
     before = np.empty(labels.size, np.int32)
     marker = np.empty(labels.size, np.int32)
@@ -72,25 +74,15 @@ def _flood(levels, strides, labels):
         if voxel < 0:
             highest -= 1
             continue
-        _unlink(voxel, highest, after, before, first, last)
+        first[highest] = after[voxel]
+        if after[voxel] < 0:
+            last[highest] = -1
+        else:
+            before[after[voxel]] = -1
         labels[voxel] = marker[voxel]
         highest = _reach(
             voxel, levels, strides, labels, after, before, marker, best, first, last, highest
         )
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _unlink(voxel, level, after, before, first, last):
-    """Takes a voxel out of the list of its level."""
-    ahead, behind = before[voxel], after[voxel]
-    if ahead < 0:
-        first[level] = behind
-    else:
-        after[ahead] = behind
-    if behind < 0:
-        last[level] = ahead
-    else:
-        before[behind] = ahead
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -107,7 +99,15 @@ def _reach(voxel, levels, strides, labels, after, before, marker, best, first, l
         if level <= known:
             continue
         if known > 0:
-            _unlink(neighbour, known, after, before, first, last)
+            ahead, behind = before[neighbour], after[neighbour]
+            if ahead < 0:
+                first[known] = behind
+            else:
+                after[ahead] = behind
+            if behind < 0:
+                last[known] = ahead
+            else:
+                before[behind] = ahead
         best[neighbour] = level
         marker[neighbour] = labels[voxel]
         end = last[level]
