@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from emjax.hash_table import EMPTY, first_place
+
 # Columns of `Entries.boxes`.
 _LOW, _HIGH = 0, 3
 # Slots of an empty hash table.
 _SLOTS = 1 << 12
-_EMPTY = -1
 
 
 class Entries(NamedTuple):
@@ -69,7 +70,7 @@ def measure(
     Returns:
         All ids and pairs, in no order; ids below the block have faces alone.
     """
-    slots = [np.full(_SLOTS, _EMPTY, np.int64) for _ in range(2)]
+    slots = [np.full(_SLOTS, EMPTY, np.int64) for _ in range(2)]
     entries = Entries(*(np.zeros((_SLOTS, *shape), kind) for shape, kind in _ENTRIES))
     pairs = Pairs(np.zeros(_SLOTS, np.uint64), np.zeros((_SLOTS, 3), np.int64))
     used = np.asarray([1, 0])
@@ -110,19 +111,16 @@ def _longer(column: np.ndarray) -> np.ndarray:
 @numba.njit(cache=True, nogil=True)
 def _find(slots, keys, key):
     """Where the row of a key is, or would be, in an open hash table with linear probing."""
-    last = np.uint64(slots.size - 1)
-    # Multiplicative (Fibonacci) hashing; the high half of the product depends on all bits of the key.
-    mixed = key * np.uint64(0x9E3779B97F4A7C15)
-    place = (mixed ^ (mixed >> np.uint64(32))) & last
-    while slots[place] != _EMPTY and keys[slots[place]] != key:
-        place = (place + np.uint64(1)) & last
+    place = first_place(key, slots.size)
+    while slots[place] != EMPTY and keys[slots[place]] != key:
+        place = (place + 1) & (slots.size - 1)
     return place
 
 
 @numba.njit(cache=True, nogil=True)
 def _placed(keys, used, begin, size):
     """A larger hash table of rows `begin` to `used`."""
-    slots = np.full(size, _EMPTY, np.int64)
+    slots = np.full(size, EMPTY, np.int64)
     for row in range(begin, used):
         slots[_find(slots, keys, keys[row])] = row
     return slots
@@ -140,7 +138,7 @@ def _add_faces(a, b, axis, count, pair_slots, entries, pairs, used):
     key = np.uint64(min(a, b)) << np.uint64(31) | np.uint64(max(a, b))
     place = _find(pair_slots, pairs.keys, key)
     pair = pair_slots[place]
-    if pair == _EMPTY:
+    if pair == EMPTY:
         pair = used[1]
         pair_slots[place] = pair
         pairs.keys[pair] = key
@@ -225,7 +223,7 @@ def _measure_rows(
             if key != 0:
                 place = _find(id_slots, entries.ids, key)
                 entry = id_slots[place]
-                if entry == _EMPTY:
+                if entry == EMPTY:
                     entry = np.int64(0)
                     known = False
                     for other in no_object:

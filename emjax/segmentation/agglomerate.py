@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from emjax.errors import InputError
+from emjax.hash_table import EMPTY, find_place
 from emjax.segmentation.region_graph import BINS, UNIT, EdgeStatistics
 
 LINKAGES = ("mean", "quantile", "quantile_of_maxima")
@@ -201,29 +202,14 @@ def _remove(heap, place, size, edge, worth):
 
 
 @numba.njit(cache=True, nogil=True)
-def _find(table, key):
-    """Where a key is, or would be, in an open hash table with linear probing."""
-    last = table.size - 1
-    mixed = key * np.int64(-7046029254386353131)
-    # The high half of the product depends on all bits of the key, the low half on the low bits alone.
-    spot = (mixed ^ (mixed >> np.int64(32))) & last
-    while table[spot] != -1 and table[spot] != key:
-        spot = (spot + 1) & last
-    return spot
-
-
-@numba.njit(cache=True, nogil=True)
 def _fill(table, edge_at, nodes, ends, alive):
-    """Fills the table from pairs of nodes to edges anew, in place; returns how many there are.
-
-    In place, because arrays that a compiled loop replaces were still written after that.
-    """
-    table[:] = -1
+    """Fills the table from pairs of nodes to edges anew, in place; returns how many there are."""
+    table[:] = EMPTY
     used = 0
     for e in range(len(ends)):
         if alive[e]:
             u, v = min(ends[e, 0], ends[e, 1]), max(ends[e, 0], ends[e, 1])
-            spot = _find(table, u * nodes + v)
+            spot = find_place(table, u * nodes + v)
             table[spot] = u * nodes + v
             edge_at[spot] = e
             used += 1
@@ -298,7 +284,7 @@ def _merge(nodes, ends, amounts, rows, percent, threshold, numbers):
             if alive[moving]:
                 c = ends[moving, 1 - side]
                 key = min(a, c) * nodes + max(a, c)
-                spot = _find(table, key)
+                spot = find_place(table, key)
                 if table[spot] == key:
                     kept = edge_at[spot]
                     _join(kept, moving, amounts, rows, first, after)

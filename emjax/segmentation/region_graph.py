@@ -15,12 +15,11 @@ import numba
 import numpy as np
 
 from emjax.errors import InputError
+from emjax.hash_table import EMPTY, find_place
 from emjax.segmentation.prediction import NEAREST, Affinities, Offset
 
 UNIT = 1 << 24  # an affinity of 1 in `total` and `maximum`
 BINS = 256
-
-_EMPTY = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,10 +169,10 @@ def edge_statistics(
         else [(0, n) for n in fragments.shape],
         np.int64,
     )
-    table = np.full(1 << 12, _EMPTY, np.int64), np.zeros(1 << 12, np.int64)
+    table = np.full(1 << 12, EMPTY, np.int64), np.zeros(1 << 12, np.int64)
     entries = np.zeros((1 << 11, 4), np.int64)
     keys = np.zeros(1 << 11, np.int64)
-    bin_table = np.full(1 << 12 if histogram else 1, _EMPTY, np.int64)
+    bin_table = np.full(1 << 12 if histogram else 1, EMPTY, np.int64)
     bin_amounts = np.zeros(bin_table.shape, np.int64)
     state = _State(*table, keys, entries, 0, bin_table, bin_amounts, 0)
     known = affinities.offsets if affinities is not None else ()
@@ -193,7 +192,7 @@ def edge_statistics(
     pairs = pairs.astype(np.uint64) if ids is None else ids[pairs]
     bins = None
     if histogram:
-        full = bin_table != _EMPTY
+        full = bin_table != EMPTY
         rank = np.empty(used, np.int64)
         rank[order] = np.arange(used)
         rows = np.column_stack(
@@ -237,19 +236,6 @@ def _add_bins(rows: np.ndarray) -> np.ndarray:
     return np.column_stack([keys // BINS, keys % BINS, amounts])
 
 
-@numba.njit(cache=True, nogil=True)
-def _place(table, key):
-    """Where a key is, or would be, in an open hash table with linear probing."""
-    last = table.size - 1
-    # Multiplicative (Fibonacci) hashing; the product wraps.
-    mixed = key * np.int64(-7046029254386353131)
-    # The high half of the product depends on all bits of the key, the low half on the low bits alone.
-    place = (mixed ^ (mixed >> np.int64(32))) & last
-    while table[place] != _EMPTY and table[place] != key:
-        place = (place + 1) & last
-    return place
-
-
 class _State(NamedTuple):
     """Two open hash tables: pairs of fragments -> rows of `entries`, and (row, bin) -> amounts."""
 
@@ -274,23 +260,25 @@ def _gather_all(
 ) -> _State:
     """Adds one channel, or nothing where `values` is empty, and with `contact` the contacts along its axis.
 
-    The compiled loop stops where a table is half full, and goes on once it is larger. (Tables that
-    the compiled loop itself replaced were still written after that: pairs came out twice.)
+    The compiled loop stops before a row of which a table may become more than half full, and goes on once the table
+    is larger.
     """
-    position, end = 0, int(np.prod(np.maximum(box[:, 1] - box[:, 0], 0)))
+    row, rows = 0, int(np.prod(np.maximum(box[:2, 1] - box[:2, 0], 0)))
+    # A voxel of a row adds at most one pair and one bin.
+    room = 2 * max(int(box[2, 1] - box[2, 0]), 0)
     while True:
-        position, used, bins_used = _gather(
-            fragments, values, offset, box, contact, histogram, position, *state
+        row, used, bins_used = _gather(
+            fragments, values, offset, box, contact, histogram, row, room, *state
         )
         state = state._replace(used=used, bins_used=bins_used)
-        if position == end:
+        if row == rows:
             return state
-        if 2 * (used + 1) > state.table.size:
+        if 2 * used + room > state.table.size:
             table, entry_of = _doubled(state.table, state.entry_of)
             keys = np.concatenate([state.keys, np.zeros_like(state.keys)])
             entries = np.concatenate([state.entries, np.zeros_like(state.entries)])
             state = state._replace(table=table, entry_of=entry_of, keys=keys, entries=entries)
-        if 2 * (bins_used + 1) > state.bin_table.size and histogram:
+        if 2 * bins_used + room > state.bin_table.size and histogram:
             bin_table, bin_amounts = _doubled(state.bin_table, state.bin_amounts)
             state = state._replace(bin_table=bin_table, bin_amounts=bin_amounts)
 
@@ -298,11 +286,11 @@ def _gather_all(
 @numba.njit(cache=True, nogil=True)
 def _doubled(table, values):
     """A table of twice the size with the same keys and values."""
-    more = np.full(table.size * 2, _EMPTY, np.int64)
+    more = np.full(table.size * 2, EMPTY, np.int64)
     more_values = np.zeros(table.size * 2, np.int64)
     for i in range(table.size):
-        if table[i] != _EMPTY:
-            place = _place(more, table[i])
+        if table[i] != EMPTY:
+            place = find_place(more, table[i])
             more[place] = table[i]
             more_values[place] = values[i]
     return more, more_values
@@ -316,7 +304,8 @@ def _gather(
     box,
     contact,
     histogram,
-    position,
+    row,
+    room,
     table,
     entry_of,
     keys,
@@ -326,54 +315,60 @@ def _gather(
     bin_amounts,
     bins_used,
 ):
-    """Adds voxels of `box` from a position (x fastest) until a table is half full.
+    """Adds rows of `box` until a table may not take one more.
 
-    Returns the position of the first voxel that was not added, and how full the tables are.
+    Returns the first row that was not added, and how full the tables are.
     """
     evidence = values.size > 0
     dz, dy, dx = offset[0], offset[1], offset[2]
-    rows, columns = box[1, 1] - box[1, 0], box[2, 1] - box[2, 0]
-    end = (box[0, 1] - box[0, 0]) * rows * columns
-    latest, entry = np.int64(_EMPTY), np.int64(0)
-    while position < end:
-        z = box[0, 0] + position // (rows * columns)
-        y = box[1, 0] + position // columns % rows
-        first = box[2, 0] + position % columns
+    height = box[1, 1] - box[1, 0]
+    end = (box[0, 1] - box[0, 0]) * height
+    while row < end:
+        if 2 * used + room > table.size or (histogram and 2 * bins_used + room > bin_table.size):
+            break
+        z, y = box[0, 0] + row // height, box[1, 0] + row % height
+        row += 1
         if z + dz < 0 or y + dy < 0:
-            position += columns - position % columns
             continue
-        for x in range(max(first, -dx), box[2, 1]):
-            a = np.int64(fragments[z, y, x])
-            b = np.int64(fragments[z + dz, y + dy, x + dx])
+        here, there = fragments[z, y], fragments[z + dz, y + dy]
+        x = max(box[2, 0], -dx)
+        while x < box[2, 1]:
+            a, b = here[x], there[x + dx]
             if a == b or a == 0 or b == 0:
+                x += 1
                 continue
-            if 2 * (used + 1) > table.size or (histogram and 2 * (bins_used + 1) > bin_table.size):
-                return position + x - first, used, bins_used
-            key = (a << 31 | b) if a < b else (b << 31 | a)
             # Where two fragments lie on each other, their pair comes many times in a row.
-            if key != latest:
-                place = _place(table, key)
-                if table[place] == _EMPTY:
-                    table[place] = key
-                    entry_of[place] = used
-                    keys[used] = key
-                    used += 1
-                latest, entry = key, entry_of[place]
+            first = x
+            while x < box[2, 1] and here[x] == a and there[x + dx] == b:
+                x += 1
+            low, high = np.int64(min(a, b)), np.int64(max(a, b))
+            key = low << 31 | high
+            place = find_place(table, key)
+            if table[place] == EMPTY:
+                table[place] = key
+                entry_of[place] = used
+                keys[used] = key
+                used += 1
+            entry = entry_of[place]
             if contact:
-                entries[entry, 0] += 1
+                entries[entry, 0] += x - first
             if not evidence:
                 continue
-            value = values[z, y, x]
-            units = np.int64(value * UNIT + 0.5)
-            entries[entry, 1] += units
-            entries[entry, 2] += 1
-            entries[entry, 3] = max(entries[entry, 3], units)
-            if histogram:
-                row = entry * BINS + min(np.int64(value * BINS), BINS - 1)
-                place = _place(bin_table, row)
-                if bin_table[place] == _EMPTY:
-                    bin_table[place] = row
+            total, most = np.int64(0), np.int64(0)
+            for i in range(first, x):
+                units = np.int64(values[z, y, i] * UNIT + 0.5)
+                total += units
+                most = max(most, units)
+            entries[entry, 1] += total
+            entries[entry, 2] += x - first
+            entries[entry, 3] = max(entries[entry, 3], most)
+            if not histogram:
+                continue
+            for i in range(first, x):
+                key = entry * BINS + min(np.int64(values[z, y, i] * BINS), BINS - 1)
+                place = find_place(bin_table, key)
+                if bin_table[place] == EMPTY:
+                    bin_table[place] = key
                     bins_used += 1
                 bin_amounts[place] += 1
-        position += columns - position % columns
-    return position, used, bins_used
+    return row, used, bins_used
