@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import bioimage_cpp.segmentation as bioimage
 import edt
 import numpy as np
@@ -10,42 +12,38 @@ from scipy import ndimage
 from emjax.errors import InputError
 from emjax.segmentation.basins import basins, section_distances
 from emjax.segmentation.flooding import flood_affinities
-from emjax.segmentation.prediction import Affinities
 
 COMBINE = ("mean", "worst")
 SEEDS = ("maxima", "basins")
 
 
-def affinity_boundary(
-    affinities: Affinities, *, plane: bool = True, combine: str = "worst"
-) -> np.ndarray:
+def affinity_boundary(edges: Sequence[np.ndarray], combine: str = "worst") -> np.ndarray:
     """Makes a boundary map of the nearest affinities.
 
     Args:
-        affinities: the nearest are read.
-        plane: y and x only; else z, too.
+        edges: float32 in [0, 1], `[y, x]` or `[z, y, x]`, one array an axis, in order: the affinities of voxels to
+            those before them along it.
         combine: 1 - 'mean' of a voxel's affinities, or 1 - the 'worst' of them. A sharp boundary
             across one axis is 1/2 in the mean of two axes, but 1/3 of three: in 3D, take 'worst'.
 
     Returns:
-        `[z, y, x]` float32 in [0, 1]. A voxel at the volume's first plane has no partner along that
-        axis; it takes the affinity of the next plane to it.
+        float32 in [0, 1], of the same shape. The first voxels along an axis have no partner there; they take the
+        affinity of the next to them.
+
+    Raises:
+        InputError: unknown `combine`.
 
     Source: `mean` in the plane as in the code of arXiv:2308.09917, `worst` as in its multicut.
     """
     if combine not in COMBINE:
         raise InputError(f"boundary={combine!r} is unknown; use {' or '.join(COMBINE)}")
-    chosen = affinities.nearest()
-    axes = range(1 if plane else 0, 3)
-    boundary = np.zeros(chosen[0].shape, np.float32)
+    boundary = np.zeros(edges[0].shape, np.float32)
     known = 0
-    for axis in axes:
+    for axis, edge in enumerate(edges):
         if boundary.shape[axis] == 1:
             continue
-        values = 1 - chosen[axis]
-        first, second = (
-            tuple(np.s_[i : i + 1] if a == axis else np.s_[:] for a in range(3)) for i in (0, 1)
-        )
+        values = 1 - edge
+        first, second = ((np.s_[:],) * axis + (i,) for i in (0, 1))
         values[first] = values[second]
         if combine == "mean":
             boundary += values
@@ -59,23 +57,21 @@ def watershed(
     boundary: np.ndarray,
     *,
     threshold: float = 0.5,
-    plane: bool = True,
     seeds: str = "maxima",
     sigma_seeds: float = 0.0,
     sigma_weights: float = 0.0,
     boundary_weight: float = 1.0,
     min_size: int = 0,
     mask: np.ndarray | None = None,
-    affinities: Affinities | None = None,
+    edges: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Cuts a volume into fragments by a distance-transform watershed.
+    """Cuts a volume, or a section, into fragments by a distance-transform watershed.
 
     Seeds come from the distance to the nearest voxel with a boundary of `threshold` or more.
 
     Args:
-        boundary: `[z, y, x]` float32 in [0, 1].
+        boundary: `[z, y, x]` or `[y, x]` float32 in [0, 1].
         threshold: of the boundary.
-        plane: each section by itself (for sections much thicker than voxels are wide); else in 3D.
         seeds: the 'maxima' of the distance, or its 'basins': all voxels below `threshold` that lead to the same
             maximum by steepest ascent. Then boundaries alone are left to flood, which is faster; where an object is
             cut into fragments is decided by its shape.
@@ -84,12 +80,12 @@ def watershed(
         boundary_weight: 1 floods the boundary; less mixes in the inverted distance, which keeps
             fragments round where the boundary has gaps.
         min_size: smaller fragments lose their seed, and their neighbours flood them, voxels.
-        mask: `[z, y, x]` bool; False stays 0. None labels every voxel that a seed can reach.
-        affinities: flood along the edges of the nearest affinities instead of over the boundary
-            map; boundaries then lie between voxels, and the three options on weights are unused.
+        mask: bool, of the same shape; False stays 0. None labels every voxel that a seed can reach.
+        edges: flood along these instead of over the boundary map, see `affinity_boundary`;
+            boundaries then lie between voxels, and the three options on weights are unused.
 
     Returns:
-        `[z, y, x]` uint64, ids 1..n, unique over sections; 0 where no seed reaches.
+        uint32 of the same shape, ids 1..n; 0 where no seed reaches.
 
     Raises:
         InputError: unknown `seeds`.
@@ -99,48 +95,26 @@ def watershed(
     """
     if seeds not in SEEDS:
         raise InputError(f"seeds={seeds!r} is unknown; use {' or '.join(SEEDS)}")
-    sections = [slice(z, z + 1) for z in range(len(boundary))] if plane else [slice(None)]
-    nearest = None
-    if affinities is not None:
-        chosen = affinities.nearest()
-        # Stored in the order z, y, x.
-        nearest = [chosen[axis] for axis in range(1 if plane else 0, 3)]
-    distances = section_distances(boundary < threshold) if plane else None
-    fragments = np.zeros(boundary.shape, np.uint64)
-    last = 0
-    for part in sections:
-        squeeze = (lambda a: a[..., 0, :, :]) if plane else (lambda a: a)
-        heights = squeeze(boundary[part])
-        inside = None if mask is None else np.ascontiguousarray(squeeze(mask[part]))
-        distance = squeeze(distances[part]) if plane else _distance(heights, threshold)
-        markers = _seeds(distance, seeds, sigma_seeds, inside)
-        if nearest is not None:
-            edges = [squeeze(affinity[part]) for affinity in nearest]
+    distance = _distance(boundary < threshold)
+    markers = _seeds(distance, seeds, sigma_seeds, mask)
+    if edges is None:
+        surface = _surface(boundary, distance, sigma_weights, boundary_weight)
 
-            def flood(markers, edges=edges, inside=inside):
-                return flood_affinities(edges, range(markers.ndim), markers, inside)
-        else:
-            surface = _surface(heights, distance, sigma_weights, boundary_weight)
+    def flood(markers: np.ndarray) -> np.ndarray:
+        if edges is None:
+            return bioimage.watershed(surface, markers, mask=mask).astype(np.uint32)
+        return flood_affinities(edges, range(markers.ndim), markers, mask)
 
-            def flood(markers, surface=surface, inside=inside):
-                return bioimage.watershed(surface, markers, mask=inside)
-
-        found = flood(markers)
-        if min_size > 1:
-            found = flood(_keep_large(found, min_size))
-        count = int(found.max())
-        found = found.astype(np.uint64)
-        found[found > 0] += np.uint64(last)
-        fragments[part] = found[None] if plane else found
-        last += count
-    return fragments
+    found = flood(markers)
+    return flood(_keep_large(found, min_size)) if min_size > 1 else found
 
 
-def _distance(boundary: np.ndarray, threshold: float) -> np.ndarray:
+def _distance(inside: np.ndarray) -> np.ndarray:
     """Distance to the nearest boundary voxel, finite even where there is none."""
-    inside = boundary < threshold
+    if inside.ndim == 2:
+        return section_distances(inside[None])[0]
     if inside.all():
-        return np.ones(boundary.shape, np.float32)
+        return np.ones(inside.shape, np.float32)
     return edt.edt(np.ascontiguousarray(inside), black_border=False, parallel=1)
 
 

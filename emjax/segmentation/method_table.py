@@ -42,7 +42,7 @@ def _nothing(_: Any) -> Evidence:
     return {}
 
 
-def _alone(graph: Graph, settings: Any, memo: Memo) -> np.ndarray:
+def _alone(graph: Graph, settings: Any, memo: Memo | None) -> np.ndarray:
     """Every fragment is an object, joined with those of other cells that it is stitched to."""
     if STITCHES not in graph.tables:
         return graph.ids
@@ -72,7 +72,7 @@ class Method:
     fragments: Callable[[Prediction, Any], np.ndarray]
     evidence: Callable[[Any], Evidence] = _nothing
     across: Callable[[Any], Evidence] = _nothing
-    partition: Callable[[Graph, Any, Memo], np.ndarray] = _alone
+    partition: Callable[[Graph, Any, Memo | None], np.ndarray] = _alone
     stitched: bool = False
     halo: bool = True
 
@@ -87,8 +87,10 @@ def fragment_key(settings: Any) -> tuple[str, ...]:
     return (source.__name__, *(f"{name}={getattr(settings, name)}" for name in sorted(names)))
 
 
-def once(memo: Memo, name: str, key: Any, make: Callable[[], Any]) -> Any:
-    """Makes something unless the last thing of that name was made with the same key."""
+def once(memo: Memo | None, name: str, key: Any, make: Callable[[], Any]) -> Any:
+    """Makes something unless the last thing of that name was made with the same key; without a memo, always."""
+    if memo is None:
+        return make()
     if name not in memo or memo[name][0] != key:
         memo[name] = (key, make())
     return memo[name][1]
@@ -103,15 +105,20 @@ def _agglomerate_evidence(settings: kinds.AgglomerateSettings) -> Evidence:
     return gather(histogram=settings.linkage == "quantile")
 
 
-def _agglomerate(graph: Graph, settings: kinds.AgglomerateSettings, memo: Memo) -> np.ndarray:
+def _agglomerate(
+    graph: Graph, settings: kinds.AgglomerateSettings, memo: Memo | None
+) -> np.ndarray:
     (name,) = _agglomerate_evidence(settings)
     tree = once(
         memo,
         "tree",
         (*fragment_key(settings), name, settings.linkage, settings.quantile),
-        # To the end, so that other thresholds are cuts of the same tree.
         lambda: agglomerate(
-            graph.tables[name], linkage=settings.linkage, quantile=settings.quantile
+            graph.tables[name],
+            linkage=settings.linkage,
+            quantile=settings.quantile,
+            # With a memo to the end, so that other thresholds are cuts of the same tree.
+            threshold=settings.threshold if memo is None else 0.0,
         ),
     )
     return tree.cut(graph.ids, settings.threshold)
@@ -121,7 +128,7 @@ def _multicut_evidence(settings: kinds.MulticutSettings) -> Evidence:
     return {**_affinity_evidence(settings), **(far() if settings.lifted else {})}
 
 
-def _multicut(graph: Graph, settings: kinds.MulticutSettings, _: Memo) -> np.ndarray:
+def _multicut(graph: Graph, settings: kinds.MulticutSettings, _: Memo | None) -> np.ndarray:
     (name,) = _affinity_evidence(settings)
     return multicut(
         graph.ids,
@@ -150,7 +157,7 @@ def _affinity_components(
 
 
 def _joined_by_affinity(
-    graph: Graph, settings: kinds.AffinityComponentsSettings, _: Memo
+    graph: Graph, settings: kinds.AffinityComponentsSettings, _: Memo | None
 ) -> np.ndarray:
     (name,) = joined_by_affinity(settings.threshold)
     clusters = joined(graph.ids, graph.tables[name].pairs) if name in graph.tables else graph.ids
@@ -162,7 +169,7 @@ def _components(prediction: Prediction, settings: kinds.ComponentsSettings) -> n
     return components(mask, settings.connectivity)
 
 
-def _touching(graph: Graph, settings: kinds.ComponentsSettings, _: Memo) -> np.ndarray:
+def _touching(graph: Graph, settings: kinds.ComponentsSettings, _: Memo | None) -> np.ndarray:
     (name,) = touching(settings.connectivity)
     return joined(graph.ids, graph.tables[name].pairs) if name in graph.tables else graph.ids
 

@@ -12,7 +12,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import fastremap
 import numpy as np
 
 from emjax.config import nearest
@@ -47,8 +46,8 @@ def decode(
         prediction: of a volume that fits in memory.
         method: one of `METHODS`.
         settings: of the method; what is not given has its default.
-        memo: {} at first, the same with other settings of the same prediction: the last result of
-            each step is kept in it, so that a grid of thresholds makes fragments once.
+        memo: for other settings of the same prediction: {} at first, then the same. The last result of each step is
+            kept in it, so that a grid of thresholds makes fragments once.
 
     Returns:
         `[z, y, x]` uint64, ids 1..n in the order of their first voxels, 0 = background. The same
@@ -60,7 +59,6 @@ def decode(
     """
     choose_method(method, prediction.names, prediction.offsets)
     values = read_method_settings(method, settings or {}, prediction.offsets)
-    memo = {} if memo is None else memo
     key = fragment_key(values)
     fragments, ids, sizes = once(
         memo, "fragments", key, lambda: _fragments(prediction, method, values)
@@ -88,7 +86,7 @@ def solve(graph: Graph, method: str, settings: Any, memo: Memo | None = None) ->
     """
     if not len(graph.ids):
         return np.zeros(0, np.uint64)
-    clusters = find(method).partition(graph, settings, {} if memo is None else memo)
+    clusters = find(method).partition(graph, settings, memo)
     sized = keep_sizes(
         clusters,
         graph.sizes,
@@ -181,9 +179,8 @@ def _fragments(
     prediction: Prediction, method: str, settings: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns fragments, numbered by their first voxels, their ids and sizes."""
-    fragments = relabel(find(method).fragments(prediction, settings))
-    ids, sizes = fastremap.unique(fragments, return_counts=True)
-    return fragments, ids[ids > 0], sizes[ids > 0].astype(np.int64)
+    fragments, sizes = relabel(find(method).fragments(prediction, settings))
+    return fragments, np.arange(1, len(sizes) + 1, dtype=np.uint64), sizes
 
 
 def _of_neighbours(graph: Graph) -> Any:

@@ -13,7 +13,6 @@ import io
 import zipfile
 from typing import Any
 
-import fastremap
 import numpy as np
 import tensorstore as ts
 from etils import epath
@@ -102,11 +101,10 @@ class MakeFragments:
         for cell in plan.cells.within(block.core):
             prediction = plan.channels.read(cell.read)
             labels = find(plan.method).fragments(prediction, plan.settings)
-            core, labels = _numbered(labels, cell, plan.stitched)
+            core, labels, counts = _numbered(labels, cell, plan.stitched)
             first = plan.cells.first_id(cell.index)
-            known, counts = fastremap.unique(core, return_counts=True)
-            ids.append(known[known > 0] + np.uint64(first))
-            sizes.append(counts[known > 0].astype(np.int64))
+            ids.append(np.arange(first + 1, first + 1 + len(counts), dtype=np.uint64))
+            sizes.append(counts)
             if plan.stitched:
                 slabs = outer_slabs(labels, cell, plan.cells)
                 _write_slabs(plan.file(FACES_FOLDER, f"cell-{cell.index}.npz"), slabs, first)
@@ -232,21 +230,21 @@ def partition_graph(plan: Plan, blocks: int, path: str) -> dict[str, int]:
 
 def _numbered(
     labels: np.ndarray, cell: Block, outside: bool
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns labels of the core, 1..k by their first voxels, and, if wished, the same of all that was read.
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Returns labels of the core, 1..k by their first voxels, if wished the same of all that was read, and sizes.
 
     What is in the halo alone becomes 0: no fragment of this cell.
     """
     core = np.ascontiguousarray(cut(labels, cell.core, cell.read))
-    numbered = relabel(core)
+    numbered, sizes = relabel(core)
     if not outside:
-        return numbered, None
+        return numbered, None, sizes
     # Where each label of the core is first: its old and its new number.
     old, first = np.unique(core, return_index=True)
     known = np.unique(labels)
     new = np.zeros(len(known), np.uint64)
     new[np.searchsorted(known, old)] = numbered.ravel()[first]
-    return numbered, new[np.searchsorted(known, labels)]
+    return numbered, new[np.searchsorted(known, labels)], sizes
 
 
 def _write_slabs(path: str, slabs: dict[str, np.ndarray], first: int) -> None:

@@ -108,10 +108,10 @@ class Prediction:
         """Returns the channels in one line, for messages."""
         return show_channels(self.names, self.offsets)
 
-    def _read(self, index: int) -> np.ndarray:
-        stored = self.array[index]
+    def _read(self, index: int, sections: slice | int = slice(None)) -> np.ndarray:
+        stored = self.array[index][sections]
         if stored.dtype == np.uint8:
-            return np.asarray(stored, np.float32) / np.float32(255)
+            return np.divide(stored, np.float32(255), dtype=np.float32)
         values = np.asarray(stored, np.float32)
         low, high = float(values.min()), float(values.max())
         # A comparison with NaN is false, so that this catches it as well.
@@ -130,7 +130,7 @@ class Affinities:
     """Affinity channels that are computed when they are indexed.
 
     Attributes:
-        sources: one a channel; `source.read()` gives `[z, y, x]` float32 in [0, 1].
+        sources: one a channel; `source.read(sections)` gives `[z, y, x]` float32 in [0, 1], or `[y, x]` of one.
         offsets: of each channel, (z, y, x), negative.
     """
 
@@ -143,7 +143,14 @@ class Affinities:
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Returns one channel, `[z, y, x]` float32 in [0, 1]."""
-        return self.sources[index].read()
+        return self.read(index, slice(None))
+
+    def read(self, index: int, sections: slice | int) -> np.ndarray:
+        """Returns some sections of one channel, `[z, y, x]`, or one of them, `[y, x]`.
+
+        What a voxel's affinity to another section says where that one is not among `sections` is not defined.
+        """
+        return self.sources[index].read(sections)
 
     def nearest(self) -> Affinities:
         """Returns the channels between voxels that share a face, in the order z, y, x."""
@@ -204,7 +211,9 @@ def affinities_of_boundary(boundary: np.ndarray) -> Affinities:
     return Affinities(tuple(_FromBoundary(boundary, o) for o in NEAREST), NEAREST)
 
 
-def partners(offset: Offset, shape: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+def partners(
+    offset: Sequence[int], shape: Sequence[int]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Returns where p lies and where p + offset lies, for all p that have a partner inside."""
     here = tuple(slice(min(-o, n), n) for o, n in zip(offset, shape, strict=True))
     there = tuple(slice(0, max(n + o, 0)) for o, n in zip(offset, shape, strict=True))
@@ -216,8 +225,8 @@ class _Stored:
     prediction: Prediction
     index: int
 
-    def read(self) -> np.ndarray:
-        return self.prediction._read(self.index)
+    def read(self, sections: slice | int) -> np.ndarray:
+        return self.prediction._read(self.index, sections)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,11 +234,12 @@ class _FromBoundary:
     boundary: np.ndarray
     offset: Offset
 
-    def read(self) -> np.ndarray:
+    def read(self, sections: slice | int) -> np.ndarray:
+        boundary = self.boundary[sections]
         # What has no partner is never read; 0 there like everywhere that affinities are made.
-        affinity = np.zeros(self.boundary.shape, np.float32)
-        here, there = partners(self.offset, self.boundary.shape)
-        affinity[here] = 1 - np.maximum(self.boundary[here], self.boundary[there])
+        affinity = np.zeros(boundary.shape, np.float32)
+        here, there = partners(self.offset[3 - boundary.ndim :], boundary.shape)
+        affinity[here] = 1 - np.maximum(boundary[here], boundary[there])
         return affinity
 
 

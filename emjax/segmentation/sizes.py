@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fastremap
+import numba
 import numpy as np
 
 from emjax.segmentation.region_graph import EdgeStatistics, contract
@@ -10,10 +11,23 @@ from emjax.segmentation.region_graph import EdgeStatistics, contract
 SMALL = ("background", "neighbour")
 
 
-def relabel(segmentation: np.ndarray) -> np.ndarray:
-    """Returns ids 1..n, uint64, in the order of their first voxels; 0 stays 0."""
-    dense, _ = fastremap.renumber(segmentation, preserve_zero=True, in_place=False)
-    return dense.astype(np.uint64)
+def relabel(segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers the segments in the order of their first voxels.
+
+    Returns:
+        dense: uint64 ids 1..n; 0 stays 0.
+        sizes: `[n]` int64 voxels of each.
+    """
+    ids = np.ascontiguousarray(segmentation)
+    most = int(ids.max(initial=0))
+    if most > ids.size:
+        # Too many for a table of all ids that there could be.
+        ids, _ = fastremap.renumber(ids, preserve_zero=True, in_place=False)
+        most = int(ids.max())
+    dense = np.empty(ids.shape, np.uint64)
+    number, sizes = np.zeros((2, most + 1), np.int64)
+    count = _number(ids.reshape(-1), number, sizes, dense.reshape(-1))
+    return dense, sizes[1 : count + 1].copy()
 
 
 def remove_small(segmentation: np.ndarray, min_size: int) -> np.ndarray:
@@ -119,3 +133,21 @@ def _absorb(
                 whole[target] += whole[own]
                 break
     return np.array([root(node) for node in range(len(ids))])
+
+
+@numba.njit(cache=True, nogil=True)
+def _number(ids, number, sizes, dense):
+    """Fills `dense`, the `number` of each id and the `sizes` by number; returns how many there are."""
+    count, voxel = 0, 0
+    while voxel < ids.size:
+        known = ids[voxel]
+        if known != 0 and number[known] == 0:
+            count += 1
+            number[known] = count
+        own = number[known]
+        first = voxel
+        while voxel < ids.size and ids[voxel] == known:
+            dense[voxel] = own
+            voxel += 1
+        sizes[own] += voxel - first
+    return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 
 from emjax.segmentation.fragments import affinity_boundary, watershed
@@ -21,30 +22,54 @@ def affinities_of(prediction: Prediction) -> Affinities:
     """Returns the affinities of a prediction, or those that its membrane or contour implies."""
     if prediction.has_affinities:
         return prediction.affinities()
-    name = next(name for name in BOUNDARIES if name in prediction.names)
-    return affinities_of_boundary(prediction.channel(name))
+    return affinities_of_boundary(prediction.channel(_boundary(prediction)))
 
 
 def make_fragments(prediction: Prediction, settings: FragmentSettings) -> np.ndarray:
-    """Returns fragments `[z, y, x]` uint64 of affinities, or of a membrane or contour."""
+    """Returns fragments `[z, y, x]` uint64, ids 1..n, of affinities, or of a membrane or contour."""
     affinities = affinities_of(prediction)
-    if prediction.has_affinities:
-        boundary = affinity_boundary(affinities, plane=settings.plane, combine=settings.boundary)
-    else:
-        name = next(name for name in BOUNDARIES if name in prediction.names)
-        boundary = prediction.channel(name)
-    return watershed(
-        boundary,
-        threshold=settings.boundary_threshold,
-        plane=settings.plane,
-        seeds=settings.seeds,
-        sigma_seeds=settings.sigma_seeds,
-        sigma_weights=settings.sigma_weights,
-        boundary_weight=settings.boundary_weight,
-        min_size=settings.min_fragment,
-        mask=foreground_mask(prediction, affinities, settings.foreground_threshold),
-        affinities=affinities if settings.flood == "affinities" else None,
-    )
+    mask = foreground_mask(prediction, affinities, settings.foreground_threshold)
+    near = affinities.nearest()
+    membrane = None if prediction.has_affinities else prediction.channel(_boundary(prediction))
+
+    def cut(part: slice | int) -> np.ndarray:
+        edges = [near.read(axis, part) for axis in ((1, 2) if settings.plane else (0, 1, 2))]
+        return watershed(
+            affinity_boundary(edges, settings.boundary) if membrane is None else membrane[part],
+            threshold=settings.boundary_threshold,
+            seeds=settings.seeds,
+            sigma_seeds=settings.sigma_seeds,
+            sigma_weights=settings.sigma_weights,
+            boundary_weight=settings.boundary_weight,
+            min_size=settings.min_fragment,
+            mask=None if mask is None else mask[part],
+            edges=edges if settings.flood == "affinities" else None,
+        )
+
+    if not settings.plane:
+        return cut(slice(None)).astype(np.uint64)
+    # One section after the other: what is made of one stays in the processor's cache.
+    fragments = np.empty(prediction.shape, np.uint64)
+    last = 0
+    for z, section in enumerate(fragments):
+        last = _append(cut(z), last, section)
+    return fragments
+
+
+def _boundary(prediction: Prediction) -> str:
+    return next(name for name in BOUNDARIES if name in prediction.names)
+
+
+@numba.njit(cache=True, nogil=True)
+def _append(found, last, section):
+    """Writes ids 1..n to a section as `last` + 1, ...; returns the new last one."""
+    most = last
+    for y in range(found.shape[0]):
+        for x in range(found.shape[1]):
+            own = np.int64(found[y, x])
+            section[y, x] = own + last if own > 0 else 0
+            most = max(most, own + last)
+    return most
 
 
 def foreground_mask(
