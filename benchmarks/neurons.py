@@ -54,7 +54,12 @@ def _load(prediction: str, image: str, labels: str) -> Part:
     # As `segment` chooses it. In the baselines, thick sections are joined by what overlaps: membranes of the plane
     # alone, flooded in 3D.
     plane = suit_to_voxels("agglomerate", {}, volume.voxel_nm).get("plane", False)
-    boundary = affinity_boundary(found.affinities(), plane=plane, combine="worst")
+    near = found.affinities().nearest()
+    if plane:
+        sections = [[near.read(axis, z) for axis in (1, 2)] for z in range(len(raw))]
+        boundary = np.stack([affinity_boundary(edges) for edges in sections])
+    else:
+        boundary = affinity_boundary([near[axis] for axis in range(3)])
     return Part(found, raw, truth, boundary, plane, {})
 
 
@@ -68,7 +73,7 @@ def _raw_watershed(
     # Membranes are dark. Across thick sections they are somewhere else.
     sigma = (0 if part.plane else smoothing, smoothing, smoothing)
     boundary = 1 - ndimage.gaussian_filter(part.raw, sigma)
-    return watershed(boundary, threshold=threshold, plane=False, sigma_seeds=sigma_seeds)
+    return watershed(boundary, threshold=threshold, sigma_seeds=sigma_seeds)
 
 
 def _membrane_components(part: Part, threshold: float) -> np.ndarray:
@@ -76,7 +81,7 @@ def _membrane_components(part: Part, threshold: float) -> np.ndarray:
 
 
 def _membrane_watershed(part: Part, threshold: float, sigma_seeds: float) -> np.ndarray:
-    return watershed(part.membrane, threshold=threshold, plane=False, sigma_seeds=sigma_seeds)
+    return watershed(part.membrane, threshold=threshold, sigma_seeds=sigma_seeds)
 
 
 def _method(name: str) -> Callable[..., np.ndarray]:

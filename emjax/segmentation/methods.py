@@ -69,7 +69,7 @@ def decode(
     }
     lookup = np.zeros(len(ids) + 1, np.uint64)
     lookup[1:] = solve(Graph(ids, sizes, tables), method, values, memo)
-    return lookup[fragments]
+    return np.take(lookup, fragments.view(np.int64))
 
 
 def solve(graph: Graph, method: str, settings: Any, memo: Memo | None = None) -> np.ndarray:

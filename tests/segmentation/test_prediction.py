@@ -74,3 +74,14 @@ def test_affinities_in_any_order_are_told_apart():
 def test_affinities_of_a_boundary_are_as_weak_as_the_worse_voxel():
     affinities = affinities_of_boundary(np.array([0.0, 0.75, 0.25], np.float32).reshape(1, 1, 3))
     assert affinities[2].ravel().tolist() == [0.0, 0.25, 0.25]
+
+
+def test_sections_of_affinities_are_those_of_the_whole():
+    stored = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 6)).astype(np.uint8)
+    of_network = Prediction(stored, ("affinity",) * 3, NEAREST).affinities()
+    of_boundary = affinities_of_boundary((stored[0] / 255).astype(np.float32))
+    for affinities in (of_network, of_boundary):
+        for axis in (1, 2):
+            whole = affinities[axis]
+            np.testing.assert_array_equal(affinities.read(axis, 2), whole[2])
+            np.testing.assert_array_equal(affinities.read(axis, slice(1, 3)), whole[1:3])

@@ -97,10 +97,14 @@ def test_large_becomes_background():
 
 def test_dense_ids_in_the_order_of_first_voxels():
     huge = np.uint64(1 << 60)
-    found = relabel(_row([0, int(huge) + 5, 3, 3, int(huge) + 5, 1]))
+    found, sizes = relabel(_row([0, int(huge) + 5, 3, 3, int(huge) + 5, 1]))
     assert found.dtype == np.uint64
     assert found.ravel().tolist() == [0, 1, 2, 2, 1, 3]
-    assert relabel(_row([4, 4])).ravel().tolist() == [1, 1]
+    assert sizes.tolist() == [2, 2, 1]
+    found, sizes = relabel(_row([4, 4, 2, 4, 0]))
+    assert found.ravel().tolist() == [1, 1, 2, 1, 0] and sizes.tolist() == [3, 1]
+    found, sizes = relabel(_row([0, 0]))
+    assert found.ravel().tolist() == [0, 0] and sizes.tolist() == []
 
 
 @pytest.mark.parametrize(
