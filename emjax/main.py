@@ -22,6 +22,7 @@ from absl import flags
 from emjax import command_line
 from emjax.config import nearest
 from emjax.errors import InputError
+from emjax.huge_pages import restart_with_huge_pages
 from emjax.inference.engines import is_disk_full
 from emjax.inference.stopping import PREEMPTED, StoppedError, raises_on_sigterm
 from emjax.logs import set_up_logging
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config, command = command_line.parse(sys.argv[1:] if arguments is None else arguments)
         job = find_job(config.job)
+        if arguments is None:
+            restart_with_huge_pages()
         # Only now: a mistake in the command is answered without the seconds that importing jax
         # takes.
         from emjax.parallel import runtime

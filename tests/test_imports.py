@@ -17,12 +17,15 @@ ALLOWED = {
     "geometry": {"errors", "geometry"},
     "volumes": {"errors", "geometry", "volumes"},
     # Its passes over blocks read volumes and write files.
-    "evaluation": {"errors", "whole_file", "geometry", "volumes", "evaluation"},
+    "evaluation": {"errors", "whole_file", "hash_table", "geometry", "volumes", "evaluation"},
     "augment": {"errors", "augment"},
     "losses": {"errors", "config", "augment", "losses"},
     "targets": {"errors", "config", "targets"},
     # Its passes over blocks read and write volumes.
-    "segmentation": {"errors", "config", "whole_file", "geometry", "volumes", "segmentation"},
+    "segmentation": {
+        *("errors", "config", "whole_file", "hash_table"),
+        *("geometry", "volumes", "segmentation"),
+    },
 }
 
 
