@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emjax.geometry.footprint import Footprint
+from emjax.models.attention import attention
 from emjax.models.heads import Head
 from emjax.models.layers import STEM_KERNEL, Dense, Size, Upsample
 from emjax.models.unet import Block, block_reach, check_multiple
@@ -46,7 +47,7 @@ class TransformerBlock(nn.Module):
         query, key, value = jnp.split(
             qkv.reshape(*qkv.shape[:2], 3 * self.heads, self.head_width), 3, axis=2
         )
-        y = jax.nn.dot_product_attention(query, key, value)
+        y = attention(query, key, value)
         y = Dense(x.shape[-1], dtype=self.dtype, name="out")(y.reshape(*x.shape[:2], size))
         x = x + nn.Dropout(self.dropout, deterministic=not self.train)(y)
         y = nn.LayerNorm(dtype=jnp.float32, name="norm1")(x)
