@@ -42,18 +42,24 @@ class Conv(nn.Module):
         kernel_size: (z, y, x), odd.
         use_bias: whether a bias is added.
         dtype: of the computation.
+        copies: the input stands for so many copies of itself, one after the other along the channels. The kernel has
+            their channels, and its parts are added up instead of their products.
     """
 
     features: int
     kernel_size: Size
     use_bias: bool = True
     dtype: jnp.dtype = jnp.float32
+    copies: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[b, z, y, x, c]` to `[b, z, y, x, features]`."""
-        shape = (*self.kernel_size, x.shape[-1], self.features)
+        shape = (*self.kernel_size, self.copies * x.shape[-1], self.features)
         kernel = self.param("kernel", KAIMING, shape)
+        if self.copies > 1:
+            parts = (*self.kernel_size, self.copies, x.shape[-1], self.features)
+            kernel = kernel.reshape(parts).sum(axis=3)
         x = convolve(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
             x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)

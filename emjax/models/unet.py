@@ -38,6 +38,7 @@ class Block(nn.Module):
         groups: of the normalisation.
         activation: after each normalisation.
         dtype: of the computation.
+        copies: as of `Conv`, of the input.
     """
 
     features: int
@@ -45,6 +46,7 @@ class Block(nn.Module):
     groups: int
     activation: str
     dtype: jnp.dtype
+    copies: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -53,11 +55,11 @@ class Block(nn.Module):
         def norm(name: str) -> NormAct:
             return NormAct(self.groups, self.activation, self.dtype, name=name)
 
-        def conv(kernel_size: Size, name: str) -> Conv:
-            return Conv(self.features, kernel_size, use_bias=False, dtype=self.dtype, name=name)
+        def conv(kernel_size: Size, name: str, copies: int = 1) -> Conv:
+            return Conv(self.features, kernel_size, False, self.dtype, copies, name=name)
 
         # The sum starts after the first convolution, as in the paper: no identity from the block's input.
-        x = norm("norm0")(conv(SECTION_KERNEL, "conv0")(x))
+        x = norm("norm0")(conv(SECTION_KERNEL, "conv0", self.copies)(x))
         y = norm("norm1")(conv(self.kernel_size, "conv1")(x))
         return norm("norm2")(x + conv(self.kernel_size, "conv2")(y))
 

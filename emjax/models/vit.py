@@ -123,7 +123,7 @@ class SkipPath(nn.Module):
 class VitDecoder(nn.Module):
     """From the token grid to the input's, level by level; the skip's slot is never empty.
 
-    Without skips it holds a copy of the upsampled map, so that finetuning with skips keeps every shape.
+    Without skips it stands for a copy of the upsampled map, so that finetuning with skips keeps every shape.
     """
 
     widths: tuple[int, ...]
@@ -146,13 +146,14 @@ class VitDecoder(nn.Module):
         common = (self.groups, self.activation, self.dtype)
         for i, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
             x = Upsample(width, stride, "depth_to_space", self.dtype, name=f"upsample{i}")(x)
-            slot = x
             if self.skips and i < len(states):
                 slot = SkipPath(width, self.strides[: i + 1], *common, name=f"skip{i}")(states[i])
             elif self.skips:
                 slot = Block(width, DECODER_KERNEL, *common, name=f"skip{i}")(image)
-            x = jnp.concatenate([x, slot], axis=-1)
-            x = Block(width, DECODER_KERNEL, *common, name=f"level{i}")(x)
+            if self.skips:
+                x = jnp.concatenate([x, slot], axis=-1)
+            copies = 1 if self.skips else 2
+            x = Block(width, DECODER_KERNEL, *common, copies, name=f"level{i}")(x)
             pyramid.append(x)
         return pyramid
 

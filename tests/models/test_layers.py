@@ -129,6 +129,27 @@ def test_resize_mixes_and_repeats():
     np.testing.assert_allclose(layer.apply({"params": params}, x), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("kernel_size", [(1, 3, 3), (3, 3, 3)])
+def test_copies_are_what_the_input_would_be_beside_itself(kernel_size):
+    x = _normal(2, 3, 6, 7, 4)
+    beside = Conv(5, kernel_size)
+    params = _randomised(beside.init(jax.random.key(0), jnp.concatenate([x, x, x], -1)))
+    once = Conv(5, kernel_size, copies=3)
+    alike = jax.tree.map(jnp.shape, params) == jax.tree.map(
+        jnp.shape, once.init(jax.random.key(0), x)
+    )
+    assert alike
+
+    def total(layer, input_of):
+        return lambda p, x: (layer.apply(p, input_of(x)) ** 2).sum()
+
+    wanted = jax.value_and_grad(
+        total(beside, lambda x: jnp.concatenate([x, x, x], -1)), argnums=(0, 1)
+    )(params, x)
+    found = jax.value_and_grad(total(once, lambda x: x), argnums=(0, 1))(params, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-2), found, wanted)
+
+
 def test_dense_is_a_product():
     x = _normal(2, 3, 4)
     layer = Dense(5)
