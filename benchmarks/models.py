@@ -17,7 +17,7 @@ from typing import Any
 
 import report
 import timing
-from timing import Candidate
+from timing import AS_JOBS_START, Candidate
 
 UNET = {"name": "unet", "widths": (28, 36, 48, 64, 80), "kernels": ((3, 3, 3),), "skips": "add"}
 # Kernels of stage 0 in the section alone, as for the most anisotropic data.
@@ -27,6 +27,8 @@ CROPS = {"unet": (18, 160, 160), "flat": (18, 160, 160), "vit": (32, 160, 160)}
 NETWORKS = {"unet": UNET, "flat": FLAT, "vit": VIT}
 # Of the peer; see `peers.torch_runs`.
 FORMS = ("torch", "torch_channels_last", "torch_compile", "torch_compile_channels_last")
+# Steps that count in each turn.
+_IN_A_ROW = 3
 # Batches that fill an 80 GB accelerator in training.
 GPU_BATCH = {"unet": 16, "flat": 16, "vit": 16}
 
@@ -61,7 +63,7 @@ def main() -> None:
         name: case for name, case in cases.items() if all(text in name for text in options.only)
     }
     for name, case in cases.items():
-        timings = timing.interleave(candidates(case, options), repeats, options.cores)
+        timings = timing.interleave(candidates(case, options), repeats, options.cores, _IN_A_ROW)
         written.add(name, timings, case.voxels / 1e6, "Mvoxel")
         assert len({t.extra["parameters"] for t in timings.values()}) == 1, "not the same network"
         ours = timings.pop("emjax")
@@ -127,7 +129,7 @@ def candidates(case: Case, options: Any) -> dict[str, Candidate]:
     case = dataclasses.replace(case, network=case.network | {"dtype": dtype})
     common = {"case": case, "device": options.device}
     # Two frameworks share one accelerator here.
-    environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    environment = {**AS_JOBS_START, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     if options.device == "cpu":
         environment["JAX_PLATFORMS"] = "cpu"
     found = {"emjax": Candidate(make_ours, common, environment)}

@@ -19,6 +19,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+# How jobs of emjax start themselves (`emjax.huge_pages`); a rival is started as its users start it.
+AS_JOBS_START = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
@@ -71,14 +74,17 @@ class Timing:
 
 
 def interleave(
-    candidates: Mapping[str, Candidate], repeats: int, cores: int = 0
+    candidates: Mapping[str, Candidate], repeats: int, cores: int = 0, in_a_row: int = 1
 ) -> dict[str, Timing]:
     """Measures candidates in turn.
 
     Args:
         candidates: by name.
-        repeats: runs of each, after a first one that does not count.
+        repeats: turns of each, after a first run that does not count.
         cores: that each candidate may use; 0: all. With one, processor seconds can be compared on a busy machine.
+        in_a_row: runs that count in each turn; with more than one, after one that does not. What is done over and
+            over, as a training step is, finds the memory that it gave back a moment ago; while others have their
+            turns, a virtual machine gives it back to its host, and taking it from there costs more than the work.
 
     Raises:
         RuntimeError: if a candidate fails, with its traceback.
@@ -90,7 +96,11 @@ def interleave(
         names = list(workers)
         for turn in range(repeats):
             for i in range(len(names)):
-                workers[names[(turn + i) % len(names)]].run()
+                worker = workers[names[(turn + i) % len(names)]]
+                if in_a_row > 1:
+                    worker.run(counts=False)
+                for _ in range(in_a_row):
+                    worker.run()
             if sys.stderr.isatty():
                 sys.stderr.write(f"\r{turn + 1}/{repeats} rounds")
         return {name: worker.finish() for name, worker in workers.items()}
@@ -115,10 +125,12 @@ class _Worker:
         theirs.close()
         self._setup_s = self._answer()
 
-    def run(self) -> None:
+    def run(self, counts: bool = True) -> None:
         busy = busy_s()
         self._pipe.send("run")
         seconds, cpu_s = self._answer()
+        if not counts:
+            return
         self._seconds.append(seconds)
         self._cpu_s.append(cpu_s)
         self._others.append(max(0.0, busy_s() - busy - cpu_s) / seconds)
