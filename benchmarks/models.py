@@ -27,8 +27,8 @@ CROPS = {"unet": (18, 160, 160), "flat": (18, 160, 160), "vit": (32, 160, 160)}
 NETWORKS = {"unet": UNET, "flat": FLAT, "vit": VIT}
 # Of the peer; see `peers.torch_runs`.
 FORMS = ("torch", "torch_channels_last", "torch_compile", "torch_compile_channels_last")
-# Steps that count in each turn.
-_IN_A_ROW = 3
+# Steps that count in each turn: some seconds of training, and of inference.
+_IN_A_ROW = {True: 3, False: 8}
 # Batches that fill an 80 GB accelerator in training.
 GPU_BATCH = {"unet": 16, "flat": 16, "vit": 16}
 
@@ -63,7 +63,9 @@ def main() -> None:
         name: case for name, case in cases.items() if all(text in name for text in options.only)
     }
     for name, case in cases.items():
-        timings = timing.interleave(candidates(case, options), repeats, options.cores, _IN_A_ROW)
+        timings = timing.interleave(
+            candidates(case, options), repeats, options.cores, _IN_A_ROW[case.train]
+        )
         written.add(name, timings, case.voxels / 1e6, "Mvoxel")
         assert len({t.extra["parameters"] for t in timings.values()}) == 1, "not the same network"
         ours = timings.pop("emjax")
