@@ -2,6 +2,8 @@
 
     python benchmarks/segment.py [--peer waterz|mwatershed|all] [--quick]
     python benchmarks/segment.py --peer all --input prediction.zarr --labels 'volume.h5:labels[164:200]'
+    python benchmarks/segment.py --peer waterz --input large.zarr --labels large.h5:labels --repeats 1
+        --ways emjax_agglomerate_basins waterz_mean --thresholds 0.2 0.3
 
 `--input` is a prediction as configs/predict.py writes it; without one, affinities are made of synthetic neurites with
 blurred, noisy membranes. Each way first gets its best threshold by the labels (not timed); then all are timed
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,8 @@ def main() -> None:
     parser = report.options(__doc__, ("waterz", "mwatershed"))
     parser.add_argument("--input", default="", help="address of a prediction")
     parser.add_argument("--labels", default="", help="address of its labels")
+    parser.add_argument("--ways", nargs="+", help="those to measure; all")
+    parser.add_argument("--thresholds", nargs="+", type=float, default=GRID, help="to choose from")
     parser.add_argument("--side", type=int, default=160, help="voxels of a synthetic volume's side")
     options = parser.parse_args()
     if bool(options.input) != bool(options.labels):
@@ -66,9 +70,10 @@ def main() -> None:
         ways |= {name: (make_waterz, {"scoring": scoring}) for name, scoring in WATERZ.items()}
     if options.peer in ("mwatershed", "all"):
         ways["mwatershed"] = (make_mwatershed, {})
+    ways = {name: way for name, way in ways.items() if name in (options.ways or ways)}
     candidates = {}
     for name, (make, arguments) in ways.items():
-        threshold, score = best(make, source | arguments, labels)
+        threshold, score = best(make, source | arguments, labels, options.thresholds)
         written.number(f"{name}_voi", score, f"bits at threshold {threshold:g}")
         candidates[name] = Candidate(make, source | arguments | {"threshold": threshold})
     repeats = options.repeats or (1 if options.quick else 5)
@@ -137,11 +142,14 @@ def synthetic_affinities(labels: np.ndarray, offsets: tuple[Any, ...]) -> np.nda
 
 
 def best(
-    make: Callable[..., Any], arguments: dict[str, Any], labels: np.ndarray
+    make: Callable[..., Any],
+    arguments: dict[str, Any],
+    labels: np.ndarray,
+    thresholds: Sequence[float],
 ) -> tuple[float, float]:
     """Returns the threshold of the least VOI and that VOI, bits."""
     scores = []
-    for threshold in GRID:
+    for threshold in thresholds:
         run = make(**arguments, threshold=threshold)
         segmentation = run.segment()
         table = Contingency.from_arrays(labels, segmentation)

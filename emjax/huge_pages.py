@@ -17,15 +17,19 @@ _GLIBC = (2, 35)
 _KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
-def restart_with_huge_pages() -> None:
+def restart_with_huge_pages(module: str) -> None:
     """Starts this process anew, with a C library that asks for huge pages; it is asked at its start alone.
 
     The process keeps its number, its command and its environment but for `GLIBC_TUNABLES`, which processes that it
     starts inherit. Nothing is done where huge pages cannot be asked for or come unasked, and where `GLIBC_TUNABLES`
     says something of them already (`glibc.malloc.hugetlb=0`: none).
+
+    Args:
+        module: that the process was started to run. One that does other things as well, such as the kernel of a
+            notebook that runs the module, is left as it is.
     """
     tunables = os.environ.get(_TUNABLES, "")
-    if _HUGE_PAGES in tunables or not _can_be_asked_for():
+    if module not in sys.orig_argv or _HUGE_PAGES in tunables or not _can_be_asked_for():
         return
     asked = ":".join(filter(None, (tunables, f"{_HUGE_PAGES}=1")))
     command = [sys.executable, *sys.orig_argv[1:]]

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config, command = command_line.parse(sys.argv[1:] if arguments is None else arguments)
         job = find_job(config.job)
         if arguments is None:
-            restart_with_huge_pages()
+            restart_with_huge_pages("emjax.main")
         # Only now: a mistake in the command is answered without the seconds that importing jax
         # takes.
         from emjax.parallel import runtime

@@ -15,20 +15,22 @@ import os, sys
 from pathlib import Path
 from emjax import huge_pages
 huge_pages._KERNEL = Path(sys.argv[1])
-print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.argv[2:], flush=True)
-huge_pages.restart_with_huge_pages()
+print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.argv[3:], flush=True)
+huge_pages.restart_with_huge_pages(sys.argv[2])
 print("end")
 """
 
 
-def _run(tmp_path, kernel: str, tunables: str = "") -> list[str]:
+def _run(tmp_path, kernel: str, tunables: str = "", module: str = "") -> list[str]:
     """What the script prints; `kernel` is what the kernel says of huge pages."""
     script, enabled = tmp_path / "script.py", tmp_path / "enabled"
     script.write_text(SCRIPT)
     enabled.write_text(kernel)
     environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
     environment |= {"GLIBC_TUNABLES": tunables} if tunables else {}
-    command = [sys.executable, "-X", "utf8", str(script), str(enabled), "--a b", "é"]
+    if module:
+        script.write_text(SCRIPT.replace("sys.argv[2]", repr(module)))
+    command = [sys.executable, "-X", "utf8", str(script), str(enabled), "module", "--a b", "é"]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return done.stdout.splitlines()
 
@@ -64,6 +66,12 @@ def test_other_settings_stay(tmp_path):
 )
 def test_nothing_to_ask_for(tmp_path, kernel, tunables):
     lines = _run(tmp_path, kernel, tunables)
+    assert len(lines) == 2 and lines[1] == "end"
+
+
+@glibc
+def test_a_process_that_was_started_for_something_else_goes_on(tmp_path):
+    lines = _run(tmp_path, "always [madvise] never\n", module="emjax.main")
     assert len(lines) == 2 and lines[1] == "end"
 
 
