@@ -82,7 +82,7 @@ def watershed(
         min_size: smaller fragments lose their seed, and their neighbours flood them, voxels.
         mask: bool, of the same shape; False stays 0. None labels every voxel that a seed can reach.
         edges: flood along these instead of over the boundary map, see `affinity_boundary`;
-            boundaries then lie between voxels, and the three options on weights are unused.
+            boundaries then lie between voxels, and the two options on weights are unused.
 
     Returns:
         uint32 of the same shape, ids 1..n; 0 where no seed reaches.
