@@ -46,9 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up_logging()
     try:
         config, command = command_line.parse(sys.argv[1:] if arguments is None else arguments)
-        job = find_job(config.job)
         if arguments is None:
+            # Before all that takes seconds to import.
             restart_with_huge_pages("emjax.main")
+        job = find_job(config.job)
         # Only now: a mistake in the command is answered without the seconds that importing jax
         # takes.
         from emjax.parallel import runtime
