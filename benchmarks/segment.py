@@ -70,7 +70,10 @@ def main() -> None:
         ways |= {name: (make_waterz, {"scoring": scoring}) for name, scoring in WATERZ.items()}
     if options.peer in ("mwatershed", "all"):
         ways["mwatershed"] = (make_mwatershed, {})
-    ways = {name: way for name, way in ways.items() if name in (options.ways or ways)}
+    chosen = options.ways or ways
+    if unknown := set(chosen) - set(ways):
+        parser.error(f"--ways {' '.join(sorted(unknown))}: there are {' '.join(ways)}")
+    ways = {name: ways[name] for name in chosen}
     candidates = {}
     for name, (make, arguments) in ways.items():
         threshold, score = best(make, source | arguments, labels, options.thresholds)

@@ -15,22 +15,20 @@ import os, sys
 from pathlib import Path
 from emjax import huge_pages
 huge_pages._KERNEL = Path(sys.argv[1])
-print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.argv[3:], flush=True)
-huge_pages.restart_with_huge_pages(sys.argv[2])
+print(os.getpid(), os.environ.get("GLIBC_TUNABLES"), sys.argv[2:], flush=True)
+huge_pages.restart_with_huge_pages("MODULE")
 print("end")
 """
 
 
-def _run(tmp_path, kernel: str, tunables: str = "", module: str = "") -> list[str]:
+def _run(tmp_path, kernel: str, tunables: str = "", module: str = "--a b") -> list[str]:
     """What the script prints; `kernel` is what the kernel says of huge pages."""
     script, enabled = tmp_path / "script.py", tmp_path / "enabled"
-    script.write_text(SCRIPT)
+    script.write_text(SCRIPT.replace("MODULE", module))
     enabled.write_text(kernel)
     environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
     environment |= {"GLIBC_TUNABLES": tunables} if tunables else {}
-    if module:
-        script.write_text(SCRIPT.replace("sys.argv[2]", repr(module)))
-    command = [sys.executable, "-X", "utf8", str(script), str(enabled), "module", "--a b", "é"]
+    command = [sys.executable, "-X", "utf8", str(script), str(enabled), "--a b", "é"]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     return done.stdout.splitlines()
 

@@ -8,22 +8,21 @@ import numpy as np
 from emjax.segmentation.components import root_of
 
 
-def section_distances(inside: np.ndarray) -> np.ndarray:
-    """Distance to the nearest False voxel of the same section.
+def section_distance(inside: np.ndarray) -> np.ndarray:
+    """Distance to the nearest False voxel of a section.
 
     Args:
-        inside: `[z, y, x]` bool.
+        inside: `[y, x]` bool.
 
     Returns:
-        `[z, y, x]` float32, voxels, exact; in a section without False, one more than its sides together.
+        `[y, x]` float32, voxels, exact; where nothing is False, one more than its sides together.
 
     Source: Meijster et al., A general algorithm for computing distance transforms in linear time (2000). The `edt`
     package gives the same, and takes three times as long for sections of some hundred voxels a side.
     """
-    distances = np.empty(inside.shape, np.float32)
-    for section, distance in zip(inside, distances, strict=True):
-        _section_distance(section, distance)
-    return distances
+    distance = np.empty(inside.shape, np.float32)
+    _section_distance(inside, distance)
+    return distance
 
 
 def basins(heights: np.ndarray, inside: np.ndarray, *, tops: bool = False) -> np.ndarray:

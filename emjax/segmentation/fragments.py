@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from emjax.errors import InputError
-from emjax.segmentation.basins import basins, section_distances
+from emjax.segmentation.basins import basins, section_distance
 from emjax.segmentation.flooding import flood_affinities
 
 COMBINE = ("mean", "worst")
@@ -112,7 +112,7 @@ def watershed(
 def _distance(inside: np.ndarray) -> np.ndarray:
     """Distance to the nearest boundary voxel, finite even where there is none."""
     if inside.ndim == 2:
-        return section_distances(inside[None])[0]
+        return section_distance(inside)
     if inside.all():
         return np.ones(inside.shape, np.float32)
     return edt.edt(np.ascontiguousarray(inside), black_border=False, parallel=1)

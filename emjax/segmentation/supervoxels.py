@@ -31,9 +31,13 @@ def make_fragments(prediction: Prediction, settings: FragmentSettings) -> np.nda
     mask = foreground_mask(prediction, affinities, settings.foreground_threshold)
     near = affinities.nearest()
     membrane = None if prediction.has_affinities else prediction.channel(_boundary(prediction))
+    axes = (1, 2) if settings.plane else (0, 1, 2)
+    if membrane is not None and settings.flood == "boundary":
+        # Nobody asks for what the membrane implies.
+        axes = ()
 
     def cut(part: slice | int) -> np.ndarray:
-        edges = [near.read(axis, part) for axis in ((1, 2) if settings.plane else (0, 1, 2))]
+        edges = [near.read(axis, part) for axis in axes]
         return watershed(
             affinity_boundary(edges, settings.boundary) if membrane is None else membrane[part],
             threshold=settings.boundary_threshold,
