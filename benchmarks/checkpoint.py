@@ -63,8 +63,8 @@ def make_ours(case: models.Case, folder: str) -> Callable[[], dict[str, float]]:
 
     from emjax.models.build import build_backbone, init_params
     from emjax.parallel.compile import jit
+    from emjax.runs.spec import RunSpec
     from emjax.train.checkpoint import Checkpoints
-    from emjax.train.run_spec import RunSpec
     from emjax.train.state import TrainState
 
     backbone = build_backbone(case.network)

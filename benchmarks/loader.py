@@ -89,8 +89,8 @@ def prepare(folder: Path, shape: tuple[int, int, int]) -> None:
     """Writes one volume in all layouts, unless they are there: synthetic EM, mirrored to its size."""
     import h5py
 
-    from emjax.volumes.create import create_volume
     from emjax.volumes.store import open_volume
+    from emjax.volumes.write.zarr import create_volume
 
     done = folder / "done"
     if done.exists():

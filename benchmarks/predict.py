@@ -96,8 +96,8 @@ def main() -> None:
 
 def write_image(folder: Path, side: int) -> str:
     """Writes synthetic EM, mirrored to its size; returns its path."""
-    from emjax.volumes.create import create_volume
     from emjax.volumes.store import open_volume
+    from emjax.volumes.write.zarr import create_volume
 
     small = min(side, 128)
     address = f"synthetic://neurites?shape={small},{small},{small}&voxel_nm=30,8,8"
@@ -127,18 +127,18 @@ def make_ours(
     """Blocks of the volume as configs/predict.py has them."""
     import jax
 
+    from emjax.blocks.block_size import default_block_size
+    from emjax.blocks.done import DoneBlocks
+    from emjax.blocks.run import run_blocks
     from emjax.geometry.box import Box
     from emjax.geometry.grid import Block, Grid
-    from emjax.inference.block_size import default_block_size
-    from emjax.inference.blockwise import run_blocks
-    from emjax.inference.done_blocks import DoneBlocks
     from emjax.inference.predictor import Predictor, default_batch_size
     from emjax.inference.tiles import Tiling
     from emjax.inference.variants import make_variants
     from emjax.models.build import apply
     from emjax.parallel.mesh import make_mesh
-    from emjax.volumes.create import chunk_size, create_volume
     from emjax.volumes.store import open_for_blocks
+    from emjax.volumes.write.zarr import chunk_size, create_volume
 
     backbone, params = make_parameters(network, tile)
     volume = open_for_blocks(image)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import pkgutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -20,11 +21,11 @@ from types import ModuleType
 from absl import flags
 
 from emjax import command_line
+from emjax.blocks.engines import is_disk_full
+from emjax.blocks.stopping import PREEMPTED, StoppedError, raises_on_sigterm
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.huge_pages import restart_with_huge_pages
-from emjax.inference.engines import is_disk_full
-from emjax.inference.stopping import PREEMPTED, StoppedError, raises_on_sigterm
 from emjax.logs import set_up_logging
 
 INPUT_ERROR = 2
@@ -90,8 +91,7 @@ def find_job(name: str) -> ModuleType:
         InputError: if there is no such job; lists those that exist.
     """
     folder = Path(__file__).parent / "jobs"
-    # Beside the jobs lie their reports, which cannot be run.
-    known = [path.stem for path in folder.glob("*.py") if "\ndef run(" in path.read_text()]
+    known = [module.name for module in pkgutil.iter_modules([str(folder)])]
     if name not in known:
         raise InputError(f"config.job='{name}' is not a job{nearest(name, known)}")
     return importlib.import_module(f"emjax.jobs.{name}")

@@ -1,7 +1,7 @@
 """What an evaluation does with each block, and how the whole follows from it.
 
 Each pass is a function of a block that any process can call: it knows where the volumes are, and returns once what it
-found is on disk (`emjax.evaluation.parts`).
+found is on disk (`emjax.blocks.parts`).
 
 - `CountPairs`: pairs of ids, voxels at boundaries (seen with a halo as wide as the tolerance) and the surfaces of
   clefts. Counts add up; surfaces are put together.
@@ -18,10 +18,10 @@ import functools
 
 import numpy as np
 
+from emjax.blocks.parts import part_path, read_shared, write_part
 from emjax.evaluation.boundaries import BoundaryTolerance
 from emjax.evaluation.clefts import Nearest
 from emjax.evaluation.counting import Pair, count_block
-from emjax.evaluation.parts import part_path, read_shared, write_part
 from emjax.evaluation.skeletons import look_up
 from emjax.geometry.grid import Block
 from emjax.volumes.store import Volume, open_for_blocks

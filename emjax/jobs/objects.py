@@ -11,27 +11,27 @@ from typing import NamedTuple
 from absl import logging
 from ml_collections import ConfigDict
 
+from emjax.blocks.block_size import whole_chunks
+from emjax.blocks.lock import OutputLock
+from emjax.blocks.output import work_identity
+from emjax.blocks.parts import part_path, write_part
+from emjax.blocks.passes import BlockPasses, Interrupted, fingerprint
+from emjax.blocks.running_total import RunningTotal
+from emjax.blocks.stopping import PREEMPTED
 from emjax.config import identity
 from emjax.errors import InputError
-from emjax.evaluation.object_files import Space, write_contacts, write_objects
-from emjax.evaluation.objects import (
+from emjax.geometry.box import Box
+from emjax.geometry.grid import Block, Grid
+from emjax.jobs.evaluate.inputs import named_ids, open_ids
+from emjax.objects.files import Space, write_contacts, write_objects
+from emjax.objects.measure import (
     Contacts,
     ObjectSums,
     check_image,
     lower_halo,
     measure_block,
 )
-from emjax.evaluation.parts import part_path, write_part
-from emjax.evaluation.running_total import RunningTotal
-from emjax.geometry.box import Box
-from emjax.geometry.grid import Block, Grid
-from emjax.inference.block_size import whole_chunks
-from emjax.inference.lock import OutputLock
-from emjax.inference.output import work_identity
-from emjax.inference.stopping import PREEMPTED
-from emjax.jobs.block_passes import BlockPasses, Interrupted, fingerprint
-from emjax.jobs.evaluate_inputs import named_ids, open_ids
-from emjax.train.run_folder import open_run_folder, write_results
+from emjax.runs.folder import open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.origin import origin_voxels
 from emjax.volumes.store import Volume, open_for_blocks, open_volume

@@ -16,11 +16,11 @@ from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
 from emjax.jobs.evaluate import score
-from emjax.jobs.evaluate_inputs import named_ids, open_ids
-from emjax.jobs.segment_inputs import DECODING_FILE, open_part, read_channels, read_prediction
+from emjax.jobs.evaluate.inputs import named_ids, open_ids
+from emjax.jobs.segment.inputs import DECODING_FILE, open_part, read_channels, read_prediction
+from emjax.runs.folder import open_run_folder, write_json, write_results
 from emjax.segmentation.methods import GRID, choose_method, decode, find, suit_to_voxels
 from emjax.segmentation.settings import format_settings, read_settings
-from emjax.train.run_folder import open_run_folder, write_json, write_results
 from emjax.volume_config import validate_volume_config
 
 # Metric -> whether more of it is better.

@@ -16,7 +16,7 @@ from emjax.errors import InputError
 from emjax.evaluation.figures import save_png
 from emjax.evaluation.swc import Skeleton, read_swc
 from emjax.geometry.box import Box
-from emjax.train.run_folder import CONFIG_FILE, RESULTS_FILE, open_run_folder, write_results
+from emjax.runs.folder import CONFIG_FILE, RESULTS_FILE, open_run_folder, write_results
 from emjax.viewing.layers import Layer, describe, knows_nm, open_layers
 from emjax.viewing.overlap import crop_layers, shared_box, warn_of_gaps
 from emjax.viewing.page import serve, wait

@@ -16,7 +16,7 @@ import numpy as np
 from emjax.errors import InputError
 from emjax.geometry.box import Box, Size
 from emjax.geometry.grid import Block, Grid
-from emjax.volumes.create import chunk_size, shard_size
+from emjax.volumes.write.zarr import chunk_size, shard_size
 
 # Volumes of up to so many voxels are one cell; of larger ones a cell with its halo has about as many.
 _WHOLE = 1 << 25

@@ -20,6 +20,7 @@ from etils import epath
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
+from emjax.runs.whole_file import write_whole
 from emjax.segmentation.cells import Cells, cut
 from emjax.segmentation.channels import Channels
 from emjax.segmentation.evidence import Evidence, Graph, reach
@@ -35,8 +36,7 @@ from emjax.segmentation.methods import evidence_of, find, solve
 from emjax.segmentation.region_graph import EdgeStatistics, merge_statistics
 from emjax.segmentation.sizes import relabel
 from emjax.segmentation.stitching import Face, match, outer_slabs
-from emjax.volumes.create import open_created
-from emjax.whole_file import write_whole
+from emjax.volumes.write.zarr import open_created
 
 FRAGMENTS = "fragments.zarr"
 SIZES = "sizes"

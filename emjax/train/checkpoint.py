@@ -20,9 +20,9 @@ from orbax.checkpoint import checkpoint_managers
 
 from emjax.errors import InputError
 from emjax.parallel import runtime
+from emjax.runs.folder import write_json
+from emjax.runs.spec import RunSpec
 from emjax.train.readable import check_readable
-from emjax.train.run_folder import write_json
-from emjax.train.run_spec import RunSpec
 from emjax.train.state import TrainState
 
 CHECKPOINT_FOLDER = "checkpoints"

@@ -27,6 +27,8 @@ from emjax.errors import InputError
 from emjax.parallel import runtime
 from emjax.parallel.mesh import batch_sharding, check_batch_size
 from emjax.parallel.sharding import describe_copies
+from emjax.runs.folder import check_space, full_disk_explained, open_run_folder
+from emjax.runs.spec import RunSpec
 from emjax.tasks.protocol import Task
 from emjax.train.checkpoint import Checkpoints
 from emjax.train.clock import Clock
@@ -39,8 +41,6 @@ from emjax.train.optimizer import make_optimizer
 from emjax.train.profile import Profile
 from emjax.train.progress import Progress
 from emjax.train.rates import Layers, rate_multipliers
-from emjax.train.run_folder import check_space, full_disk_explained, open_run_folder
-from emjax.train.run_spec import RunSpec
 from emjax.train.state import TrainState, abstract_state, create_state, state_bytes, with_params
 from emjax.train.step import TrainStep, compile_step, make_step
 from emjax.train.transfer import start_from

@@ -14,10 +14,10 @@ from emjax.data.loader import Batches
 from emjax.data.opening import OpenedEntry
 from emjax.data.source import Crops
 from emjax.models.anisotropy import pooling_strides
+from emjax.runs.folder import check_space
 from emjax.tasks.protocol import Task
 from emjax.train.optimizer import make_optimizer
 from emjax.train.rates import Layers
-from emjax.train.run_folder import check_space
 from emjax.train.state import abstract_state, state_bytes
 
 # Another seed than any run's: the same held-out crops judge every run.

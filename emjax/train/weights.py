@@ -13,9 +13,9 @@ from absl import logging
 from etils import epath
 
 from emjax.errors import InputError
+from emjax.runs.spec import RunSpec
 from emjax.tasks.protocol import Params
 from emjax.train.checkpoint import BEST_FILE, CHECKPOINT_FOLDER
-from emjax.train.run_spec import RunSpec
 
 # In order of preference.
 _ITEMS = ("ema", "params")

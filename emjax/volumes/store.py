@@ -16,17 +16,17 @@ import tensorstore as ts
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.address import SYNTHETIC, SYNTHETIC_KEYS, Address, parse_triple
-from emjax.volumes.arrays import How, open_array
-from emjax.volumes.folder_metadata import METADATA_FILES
-from emjax.volumes.hdf5 import open_hdf5
-from emjax.volumes.image_files import IMAGE_SUFFIXES
-from emjax.volumes.missing import ERROR, FILL, missing_key, refuse_key
-from emjax.volumes.opened import Opened
-from emjax.volumes.reading import begin_read
-from emjax.volumes.sections import open_sections
-from emjax.volumes.synthetic import open_synthetic
-from emjax.volumes.tiff import open_tiff
-from emjax.volumes.tiles import open_tiles
+from emjax.volumes.generator.synthetic import open_synthetic
+from emjax.volumes.read.arrays import How, open_array
+from emjax.volumes.read.boxes import begin_read
+from emjax.volumes.read.folder_metadata import METADATA_FILES
+from emjax.volumes.read.hdf5 import open_hdf5
+from emjax.volumes.read.image_files import IMAGE_SUFFIXES
+from emjax.volumes.read.missing import ERROR, FILL, missing_key, refuse_key
+from emjax.volumes.read.opened import Opened
+from emjax.volumes.read.sections import open_sections
+from emjax.volumes.read.tiff import open_tiff
+from emjax.volumes.read.tiles import open_tiles
 
 Triple = tuple[float, float, float]
 # Decoded chunks of all volumes of a process that are kept. Without it a crop of a TIFF stack decodes whole sections

@@ -9,8 +9,8 @@ import optax
 import pytest
 from etils import epath
 
+from emjax.runs.spec import RunSpec
 from emjax.train.checkpoint import Checkpoints
-from emjax.train.run_spec import RunSpec
 from emjax.train.state import TrainState
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -14,7 +14,7 @@ import pytest
 from scipy import ndimage
 
 from emjax.jobs import objects
-from emjax.volumes.create import create_volume
+from emjax.volumes.write.zarr import create_volume
 
 from .running import read_refusal, run_command
 

@@ -16,11 +16,11 @@ from emjax.config import plain
 from emjax.data.opening import open_entries
 from emjax.parallel import compile as compile_module
 from emjax.parallel.mesh import make_mesh
+from emjax.runs.spec import RunSpec
 from emjax.tasks.build import build_pretrain
 from emjax.tasks.pretrain import Pretrain
 from emjax.train.loop import FitResult, fit
 from emjax.train.preparation import make_batches, make_crops, with_strides
-from emjax.train.run_spec import RunSpec
 
 STEPS = 20
 VOLUME = "synthetic://neurites?shape=8,64,64&voxel_nm=40,12,12"

@@ -7,8 +7,8 @@ import types
 import pytest
 
 from emjax.errors import InputError
+from emjax.runs.spec import check_voxel_nm
 from emjax.train.preparation import common_voxel_nm, with_strides
-from emjax.train.run_spec import check_voxel_nm
 
 
 def _entries(*sizes):

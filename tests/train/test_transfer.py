@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.train.run_spec import RunSpec
+from emjax.runs.spec import RunSpec
 from emjax.train.transfer import merge_params
 from emjax.train.weights import Weights
 

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from emjax.config import base_config
 from emjax.parallel.mesh import make_mesh
+from emjax.runs.spec import RunSpec
 from emjax.train.loop import Evaluation, FitResult, fit
-from emjax.train.run_spec import RunSpec
 
 CROP_SIZE = (2, 4, 4)
 BATCH_SIZE = 4

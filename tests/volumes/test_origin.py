@@ -12,10 +12,10 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.volumes.address import Address
-from emjax.volumes.create import create_volume
 from emjax.volumes.origin import file_corner, origin_voxels
-from emjax.volumes.pyramid import plan_levels
 from emjax.volumes.store import open_volume
+from emjax.volumes.write.pyramid import plan_levels
+from emjax.volumes.write.zarr import create_volume
 
 SHAPE = (4, 6, 8)
 

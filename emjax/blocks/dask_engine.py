@@ -1,0 +1,239 @@
+"""Blocks in other processes and on other machines, by dask.distributed.
+
+The client (this process) hands out blocks and marks them done. Workers read and write the volumes themselves, so that
+no voxels travel through the scheduler, and client and workers need a file system that all of them see. A worker that is
+lost costs the blocks that it was working on, which go to others.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import pickle
+import queue
+import shutil
+import socket
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import cloudpickle
+import distributed
+from absl import logging
+from etils import epath
+
+from emjax.blocks import dask_task
+from emjax.blocks.dask_clusters import connect_to, connect_to_local, quiet, start_local
+from emjax.blocks.engines import EngineLost, Outcome, Work, describe, is_disk_full
+from emjax.geometry.grid import Block
+
+LOCAL = "local"
+# Blocks handed out beyond those that can run: they keep workers busy, and let a cluster grow that grows by need. A
+# volume may have a million blocks, which no scheduler should hold.
+_QUEUED, _MOST_QUEUED = 32, 4096
+# How often the number of workers is asked for.
+_COUNT_S = 5.0
+_TOKEN = "running-"
+
+
+class DaskWorkers:
+    """An engine of worker processes."""
+
+    def __init__(self, work: Work, cluster: str, num_workers: int, folder: epath.Path) -> None:
+        """Says what to do; entering it starts the workers, or connects to them.
+
+        Args:
+            work: picklable, holding addresses and settings alone.
+            cluster: 'local', or the address of a scheduler.
+            num_workers: processes of a local cluster; a scheduler's workers are all used.
+            folder: that client and workers both see; a file in it says that the run goes on.
+        """
+        self._work = cloudpickle.dumps(work)
+        self._address, self._count = cluster, num_workers
+        remote = "://" in os.fspath(folder)
+        self._folder = folder if remote else epath.Path(os.path.abspath(folder))
+        self._token = self._folder / f"{_TOKEN}{uuid.uuid4().hex[:12]}"
+        self._client: Any = None
+        self._cluster: Any = None
+        self._scratch = ""
+        self._running: dict[distributed.Future, int] = {}
+        self._ended: queue.SimpleQueue[distributed.Future] = queue.SimpleQueue()
+        self._tries = 0
+        self._threads, self._counted = 0, -_COUNT_S
+        self._stopped = False
+        self._idle: set[distributed.Future] = set()
+        self._quiet = quiet()
+
+    def __enter__(self) -> DaskWorkers:
+        """Starts or connects.
+
+        Raises:
+            InputError: if the scheduler does not answer.
+            EngineLost: if the disk is full.
+        """
+        self._quiet.__enter__()
+        try:
+            self._write_token()
+            if self._address == LOCAL:
+                self._scratch = tempfile.mkdtemp(prefix="emjax-dask-")
+                self._cluster = start_local(self._count, self._scratch)
+                self._client = connect_to_local(self._cluster)
+            else:
+                self._client = connect_to(self._address)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leaves the workers, and ends those of a local cluster."""
+        self.stop()
+        if self._client is not None:
+            self._client.close(timeout=5)
+        if self._cluster is not None:
+            self._cluster.close(timeout=10)
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+        self._quiet.__exit__(None, None, None)
+
+    def capacity(self) -> int:
+        """Returns twice the threads of all workers there are now, and a few more."""
+        now = time.monotonic()
+        if now - self._counted >= _COUNT_S:
+            with self._watched():
+                threads = sum(self._client.nthreads().values())
+            if threads != self._threads or self._counted < 0:
+                logging.info("%s has workers for %d blocks at a time", self._address, threads)
+                if not threads:
+                    logging.warning("waiting for workers of %s", self._address)
+            self._threads, self._counted = threads, now
+        return min(_MOST_QUEUED, _QUEUED + 2 * self._threads)
+
+    def submit(self, block: Block) -> None:
+        """Hands out a block."""
+        self._tries += 1
+        task = dask_task.Task(
+            self._work, block, os.fspath(self._token), os.getcwd(), dask_task.versions()
+        )
+        with self._watched():
+            future = self._client.submit(
+                # A worker without emjax must be able to take the task apart: one that cannot dies of it without a word.
+                pickle.loads,
+                pickle.dumps(dask_task.Call(task)),
+                # One group of tasks: the scheduler then keeps back what workers cannot begin yet.
+                key=(self._token.name, block.index, self._tries),
+                pure=False,
+            )
+        self._running[future] = block.index
+        future.add_done_callback(self._ended.put)
+
+    def wait(self, timeout_s: float) -> list[tuple[int, Outcome]]:
+        """Returns the blocks that ended.
+
+        Raises:
+            EngineLost: if the scheduler is gone.
+        """
+        ended = []
+        try:
+            ended.append(self._ended.get(timeout=timeout_s))
+            while True:
+                ended.append(self._ended.get_nowait())
+        except queue.Empty:
+            pass
+        outcomes = self._collect([future for future in ended if future in self._running])
+        if self._stopped and not outcomes:
+            outcomes = self._give_up_waiting()
+        return outcomes
+
+    def stop(self) -> None:
+        """Takes the token away: a worker that would begin a block now leaves it out."""
+        if not self._stopped:
+            self._stopped = True
+            self._token.unlink(missing_ok=True)
+
+    def _collect(self, ended: list[distributed.Future]) -> list[tuple[int, Outcome]]:
+        """Returns how blocks went."""
+        finished, lost = [], []
+        for future in ended:
+            if future.status == "finished":
+                finished.append(future)
+            elif future.status == "pending":
+                # The worker died with its outcome; another works on the block again.
+                future.add_done_callback(self._ended.put)
+            else:
+                lost.append(future)
+        with self._watched():
+            # All at once: each asks for a message to a worker and back.
+            outcomes = self._client.gather(finished)
+        taken = [(self._running.pop(f), o) for f, o in zip(finished, outcomes, strict=True)]
+        if not self._stopped:
+            taken = [(index, self._check_seen(outcome)) for index, outcome in taken]
+        return taken + [(self._running.pop(future), self._judge(future)) for future in lost]
+
+    def _check_seen(self, outcome: Outcome) -> Outcome:
+        """Returns an outcome; a refusal, where the worker did not find the token that is there."""
+        if not outcome.not_begun:
+            return outcome
+        return Outcome(
+            error=f"worker {outcome.place} does not see {self._token}: --workdir and volumes must be on a file system "
+            "that this machine and all workers see",
+            wrong_input=True,
+        )
+
+    def _judge(self, future: distributed.Future) -> Outcome:
+        """Returns what became of a block that came to no outcome."""
+        if future.status != "error":
+            raise EngineLost(f"the dask scheduler {self._address} is gone: start it again")
+        error = future.exception()
+        if isinstance(error, distributed.KilledWorker):
+            return Outcome(
+                error="the worker process was lost: killed, or out of memory",
+                place=error.last_worker.address,
+            )
+        if isinstance(error, ImportError):
+            return Outcome(
+                error=f"a worker of {self._address} cannot import emjax ({error}): workers need the same environment",
+                wrong_input=True,
+            )
+        return Outcome(error=describe(error))
+
+    def _give_up_waiting(self) -> list[tuple[int, Outcome]]:
+        """Once stopped, leaves the blocks that no worker has: there may be none to say that they were not begun."""
+        with self._watched():
+            held = {key for keys in self._client.processing().values() for key in keys}
+        idle = {future for future in self._running if future.key not in held}
+        # Twice: what has just ended is held by none either, and its outcome on the way.
+        given_up, self._idle = idle & self._idle, idle
+        return [(self._running.pop(future), Outcome(not_begun=True)) for future in given_up]
+
+    def _write_token(self) -> None:
+        """Says that this run goes on, and that one which was killed here does not."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for old in self._folder.iterdir():
+            if old.name.startswith(_TOKEN):
+                old.unlink(missing_ok=True)
+        try:
+            self._token.write_text(f"{socket.gethostname()} {os.getpid()}")
+        except OSError as error:
+            if is_disk_full(error):
+                raise EngineLost(f"no room on the disk for {self._token}: make room") from error
+            raise
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Tells a scheduler that is gone from other errors."""
+        try:
+            yield
+        except (OSError, RuntimeError, concurrent.futures.CancelledError) as error:
+            raise EngineLost(
+                f"the dask scheduler {self._address} is gone ({describe(error)}): start it again"
+            ) from error

@@ -1,0 +1,107 @@
+"""What a dask worker does with a block."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.metadata
+import os
+import pickle
+import platform
+import signal
+import socket
+import threading
+import traceback
+from typing import NamedTuple
+
+import distributed
+from etils import epath
+
+from emjax.blocks.engines import Outcome, Work, describe, try_block
+from emjax.geometry.grid import Block
+
+# Packages of which client and workers need one version: pickles and blocks pass between them.
+_PACKAGES = ("emjax", "distributed", "tensorstore")
+
+
+class Task(NamedTuple):
+    """A block as it travels to a worker.
+
+    Attributes:
+        work: pickled, and unpickled once in a process.
+        block: to work on.
+        token: file that is there as long as the run goes on.
+        folder: that relative addresses start from.
+        versions: of the client.
+    """
+
+    work: bytes
+    block: Block
+    token: str
+    folder: str
+    versions: dict[str, str]
+
+
+class Call:
+    """Becomes the outcome of a task where it is unpickled."""
+
+    def __init__(self, task: Task) -> None:
+        """Does nothing with it yet."""
+        self._task = task
+
+    def __reduce__(self) -> tuple:
+        """Says what unpickling calls."""
+        return (run, (self._task,))
+
+
+def run(task: Task) -> Outcome:
+    """Works on a block, if the run still goes on."""
+    worker = distributed.get_worker()
+    place = f"{worker.address} ({socket.gethostname()})"
+    ours = versions()
+    if ours != task.versions:
+        wrong = [name for name in ours if ours[name] != task.versions.get(name)]
+        text = ", ".join(f"{name} {ours[name]} instead of {task.versions[name]}" for name in wrong)
+        return Outcome(
+            error=f"worker {place} has {text}: workers need the versions of the command that uses them",
+            wrong_input=True,
+        )
+    if not epath.Path(task.token).exists():
+        return Outcome(not_begun=True, place=place)
+    try:
+        # A worker may have been started anywhere; addresses in a command start from where that was given.
+        if os.getcwd() != task.folder:
+            os.chdir(task.folder)
+        work = _load(task.work)
+    except Exception as error:  # noqa: BLE001  (whatever is wrong is wrong for all blocks)
+        return Outcome(
+            error=f"worker {place} cannot begin: {describe(error)}",
+            wrong_input=True,
+            trace=traceback.format_exc(),
+        )
+    return dataclasses.replace(try_block(work, task.block), place=place)
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Returns what client and workers must have alike."""
+    found = {"Python": ".".join(platform.python_version_tuple()[:2])}
+    return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+@functools.lru_cache(maxsize=4)
+def _load(work: bytes) -> Work:
+    """Unpickles the work once in a process, so that what it keeps open stays open."""
+    return pickle.loads(work)
+
+
+class IgnoreSignals(distributed.WorkerPlugin):
+    """Lets workers live on when the group of processes that they are of is asked to stop."""
+
+    name = "emjax-signals"
+
+    def setup(self, worker: distributed.Worker) -> None:
+        """Is called in each worker as it starts."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)

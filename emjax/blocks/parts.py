@@ -1,0 +1,67 @@
+"""What was found in a block, in a file until all blocks are added up: named arrays, as numpy keeps them (`.npz`).
+
+Not compressed: they are small beside the voxels, and are read once.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+from etils import epath
+
+from emjax.errors import InputError
+from emjax.runs.whole_file import write_whole
+
+
+def part_path(folder: str, index: int) -> str:
+    """Returns where a block's part is.
+
+    Args:
+        folder: of the parts of one pass.
+        index: number of the block.
+    """
+    return f"{folder.rstrip('/')}/block-{index}.npz"
+
+
+def write_part(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays in one piece, and returns once they survive a loss of power.
+
+    Args:
+        path: local, or an address such as `gs://...`.
+        arrays: name -> array of numbers.
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_whole(path, buffer.getvalue())
+
+
+def read_part(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Reads arrays.
+
+    Raises:
+        InputError: if the file is not there or damaged; says what to delete.
+    """
+    try:
+        with np.load(io.BytesIO(epath.Path(path).read_bytes()), allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"cannot read {path} ({type(error).__name__}); delete the folder {os.path.dirname(os.path.dirname(path))}, "
+            "and run the same command again"
+        ) from error
+
+
+@functools.lru_cache(maxsize=2)
+def read_shared(path: str, run: str) -> dict[str, np.ndarray]:
+    """Reads arrays that every block needs, once in each process.
+
+    Args:
+        path: of the file.
+        run: name of the run, so that none is given what an earlier one of its process read.
+    """
+    return read_part(path)

@@ -1,0 +1,135 @@
+"""The job `convert`: any volume to OME-Zarr with a pyramid, Neuroglancer precomputed or HDF5."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import logging
+from etils import epath
+from ml_collections import ConfigDict
+
+from emjax.blocks.done import DoneBlocks
+from emjax.blocks.lock import OutputLock
+from emjax.blocks.output import CONTINUE, open_output, plan_output
+from emjax.blocks.run import Summary, run_blocks
+from emjax.blocks.stopping import PREEMPTED
+from emjax.errors import InputError
+from emjax.jobs.convert.plan import Plan, make_plan
+from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
+
+BLOCKS_FOLDER = "blocks"
+# Blocks of a coarse level that are done before a cluster has started or answered.
+_MOST_HERE = 4
+
+
+def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
+    """Converts a volume as configured, and writes `results.json` to `workdir`.
+
+    Args:
+        config: as made by `configs/convert.py`.
+        workdir: folder that remembers which blocks are done.
+
+    Returns:
+        Exit status: 0 done, 75 interrupted; the same command goes on.
+
+    Raises:
+        InputError: if the configuration, the input or the output cannot work, before anything is written; if a value
+            cannot be held, or blocks could not be read or written.
+    """
+    plan = make_plan(config)
+    levels = [
+        DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER / str(level), plan.identity)
+        for level in range(len(plan.grids))
+    ]
+    finished = (epath.Path(workdir) / RESULTS_FILE).exists()
+    with OutputLock(plan.output.path, "convert"):
+        _open(config, workdir, plan, levels, finished)
+        summaries = []
+        began = time.monotonic()
+        for level, (grid, done) in enumerate(zip(plan.grids, levels, strict=True)):
+            summary = run_blocks(
+                grid,
+                plan.work(level),
+                done,
+                what=f"level {level} of {len(levels) - 1}",
+                cluster=config.cluster if len(grid) > _MOST_HERE else "",
+                num_workers=config.num_workers,
+            )
+            summaries.append(summary)
+            summary.check(grid)
+            if summary.stopped:
+                logging.info(
+                    "interrupted; the same command goes on with the blocks that are not done"
+                )
+                return PREEMPTED
+        plan.output.finish()
+    # What finished before keeps the figures of the time when it was done.
+    if any(summary.voxels for summary in summaries) or not finished:
+        write_results(workdir, _results(plan, summaries, time.monotonic() - began))
+    print(_closing_lines(config, workdir, plan), flush=True)
+    return 0
+
+
+def _open(
+    config: ConfigDict,
+    workdir: str | os.PathLike[str],
+    plan: Plan,
+    levels: Sequence[DoneBlocks],
+    finished: bool,
+) -> None:
+    """Makes the output or goes on with it; everything is checked before anything is deleted."""
+    what = plan_output(plan.output, levels[0], overwrite=config.overwrite, finished=finished)
+    open_run_folder(workdir, config)
+    if what != CONTINUE:
+        # Before the first level is claimed: else, after a kill in between, coarse levels would count as done.
+        for done in levels:
+            done.clear()
+    open_output(plan.output, levels[0], what, lambda: plan.output.create(plan.new))
+    for done in levels[1:]:
+        if not _begun(done):
+            done.begin()
+
+
+def _begun(done: DoneBlocks) -> bool:
+    """Whether a coarse level was begun by this work; marks of another one, which left them, do not count."""
+    try:
+        return done.begun()
+    except InputError:
+        return False
+
+
+def _results(plan: Plan, summaries: Sequence[Summary], seconds: float) -> dict[str, float | int]:
+    results: dict[str, float | int] = {
+        "voxels": plan.grids[0].outer.volume,
+        "levels": len(plan.new.levels),
+        "blocks": sum(summary.blocks for summary in summaries),
+        "blocks_resumed": sum(summary.blocks_resumed for summary in summaries),
+        "peak_rss_bytes": max(summary.results()["peak_rss_bytes"] for summary in summaries),
+    }
+    # Voxels of full resolution, the time for the coarser levels counted in.
+    if summaries[0].voxels:
+        results["voxels_per_s"] = summaries[0].voxels / seconds
+    return results
+
+
+def _closing_lines(config: ConfigDict, workdir: str | os.PathLike[str], plan: Plan) -> str:
+    """Returns what a user wants to know at the end."""
+    new = plan.new
+    sizes = ", ".join("x".join(map(str, level.size)) for level in new.levels)
+    nm = "unknown" if new.voxel_nm is None else "x".join(f"{v:g}" for v in new.voxel_nm) + " nm"
+    # Neuroglancer's prefix is for outputs: what is written is known by its files.
+    address = config.output.removeprefix("precomputed://")
+    channels = f", {new.channels} channels" if new.channels else ""
+    return "\n".join(
+        (
+            f"volume       {config.output}: {new.kind} of {new.dtype}{channels}, voxels {nm}",
+            f"levels       {sizes} ({new.downscaling})"
+            if len(new.levels) > 1
+            else f"size         {sizes}",
+            f"results      {Path(os.fspath(workdir)) / RESULTS_FILE}",
+            f"next         python -m emjax.main --config configs/view.py --config.volumes={address}",
+        )
+    )

@@ -1,0 +1,150 @@
+"""The job `demo`: pretrain, finetune with and without it, predict, segment, evaluate, and report, on embedded data."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from emjax.command_line import load_config, override
+from emjax.jobs.demo.report import write_report
+from emjax.runs.folder import RESULTS_FILE, config_hash, open_run_folder, write_results
+
+ARMS = ("pretrained", "scratch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One command of the demo.
+
+    Attributes:
+        name: its folder below the demo's.
+        config: file and preset.
+        fields: what is set on the command line.
+    """
+
+    name: str
+    config: str
+    fields: Mapping[str, object]
+
+    def command(self, folder: Path) -> str:
+        """Returns what a user would type."""
+        words = ["python", "-m", "emjax.main", "--config", self.config]
+        words += ["--workdir", str(folder / self.name)]
+        words += [f"--config.{name}={_text(value)}" for name, value in self.fields.items()]
+        return shlex.join(words)
+
+
+def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
+    """Runs all stages, each in a folder of its own, and writes `report.html` and `results.json`.
+
+    Args:
+        config: as made by `configs/demo.py`.
+        workdir: run folder; stages that are finished there are not run again.
+
+    Returns:
+        Exit status: 0 done, 75 interrupted after saving.
+
+    Raises:
+        InputError: if a stage's input cannot work.
+    """
+    folder = Path(os.fspath(open_run_folder(workdir, config)))
+    stages = make_stages(config, folder)
+    seconds = {}
+    for stage in stages:
+        began = time.monotonic()
+        status = _run_stage(stage, folder)
+        if status:
+            return status
+        seconds[stage.name] = time.monotonic() - began
+    results = {}
+    for arm in ARMS:
+        for stage in (f"finetune_{arm}", f"evaluate_{arm}"):
+            found = json.loads((folder / stage / RESULTS_FILE).read_text())
+            results |= {f"{arm}_{name}": value for name, value in found.items()}
+    write_results(folder, results)
+    commands = {stage.name: stage.command(folder) for stage in stages}
+    report = write_report(folder, ARMS, results, commands, seconds)
+    print(f"report       {report}\nresults      {folder / RESULTS_FILE}", flush=True)
+    return 0
+
+
+def make_stages(config: ConfigDict, folder: Path) -> list[Stage]:
+    """Returns the commands of the demo in their order.
+
+    Args:
+        config: as made by `configs/demo.py`.
+        folder: of the demo.
+    """
+    preset = f":{config.network}" if config.network else ""
+    pretrain = {
+        "num_steps": config.pretrain_steps,
+        "data.volumes": config.volumes,
+        "eval.every_steps": config.pretrain_steps,
+        "save.every_steps": config.pretrain_steps,
+    }
+    stages = [Stage("pretrain", f"configs/pretrain.py{preset}", pretrain)]
+    for arm in ARMS:
+        finetune = {
+            "num_steps": config.finetune_steps,
+            "data.volumes": config.labelled,
+            "data.crop_size": config.crop_size,
+            "eval.volumes": config.validation,
+            "eval.every_steps": max(1, config.finetune_steps // 4),
+            "save.every_steps": max(1, config.finetune_steps // 2),
+        }
+        if arm == "pretrained":
+            finetune["init_from"] = folder / "pretrain"
+        prediction, segmentation = folder / f"{arm}_prediction.zarr", folder / f"{arm}.zarr"
+        predict = {
+            "checkpoint": folder / f"finetune_{arm}",
+            "input": config.test_image,
+            "output": prediction,
+        }
+        segment = {"input": prediction, "output": segmentation}
+        evaluate = {
+            "segmentation": segmentation,
+            "labels": config.test_labels,
+            "image": config.test_image,
+        }
+        stages += [
+            Stage(f"finetune_{arm}", f"configs/finetune.py{preset}", finetune),
+            Stage(f"predict_{arm}", "configs/predict.py", predict),
+            Stage(f"segment_{arm}", "configs/segment.py", segment),
+            Stage(f"evaluate_{arm}", "configs/evaluate.py", evaluate),
+        ]
+    return stages
+
+
+def _run_stage(stage: Stage, folder: Path) -> int:
+    """Runs a stage in this process, unless it is finished; returns its exit status."""
+    config = load_config(stage.config)
+    for name, value in stage.fields.items():
+        override(config, name, _text(value))
+    if _is_finished(folder / stage.name, config):
+        logging.info("%s: finished before", stage.name)
+        return 0
+    # What an interrupted stage left half written is its own affair; a volume of an earlier, other demo is not there,
+    # because the folder was claimed for this configuration.
+    logging.info("%s: %s", stage.name, stage.command(folder))
+    job = importlib.import_module(f"emjax.jobs.{config.job}")
+    return job.run(config, folder / stage.name) or 0
+
+
+def _is_finished(folder: Path, config: ConfigDict) -> bool:
+    stored = folder / "config.json"
+    if not (stored.exists() and (folder / RESULTS_FILE).exists()):
+        return False
+    return json.loads(stored.read_text())["config_hash"] == config_hash(config)
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

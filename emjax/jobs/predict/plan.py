@@ -1,0 +1,207 @@
+"""What `predict` is going to do: configuration, checkpoint and volume, checked before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from emjax.blocks.block_size import default_block_size, fit_chunk
+from emjax.blocks.output import check_apart, work_identity
+from emjax.blocks.run import check_aligned
+from emjax.config import nearest
+from emjax.data.normalization import RULE, Normalization, measure
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.geometry.grid import Grid
+from emjax.inference.predictor import DTYPES
+from emjax.inference.tiles import Tiling
+from emjax.inference.variants import Variant, make_variants
+from emjax.runs.spec import check_voxel_nm
+from emjax.segmentation.prediction import NEAREST, parse_channels, show_channels
+from emjax.tasks.build import build_segment
+from emjax.train.weights import Weights, restore_params
+from emjax.volume_config import validate_volume_config
+from emjax.volumes.address import Address
+from emjax.volumes.slow import say_if_slow
+from emjax.volumes.store import Volume, open_for_blocks
+from emjax.volumes.write.zarr import chunk_size
+
+# Of `channels`: affinities between voxels that share a face, all that agglomeration asks for.
+_NEAREST = "nearest"
+
+
+class Plan(NamedTuple):
+    """Everything that the configuration, the checkpoint and the volume decide together.
+
+    Attributes:
+        task: what predicts.
+        weights: of the network.
+        volume: the images.
+        normalization: of the images.
+        tiling: of the volume.
+        variants: of each tile.
+        grid: blocks of the part of the volume that is predicted.
+        chunk: (z, y, x) voxels of the output that are compressed together.
+        channels: of the network's that are written.
+        identity: hash of all that decides what the output holds.
+    """
+
+    task: Any
+    weights: Weights
+    volume: Volume
+    normalization: Normalization
+    tiling: Tiling
+    variants: tuple[Variant, ...]
+    grid: Grid
+    chunk: tuple[int, int, int]
+    channels: tuple[int, ...]
+    identity: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the channels that are written."""
+        return tuple(self.task.names[index] for index in self.channels)
+
+    @property
+    def offsets(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """Of the channels that are written, None for what is no affinity."""
+        return tuple(self.task.offsets[index] for index in self.channels)
+
+
+def make_plan(config: ConfigDict) -> Plan:
+    """Opens and checks everything that is read; writes nothing.
+
+    Args:
+        config: as made by `configs/predict.py`.
+
+    Raises:
+        InputError: if anything in it cannot work.
+    """
+    validate_volume_config(config, ("checkpoint", "input", "output"))
+    if config.cluster:
+        raise InputError(
+            f"cluster={config.cluster}: accelerators share the blocks, without a scheduler; leave it out, "
+            "and start N processes, each with its own --config.part=I/N, I from 0 to N - 1, and all with one --workdir"
+        )
+    if len(config.halo):
+        raise InputError(
+            f"halo={tuple(config.halo)}: prediction reads what its tiles need; leave it out, and set overlap"
+        )
+    if config.dtype not in DTYPES:
+        raise InputError(f"dtype='{config.dtype}' is unknown{nearest(config.dtype, DTYPES)}")
+    if config.batch_size < 0:
+        raise InputError(f"batch_size={config.batch_size} must be 0 or more tiles")
+    weights = restore_params(config.checkpoint)
+    spec = weights.spec
+    task = build_segment(spec.config)
+    channels = _channels(config.channels, task)
+    if dict(spec.normalization) != RULE:
+        raise InputError(
+            f"{weights.source} was trained with images scaled by {dict(spec.normalization)}; this version has {RULE}"
+        )
+    volume = open_for_blocks(config.input)
+    say_if_slow(volume)
+    check_apart(config.output, volume.address)
+    normalization = measure(volume)
+    check_voxel_nm(volume.voxel_nm or (), spec.voxel_nm, config.input, config.checkpoint)
+    if volume.voxel_nm is None or not spec.voxel_nm:
+        unknown = config.input if volume.voxel_nm is None else config.checkpoint
+        logging.warning(
+            "the voxel size of %s is unknown: make sure that it is that of the training", unknown
+        )
+    tile_size = _tile_size(config, task, weights)
+    variants = make_variants(config.variants, tile_size)
+    if variants[-1].transpose and volume.voxel_nm and volume.voxel_nm[1] != volume.voxel_nm[2]:
+        raise InputError(
+            f"variants=16 exchanges y and x, which have voxels of {volume.voxel_nm[1]:g} and {volume.voxel_nm[2]:g} nm "
+            f"in {config.input}; use variants=8"
+        )
+    tiling = Tiling(volume.size, tile_size, config.overlap, config.blending, task.offsets)
+    outer = Box((0, 0, 0), volume.size)
+    if config.box:
+        outer = Box.from_text(config.box, volume.size)
+    grid, chunk = _blocks(config, tiling, outer, volume)
+    identity = work_identity(
+        {
+            "weights": _digest(weights.params),
+            "network": spec.to_json()["config"]["model"],
+            "targets": spec.config["targets"],
+            "input": [str(volume.address.source), str(volume.box), volume.dtype.name, volume.size],
+            "normalization": list(normalization),
+            "output": str(Address(config.output).source),
+            "dtype": config.dtype,
+            "tiles": [tile_size, config.overlap, config.blending, config.variants],
+            "blocks": [str(outer), grid.core_size, chunk],
+            "channels": channels,
+        }
+    )
+    return Plan(
+        task, weights, volume, normalization, tiling, variants, grid, chunk, channels, identity
+    )
+
+
+def _channels(text: str, task: Any) -> tuple[int, ...]:
+    """Returns which of the network's channels are written."""
+    known = list(zip(task.names, task.offsets, strict=True))
+    if not text:
+        return tuple(range(len(known)))
+    if text == _NEAREST:
+        wanted = [("affinity", offset) for offset in NEAREST]
+    else:
+        wanted = list(zip(*parse_channels(text), strict=True))
+    if missing := [channel for channel in wanted if channel not in known]:
+        raise InputError(
+            f"channels={text}: the network has no {show_channels(*zip(*missing, strict=True))}; it has "
+            f"{show_channels(task.names, task.offsets)}"
+        )
+    return tuple(known.index(channel) for channel in wanted)
+
+
+def _tile_size(config: ConfigDict, task: Any, weights: Weights) -> tuple[int, int, int]:
+    """Returns the size of tiles, checked against the network."""
+    if not len(config.tile_size):
+        return task.crop_size
+    size = tuple(config.tile_size)
+    if len(size) != 3 or any(not isinstance(n, int) or n < 1 for n in size):
+        raise InputError(f"tile_size={size} needs three positive whole numbers, z, y, x voxels")
+    task.backbone.check_crop(size)
+    # A ViT with learned positions has as many as its crop has patches.
+    resized = dataclasses.replace(task, crop_size=size)
+    wanted = jax.eval_shape(resized.init, jax.random.key(0))
+    same = jax.tree.map(lambda a, b: a.shape == b.shape, wanted, weights.params)
+    if not all(jax.tree.leaves(same)):
+        raise InputError(
+            f"tile_size={size}: this network was made for crops of {task.crop_size} voxels alone; leave out tile_size"
+        )
+    return size
+
+
+def _blocks(
+    config: ConfigDict, tiling: Tiling, outer: Box, volume: Volume
+) -> tuple[Grid, tuple[int, int, int]]:
+    """Returns the blocks, each a shard of the output, and the output's chunks."""
+    chunk = chunk_size(outer.size, volume.voxel_nm)
+    if len(config.block_size):
+        size = tuple(config.block_size)
+        grid = Grid(outer, size)
+        chunk = fit_chunk(chunk, size)
+    else:
+        channels = len(tiling.offsets)
+        grid = Grid(outer, default_block_size(outer.size, chunk, tiling.tile_size, channels))
+    check_aligned(grid, grid.core_size)
+    return grid, chunk
+
+
+def _digest(params: Any) -> str:
+    """Returns a hash of all weights: a checkpoint that was trained again has the same path."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        digest.update(jax.tree_util.keystr(path).encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,344 @@
+"""The job `segment`: from a prediction of any size to an instance segmentation."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from absl import logging
+from etils import epath
+from ml_collections import ConfigDict
+
+from emjax.blocks.done import DoneBlocks
+from emjax.blocks.lock import OutputLock
+from emjax.blocks.output import (
+    CONTINUE,
+    IDENTITY,
+    REPLACE,
+    open_output,
+    plan_output,
+    work_identity,
+)
+from emjax.blocks.run import Summary, peak_rss_bytes, run_blocks
+from emjax.blocks.stopping import PREEMPTED
+from emjax.errors import InputError
+from emjax.geometry.grid import Grid
+from emjax.jobs.segment.inputs import open_part, read_channels, read_method
+from emjax.jobs.segment.report import closing_lines, save_picture
+from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
+from emjax.runs.whole_file import write_whole
+from emjax.segmentation.cells import choose_blocks, choose_cells, layout
+from emjax.segmentation.channels import Channels
+from emjax.segmentation.graph_files import read_columns
+from emjax.segmentation.method_table import fragment_key
+from emjax.segmentation.methods import find, read_method_settings, suit_to_voxels
+from emjax.segmentation.passes import (
+    FACES_FOLDER,
+    FRAGMENTS,
+    SEGMENTS,
+    GatherEvidence,
+    MakeFragments,
+    Plan,
+    Relabel,
+    partition_graph,
+)
+from emjax.segmentation.settings import format_settings
+from emjax.volume_config import validate_volume_config
+from emjax.volumes.attributes import read_attributes
+from emjax.volumes.origin import place_of
+from emjax.volumes.slow import say_if_slow
+from emjax.volumes.store import Volume
+from emjax.volumes.write.zarr import create_volume
+
+GRAPH_FOLDER, BLOCKS_FOLDER = "graph", "blocks"
+# In the folder of a graph: that it is whole, and of what.
+_COMPLETE = "complete.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """Everything that the configuration and the prediction decide together.
+
+    Attributes:
+        volume: the prediction.
+        plan: what is done with it.
+        grid: blocks.
+        graph_identity: hash of all that decides what the graph holds.
+        identity: hash of all that decides what the output holds, and of its blocks.
+    """
+
+    volume: Volume
+    plan: Plan
+    grid: Grid
+    graph_identity: str
+    identity: str
+
+
+def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
+    """Segments a prediction as configured, and writes the output volume and `results.json`.
+
+    Args:
+        config: as made by `configs/segment.py`.
+        workdir: folder of the run; remembers which blocks are done.
+
+    Returns:
+        Exit status: 0 done, 75 interrupted; the same command goes on.
+
+    Raises:
+        InputError: if the configuration, the prediction or the output cannot work, or blocks could not be read or
+            written.
+    """
+    work = _prepare(config, workdir)
+    done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, work.identity)
+    finished = (epath.Path(workdir) / RESULTS_FILE).exists()
+    output = plan_output(config.output, done, overwrite=config.overwrite, finished=finished)
+    _check_graph(config, work)
+    with OutputLock(config.output, "segment"):
+        if finished and config.overwrite and not config.graph:
+            # Asked for anew: the prediction may be another one under the same name. Before the run is forgotten, so
+            # that a kill in between changes nothing.
+            _forget_graph(work)
+        folder = open_run_folder(workdir, config)
+        logging.info(
+            "%s of %s: %s; %d cell(s) of %s, %d block(s)",
+            work.plan.method,
+            config.input,
+            format_settings(dataclasses.asdict(work.plan.settings)),
+            len(work.plan.cells),
+            work.plan.cells.size,
+            len(work.grid),
+        )
+        stages = _Stages(config, work.grid)
+        if not _make_graph(work, stages) or not _make_output(
+            config, work, stages, output, done, os.fspath(folder)
+        ):
+            logging.info("interrupted; the same command goes on with the blocks that are not done")
+            return PREEMPTED
+        segments = os.fspath(epath.Path(folder) / SEGMENTS)
+        (objects,) = read_columns(segments, "segment")
+        results = stages.results() | {
+            "objects": int(objects.max(initial=0)),
+            "fragments": len(objects),
+            "voxels": work.grid.outer.volume,
+        }
+        # What finished before keeps the figures of the time when it was done.
+        if stages.voxels or not finished:
+            write_results(folder, results)
+        picture = save_picture(folder, work.plan, config.output)
+        print(closing_lines(config, folder, work.plan, results, picture), flush=True)
+    return 0
+
+
+class _Stages:
+    """Runs the passes over blocks, and keeps account of them."""
+
+    def __init__(self, config: ConfigDict, grid: Grid) -> None:
+        self._config, self._grid = config, grid
+        self._began = time.monotonic()
+        self._summaries: dict[str, Summary] = {}
+        self.seconds: dict[str, float] = {}
+
+    @property
+    def voxels(self) -> int:
+        """That the passes of this call have seen, all together."""
+        return sum(summary.voxels for summary in self._summaries.values())
+
+    def over_blocks(self, name: str, work: Callable[..., None], done: DoneBlocks) -> bool:
+        """Runs one pass; whether it is complete, False if interrupted."""
+        summary = run_blocks(
+            self._grid,
+            work,
+            done,
+            what=name,
+            cluster=self._config.cluster,
+            num_workers=self._config.num_workers,
+        )
+        self._summaries[name] = summary
+        summary.check(self._grid)
+        if summary.voxels:
+            self.seconds[name] = summary.seconds
+        return summary.complete
+
+    def whole(self, name: str, work: Callable[[], Any]) -> Any:
+        """Runs what sees the whole graph."""
+        began = time.monotonic()
+        result = work()
+        self.seconds[name] = time.monotonic() - began
+        return result
+
+    def results(self) -> dict[str, float | int]:
+        """Returns seconds of each stage that ran, the rate of all together, memory and blocks."""
+        values: dict[str, float | int] = {
+            "blocks": len(self._grid),
+            "blocks_resumed": sum(s.blocks_resumed for s in self._summaries.values()),
+            "peak_rss_bytes": peak_rss_bytes(),
+        }
+        if self.voxels:
+            passes = len(self._summaries)
+            values["voxels_per_s"] = self.voxels / passes / (time.monotonic() - self._began)
+        return values | {f"{name}_s": seconds for name, seconds in self.seconds.items()}
+
+
+def _prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> _Work:
+    """Opens and checks everything that is read."""
+    validate_volume_config(config, ("input", "output"))
+    volume, box = open_part(config.input, config.box)
+    say_if_slow(volume)
+    names, offsets = read_channels(config, volume)
+    channels = Channels.of(volume, names, offsets)
+    # Reads nothing, but refuses what is no prediction.
+    channels.read(box)
+    method, given = read_method(config, names, offsets)
+    given = suit_to_voxels(method, given, volume.voxel_nm)
+    settings = read_method_settings(method, given, offsets)
+    known = find(method)
+    if len(config.halo) and not known.halo:
+        raise InputError(f"halo={tuple(config.halo)}: method '{method}' needs none; leave it out")
+    halo = tuple(config.halo) if known.halo else None
+    cells = choose_cells(box, volume.voxel_nm, tuple(config.fragment_size), halo)
+    if known.stitched and len(cells) > 1 and min(cells.halo) < 1:
+        raise InputError(
+            f"halo={cells.halo}: method '{method}' joins objects of cells by their overlap; give 1 or more of each"
+        )
+    grid = choose_blocks(cells, tuple(config.block_size))
+    graph = config.graph or os.fspath(epath.Path(workdir) / GRAPH_FOLDER)
+    if "://" not in graph:
+        graph = os.path.abspath(graph)
+    plan = Plan(channels, cells, method, settings, graph)
+    graph_values = {
+        "input": [channels.address, names, offsets],
+        # Which prediction this is, where that is known.
+        "made_by": read_attributes(volume.address).get(IDENTITY),
+        "cells": dataclasses.asdict(cells),
+        "fragments": fragment_key(settings),
+        "tables": plan.table_names,
+        "stitch": settings.stitch if plan.stitched else None,
+    }
+    graph_identity = work_identity(graph_values)
+    identity = work_identity(
+        {
+            "graph": graph_identity,
+            "method": method,
+            "settings": dataclasses.asdict(settings),
+            "block_size": grid.core_size,
+        }
+    )
+    return _Work(volume, plan, grid, graph_identity, identity)
+
+
+def _check_graph(config: ConfigDict, work: _Work) -> None:
+    """Refuses a graph of something else; changes nothing."""
+    known = _read_complete(work.plan.graph)
+    if known is not None and known["identity"] != work.graph_identity and config.graph:
+        raise InputError(
+            f"graph={config.graph} is of another prediction, box, fragment_size, halo or settings of fragments; give "
+            "those that it was made with, or another folder"
+        )
+    if known is None and config.graph:
+        # Begun by this work, or not begun: another's is refused.
+        _graph_marks(work)[0].begun()
+
+
+def _forget_graph(work: _Work) -> None:
+    """Makes sure that the graph of an earlier run is not taken for this one's."""
+    epath.Path(work.plan.file(_COMPLETE)).unlink(missing_ok=True)
+    for done in _graph_marks(work):
+        done.clear()
+
+
+def _graph_marks(work: _Work) -> tuple[DoneBlocks, DoneBlocks]:
+    """Returns what remembers the done blocks of the two passes that make the graph."""
+    # Blocks of another size have other numbers.
+    identity = work_identity({"graph": work.graph_identity, "block_size": work.grid.core_size})
+    return tuple(
+        DoneBlocks(work.plan.file("done", name), identity) for name in ("fragments", "evidence")
+    )
+
+
+def _make_graph(work: _Work, stages: _Stages) -> bool:
+    """Makes fragments and the graph where they are not there; whether all is done."""
+    plan = work.plan
+    known = _read_complete(plan.graph)
+    if known is not None and known["identity"] == work.graph_identity:
+        logging.info("fragments and graph are taken from %s", plan.graph)
+        return True
+    with OutputLock(plan.graph, "make a graph"):
+        fragments, evidence = _graph_marks(work)
+        path = plan.file(FRAGMENTS)
+        begun = _begun(fragments)
+        how = plan_output(path, fragments, overwrite=True, finished=False) if begun else REPLACE
+        if how != CONTINUE:
+            epath.Path(plan.file(_COMPLETE)).unlink(missing_ok=True)
+        open_output(path, fragments, how, lambda: _create(path, work, fragments.identity))
+        if not _begun(evidence) or how != CONTINUE:
+            evidence.begin()
+        if not stages.over_blocks("fragments", MakeFragments(plan), fragments):
+            return False
+        if not stages.over_blocks("evidence", GatherEvidence(plan), evidence):
+            return False
+        complete = {"identity": work.graph_identity, "blocks": len(work.grid)}
+        write_whole(plan.file(_COMPLETE), json.dumps(complete).encode())
+        faces = epath.Path(plan.file(FACES_FOLDER))
+        if faces.exists():
+            faces.rmtree()
+    return True
+
+
+def _make_output(
+    config: ConfigDict, work: _Work, stages: _Stages, how: str, done: DoneBlocks, folder: str
+) -> bool:
+    """Partitions the graph and relabels the fragments; whether all is done."""
+    segments = os.path.join(folder, SEGMENTS)
+    if how != CONTINUE or not epath.Path(segments).exists():
+        blocks = _read_complete(work.plan.graph)["blocks"]
+        stages.whole("partition", lambda: partition_graph(work.plan, blocks, segments))
+    output = config.output if "://" in config.output else os.path.abspath(config.output)
+    open_output(output, done, how, lambda: _create(output, work, work.identity))
+    return stages.over_blocks("relabel", Relabel(work.plan, segments, output), done)
+
+
+def _create(path: str, work: _Work, identity: str) -> Any:
+    """Makes a volume of ids."""
+    plan = work.plan
+    chunk, shard = layout(plan.cells, work.volume.voxel_nm)
+    attributes = {
+        "kind": "segmentation",
+        "input": plan.channels.address,
+        "method": plan.method,
+        "settings": dataclasses.asdict(plan.settings),
+        IDENTITY: identity,
+    }
+    return create_volume(
+        path,
+        plan.cells.outer.size,
+        np.uint64,
+        work.volume.voxel_nm,
+        attributes,
+        chunk=chunk,
+        shard=shard,
+        origin=place_of(work.volume, plan.cells.outer),
+    )
+
+
+def _begun(done: DoneBlocks) -> bool:
+    with contextlib.suppress(InputError):
+        return done.begun()
+    return False
+
+
+def _read_complete(graph: str) -> dict[str, Any] | None:
+    """Returns what a whole graph is of; None where there is none, or not all of it."""
+    path = epath.Path(graph) / _COMPLETE
+    if not path.exists():
+        return None
+    try:
+        known = json.loads(path.read_text())
+        return {"identity": known["identity"], "blocks": int(known["blocks"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged; delete it, and run the same command again") from error

@@ -1,0 +1,245 @@
+"""The folder of a run: whose it is, whether it can hold what will be written, its text files.
+
+- `config.json`: the configuration, its hash, the versions of the packages
+- `results.json`: flat, metric -> number, written when the run is finished
+- `metrics.jsonl`: one line for each time that metrics were logged (`emjax.train.metrics`)
+- `checkpoints/`, `tensorboard/`, `plots/`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from absl import logging
+from etils import epath
+from ml_collections import ConfigDict
+
+from emjax.config import identity, plain
+from emjax.errors import InputError
+from emjax.parallel import runtime
+from emjax.runs.spec import package_versions
+
+CONFIG_FILE = "config.json"
+RESULTS_FILE = "results.json"
+# What a run writes; nothing else in the folder is ever deleted.
+_OWN = (
+    CONFIG_FILE,
+    RESULTS_FILE,
+    "metrics.jsonl",
+    "best.json",
+    "checkpoints",
+    "damaged_checkpoints",
+    "tensorboard",
+    "plots",
+    "profile",
+)
+
+
+def config_hash(config: ConfigDict | Mapping[str, Any]) -> str:
+    """Returns a short name of the fields that change the result, all but `config.UNHASHED`."""
+    text = json.dumps(identity(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def open_run_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epath.Path:
+    """Makes the folder of a run, or takes up one of the same configuration.
+
+    May be called more than once; every process must call it. With `config.overwrite`, a finished
+    run or one of another configuration is deleted first; an unfinished run of this configuration
+    goes on, since a command that is repeated after an interruption must never delete what it saved.
+
+    Args:
+        workdir: local folder or `gs://` address.
+        config: of the run.
+
+    Returns:
+        The folder, with `config.json` written.
+
+    Raises:
+        InputError: if the folder is of another configuration or cannot be written.
+        OSError: if its disk is full.
+    """
+    # Orbax writes to absolute paths alone.
+    folder = epath.Path(workdir)
+    if "://" not in os.fspath(workdir):
+        folder = epath.Path(os.path.abspath(workdir))
+    error = ""
+    if runtime.is_main():
+        try:
+            with full_disk_explained(folder):
+                _claim(folder, config)
+        except InputError as refusal:
+            error = str(refusal)
+    # All leave together, or the others would wait for process 0 forever.
+    if runtime.agree(int(bool(error))):
+        raise InputError(error or f"{folder} was refused by process 0")
+    return folder
+
+
+def check_space(folder: epath.Path, checkpoint_bytes: int, keep: int) -> None:
+    """Checks that the disk can hold the checkpoints, before anything is compiled.
+
+    Args:
+        folder: of the run; remote folders are not checked.
+        checkpoint_bytes: size of one checkpoint.
+        keep: checkpoints kept; one more is written before the oldest goes.
+
+    Raises:
+        InputError: if there is too little space.
+    """
+    if "://" in os.fspath(folder):
+        return
+    free = shutil.disk_usage(folder).free
+    needed = checkpoint_bytes * (keep + 1)
+    if free < needed:
+        raise InputError(
+            f"{folder} has {free / 2**30:.1f} GiB free, {keep + 1} checkpoints need "
+            f"{needed / 2**30:.1f} GiB; choose another --workdir or a smaller save.keep"
+        )
+
+
+@contextlib.contextmanager
+def full_disk_explained(folder: epath.Path) -> Iterator[None]:
+    """Turns what any library raises when the disk is full into the error that the command has a line for.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        OSError: `ENOSPC` with the folder's name, if the disk was full. No error of the user's input: the same command
+            goes on once there is room.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_full_disk(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder)) from error
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised for, is that of a full disk; several libraries keep the text alone."""
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def write_json(path: epath.Path, values: Any) -> None:
+    """Writes a JSON file in one piece, so that nobody reads half of it; process 0 alone."""
+    if not runtime.is_main():
+        return
+    partial = path.parent / f".{path.name}.partial"
+    partial.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+    partial.replace(path)
+
+
+def write_results(workdir: str | os.PathLike[str], results: Mapping[str, float | int]) -> None:
+    """Writes `results.json`: flat, a number that could not be computed is absent.
+
+    Args:
+        workdir: run folder.
+        results: metric -> number.
+    """
+    numbers = {}
+    for name, value in results.items():
+        value = value.item() if hasattr(value, "item") else value
+        if value is not None and math.isfinite(value):
+            numbers[name] = value
+    write_json(epath.Path(workdir) / RESULTS_FILE, numbers)
+
+
+def _claim(folder: epath.Path, config: ConfigDict) -> None:
+    """Checks and makes the folder; process 0 alone."""
+    _check_writable(folder)
+    config_file = folder / CONFIG_FILE
+    if config_file.exists():
+        stored = _read_config(config_file)
+        finished = (folder / RESULTS_FILE).exists()
+        # A command that was refused after this point leaves nothing but its config.json.
+        other = (finished or _has_begun(folder)) and config_hash(stored) != config_hash(config)
+        if other and not config.get("overwrite", False):
+            raise InputError(_refusal(folder, stored, config))
+        if config.get("overwrite", False) and (other or finished):
+            logging.warning("overwrite: deleting the run in %s", folder)
+            _delete_run(folder)
+    values = {
+        "config": plain(config),
+        "config_hash": config_hash(config),
+        "versions": package_versions(),
+    }
+    write_json(config_file, values)
+
+
+def _has_begun(folder: epath.Path) -> bool:
+    """Whether a run logged or saved anything."""
+    checkpoints, metrics = folder / "checkpoints", folder / "metrics.jsonl"
+    saved = checkpoints.exists() and any(path.name.isdigit() for path in checkpoints.iterdir())
+    return saved or (metrics.exists() and bool(metrics.read_text()))
+
+
+def _check_writable(folder: epath.Path) -> None:
+    probe = folder / f".writable_{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"cannot write to {folder} ({reason}); choose another --workdir"
+        ) from error
+
+
+def _read_config(path: epath.Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text())["config"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is not the config.json of a run; choose another --workdir"
+        ) from error
+    return stored
+
+
+def _refusal(folder: epath.Path, stored: Mapping[str, Any], config: ConfigDict) -> str:
+    """Says which fields differ, and what to type instead."""
+    old, new = identity(stored), identity(config)
+    names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
+    changes = [f"{n}: {_short(old.get(n))} -> {_short(new.get(n))}" for n in names[:4]]
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    message = (
+        f"{folder} holds a run of another configuration ({'; '.join(changes)}{more}); give "
+        "another --workdir, or --config.overwrite=true to delete that run"
+    )
+    if names == ["num_steps"]:
+        # The learning rate is stretched over num_steps, so a longer run is another run from its
+        # first step on.
+        message += (
+            f"; to train its weights for longer: another --workdir with --config.init_from={folder}"
+        )
+    return message
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _delete_run(folder: epath.Path) -> None:
+    """Deletes what runs write; what the user put there besides stays."""
+    for name in _OWN:
+        path = folder / name
+        if path.is_dir():
+            path.rmtree()
+        elif path.exists():
+            path.unlink()

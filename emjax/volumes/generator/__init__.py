@@ -1,0 +1,1 @@
+"""The embedded generator of synthetic tissue, `synthetic://neurites`."""

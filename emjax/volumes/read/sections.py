@@ -1,0 +1,94 @@
+"""Folders with one picture a section."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import glob
+import os
+from pathlib import Path
+
+import numpy as np
+import tensorstore as ts
+
+from emjax.errors import InputError
+from emjax.volumes.read.image_files import IMAGE_SUFFIXES, grey, image_size, read_image
+from emjax.volumes.read.missing import refuse_or_say
+from emjax.volumes.read.numbering import natural_order, with_gaps
+from emjax.volumes.read.opened import Opened, chunked
+
+# Threads that look at the heads of the files: on a network drive each look is a wait.
+_THREADS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sections:
+    """Reads sections that are files of their own; '' is one that is absent."""
+
+    paths: tuple[str, ...]
+    shape: tuple[int, int]
+    dtype: str
+    first: str
+
+    def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
+        sections = [self._read(path) for path in self.paths[part[0]]]
+        return np.stack(sections)[:, part[1], part[2]]
+
+    def _read(self, path: str) -> np.ndarray:
+        if not path:
+            return np.zeros(self.shape, self.dtype)
+        section = grey(path, read_image(path))
+        if section.shape != self.shape:
+            raise _other_size(path, section.shape, self.first, self.shape)
+        if section.dtype.name != self.dtype:
+            raise InputError(
+                f"{path} is {section.dtype}, but {self.first} is {self.dtype}; all sections of a volume need one type"
+            )
+        return section
+
+
+def open_sections(pattern: str, missing: str, context: ts.Context) -> Opened:
+    """Opens a folder of sections, in natural order (2 before 10).
+
+    Args:
+        pattern: such as `folder/*.png`.
+        missing: `error` refuses a gap in the numbering, `fill` takes the sections in it as 0.
+        context: with the cache.
+
+    Raises:
+        InputError: if no file matches, a number is left out, two files differ in size, or the first is no grey section.
+    """
+    paths = natural_order([p for p in glob.glob(pattern) if p.lower().endswith(IMAGE_SUFFIXES)])
+    if not paths:
+        raise InputError(f"no section matches {pattern}; give a pattern such as folder/*.png")
+    sections = with_gaps(paths)
+    absent = [path for path, there in sections if not there]
+    refuse_or_say(pattern, absent, len(sections), missing, "sections")
+    first = grey(paths[0], read_image(paths[0]))
+    _check_sizes(tuple(paths), os.stat(Path(paths[0]).parent).st_mtime_ns)
+    reader = _Sections(
+        tuple(path if there else "" for path, there in sections),
+        first.shape,
+        first.dtype.name,
+        paths[0],
+    )
+    shape = (len(sections), *first.shape)
+    return Opened(chunked(reader, shape, first.dtype, (1, *first.shape), context), None, slow=True)
+
+
+@functools.lru_cache(maxsize=64)
+def _check_sizes(paths: tuple[str, ...], _written: int) -> None:
+    """Compares the sizes in the heads of all files, so that a job does not end at its last section."""
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+        sizes = list(threads.map(image_size, paths))
+    for path, size in zip(paths, sizes, strict=True):
+        if size is not None and sizes[0] is not None and size != sizes[0]:
+            raise _other_size(path, size, paths[0], sizes[0])
+
+
+def _other_size(path: str, size: tuple, first: str, first_size: tuple) -> InputError:
+    return InputError(
+        f"{path} is {size}, but {first} is {first_size}; all sections of a volume need one size: pad or crop them, or "
+        "leave some out by a pattern"
+    )

@@ -1,0 +1,1 @@
+"""One writer for each format, and how voxels are pooled and cast for it."""

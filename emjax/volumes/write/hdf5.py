@@ -1,0 +1,235 @@
+"""Outputs in HDF5, for tools that read nothing else: one chunked dataset, written to a partial file.
+
+HDF5 keeps no journal: a process killed while it adds a chunk may leave a file that cannot be opened. Here all chunks
+have their places in the file from the start, which compressed ones cannot have; what comes later is written over zeros
+and changes nothing else, so that a killed run goes on. `h5repack -f GZIP=4` compresses the finished file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import tensorstore as ts
+
+from emjax.errors import InputError
+from emjax.volumes.attributes import ATTRIBUTE
+from emjax.volumes.read.hdf5 import LOCK
+from emjax.volumes.write.output import NewVolume
+
+DEFAULT_DATASET = "main"
+# Attribute of the dataset: (z, y, x) voxels that are written at a time.
+_SHARD = "emjax_shard"
+
+
+@dataclasses.dataclass(frozen=True)
+class Hdf5Output:
+    """A dataset of a file of its own.
+
+    Attributes:
+        path: of the file.
+        dataset: its path inside.
+    """
+
+    path: str
+    dataset: str = DEFAULT_DATASET
+    most_levels: int = dataclasses.field(default=1, init=False)
+    shared: bool = dataclasses.field(default=False, init=False)
+    any_shard: bool = dataclasses.field(default=True, init=False)
+
+    def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
+        """Returns the type itself."""
+        return dtype
+
+    def check(self, new: NewVolume) -> None:
+        """Checks that the disk has room, since all of it is taken from the start."""
+        needed = math.prod(new.shape()) * np.dtype(new.dtype).itemsize
+        folder = self._file.parent
+        while not folder.exists():
+            folder = folder.parent
+        # A run that goes on has its room already.
+        if not self._partial.exists() and shutil.disk_usage(folder).free < needed:
+            free = shutil.disk_usage(folder).free
+            raise InputError(
+                f"{self.path} needs {needed / 2**30:.3g} GiB, but {folder} has {free / 2**30:.3g} GiB free; give "
+                "another output, or a compressed one (.zarr)"
+            )
+
+    def check_free(self, overwrite: bool) -> None:
+        """See `Output`."""
+        for file in (self._file, self._partial):
+            if not os.path.lexists(file):
+                continue
+            if not overwrite:
+                raise InputError(
+                    f"{file} exists; give another output, or --config.overwrite=true to replace it"
+                )
+            others = _datasets(file) - {self.dataset}
+            if others:
+                raise InputError(
+                    f"{file} holds other datasets, which would be deleted: {', '.join(sorted(others)[:4])}; give "
+                    "another output"
+                )
+
+    def exists(self) -> bool:
+        """See `Output`; an unfinished one is under its partial name."""
+        return self._file.exists() or self._partial.exists()
+
+    def is_half_made(self) -> bool:
+        """Returns False: it has not even its partial name before it is made."""
+        return False
+
+    def attributes(self) -> dict[str, Any]:
+        """See `Output`."""
+        file = self._partial if self._partial.exists() else self._file
+        try:
+            with LOCK, h5py.File(file, "r") as opened:
+                return json.loads(opened[self.dataset].attrs[ATTRIBUTE])
+        except (OSError, KeyError, ValueError):
+            return {}
+
+    def delete(self) -> None:
+        """Deletes the file, whole, partial or just being made."""
+        for file in (self._file, self._partial, self._making):
+            file.unlink(missing_ok=True)
+
+    def create(self, new: NewVolume) -> None:
+        """See `Output`."""
+        making = self._making
+        level = new.levels[0]
+        try:
+            making.parent.mkdir(parents=True, exist_ok=True)
+            with LOCK, h5py.File(making, "w", libver=("earliest", "v110")) as file:
+                data = _preallocate(file, self.dataset, new)
+                if new.voxel_nm is not None:
+                    data.attrs["resolution"] = [float(v) for v in new.voxel_nm]
+                    data.attrs["offset"] = [
+                        o * v for o, v in zip(new.origin, new.voxel_nm, strict=True)
+                    ]
+                data.attrs[_SHARD] = level.shard
+                data.attrs[ATTRIBUTE] = json.dumps(dict(new.attributes))
+            _rename(making, self._partial)
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {_reason(error)}") from error
+
+    def open(self, level: int = 0) -> ts.TensorStore:
+        """See `Output`."""
+        file = self._partial if self._partial.exists() else self._file
+        try:
+            with LOCK, h5py.File(file, "r") as opened:
+                data = opened[self.dataset]
+                shape, dtype, shard = data.shape, data.dtype, data.attrs[_SHARD]
+        except (OSError, KeyError) as error:
+            raise InputError(f"cannot open {file} for writing: {_reason(error)}") from error
+        chunk = (*shape[:-3], *map(int, shard))
+        access = _Access(str(file), self.dataset)
+        return ts.virtual_chunked(
+            access.read,
+            access.write,
+            rank=len(shape),
+            domain=ts.IndexDomain(shape=shape),
+            dtype=ts.dtype(dtype),
+            chunk_layout=ts.ChunkLayout(write_chunk_shape=chunk),
+        )
+
+    def finish(self) -> None:
+        """See `Output`."""
+        if self._partial.exists():
+            _rename(self._partial, self._file)
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.path).expanduser()
+
+    @property
+    def _partial(self) -> Path:
+        return self._file.with_name(f"{self._file.name}.partial")
+
+    @property
+    def _making(self) -> Path:
+        return self._file.with_name(f"{self._file.name}.making")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Access:
+    """Reads and writes parts of a dataset; the file is open only meanwhile, so that nothing is left in memory."""
+
+    path: str
+    dataset: str
+
+    def read(self, domain: ts.IndexDomain, out: np.ndarray, _: object) -> None:
+        with LOCK, h5py.File(self.path, "r") as file:
+            out[...] = file[self.dataset][domain.index_exp]
+
+    def write(self, domain: ts.IndexDomain, voxels: np.ndarray, _: object) -> None:
+        with LOCK:
+            with h5py.File(self.path, "r+") as file:
+                file[self.dataset][domain.index_exp] = voxels
+            _sync(self.path)
+
+
+def _preallocate(file: h5py.File, name: str, new: NewVolume) -> h5py.Dataset:
+    """Makes a dataset all of whose chunks have their places, without writing them."""
+    parent, _, leaf = name.rpartition("/")
+    group = file.require_group(parent) if parent else file
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    shape = new.shape()
+    settings.set_chunk((1,) * (len(shape) - 3) + new.levels[0].chunk)
+    settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    # The same volume gives the same bytes.
+    settings.set_obj_track_times(False)
+    made = h5py.h5d.create(
+        group.id,
+        leaf.encode(),
+        h5py.h5t.py_create(np.dtype(new.dtype), logical=True),
+        h5py.h5s.create_simple(shape),
+        dcpl=settings,
+    )
+    return h5py.Dataset(made)
+
+
+def _datasets(file: Path) -> set[str]:
+    """Names the datasets of a file; one that is no HDF5 is never deleted.
+
+    Raises:
+        InputError: if it is none.
+    """
+    found: set[str] = set()
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.add(name)
+
+    try:
+        with LOCK, h5py.File(file, "r") as opened:
+            opened.visititems(visit)
+    except OSError as error:
+        raise InputError(f"{file} exists and is no HDF5 file; give another output") from error
+    return found
+
+
+def _rename(old: Path, new: Path) -> None:
+    """Renames a file that is on disk, and returns once the new name is as well."""
+    _sync(old)
+    os.replace(old, new)
+    _sync(new.parent)
+
+
+def _sync(path: str | os.PathLike[str]) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,188 @@
+"""Formats that whole volumes are written to, each block by block, as one interface."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import tensorstore as ts
+
+from emjax.volumes.attributes import read_attributes
+from emjax.volumes.write import zarr as create
+from emjax.volumes.write.zarr import Level
+
+Size = tuple[int, int, int]
+Triple = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class NewVolume:
+    """A volume to be made.
+
+    Attributes:
+        channels: number of them; 0: the volume has no such axis.
+        dtype: name of the type of its voxels.
+        kind: 'image' or 'labels'.
+        voxel_nm: (z, y, x) nm; None where it is unknown.
+        origin: (z, y, x) voxel of the whole that it begins at.
+        levels: of its pyramid, full resolution first.
+        downscaling: how the levels are made.
+        attributes: what is to be remembered.
+    """
+
+    channels: int
+    dtype: str
+    kind: str
+    voxel_nm: Triple | None
+    origin: Triple
+    levels: tuple[Level, ...]
+    downscaling: str
+    attributes: Mapping[str, Any]
+
+    def shape(self, level: int = 0) -> tuple[int, ...]:
+        """(z, y, x) or (c, z, y, x) of a level."""
+        channels = (self.channels,) if self.channels else ()
+        return (*channels, *self.levels[level].size)
+
+
+class Output(Protocol):
+    """A place and a format; picklable.
+
+    Attributes:
+        path: of the file or folder.
+        most_levels: that the format has room for; 0: any number.
+        shared: whether several processes may write it.
+        any_shard: whether shards may have different numbers of chunks along each axis.
+    """
+
+    path: str
+    most_levels: int
+    shared: bool
+    any_shard: bool
+
+    def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
+        """Returns the type, the same or a wider one, that the format keeps such voxels in.
+
+        Raises:
+            InputError: if there is none.
+        """
+        ...
+
+    def check(self, new: NewVolume) -> None:
+        """Checks that the format can hold a volume.
+
+        Raises:
+            InputError: if it cannot.
+        """
+        ...
+
+    def check_free(self, overwrite: bool) -> None:
+        """Checks that a volume can be made here; changes nothing.
+
+        Raises:
+            InputError: if something is there that is not to be deleted.
+        """
+        ...
+
+    def exists(self) -> bool:
+        """Whether a volume, whole though maybe empty, is there."""
+        ...
+
+    def is_half_made(self) -> bool:
+        """Whether `create` was killed here."""
+        ...
+
+    def attributes(self) -> dict[str, Any]:
+        """Returns what was remembered with the volume that is there."""
+        ...
+
+    def delete(self) -> None:
+        """Deletes the volume that is there, and nothing else."""
+        ...
+
+    def create(self, new: NewVolume) -> None:
+        """Makes an empty volume.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        ...
+
+    def open(self, level: int = 0) -> ts.TensorStore:
+        """Opens a level, `[z, y, x]` or `[c, z, y, x]` with origin 0; writes of whole shards return when durable."""
+        ...
+
+    def finish(self) -> None:
+        """Gives a volume that is whole its name; does nothing if it has it."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ZarrOutput:
+    """OME-Zarr 0.5, as `emjax.volumes.write.zarr` makes it.
+
+    Attributes:
+        path: of the folder, or an address that TensorStore writes.
+    """
+
+    path: str
+    most_levels: int = dataclasses.field(default=0, init=False)
+    shared: bool = dataclasses.field(default=True, init=False)
+    any_shard: bool = dataclasses.field(default=True, init=False)
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> ZarrOutput:
+        """Returns the output at a path."""
+        return cls(os.fspath(path))
+
+    def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
+        """Returns the type itself."""
+        return dtype
+
+    def check(self, new: NewVolume) -> None:
+        """Finds nothing: every volume can be held."""
+
+    def check_free(self, overwrite: bool) -> None:
+        """See `Output`."""
+        create.check_free(self.path, overwrite)
+
+    def exists(self) -> bool:
+        """See `Output`."""
+        return create.volume_exists(self.path)
+
+    def is_half_made(self) -> bool:
+        """See `Output`."""
+        return create.is_half_made(self.path)
+
+    def attributes(self) -> dict[str, Any]:
+        """See `Output`."""
+        return read_attributes(self.path)
+
+    def delete(self) -> None:
+        """See `Output`."""
+        create.delete_volume(self.path)
+
+    def create(self, new: NewVolume) -> None:
+        """See `Output`."""
+        create.create_volume(
+            self.path,
+            new.shape(),
+            new.dtype,
+            new.voxel_nm,
+            new.attributes,
+            chunk=new.levels[0].chunk,
+            shard=new.levels[0].shard,
+            origin=new.origin,
+            coarser=new.levels[1:],
+            downscaling=new.downscaling if len(new.levels) > 1 else "",
+        )
+
+    def open(self, level: int = 0) -> ts.TensorStore:
+        """See `Output`."""
+        return create.open_created(self.path, level)
+
+    def finish(self) -> None:
+        """Does nothing: it has its name from the start."""

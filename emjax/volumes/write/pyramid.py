@@ -1,0 +1,108 @@
+"""The levels of a pyramid: which axes are halved, how often, and what is written together."""
+
+from __future__ import annotations
+
+import math
+
+from emjax.errors import InputError
+from emjax.geometry.box import Size
+from emjax.volumes.write.zarr import Level, chunk_size, shard_size
+
+Triple = tuple[float, float, float]
+
+# An axis whose voxel is this much longer than the shortest is left as it is: the geometric middle of 1 and 2, so that
+# halving it makes the voxel no less isotropic than leaving it.
+_LONGEST = 2**0.5
+# Of a shard, which is held in memory while it is made.
+_SHARD_BYTES = 1 << 27
+# Of which a chunk has about as many voxels.
+_CHUNK = (64, 64, 64)
+_ENDLESS = (1 << 30,) * 3
+# Chunks along each axis of a shard, the most first.
+_SHARD_CHUNKS = (4, 2, 1)
+
+
+def plan_levels(
+    size: Size,
+    voxel_nm: Triple | None,
+    *,
+    voxel_bytes: int = 1,
+    count: int = 0,
+    chunk: Size | None = None,
+    shard: Size | None = None,
+) -> tuple[Level, ...]:
+    """Plans a pyramid.
+
+    Each level halves the axes whose voxels are not yet longer than the others, so that voxels become isotropic first
+    and stay so.
+
+    Args:
+        size: (z, y, x) voxels at full resolution.
+        voxel_nm: (z, y, x) nm; None is taken as isotropic.
+        voxel_bytes: of a voxel with all its channels; shards are smaller where it is much.
+        count: levels; 0: until a level is one chunk.
+        chunk: (z, y, x) voxels compressed together; about isotropic in nm on each level when None.
+        shard: (z, y, x) voxels of a file; four, two or one chunks along each axis when None.
+
+    Returns:
+        The levels, full resolution first.
+
+    Raises:
+        InputError: if there are not so many levels, or the shard is no multiple of the chunk.
+    """
+    levels: list[Level] = []
+    factor: Size = (1, 1, 1)
+    while True:
+        nm = tuple(n * f for n, f in zip(voxel_nm or (1.0, 1.0, 1.0), factor, strict=True))
+        current = tuple(-(-n // f) for n, f in zip(size, factor, strict=True))
+        levels.append(_level(current, factor, nm, voxel_bytes, chunk, shard))
+        step = pooling_factor(current, nm)
+        # A long thin level is no larger than a chunk, though chunks are cut otherwise.
+        most = math.prod(chunk or _CHUNK)
+        small = levels[-1].chunk == current or math.prod(current) <= most
+        if len(levels) == count or (not count and small):
+            return tuple(levels)
+        if math.prod(step) == 1:
+            if not count:
+                return tuple(levels)
+            raise InputError(
+                f"levels={count}: level {len(levels) - 1} is a single voxel already; use at most {len(levels)}"
+            )
+        factor = tuple(a * b for a, b in zip(factor, step, strict=True))
+
+
+def pooling_factor(size: Size, voxel_nm: Triple) -> Size:
+    """Returns 2 for the axes that the next level halves, 1 for the others.
+
+    Args:
+        size: (z, y, x) voxels; an axis of one voxel is left as it is.
+        voxel_nm: (z, y, x) nm.
+    """
+    halved = [nm for n, nm in zip(size, voxel_nm, strict=True) if n > 1]
+    if not halved:
+        return (1, 1, 1)
+    most = _LONGEST * min(halved)
+    return tuple(2 if n > 1 and nm <= most else 1 for n, nm in zip(size, voxel_nm, strict=True))
+
+
+def _level(
+    size: Size,
+    factor: Size,
+    voxel_nm: Triple,
+    voxel_bytes: int,
+    chunk: Size | None,
+    shard: Size | None,
+) -> Level:
+    whole = chunk or chunk_size(_ENDLESS, voxel_nm)
+    chosen = tuple(map(min, whole, size))
+    if shard is None:
+        for chunks in _SHARD_CHUNKS:
+            shard = shard_size(size, chosen, chunks)
+            if math.prod(shard) * voxel_bytes <= _SHARD_BYTES:
+                break
+    elif any(s % c for s, c in zip(shard, whole, strict=True)):
+        raise InputError(
+            f"shard={tuple(shard)} is no multiple of chunks of {tuple(whole)} voxels; give chunk too, for all levels"
+        )
+    # Coarse levels are smaller than a shard.
+    return Level(size, factor, chosen, tuple(map(min, shard, shard_size(size, chosen, 1 << 62))))

@@ -1,0 +1,275 @@
+"""Outputs: OME-Zarr 0.5 on zarr 3, sharded, zstd, with a crc32c checksum on every chunk and on every shard's index."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorstore as ts
+
+from emjax.errors import InputError
+from emjax.volumes.attributes import ATTRIBUTE, first_sentence, folder_url, read_file
+from emjax.volumes.write.ome import ome_attributes
+
+Size = tuple[int, int, int]
+Triple = tuple[float, float, float]
+
+# What a reader decodes at least: small enough for a viewer's slice, large enough for a disk and for compression.
+_CHUNK_VOXELS = 64**3
+_CHUNK_SIDES = (8, 512)
+# Chunks of a shard along each axis: fewer files, and 64 reads of one instead of 64 files.
+_SHARD_CHUNKS = 4
+_ZSTD_LEVEL = 3
+# Files that say that a folder is a zarr volume, whole or half made.
+_WHOLE = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+_HALF = "0/zarr.json"
+_DTYPES = (
+    *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
+    *("float16", "float32", "float64"),
+)
+
+
+class Level(NamedTuple):
+    """One resolution of a pyramid.
+
+    Attributes:
+        size: (z, y, x) voxels.
+        factor: (z, y, x) voxels of full resolution that a voxel stands for, along each axis.
+        chunk: (z, y, x) voxels that are compressed together.
+        shard: (z, y, x) voxels of a file, a multiple of the chunk.
+    """
+
+    size: Size
+    factor: Size
+    chunk: Size
+    shard: Size
+
+
+def create_volume(
+    path: str | os.PathLike[str],
+    shape: Sequence[int],
+    dtype: str | np.dtype | type,
+    voxel_nm: Triple | None,
+    attributes: Mapping[str, Any],
+    chunk: Size | None = None,
+    shard: Size | None = None,
+    overwrite: bool = False,
+    origin: Triple = (0, 0, 0),
+    coarser: Sequence[Level] = (),
+    downscaling: str = "",
+) -> ts.TensorStore:
+    """Makes an empty volume on disk.
+
+    Two processes must never write the same shard: blocks of work are multiples of it.
+
+    Args:
+        path: folder to make, or an address that TensorStore writes (`gs://...`).
+        shape: (z, y, x) or (c, z, y, x) voxels.
+        dtype: of the voxels.
+        voxel_nm: (z, y, x) voxel size, nm; None where it is unknown.
+        attributes: what is to be remembered; the group attribute `emjax`.
+        chunk: (z, y, x) voxels that are compressed together; about isotropic in nm when None.
+        shard: (z, y, x) voxels of a file, a multiple of the chunk; four chunks along each axis when None.
+        overwrite: delete the volume that is there.
+        origin: (z, y, x) voxel of the whole that the volume begins at, so that viewers lay a part over the whole.
+        coarser: levels of a pyramid above full resolution, fine to coarse; empty arrays too.
+        downscaling: how they are made of the finer ones, such as 'mean'; '' leaves it unsaid.
+
+    Returns:
+        The array of full resolution, to be written and read, filled with 0.
+
+    Raises:
+        InputError: if there is a volume already, or anything else that is not to be deleted; if the shard is no
+            multiple of the chunk, or the place cannot be written.
+    """
+    shape, dtype = tuple(int(n) for n in shape), np.dtype(dtype)
+    if len(shape) not in (3, 4) or min(shape) < 1:
+        raise InputError(
+            f"{path}: a volume of shape {shape} needs z, y, x or c, z, y, x, each 1 or more"
+        )
+    if dtype.name not in _DTYPES:
+        raise InputError(f"{path}: a volume cannot be of {dtype}; use one of {', '.join(_DTYPES)}")
+    chunk = chunk or chunk_size(shape[-3:], voxel_nm)
+    shard = shard or shard_size(shape[-3:], chunk)
+    levels = [Level(shape[-3:], (1, 1, 1), tuple(chunk), tuple(shard)), *coarser]
+    for level in levels:
+        if any(s < 1 or s % c for s, c in zip(level.shard, level.chunk, strict=True)):
+            raise InputError(
+                f"{path}: shards of {level.shard} voxels are no multiple of the chunks of {level.chunk}"
+            )
+    base = folder_url(path)
+    _make_room(path, overwrite)
+    try:
+        # Full resolution first: it is what a half-made volume is known by.
+        stores = [
+            _create_array(f"{base}{number}/", shape[:-3], dtype, level)
+            for number, level in enumerate(levels)
+        ]
+        # Last: what has this file is a whole, though empty, volume.
+        group = {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {
+                "ome": ome_attributes(
+                    _name(path),
+                    len(shape),
+                    voxel_nm,
+                    origin,
+                    factors=[level.factor for level in levels],
+                    downscaling=downscaling,
+                ),
+                ATTRIBUTE: dict(attributes),
+            },
+        }
+        ts.KvStore.open(base).result().write("zarr.json", json.dumps(group, indent=2)).result()
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"cannot write {path}: {first_sentence(error)}") from error
+    return stores[0]
+
+
+def open_created(path: str | os.PathLike[str], level: int = 0) -> ts.TensorStore:
+    """Opens a volume that `create_volume` made, to write more of it.
+
+    Args:
+        path: as given to `create_volume`.
+        level: of its pyramid; 0 is full resolution.
+
+    Raises:
+        InputError: if it is not there.
+    """
+    try:
+        # "open": what another process wrote since is not served from the cache.
+        spec = {
+            "driver": "zarr3",
+            "kvstore": f"{folder_url(path)}{level}/",
+            "recheck_cached_data": "open",
+        }
+        return ts.open(spec, open=True).result()
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"cannot open {path} for writing: {first_sentence(error)}") from error
+
+
+def volume_exists(path: str | os.PathLike[str]) -> bool:
+    """Whether a volume, whole though maybe empty, is there."""
+    return read_file(folder_url(path), "zarr.json") is not None
+
+
+def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Checks that a volume can be made, before anything expensive; changes nothing.
+
+    Args:
+        path: as for `create_volume`.
+        overwrite: whether a zarr volume that is there may be deleted; nothing else ever is.
+
+    Raises:
+        InputError: if something is there that is not to be deleted.
+    """
+    if _has_traces(path):
+        if not overwrite:
+            raise InputError(
+                f"{path} exists; give another output, or --config.overwrite=true to replace it"
+            )
+    elif folder_url(path).startswith("file://"):
+        local = Path(path).expanduser()
+        if os.path.lexists(local) and (not local.is_dir() or any(local.iterdir())):
+            raise InputError(f"{path} exists and is no zarr volume; give another output")
+
+
+def is_half_made(path: str | os.PathLike[str]) -> bool:
+    """Whether `create_volume` was killed here: an array, in what is no group yet."""
+    base = folder_url(path)
+    whole = any(read_file(base, name) is not None for name in _WHOLE)
+    return not whole and read_file(base, _HALF) is not None
+
+
+def delete_volume(path: str | os.PathLike[str]) -> None:
+    """Deletes a zarr volume, whole or half made; nothing else.
+
+    Raises:
+        InputError: if what is there is no zarr volume.
+    """
+    _make_room(path, overwrite=True)
+
+
+def chunk_size(size: Size, voxel_nm: Triple | None) -> Size:
+    """Returns (z, y, x) voxels of a chunk: powers of two, about as long in nm along each axis.
+
+    Args:
+        size: of the volume; a chunk is never longer.
+        voxel_nm: nm; None is taken as isotropic.
+    """
+    voxel_nm = voxel_nm or (1.0, 1.0, 1.0)
+    side_nm = (_CHUNK_VOXELS * math.prod(voxel_nm)) ** (1 / 3)
+    least, most = _CHUNK_SIDES
+    sides = (2 ** round(math.log2(side_nm / nm)) for nm in voxel_nm)
+    return tuple(min(max(least, min(most, s)), n) for s, n in zip(sides, size, strict=True))
+
+
+def shard_size(size: Size, chunk: Size, chunks: int = _SHARD_CHUNKS) -> Size:
+    """Returns (z, y, x) voxels of a shard: some chunks along each axis, or as many as the volume has.
+
+    Args:
+        size: of the volume.
+        chunk: voxels.
+        chunks: along each axis.
+    """
+    return tuple(c * min(chunks, -(-n // c)) for n, c in zip(size, chunk, strict=True))
+
+
+def _create_array(
+    url: str, channels: Sequence[int], dtype: np.dtype, level: Level
+) -> ts.TensorStore:
+    rank = len(channels) + 3
+    metadata = {
+        "shape": [*channels, *level.size],
+        "data_type": dtype.name,
+        "fill_value": np.zeros((), dtype).item(),
+        "dimension_names": ["c", "z", "y", "x"][-rank:],
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [*channels, *level.shard]},
+        },
+        "codecs": [_sharding([1] * len(channels) + list(level.chunk))],
+    }
+    spec = {"driver": "zarr3", "kvstore": url, "metadata": metadata}
+    return ts.open(spec, create=True, open=False).result()
+
+
+def _sharding(chunk: list[int]) -> dict[str, Any]:
+    raw = {"name": "bytes", "configuration": {"endian": "little"}}
+    checksum = {"name": "crc32c"}
+    zstd = {"name": "zstd", "configuration": {"level": _ZSTD_LEVEL, "checksum": False}}
+    return {
+        "name": "sharding_indexed",
+        "configuration": {
+            "chunk_shape": chunk,
+            "codecs": [raw, zstd, checksum],
+            "index_codecs": [raw, checksum],
+        },
+    }
+
+
+def _make_room(path: str | os.PathLike[str], overwrite: bool) -> None:
+    """Deletes a zarr volume that is there, if that is wished."""
+    check_free(path, overwrite)
+    if not _has_traces(path):
+        return
+    try:
+        store = ts.KvStore.open(folder_url(path)).result()
+        store.delete_range(ts.KvStore.KeyRange()).result()
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"cannot delete {path}: {first_sentence(error)}") from error
+
+
+def _has_traces(path: str | os.PathLike[str]) -> bool:
+    base = folder_url(path)
+    return any(read_file(base, name) is not None for name in (*_WHOLE, _HALF))
+
+
+def _name(path: str | os.PathLike[str]) -> str:
+    return os.path.basename(os.fspath(path).rstrip("/")).split(".")[0] or "volume"

@@ -1,0 +1,411 @@
+"""The whole job on a tiny volume, killed and continued, and its answer to everything that a user can get wrong."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from emjax.blocks.done import DoneBlocks
+from emjax.blocks.lock import OutputLock
+from emjax.blocks.run import run_blocks
+from emjax.command_line import load_config
+from emjax.config import plain
+from emjax.data.normalization import RULE, measure
+from emjax.geometry.box import Box
+from emjax.inference.predictor import Predictor
+from emjax.jobs import predict
+from emjax.jobs.predict import plan as predict_plan
+from emjax.runs.spec import RunSpec
+from emjax.tasks.build import build_segment
+from emjax.volumes.attributes import read_attributes
+from emjax.volumes.store import open_volume
+from emjax.volumes.write.zarr import create_volume
+
+from ..tasks.small import smooth_noise
+from .running import read_refusal, run_command
+
+CONFIG = "configs/predict.py"
+SHAPE = (6, 40, 50)
+PROMISED = {"voxels", "voxels_per_s", "peak_rss_bytes", "blocks", "blocks_resumed"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A checkpoint as training writes it, and a file with an image and everything that is none."""
+    folder = tmp_path_factory.mktemp("predict")
+    config = load_config("configs/finetune.py:smoke")
+    config.data.crop_size = (4, 16, 16)
+    config.model.widths = (4, 8)
+    config.model.strides = ((1, 2, 2),)
+    config.targets = "affinities?offsets=nearest; foreground?losses=bce"
+    task = build_segment(plain(config))
+    step = folder / "run" / "checkpoints" / "3"
+    with ocp.PyTreeCheckpointer() as writer:
+        writer.save(step / "params", task.init(jax.random.key(0)))
+    spec = RunSpec("finetune", plain(config), (40, 8, 8), RULE)
+    _write_spec(step, spec)
+    pretrained = RunSpec("pretrain", plain(load_config("configs/pretrain.py:smoke")))
+    with ocp.PyTreeCheckpointer() as writer:
+        writer.save(folder / "pretrained" / "params", {"a": np.zeros(3)})
+    _write_spec(folder / "pretrained", pretrained)
+    image = smooth_noise(SHAPE)
+    with h5py.File(folder / "a.h5", "w") as file:
+        file["raw"] = image
+        file["raw"].attrs["resolution"] = (40.0, 8.0, 8.0)
+        file["labels"] = (image // 64).astype(np.uint64)
+        file["complex"] = image.astype(np.complex64)
+    return folder
+
+
+def _write_spec(step: Path, spec: RunSpec) -> None:
+    (step / "config").mkdir()
+    (step / "config" / "metadata").write_text(json.dumps(spec.to_json()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _two_devices() -> Iterator[None]:
+    """Of the eight that tests have: compiling for all takes longer than the rest.
+
+    The same for all tests: how many tiles a device has at once changes the rounding of a convolution.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        devices = jax.devices()[:2]
+        patch.setattr(jax, "local_devices", lambda: devices)
+        yield
+
+
+def _fields(folder: Path, output: Path, **fields: object) -> dict[str, object]:
+    return {
+        "checkpoint": folder / "run",
+        "input": f"{folder}/a.h5:raw?voxel_nm=40,8,8",
+        "output": output,
+        "batch_size": 8,
+        "block_size": "6,20,50",
+    } | fields
+
+
+def _bytes(output: Path) -> dict[str, bytes]:
+    files = (path for path in output.rglob("*") if path.is_file())
+    return {str(path.relative_to(output)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def finished(folder) -> Path:
+    """The one run that the checks of results share."""
+    output, workdir = folder / "one.zarr", folder / "one"
+    assert run_command(CONFIG, workdir, _fields(folder, output)) == 0
+    return output
+
+
+def test_a_run_writes_what_was_promised(folder, finished) -> None:
+    results = json.loads((folder / "one" / "results.json").read_text())
+    assert set(results) >= PROMISED
+    assert results["voxels"] == np.prod(SHAPE) and results["voxels_per_s"] > 0
+    assert (results["blocks"], results["blocks_resumed"]) == (2, 0)
+    assert json.loads((folder / "one" / "config.json").read_text())["config"]["job"] == "predict"
+
+    volume = open_volume(str(finished))
+    assert volume.shape == (4, *SHAPE) and volume.dtype == np.uint8
+    assert volume.voxel_nm == (40, 8, 8)
+    attributes = read_attributes(str(finished))
+    assert attributes["targets"] == ["affinity"] * 3 + ["foreground"]
+    assert attributes["offsets"] == [[-1, 0, 0], [0, -1, 0], [0, 0, -1], None]
+    assert attributes["scale"] == 1 / 255
+    assert attributes["checkpoint"] == str(folder / "run" / "checkpoints" / "3" / "params")
+
+
+def test_it_is_the_network_at_every_tile(folder, finished) -> None:
+    """A volume of one tile: what `task.predict` says of the image, contrast stretched as in training."""
+    output = folder / "tile.zarr"
+    address = f"{folder}/a.h5:raw[1:5,3:19,4:20]?voxel_nm=40,8,8"
+    fields = _fields(folder, output, input=address, dtype="float16", block_size="()", batch_size=0)
+    assert run_command(CONFIG, folder / "tile", fields) == 0
+    weights = predict_plan.restore_params(folder / "run")
+    image = open_volume(address)
+    stretched = measure(image).apply(image.store.read().result())
+    task = build_segment(weights.spec.config)
+    expected = task.predict(weights.params, stretched[None].astype(np.float32) / 255)[0]
+    found = open_volume(str(output)).store.read().result()
+    np.testing.assert_allclose(np.moveaxis(found, 0, -1), expected, atol=1e-3)
+    assert read_attributes(str(output))["scale"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("block_size", "parts", "num_workers"),
+    [("6,40,50", 1, 1), ("3,20,25", 1, 2), ("4,13,50", 2, 1)],
+    ids=["1 block", "8 blocks, 2 workers", "8 uneven blocks, 2 parts"],
+)
+def test_any_partition_gives_the_same_voxels(
+    folder, finished, tmp_path, block_size, parts, num_workers
+) -> None:
+    """Bit by bit, on one machine: tiles lie where the volume says, not where a block begins."""
+    fields = _fields(folder, tmp_path / "out.zarr", block_size=block_size, num_workers=num_workers)
+    for part in range(parts):
+        assert run_command(CONFIG, tmp_path / "run", fields | {"part": f"{part}/{parts}"}) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["blocks"] == (1 if block_size == "6,40,50" else 8)
+    found = open_volume(str(tmp_path / "out.zarr")).store.read().result()
+    whole = open_volume(str(finished)).store.read().result()
+    assert len(np.unique(whole)) > 20
+    np.testing.assert_array_equal(found, whole)
+
+
+def test_blocks_and_boxes_do_not_matter(folder, finished) -> None:
+    whole = open_volume(str(finished)).store.read().result()
+    part = folder / "part.zarr"
+    fields = _fields(folder, part, box="1:5,10:31,0:29", block_size="2,21,7", num_workers=2)
+    assert run_command(CONFIG, folder / "part", fields) == 0
+    box = Box((1, 10, 0), (4, 21, 29))
+    found = open_volume(str(part)).store.read().result()
+    np.testing.assert_array_equal(found, whole[(slice(None), *box.slices)])
+    scales = json.loads((part / "zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]
+    moved = scales["datasets"][0]["coordinateTransformations"][1]["translation"]
+    assert moved == [0, 40, 80, 0]
+
+
+@pytest.mark.parametrize(
+    ("channels", "kept"), [("nearest", [0, 1, 2]), ("foreground,affinity:0/0/-1", [3, 2])]
+)
+def test_some_channels_alone_are_written(folder, finished, channels, kept) -> None:
+    output = folder / f"{len(kept)}.zarr"
+    fields = _fields(folder, output, channels=channels)
+    assert run_command(CONFIG, folder / f"{len(kept)}", fields) == 0
+    whole, part = (open_volume(str(path)).store.read().result() for path in (finished, output))
+    np.testing.assert_array_equal(part, whole[kept])
+    known, found = read_attributes(str(finished)), read_attributes(str(output))
+    for name in ("targets", "offsets"):
+        assert found[name] == [known[name][index] for index in kept]
+
+
+def test_variants_run_and_change_the_prediction(folder, finished) -> None:
+    output = folder / "variants.zarr"
+    fields = _fields(folder, output, variants=16, box="0:4,0:16,0:16", block_size="()")
+    assert run_command(CONFIG, folder / "variants", fields) == 0
+    plain_part = open_volume(f"{finished}[0:4,0:16,0:16]").store.read().result().astype(int)
+    found = open_volume(str(output)).store.read().result().astype(int)
+    # An untrained network is about as sure of an edge seen from either side.
+    assert 0 < np.abs(found - plain_part).mean() < 60
+
+
+def test_a_finished_run_is_not_done_again(folder, finished, monkeypatch) -> None:
+    before, results = _bytes(finished), (folder / "one" / "results.json").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "__call__", lambda *_: pytest.fail("a block was done again"))
+        assert run_command(CONFIG, folder / "one", _fields(folder, finished)) == 0
+    assert _bytes(finished) == before
+    assert (folder / "one" / "results.json").read_text() == results
+
+
+def test_parts_of_several_processes_make_the_same_volume(folder, finished) -> None:
+    output = folder / "parts.zarr"
+    first = _fields(folder, output, part="0/2")
+    assert run_command(CONFIG, folder / "parts", first) == 0
+    assert not (folder / "parts" / "results.json").exists()
+    assert run_command(CONFIG, folder / "parts", first | {"part": "1/2"}) == 0
+    assert json.loads((folder / "parts" / "results.json").read_text())["blocks"] == 2
+    _assert_same_voxels(output, finished)
+
+
+def test_stopped_and_continued_is_the_same_volume(folder, finished, monkeypatch) -> None:
+    output, workdir = folder / "stopped.zarr", folder / "stopped"
+    real = Predictor.__call__
+
+    def stop(self, read, block):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, read, block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "__call__", stop)
+        assert run_command(CONFIG, workdir, _fields(folder, output)) == 75
+    assert not (workdir / "results.json").exists()
+    # What is said on the command line a second time must not undo the first.
+    assert run_command(CONFIG, workdir, _fields(folder, output, overwrite=True)) == 0
+    assert json.loads((workdir / "results.json").read_text())["blocks_resumed"] == 1
+    _assert_same_voxels(output, finished)
+
+
+def _assert_same_voxels(output: Path, expected: Path) -> None:
+    """Byte for byte, but for the name and the identity in the group's attributes."""
+    one, other = _bytes(output), _bytes(expected)
+    assert one.keys() == other.keys()
+    assert all(one[name] == other[name] for name in one if name != "zarr.json")
+
+
+_KILLED = """
+import os, sys, jax
+jax.config.update("jax_num_cpu_devices", 2)
+from emjax import main
+from emjax.inference.predictor import Predictor
+real = Predictor.__call__
+def call(self, read, block):
+    prediction = real(self, read, block)
+    if block.index == int(sys.argv[1]):
+        os.kill(os.getpid(), 9)
+    return prediction
+Predictor.__call__ = call
+sys.exit(main.main(sys.argv[2:]))
+"""
+
+
+def test_killed_without_warning_and_continued_is_the_same_volume(folder, finished) -> None:
+    output, workdir = folder / "killed.zarr", folder / "killed"
+    fields = _fields(folder, output)
+    arguments = [f"--config.{name}={value}" for name, value in fields.items()]
+    command = [sys.executable, "-c", _KILLED, "1", "--config", CONFIG, "--workdir", str(workdir)]
+    done = subprocess.run([*command, *arguments], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert DoneBlocks(workdir / "blocks", "").indices() == {0}
+    assert run_command(CONFIG, workdir, fields) == 0
+    assert json.loads((workdir / "results.json").read_text())["blocks_resumed"] == 1
+    _assert_same_voxels(output, finished)
+
+
+def test_a_network_that_diverged_writes_nothing(folder, capfd, monkeypatch) -> None:
+    output = folder / "diverged.zarr"
+    real = predict_plan.restore_params
+
+    def diverged(path):
+        weights = real(path)
+        jax.tree.map(lambda leaf: leaf.fill(np.nan), weights.params)
+        return weights
+
+    monkeypatch.setattr(predict_plan, "restore_params", diverged)
+    assert run_command(CONFIG, folder / "diverged", _fields(folder, output)) == 2
+    assert (
+        "not finite in block 0 [0:6,0:20,0:50], in its tile [0:4,0:16,0:16]"
+        in capfd.readouterr().err
+    )
+    assert not open_volume(str(output)).store.read().result().any()
+
+
+def test_a_full_disk_stops_the_run_which_goes_on_when_there_is_room(
+    folder, finished, caplog, monkeypatch
+) -> None:
+    output, workdir = folder / "full.zarr", folder / "full"
+    real = Predictor.__call__
+
+    def full(self, read, block):
+        if block.index == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, read, block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "__call__", full)
+        assert run_command(CONFIG, workdir, _fields(folder, output)) == 75
+    said = [message for message in caplog.messages if "No space left" in message]
+    assert len(said) == 1 and "block 1 [0:6,20:40,0:50]" in said[0] and "make room" in said[0]
+    assert run_command(CONFIG, workdir, _fields(folder, output)) == 0
+    assert json.loads((workdir / "results.json").read_text())["blocks_resumed"] == 1
+    _assert_same_voxels(output, finished)
+
+
+def test_an_error_that_stays_is_told_at_the_end(folder, capfd, monkeypatch) -> None:
+    def broken(*_):
+        raise OSError("Stale file handle")
+
+    monkeypatch.setattr(Predictor, "__call__", broken)
+    monkeypatch.setattr(predict, "run_blocks", functools.partial(run_blocks, backoff_s=0))
+    output = folder / "stale.zarr"
+    assert run_command(CONFIG, folder / "stale", _fields(folder, output)) == 2
+    error = capfd.readouterr().err
+    assert "2 of 2 blocks failed, the first is block 0 [0:6,0:20,0:50]: OSError: Stale" in error
+
+
+def test_a_second_run_on_an_output_is_refused(folder, tmp_path, capfd, monkeypatch) -> None:
+    monkeypatch.setattr(predict, "Predictor", lambda *_, **__: pytest.fail("it was compiled"))
+    fields = _fields(folder, tmp_path / "out.zarr")
+    with OutputLock(tmp_path / "out.zarr", "segment"):
+        message = read_refusal(capfd, CONFIG, tmp_path / "run", fields)
+        assert f"written by another run: segment, process {os.getpid()} on " in message
+    assert not (tmp_path / "out.zarr").exists() and not (tmp_path / "run" / "blocks").exists()
+
+
+def test_a_part_is_worked_on_once_and_keeps_the_output(folder, tmp_path, capfd) -> None:
+    workdir, fields = tmp_path / "run", _fields(folder, tmp_path / "out.zarr", part="0/2")
+    assert run_command(CONFIG, workdir, fields) == 0
+    with OutputLock(tmp_path / "out.zarr", "predict part=1/2", (1, 2)):
+        message = read_refusal(capfd, CONFIG, workdir, fields | {"part": "1/2"})
+        assert "another run: predict part=1/2" in message
+        # The first part may go on beside it, but not delete what it works on.
+        assert run_command(CONFIG, workdir, fields) == 0
+        other = fields | {"variants": 4, "overwrite": True}
+        assert "another run: predict part=1/2" in read_refusal(capfd, CONFIG, workdir, other)
+    assert run_command(CONFIG, workdir, fields | {"part": "1/2"}) == 0
+    assert json.loads((workdir / "results.json").read_text())["blocks"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"checkpoint": "nowhere"}, ["no such checkpoint", "nowhere"]),
+        ({"checkpoint": ""}, ["checkpoint is empty", "--config.checkpoint"]),
+        ({"checkpoint": "{}/pretrained"}, ["no targets", "finetune"]),
+        ({"input": "{}/a.h5:row"}, ["no dataset 'row'", "raw"]),
+        ({"input": "{}/a.h5:labels"}, ["uint64", "labels"]),
+        ({"input": "{}/a.h5:complex"}, ["complex64"]),
+        ({"input": "{}/a.h5:raw?voxel_nm=8,8,8"}, ["8x8x8", "40x8x8", "voxel_nm"]),
+        ({"input": "{}/a.h5:raw?voxel_nm=40,8,8.5", "variants": 16}, ["variants=8"]),
+        ({"output": "{}/a.h5"}, ["in one place"]),
+        ({"output": "{}"}, ["in one place"]),
+        ({"output": "{}/run"}, ["no zarr volume"]),
+        ({"output": "{}/one.zarr"}, ["one.zarr exists", "overwrite=true"]),
+        ({"box": "0:9"}, ["leaves the volume", "(6, 40, 50)"]),
+        ({"dtype": "uint16"}, ["dtype='uint16'", "uint8"]),
+        ({"blending": "gausian"}, ["did you mean 'gaussian'"]),
+        ({"overlap": 0.1}, ["overlap=0.1", "0.25"]),
+        ({"variants": 3}, ["1, 4, 8, 16"]),
+        ({"tile_size": "4,15,16"}, ["15", "stride"]),
+        ({"block_size": "4,100"}, ["three whole numbers"]),
+        ({"halo": "1,1,1"}, ["halo", "overlap"]),
+        ({"part": "2/2"}, ["part=2/2", "0/4"]),
+        ({"cluster": "local"}, ["cluster=local", "--config.part=I/N"]),
+        ({"channels": "contour"}, ["no contour", "affinity[-1,0,0]", "foreground"]),
+        ({"channels": "affinity:1"}, ["affinity:1", "affinity:-1/0/0"]),
+        ({"cluster": "ssh://a:1"}, ["cluster='ssh://a:1'", "tcp://host:8786"]),
+        ({"varaints": 8}, ["did you mean --config.variants"]),
+    ],
+)
+def test_mistakes(folder, finished, tmp_path, capfd, monkeypatch, fields, words) -> None:
+    monkeypatch.setattr(predict, "Predictor", lambda *_, **__: pytest.fail("it was compiled"))
+    fields = {name: str(value).replace("{}", str(folder)) for name, value in fields.items()}
+    given = _fields(folder, tmp_path / "out.zarr") | fields
+    message = read_refusal(capfd, CONFIG, tmp_path / "run", given)
+    assert all(word in message for word in words), message
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_processes_that_know_each_other_are_refused(folder, tmp_path, capfd, monkeypatch) -> None:
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    message = read_refusal(capfd, CONFIG, tmp_path / "run", _fields(folder, tmp_path / "out.zarr"))
+    assert "--num_processes=1" in message and "--config.part=I/4" in message
+
+
+def test_other_settings_in_an_unfinished_workdir_are_refused(folder, tmp_path, capfd) -> None:
+    output, workdir = tmp_path / "out.zarr", tmp_path / "run"
+    part = _fields(folder, output, part="0/2")
+    assert run_command(CONFIG, workdir, part) == 0
+    message = read_refusal(capfd, CONFIG, workdir, part | {"variants": 4})
+    assert "another configuration" in message
+    assert run_command(CONFIG, workdir, part | {"variants": 4, "overwrite": True}) == 0
+    assert read_attributes(str(output))["targets"]
+
+
+def test_overwrite_replaces_a_volume_that_is_there(folder, tmp_path) -> None:
+    output = tmp_path / "out.zarr"
+    create_volume(output, (4, 4, 4), "uint8", None, {"old": 1})
+    assert run_command(CONFIG, tmp_path / "run", _fields(folder, output, overwrite=True)) == 0
+    assert open_volume(str(output)).shape == (4, *SHAPE)
+    assert "old" not in read_attributes(str(output))

@@ -1,0 +1,39 @@
+import os
+
+import pytest
+
+from emjax.runs.whole_file import open_whole, write_whole
+
+
+def test_a_file_is_made_with_its_folder_and_replaced(tmp_path):
+    path = tmp_path / "a" / "b" / "c.bin"
+    for data in (b"one", b"another"):
+        write_whole(path, data)
+        assert path.read_bytes() == data
+    assert os.listdir(path.parent) == ["c.bin"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "c.bin"
+    write_whole(path, b"old")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["c.bin"]
+
+
+def test_a_file_written_in_parts_is_there_at_the_end(tmp_path):
+    path = tmp_path / "folder" / "c.bin"
+    with open_whole(path) as file:
+        file.write(b"one ")
+        assert not path.exists()
+        file.write(b"two")
+    assert path.read_bytes() == b"one two"
+    with pytest.raises(KeyError), open_whole(path) as file:
+        file.write(b"half")
+        raise KeyError
+    assert path.read_bytes() == b"one two" and os.listdir(path.parent) == ["c.bin"]

@@ -1,0 +1,168 @@
+"""TIFF stacks as tifffile writes them, whole and damaged."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.volumes.read import tiff
+from emjax.volumes.store import open_volume
+
+_VOXELS = np.random.default_rng(0).integers(0, 255, (12, 10, 14), np.uint8)
+_LARGE = np.random.default_rng(1).integers(0, 255, (12, 40, 40), np.uint8)
+_BOX = Box((1, 2, 3), (9, 5, 6))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2", "float32"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_plain_tiff(tmp_path: Path, dtype: str, compression: str | None) -> None:
+    voxels = _VOXELS.astype(dtype)
+    order = ">" if dtype[0] == ">" else "<"
+    tifffile.imwrite(tmp_path / "a.tif", voxels, compression=compression, byteorder=order)
+    volume = open_volume(f"{tmp_path}/a.tif")
+    assert volume.dtype == voxels.dtype.newbyteorder("=")
+    assert volume.voxel_nm is None
+    assert volume.slow_random_access
+    np.testing.assert_array_equal(volume.read(_BOX), voxels[_BOX.slices])
+
+
+@pytest.mark.parametrize("unit", ["um", "nm", "micron"])
+def test_imagej_voxel_size(tmp_path: Path, unit: str) -> None:
+    factor = 1 if unit == "nm" else 0.001
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        _VOXELS.astype(np.uint16),
+        imagej=True,
+        resolution=(1 / (4 * factor), 1 / (8 * factor)),
+        metadata={"spacing": 40 * factor, "unit": unit, "axes": "ZYX"},
+    )
+    volume = open_volume(f"{tmp_path}/a.tif")
+    np.testing.assert_allclose(volume.voxel_nm, (40, 8, 4), rtol=1e-5)
+    np.testing.assert_array_equal(volume.store.read().result(), _VOXELS)
+
+
+def test_imagej_stack_with_one_directory(tmp_path: Path) -> None:
+    """ImageJ describes only the first section of large stacks."""
+    tifffile.imwrite(tmp_path / "a.tif", _VOXELS.astype(np.uint16), imagej=True, truncate=True)
+    volume = open_volume(f"{tmp_path}/a.tif")
+    assert volume.size == _VOXELS.shape
+    assert volume.dtype == np.uint16
+    np.testing.assert_array_equal(volume.read(_BOX), _VOXELS[_BOX.slices])
+
+
+def test_an_overwritten_stack_is_read_anew(tmp_path: Path) -> None:
+    for voxels in (_VOXELS, 255 - _VOXELS):
+        tifffile.imwrite(tmp_path / "a.tif", voxels, compression="zlib")
+        volume = open_volume(f"{tmp_path}/a.tif")
+        np.testing.assert_array_equal(volume.store.read().result(), voxels)
+
+
+def test_many_threads_and_a_pickled_copy(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _VOXELS, compression="zlib")
+    copy = pickle.loads(pickle.dumps(open_volume(f"{tmp_path}/a.tif")))
+    boxes = [Box((z, y, 2), (3, 5, 6)) for z in range(9) for y in range(5)]
+    with ThreadPoolExecutor(8) as threads:
+        for box, crop in zip(boxes, threads.map(copy.read, boxes), strict=True):
+            np.testing.assert_array_equal(crop, _VOXELS[box.slices])
+
+
+def test_ome_voxel_size(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif",
+        _VOXELS,
+        ome=True,
+        metadata={
+            "axes": "ZYX",
+            "PhysicalSizeZ": 40,
+            "PhysicalSizeZUnit": "nm",
+            "PhysicalSizeY": 0.008,
+            "PhysicalSizeX": 0.004,
+        },
+    )
+    volume = open_volume(f"{tmp_path}/a.ome.tif")
+    np.testing.assert_allclose(volume.voxel_nm, (40, 8, 4))
+    np.testing.assert_array_equal(volume.store.read().result(), _VOXELS)
+
+
+def test_pages_written_one_by_one(tmp_path: Path) -> None:
+    """Each is a series of its own, as a loop over sections leaves them."""
+    with tifffile.TiffWriter(tmp_path / "a.tif", bigtiff=True) as file:
+        for section in _VOXELS:
+            file.write(section, compression="zlib", contiguous=False)
+    volume = open_volume(f"{tmp_path}/a.tif")
+    np.testing.assert_array_equal(volume.store.read().result(), _VOXELS)
+
+
+def test_a_page_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _VOXELS, compression="zlib")
+    volume = open_volume(f"{tmp_path}/a.tif")
+    decoded = []
+    original = tiff._Pages._read
+    monkeypatch.setattr(tiff._Pages, "_read", lambda s, z: decoded.append(z) or original(s, z))
+    for x in range(4):
+        volume.read(Box((2, 0, x), (3, 4, 4)))
+    assert sorted(decoded) == [2, 3, 4]
+
+
+def test_no_such_thing(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "c.tif", np.zeros((2, 4, 4, 3), np.uint8), photometric="rgb")
+    with pytest.raises(InputError, match="grey sections"):
+        open_volume(f"{tmp_path}/c.tif")
+    tifffile.imwrite(tmp_path / "g.tif", _VOXELS[:4], photometric="rgb", planarconfig="separate")
+    with pytest.raises(InputError, match="pages of .4, 10, 14.*write them with photometric"):
+        open_volume(f"{tmp_path}/g.tif")
+    about = {"axes": "ZCYX"}
+    tifffile.imwrite(
+        tmp_path / "e.tif", np.zeros((3, 2, 8, 8), np.uint16), imagej=True, metadata=about
+    )
+    with pytest.raises(InputError, match="axes ZCYX.*one channel and one time"):
+        open_volume(f"{tmp_path}/e.tif")
+    with tifffile.TiffWriter(tmp_path / "f.tif") as file:
+        for side in (16, 24):
+            file.write(np.zeros((side, 16), np.uint8))
+    with pytest.raises(InputError, match=r"pages of several kinds \(\(16, 16\) uint8, \(24, 16\)"):
+        open_volume(f"{tmp_path}/f.tif")
+    (tmp_path / "d.tif").write_bytes(b"no TIFF")
+    with pytest.raises(InputError, match="d.tif cannot be read as TIFF"):
+        open_volume(f"{tmp_path}/d.tif")
+    with pytest.raises(InputError, match="nothing can be absent.*leave out missing=fill"):
+        open_volume(f"{tmp_path}/f.tif?missing=fill")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("kind", ["plain", "zlib", "imagej", "ome", "pages"])
+def test_a_file_cut_short(tmp_path: Path, kind: str, share: float) -> None:
+    path = tmp_path / "a.tif"
+    if kind == "pages":
+        with tifffile.TiffWriter(path) as file:
+            for section in _LARGE:
+                file.write(section, contiguous=False)
+    else:
+        options = {"imagej": {"imagej": True, "truncate": True}, "zlib": {"compression": "zlib"}}
+        tifffile.imwrite(path, _LARGE, ome=kind == "ome", **options.get(kind, {}))
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(InputError, match=r"a\.tif (is cut short|cannot be read)"):
+        open_volume(str(path))
+
+
+def test_a_damaged_page(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _LARGE, compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        page = file.pages[5]
+        offset, count = page.dataoffsets[0], page.databytecounts[0]
+    with open(tmp_path / "a.tif", "r+b") as file:
+        file.seek(offset)
+        file.write(bytes(count))
+    volume = open_volume(f"{tmp_path}/a.tif[2:]")
+    assert volume.read(Box((0, 0, 0), (3, 4, 4))).shape == (3, 4, 4)
+    with pytest.raises(
+        InputError, match=r"at \[4:6,0:4,0:4\]: section 5 of .*a\.tif cannot be read"
+    ):
+        volume.read(Box((2, 0, 0), (2, 4, 4)))
