@@ -6,7 +6,7 @@ import logging as standard
 
 from absl import logging
 
-from emjax.blocks.engines import is_disk_full
+from emjax.runs.disk import is_disk_full
 
 # Said by orbax of every folder of weights that is read by itself, and of no consequence.
 _HARMLESS = "Metadata file does not exist"

@@ -21,14 +21,13 @@ from types import ModuleType
 from absl import flags
 
 from emjax import command_line
-from emjax.blocks.engines import is_disk_full
-from emjax.blocks.stopping import PREEMPTED, StoppedError, raises_on_sigterm
+from emjax.blocks.stopping import StoppedError, raises_on_sigterm
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.huge_pages import restart_with_huge_pages
 from emjax.logs import set_up_logging
-
-INPUT_ERROR = 2
+from emjax.runs.disk import is_disk_full
+from emjax.runs.exit_status import INPUT_ERROR, PREEMPTED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

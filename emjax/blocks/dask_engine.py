@@ -28,8 +28,9 @@ from etils import epath
 
 from emjax.blocks import dask_task
 from emjax.blocks.dask_clusters import connect_to, connect_to_local, quiet, start_local
-from emjax.blocks.engines import EngineLost, Outcome, Work, describe, is_disk_full
+from emjax.blocks.engines import EngineLost, Outcome, Work, describe
 from emjax.geometry.grid import Block
+from emjax.runs.disk import is_disk_full
 
 LOCAL = "local"
 # Blocks handed out beyond those that can run: they keep workers busy, and let a cluster grow that grows by need. A

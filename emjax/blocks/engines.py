@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import errno
-import os
-import resource
-import sys
 import traceback
 from collections.abc import Callable
 from types import TracebackType
@@ -19,10 +15,10 @@ from typing import Protocol
 
 from emjax.errors import InputError
 from emjax.geometry.grid import Block
+from emjax.runs.disk import is_disk_full
+from emjax.runs.memory import peak_rss_bytes
 
 Work = Callable[[Block], None]
-# TensorStore says this in the text of its errors; Python says it by number.
-_FULL = ("ENOSPC", "EDQUOT", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,20 +101,6 @@ def try_block(work: Work, block: Block) -> Outcome:
 def describe(error: BaseException) -> str:
     """Returns kind and first line of an error."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether an error says that a disk or a quota has no room."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return any(words in str(error) for words in _FULL)
-
-
-def peak_rss_bytes() -> int:
-    """Returns the most memory that this process has held so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts KiB, macOS bytes.
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 class ThisThread:

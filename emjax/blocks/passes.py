@@ -16,9 +16,10 @@ from etils import epath
 from emjax.blocks.done import DoneBlocks
 from emjax.blocks.engines import Work
 from emjax.blocks.parts import part_path, read_part
-from emjax.blocks.run import Summary, peak_rss_bytes, run_blocks
+from emjax.blocks.run import Summary, run_blocks
 from emjax.errors import InputError
 from emjax.geometry.grid import Grid
+from emjax.runs.memory import peak_rss_bytes
 from emjax.volumes.address import Address
 from emjax.volumes.read.folder_metadata import METADATA_FILES
 

@@ -15,21 +15,13 @@ import numpy as np
 from absl import logging
 
 from emjax.blocks.done import DoneBlocks
-from emjax.blocks.engines import (
-    Engine,
-    EngineLost,
-    Outcome,
-    ThisThread,
-    Threads,
-    Work,
-    describe,
-    is_disk_full,
-    peak_rss_bytes,
-)
+from emjax.blocks.engines import Engine, EngineLost, Outcome, ThisThread, Threads, Work, describe
 from emjax.blocks.progress import BlockProgress
 from emjax.blocks.stopping import Stopping
 from emjax.errors import InputError
 from emjax.geometry.grid import Grid
+from emjax.runs.disk import is_disk_full
+from emjax.runs.memory import peak_rss_bytes
 from emjax.runs.summary import Summary
 
 __all__ = ["Summary", "check_aligned", "count_voxels", "peak_rss_bytes", "run_blocks"]

@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-# What a job returns after stopping early (EX_TEMPFAIL): the same command goes on.
-PREEMPTED = 75
 # Seconds after which a second Ctrl-C is one.
 _TWICE_S = 0.5
 

@@ -17,7 +17,6 @@ from emjax.blocks.output import work_identity
 from emjax.blocks.parts import part_path, write_part
 from emjax.blocks.passes import BlockPasses, Interrupted, fingerprint
 from emjax.blocks.running_total import RunningTotal
-from emjax.blocks.stopping import PREEMPTED
 from emjax.config import identity
 from emjax.errors import InputError
 from emjax.geometry.box import Box
@@ -31,6 +30,7 @@ from emjax.objects.measure import (
     lower_halo,
     measure_block,
 )
+from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.origin import origin_voxels

@@ -19,10 +19,10 @@ from jax.experimental import multihost_utils
 
 from emjax.errors import InputError
 from emjax.parallel.environment import expects_others, local_device_ids
+from emjax.runs.exit_status import INPUT_ERROR
 
 # Machines of a cluster start within minutes of each other.
 MEETING_TIMEOUT_S = 300
-_INPUT_ERROR = 2
 
 
 def initialize(
@@ -122,7 +122,7 @@ def _gives_up(message: str, seconds: float) -> Iterator[None]:
     def give_up() -> None:
         # Nothing else ends it: the main thread waits inside of JAX, which hears no exception.
         os.write(2, f"emjax: {message}\n".encode())
-        os._exit(_INPUT_ERROR)
+        os._exit(INPUT_ERROR)
 
     timer = threading.Timer(seconds, give_up)
     timer.daemon = True

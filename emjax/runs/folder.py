@@ -8,14 +8,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from absl import logging
@@ -25,6 +23,7 @@ from ml_collections import ConfigDict
 from emjax.config import identity, plain
 from emjax.errors import InputError
 from emjax.parallel import runtime
+from emjax.runs.disk import full_disk_explained
 from emjax.runs.spec import package_versions
 
 CONFIG_FILE = "config.json"
@@ -104,35 +103,6 @@ def check_space(folder: epath.Path, checkpoint_bytes: int, keep: int) -> None:
             f"{folder} has {free / 2**30:.1f} GiB free, {keep + 1} checkpoints need "
             f"{needed / 2**30:.1f} GiB; choose another --workdir or a smaller save.keep"
         )
-
-
-@contextlib.contextmanager
-def full_disk_explained(folder: epath.Path) -> Iterator[None]:
-    """Turns what any library raises when the disk is full into the error that the command has a line for.
-
-    Args:
-        folder: of the run.
-
-    Raises:
-        OSError: `ENOSPC` with the folder's name, if the disk was full. No error of the user's input: the same command
-            goes on once there is room.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not _is_full_disk(error):
-            raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder)) from error
-
-
-def _is_full_disk(error: BaseException | None) -> bool:
-    """Whether an error, or what it was raised for, is that of a full disk; several libraries keep the text alone."""
-    while error is not None:
-        number = getattr(error, "errno", None)
-        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def write_json(path: epath.Path, values: Any) -> None:

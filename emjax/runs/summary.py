@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from emjax.errors import InputError
 from emjax.geometry.grid import Grid
-from emjax.blocks.engines import peak_rss_bytes
+from emjax.runs.memory import peak_rss_bytes
 
 
 @dataclasses.dataclass(frozen=True)

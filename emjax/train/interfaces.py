@@ -72,7 +72,7 @@ class FitResult:
         params: the moving average where there is one; global arrays.
         evaluation: scalars of the last evaluation.
         preempted: whether the run was interrupted after saving: leave with
-            `emjax.train.interrupt.PREEMPTED`.
+            `emjax.runs.exit_status.PREEMPTED`.
     """
 
     steps: int

@@ -11,9 +11,6 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
-# What a job returns after saving early (EX_TEMPFAIL): the same command goes on.
-PREEMPTED = 75
-
 
 class Interrupt:
     """Notices that the process is asked to stop; a context manager round the loop.

@@ -27,7 +27,8 @@ from emjax.errors import InputError
 from emjax.parallel import runtime
 from emjax.parallel.mesh import batch_sharding, check_batch_size
 from emjax.parallel.sharding import describe_copies
-from emjax.runs.folder import check_space, full_disk_explained, open_run_folder
+from emjax.runs.disk import full_disk_explained
+from emjax.runs.folder import check_space, open_run_folder
 from emjax.runs.spec import RunSpec
 from emjax.tasks.protocol import Task
 from emjax.train.checkpoint import Checkpoints

@@ -9,7 +9,7 @@ import yaml
 
 from emjax import command_line
 from emjax.parallel.environment import expects_others
-from emjax.train.interrupt import PREEMPTED
+from emjax.runs.exit_status import PREEMPTED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GKE = REPOSITORY / "launch" / "gke"

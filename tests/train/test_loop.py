@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from emjax.blocks.engines import is_disk_full
 from emjax.errors import InputError
+from emjax.runs.disk import is_disk_full
 from emjax.train import loop
 
 from .toy import (

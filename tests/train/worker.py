@@ -20,7 +20,7 @@ from toy import BATCH_SIZE, ToyBatches, norm_evaluator, run_toy, toy_config  # n
 
 from emjax.parallel import runtime  # noqa: E402
 from emjax.parallel.mesh import make_mesh  # noqa: E402
-from emjax.train.interrupt import PREEMPTED  # noqa: E402
+from emjax.runs.exit_status import PREEMPTED  # noqa: E402
 
 
 class Rows(ToyBatches):

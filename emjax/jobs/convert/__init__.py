@@ -15,9 +15,9 @@ from emjax.blocks.done import DoneBlocks
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import CONTINUE, open_output, plan_output
 from emjax.blocks.run import Summary, run_blocks
-from emjax.blocks.stopping import PREEMPTED
 from emjax.errors import InputError
 from emjax.jobs.convert.plan import Plan, make_plan
+from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 
 BLOCKS_FOLDER = "blocks"

@@ -17,7 +17,6 @@ from emjax.blocks.output import work_identity
 from emjax.blocks.parts import write_part
 from emjax.blocks.passes import BlockPasses, Interrupted, fingerprint
 from emjax.blocks.running_total import RunningTotal
-from emjax.blocks.stopping import PREEMPTED
 from emjax.config import identity
 from emjax.errors import InputError
 from emjax.evaluation.average_precision import average_precision, mean_average_precision
@@ -33,6 +32,7 @@ from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.jobs.evaluate.inputs import Inputs, open_inputs
 from emjax.jobs.evaluate.report import closing_lines, draw_sections, write_plots
+from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 
 Triple = tuple[float, float, float]

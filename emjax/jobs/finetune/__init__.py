@@ -20,11 +20,11 @@ from emjax.data.opening import OpenedEntry, open_entries
 from emjax.jobs.finetune.report import closing_lines, draw_crops, write_plots
 from emjax.parallel import runtime
 from emjax.parallel.mesh import check_batch_size, make_mesh
+from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import open_run_folder, write_results
 from emjax.runs.spec import RunSpec, check_voxel_nm
 from emjax.tasks.build import build_segment
 from emjax.tasks.segment_evaluation import SegmentEvaluation
-from emjax.train.interrupt import PREEMPTED
 from emjax.train.loop import Evaluation, fit
 from emjax.train.preparation import (
     HELD_OUT_SEED,

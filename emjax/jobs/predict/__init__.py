@@ -16,7 +16,6 @@ from emjax.blocks.done import DoneBlocks
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import CONTINUE, IDENTITY, await_output, open_output, plan_output
 from emjax.blocks.run import Summary, run_blocks
-from emjax.blocks.stopping import PREEMPTED
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
@@ -24,6 +23,7 @@ from emjax.inference.predictor import Predictor, default_batch_size
 from emjax.jobs.predict.plan import Plan, make_plan
 from emjax.parallel import runtime
 from emjax.parallel.mesh import make_mesh
+from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.volumes.origin import place_of
 from emjax.volumes.write.zarr import create_volume

@@ -22,12 +22,12 @@ from emjax.jobs.pretrain.report import closing_lines, draw_crops, write_plots
 from emjax.parallel import runtime
 from emjax.parallel.compile import jit
 from emjax.parallel.mesh import check_batch_size, make_mesh, replicated
+from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import open_run_folder, write_results
 from emjax.runs.spec import RunSpec
 from emjax.tasks.build import build_pretrain
 from emjax.tasks.membrane_probe import MembraneProbe
 from emjax.tasks.pretrain_evaluation import EvaluationSettings, PretrainEvaluation, check_settings
-from emjax.train.interrupt import PREEMPTED
 from emjax.train.loop import Evaluation, fit
 from emjax.train.preparation import (
     HELD_OUT_SEED,

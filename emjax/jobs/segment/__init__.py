@@ -25,13 +25,14 @@ from emjax.blocks.output import (
     plan_output,
     work_identity,
 )
-from emjax.blocks.run import Summary, peak_rss_bytes, run_blocks
-from emjax.blocks.stopping import PREEMPTED
+from emjax.blocks.run import Summary, run_blocks
 from emjax.errors import InputError
 from emjax.geometry.grid import Grid
 from emjax.jobs.segment.inputs import open_part, read_channels, read_method
 from emjax.jobs.segment.report import closing_lines, save_picture
+from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
+from emjax.runs.memory import peak_rss_bytes
 from emjax.runs.whole_file import write_whole
 from emjax.segmentation.cells import choose_blocks, choose_cells, layout
 from emjax.segmentation.channels import Channels
