@@ -1,0 +1,1 @@
+"""The folder of a run and what every job leaves in it; no jax."""
