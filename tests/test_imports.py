@@ -25,7 +25,7 @@ ALLOWED = {
     "objects": {
         *("errors", "hash_table", "geometry", "runs", "volumes", "blocks", "evaluation", "objects"),
     },
-    "augment": {"errors", "augment"},
+    "augment": {"errors", "geometry", "augment"},
     "losses": {"errors", "config", "augment", "losses"},
     "targets": {"errors", "config", "targets"},
     # Its passes over blocks read and write volumes.

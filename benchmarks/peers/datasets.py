@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-Size = tuple[int, int, int]
+from emjax.geometry.sizes import Size
 
 
 class RandomCrops:

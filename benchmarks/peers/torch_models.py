@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Size = tuple[int, int, int]
+from emjax.geometry.sizes import Size
+
 _ACTIVATIONS = {
     "elu": lambda x: F.elu(x, inplace=True),
     "leaky_relu": lambda x: F.leaky_relu(x, 0.01, inplace=True),

@@ -15,8 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Size = tuple[int, int, int]
-
 # Products with one-hot or interpolation weights must not lose bits to TF32 or bfloat16.
 EXACT = jax.lax.Precision.HIGHEST
 

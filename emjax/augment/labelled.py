@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from emjax.augment import geometry
-from emjax.augment.geometry import Size
 from emjax.augment.recipes import Recipe, Shaped, damage, shared_geometry, weaken, window_size
 from emjax.errors import InputError
+from emjax.geometry.sizes import Size
 
 IGNORE = -1
 

@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from emjax.augment import defects, geometry, intensity
-from emjax.augment.geometry import Size, Warped
+from emjax.augment.geometry import Warped
 from emjax.errors import InputError
+from emjax.geometry.sizes import Size
 
 RELEASED_OPERATORS = 12
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from emjax.augment import geometry
-from emjax.augment.geometry import Size, Warped
+from emjax.augment.geometry import Warped
 from emjax.augment.recipes import (
     Recipe,
     degrade,
@@ -26,6 +26,7 @@ from emjax.augment.recipes import (
     window_size,
 )
 from emjax.errors import InputError
+from emjax.geometry.sizes import Size
 
 STRENGTHS = ("clean", "weak", "strong")
 

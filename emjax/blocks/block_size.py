@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from emjax.errors import InputError
-from emjax.geometry.box import Size
+from emjax.geometry.sizes import Size
 
 # Tiles at the border of a block are computed for its neighbour as well: in blocks of so many tiles' voxels that is
 # about a third of the work, and a block is still done in minutes.

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from emjax.data.opening import OpenedEntry
 from emjax.errors import InputError
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
+from emjax.geometry.sizes import Size
 
 _AXES = ("z", "y", "x")
 # Sections, rows or columns that are worth a window even though the rest of it is their mirror image.

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from emjax.errors import InputError
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
+from emjax.geometry.sizes import Size
 
 
 def entry_probabilities(

@@ -15,7 +15,8 @@ from emjax.data.grey_values import is_blank
 from emjax.data.opening import OpenedEntry
 from emjax.data.sampling import Origins, entry_probabilities
 from emjax.errors import InputError
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
+from emjax.geometry.sizes import Size
 from emjax.volumes.store import Volume
 
 Example = dict[str, np.ndarray]

@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-Size = tuple[int, int, int]
-Triple = tuple[float, float, float]
+from emjax.geometry.sizes import Size, Triple
 
 # Of distances that are compared with the tolerance: 3 steps of 0.1 are not 0.3.
 _ROUNDING = 1e-9

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-Size = tuple[int, int, int]
-Triple = tuple[float, float, float]
+from emjax.geometry.sizes import Size, Triple
 
 # Distances are added up as whole numbers of this many nm, so that no order of adding changes the sum.
 _QUANTUM_NM = 2.0**-20

@@ -24,9 +24,8 @@ from emjax.evaluation.clefts import Nearest
 from emjax.evaluation.counting import Pair, count_block
 from emjax.evaluation.skeletons import look_up
 from emjax.geometry.grid import Block
+from emjax.geometry.sizes import Triple
 from emjax.volumes.store import Volume, open_for_blocks
-
-Triple = tuple[float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)

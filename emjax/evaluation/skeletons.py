@@ -10,8 +10,7 @@ import numpy as np
 from emjax.evaluation.swc import Skeleton
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
-
-Triple = tuple[float, float, float]
+from emjax.geometry.sizes import Triple
 
 # A point on the face between two voxels belongs to the upper one; 0.3 / 0.1 is 2.9999999999999996.
 _ROUNDING = 1e-6

@@ -7,8 +7,8 @@ import math
 import re
 
 from emjax.errors import InputError
+from emjax.geometry.sizes import Size
 
-Size = tuple[int, int, int]
 _RANGE = re.compile(r"^\s*(-?\d*)\s*:\s*(-?\d*)\s*$")
 
 

@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterator
 
 from emjax.errors import InputError
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
+from emjax.geometry.sizes import Size
 
 
 @dataclasses.dataclass(frozen=True)

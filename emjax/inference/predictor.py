@@ -18,8 +18,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from emjax.errors import InputError
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
 from emjax.geometry.grid import Block, Grid
+from emjax.geometry.sizes import Size
 from emjax.inference.tiles import Tiling
 from emjax.inference.variants import Variant
 from emjax.parallel.compile import jit

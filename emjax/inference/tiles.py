@@ -16,8 +16,9 @@ import numpy as np
 
 from emjax.config import nearest
 from emjax.errors import InputError
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
+from emjax.geometry.sizes import Size
 
 BLENDINGS = ("gaussian", "linear")
 LEAST_OVERLAP = 0.25

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from emjax.errors import InputError
-from emjax.geometry.box import Size
+from emjax.geometry.sizes import Size
 
 Offsets = Sequence[Size | None]
 COUNTS = (1, 4, 8, 16)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from emjax.models.layers import Size
+from emjax.geometry.sizes import Size
 
 # A voxel this much longer in z than in the plane still counts as isotropic: the geometric middle of 1 and 2, so that
 # pooling z makes it no less isotropic than leaving it.

@@ -10,10 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from emjax.geometry.sizes import Size
 from emjax.models.convolution import convolve
 from emjax.parallel.sharding import constrain
-
-Size = tuple[int, int, int]
 
 
 def elu(x: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Size = tuple[int, int, int]
+from emjax.geometry.sizes import Size
 
 
 def adaptive_pool(x: jax.Array, size: Size) -> jax.Array:

@@ -14,13 +14,13 @@ import jax.numpy as jnp
 
 from emjax.errors import InputError
 from emjax.geometry.footprint import Footprint
+from emjax.geometry.sizes import Size
 from emjax.models.heads import Head
 from emjax.models.layers import (
     ACTIVATIONS,
     STEM_KERNEL,
     Conv,
     NormAct,
-    Size,
     Upsample,
     max_pool,
 )

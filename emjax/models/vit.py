@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from emjax.geometry.footprint import Footprint
+from emjax.geometry.sizes import Size
 from emjax.models.attention import attention
 from emjax.models.heads import Head
-from emjax.models.layers import STEM_KERNEL, Dense, Size, Upsample
+from emjax.models.layers import STEM_KERNEL, Dense, Upsample
 from emjax.models.unet import Block, block_reach, check_multiple
 from emjax.parallel.sharding import constrain
 

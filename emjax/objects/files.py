@@ -17,10 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from emjax.geometry.sizes import Triple
 from emjax.objects.measure import Contacts, ObjectSums
 from emjax.runs.whole_file import open_whole
-
-Triple = tuple[float, float, float]
 
 # Rows that are computed, written and read together.
 _GROUP = 1 << 18

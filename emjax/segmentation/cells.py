@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from emjax.errors import InputError
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
 from emjax.geometry.grid import Block, Grid
+from emjax.geometry.sizes import Size
 from emjax.volumes.write.zarr import chunk_size, shard_size
 
 # Volumes of up to so many voxels are one cell; of larger ones a cell with its halo has about as many.

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from emjax.augment.recipes import Recipe
 from emjax.augment.views import Views, make_views
+from emjax.geometry.sizes import Size
 from emjax.losses.contrastive import nce, released_nce
 from emjax.losses.reconstruction import reconstruction
 from emjax.losses.tokens import choose_channels
@@ -28,7 +29,6 @@ from emjax.models.pyramid import adaptive_pool
 from emjax.tasks.terms import combine_terms
 from emjax.tasks.tokens import choose_positions, pair_points, read_level
 
-Size = tuple[int, int, int]
 Params = Any
 
 # Side of the cube that a channel's map is pooled to before it is a token (the paper's 4096-vector).

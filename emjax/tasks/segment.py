@@ -14,13 +14,13 @@ import jax.numpy as jnp
 
 from emjax.augment.labelled import augment_labelled
 from emjax.augment.recipes import Recipe
+from emjax.geometry.sizes import Size
 from emjax.losses.dense import weighted_loss
 from emjax.models.build import apply, init_params
 from emjax.parallel.sharding import constrain
 from emjax.targets.boundaries import widen
 from emjax.targets.kinds import Target
 
-Size = tuple[int, int, int]
 Params = Any
 
 

@@ -14,9 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from emjax.augment.views import View, from_window, to_window, valid_at
+from emjax.geometry.sizes import Size
 from emjax.losses.tokens import sample_features
-
-Size = tuple[int, int, int]
 
 
 class PointPairs(NamedTuple):

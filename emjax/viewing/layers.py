@@ -12,14 +12,13 @@ from absl import logging
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.geometry.sizes import Triple
 from emjax.segmentation.prediction import NEAREST, show_channels
 from emjax.viewing.contrast import Contrast, measure
 from emjax.volumes.address import Entry, parse_volumes
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.origin import file_corner
 from emjax.volumes.store import Volume, open_volume
-
-Triple = tuple[float, float, float]
 
 IMAGE, LABELS, AFFINITIES = "image", "labels", "affinities"
 KINDS = (IMAGE, LABELS, AFFINITIES)

@@ -16,7 +16,8 @@ from neuroglancer.downsample_scales import (
 from neuroglancer.local_volume import LocalVolume, MeshesNotSupportedForVolume
 
 from emjax.errors import InputError
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
+from emjax.geometry.sizes import Size
 from emjax.viewing.layers import LABELS, Layer
 from emjax.volumes.store import Volume, open_volume
 

@@ -15,11 +15,10 @@ import numpy as np
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.geometry.sizes import Triple
 from emjax.volumes.address import SYNTHETIC, Address
 from emjax.volumes.attributes import folder_url, read_file
 from emjax.volumes.store import Volume
-
-Triple = tuple[float, float, float]
 
 _REMOTE = ("gs://", "s3://", "http://", "https://")
 

@@ -15,6 +15,7 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.geometry.sizes import Triple
 from emjax.volumes.address import SYNTHETIC, SYNTHETIC_KEYS, Address, parse_triple
 from emjax.volumes.generator.synthetic import open_synthetic
 from emjax.volumes.read.arrays import How, open_array
@@ -28,7 +29,6 @@ from emjax.volumes.read.sections import open_sections
 from emjax.volumes.read.tiff import open_tiff
 from emjax.volumes.read.tiles import open_tiles
 
-Triple = tuple[float, float, float]
 # Decoded chunks of all volumes of a process that are kept. Without it a crop of a TIFF stack decodes whole sections
 # again.
 CACHE_BYTES = 1 << 30

@@ -7,7 +7,8 @@ from typing import Any
 
 import tensorstore as ts
 
-Triple = tuple[float, float, float]
+from emjax.geometry.sizes import Triple
+
 _NANOMETRES = {
     ("pm", "picometer", "picometers", "picometre"): 1e-3,
     ("nm", "nanometer", "nanometers", "nanometre", "nanometres"): 1.0,

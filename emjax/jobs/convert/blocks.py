@@ -7,8 +7,9 @@ import math
 from absl import logging
 
 from emjax.blocks.run import check_aligned
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
+from emjax.geometry.sizes import Size
 from emjax.volumes.store import BLOCK_CACHE_BYTES, Volume
 from emjax.volumes.write.zarr import Level
 

@@ -30,12 +30,11 @@ from emjax.evaluation.passes import CountPairs, LookUpPoints, MeasureClefts, rel
 from emjax.evaluation.skeletons import blocks_of, expected_run_length, voxels_of
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
+from emjax.geometry.sizes import Triple
 from emjax.jobs.evaluate.inputs import Inputs, open_inputs
 from emjax.jobs.evaluate.report import closing_lines, draw_sections, write_plots
 from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
-
-Triple = tuple[float, float, float]
 
 # Voxels that are counted at a time.
 _BLOCK = (32, 512, 512)

@@ -17,10 +17,9 @@ from emjax.errors import InputError
 from emjax.evaluation.passes import Source
 from emjax.evaluation.swc import Skeleton, read_swc
 from emjax.geometry.box import Box
+from emjax.geometry.sizes import Triple
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.store import Volume, open_volume
-
-Triple = tuple[float, float, float]
 
 KINDS = ("instances", "semantic", "clefts")
 

@@ -10,7 +10,8 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
+from emjax.geometry.sizes import Size
 from emjax.volumes.attributes import first_sentence
 
 _STATUS = re.compile(r"^([A-Z_]+): ")

@@ -11,8 +11,9 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.geometry.box import Box, Size
+from emjax.geometry.box import Box
 from emjax.geometry.grid import Block, Grid
+from emjax.geometry.sizes import Size
 from emjax.volumes.store import Volume, open_for_blocks
 from emjax.volumes.write.casting import Cast
 from emjax.volumes.write.output import Output

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-Size = tuple[int, int, int]
-Triple = tuple[float, float, float]
+from emjax.geometry.sizes import Size, Triple
 
 _VERSION = "0.5"
 

@@ -10,12 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import tensorstore as ts
 
+from emjax.geometry.sizes import Triple
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.write import zarr as create
 from emjax.volumes.write.zarr import Level
-
-Size = tuple[int, int, int]
-Triple = tuple[float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 import numba
 import numpy as np
 
-from emjax.geometry.box import Size
+from emjax.geometry.sizes import Size
 
 MEAN, MODE = "mean", "mode"
 

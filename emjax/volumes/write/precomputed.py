@@ -12,9 +12,10 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
+from emjax.geometry.sizes import Triple
 from emjax.volumes.attributes import ATTRIBUTE, first_sentence, folder_url, read_file
 from emjax.volumes.write.casting import LABELS, holds
-from emjax.volumes.write.output import NewVolume, Triple
+from emjax.volumes.write.output import NewVolume
 from emjax.volumes.write.zarr import Level
 
 _INFO = "info"

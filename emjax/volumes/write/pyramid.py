@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 
 from emjax.errors import InputError
-from emjax.geometry.box import Size
+from emjax.geometry.sizes import Size, Triple
 from emjax.volumes.write.zarr import Level, chunk_size, shard_size
-
-Triple = tuple[float, float, float]
 
 # An axis whose voxel is this much longer than the shortest is left as it is: the geometric middle of 1 and 2, so that
 # halving it makes the voxel no less isotropic than leaving it.

@@ -13,11 +13,9 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
+from emjax.geometry.sizes import Size, Triple
 from emjax.volumes.attributes import ATTRIBUTE, first_sentence, folder_url, read_file
 from emjax.volumes.write.ome import ome_attributes
-
-Size = tuple[int, int, int]
-Triple = tuple[float, float, float]
 
 # What a reader decodes at least: small enough for a viewer's slice, large enough for a disk and for compression.
 _CHUNK_VOXELS = 64**3
