@@ -72,7 +72,7 @@ class Box:
         return tuple(a + b for a, b in zip(self.start, self.size, strict=True))
 
     @property
-    def slices(self) -> tuple[slice, slice, slice]:
+    def slices(self) -> tuple[slice, ...]:
         """Slices that cut the box out of an array `[z, y, x]`."""
         return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
 

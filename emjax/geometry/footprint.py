@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from emjax.geometry.sizes import Size
+
 
 class Footprint(NamedTuple):
     """Geometry of a network, z y x.
@@ -13,5 +15,5 @@ class Footprint(NamedTuple):
         halo: voxels on each side that an output voxel can depend on. Normalisation reads the whole input besides.
     """
 
-    stride: tuple[int, int, int]
-    halo: tuple[int, int, int]
+    stride: Size
+    halo: Size

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-Size: TypeAlias = tuple[int, int, int]  # (z, y, x), in voxels
-Triple: TypeAlias = tuple[float, float, float]  # (z, y, x), usually in nm
+if TYPE_CHECKING:
+    # Three numbers, too, but no type checker follows that through `tuple(b - a for a, b in zip(start, stop))`. Numbers
+    # from outside are counted where they come in.
+    Size: TypeAlias = tuple[int, ...]
+    Triple: TypeAlias = tuple[float, ...]
+else:
+    Size: TypeAlias = tuple[int, int, int]  # (z, y, x), in voxels
+    Triple: TypeAlias = tuple[float, float, float]  # (z, y, x), usually in nm

@@ -210,9 +210,7 @@ class Predictor:
         rest = [(0, b - r) for b, r in zip(self._buffer, region.size, strict=True)]
         return np.pad(voxels, rest)
 
-    def _arrange(
-        self, batch: list[tuple[int, int, int]], region: Box
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
+    def _arrange(self, batch: list[Size], region: Box) -> tuple[np.ndarray, list[np.ndarray]]:
         """Returns the starts of tiles in the region and their weights; rows that are too many weigh nothing."""
         places = np.array(batch + [batch[-1]] * (self.batch_size - len(batch)))
         starts = np.stack([s[places[:, a]] for a, s in enumerate(self.tiling.starts)], axis=1)
@@ -220,7 +218,7 @@ class Predictor:
         weights[0][len(batch) :] = 0
         return (starts - np.array(region.start)).astype(np.int32), weights
 
-    def _check(self, block: Block, batch: list[tuple[int, int, int]], finite: jax.Array) -> None:
+    def _check(self, block: Block, batch: list[Size], finite: jax.Array) -> None:
         bad = np.flatnonzero(~np.asarray(finite)[: len(batch)])
         if not len(bad):
             return

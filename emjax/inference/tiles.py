@@ -66,13 +66,13 @@ class Tiling:
         return tuple(max(1, p - math.ceil(self.overlap * p)) for p in self.tile_size)
 
     @functools.cached_property
-    def starts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def starts(self) -> tuple[np.ndarray, ...]:
         """First voxels of the tiles along z, y, x."""
         lattice = zip(self.size, self.tile_size, self.stride, strict=True)
         return tuple(positions(n, p, s) for n, p, s in lattice)
 
     @functools.cached_property
-    def weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def weights(self) -> tuple[np.ndarray, ...]:
         """Factors of the weights along z, y, x: `[tiles, channels, voxels of a tile]` float32."""
         return tuple(self._axis_weights(axis) for axis in range(3))
 
@@ -80,7 +80,7 @@ class Tiling:
         """Number of tiles."""
         return math.prod(len(starts) for starts in self.starts)
 
-    def covering(self, box: Box) -> list[tuple[int, int, int]]:
+    def covering(self, box: Box) -> list[Size]:
         """Returns the places in the lattice, in its order, of all tiles that share a voxel with a box."""
         ranges = [
             range(*self._touching(axis, box.start[axis], box.stop[axis])) for axis in range(3)

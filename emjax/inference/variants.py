@@ -62,7 +62,7 @@ class Variant:
                 channel = jnp.zeros_like(predictions[..., 0])
             else:
                 channel = predictions[..., source]
-            channels.append(_move(channel, offset) if moved else channel)
+            channels.append(_move(channel, offset) if moved and offset else channel)
         return jnp.stack(channels, axis=-1)
 
     def weight(self, size: Size, offsets: Offsets) -> np.ndarray:
@@ -82,7 +82,7 @@ class Variant:
         ):
             if source is None:
                 weight[..., channel] = 0
-            elif moved:
+            elif moved and offset:
                 for axis, (length, shift) in enumerate(zip(size, offset, strict=True)):
                     partner = np.arange(length) + shift
                     seen = (partner >= 0) & (partner < length)

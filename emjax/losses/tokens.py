@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import jax
@@ -40,7 +39,8 @@ def sample_features(features: jax.Array, points: jax.Array) -> jax.Array:
     # One gather for the eight corners: its gradient is one scatter into a map of the level's size, not eight of them
     # and seven sums.
     picked = features[by_corner(corners)].astype(jnp.float32)
-    return jnp.sum(math.prod(by_corner(shares))[..., None] * picked, axis=(0, 1, 2))
+    z, y, x = by_corner(shares)
+    return jnp.sum((z * y * x)[..., None] * picked, axis=(0, 1, 2))
 
 
 def channel_counts(level_channels: Sequence[int], ranks: Sequence[int] | None = None) -> list[int]:

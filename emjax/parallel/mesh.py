@@ -28,7 +28,10 @@ AXES = (DATA, FSDP, SPATIAL)
 BATCH_AXES = (DATA, FSDP)
 
 
-def make_mesh(sizes: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(
+    sizes: Mapping[str, int],
+    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+) -> Mesh:
     """Arranges devices as (data, fsdp, spatial).
 
     Args:

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -70,7 +71,7 @@ def initialize(
         failure = f"{who} cannot use --coordinator={coordinator}"
         if process_id == 0:
             _check_port(int(coordinator.rpartition(":")[2]), failure)
-        arguments = dict(
+        arguments: dict[str, Any] = dict(
             coordinator_address=coordinator,
             num_processes=num_processes,
             process_id=process_id,
@@ -165,7 +166,8 @@ def use_compilation_cache() -> None:
 
     `JAX_COMPILATION_CACHE_DIR` moves the cache; an empty value turns it off.
     """
-    if jax.config.jax_compilation_cache_dir or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+    chosen = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]  # made at run time
+    if chosen or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(root) / "emjax" / "compiled" / _machine()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emjax.registry import Registry
+
 from ..extending import read_blocks, write_package
 
 PAGE = """

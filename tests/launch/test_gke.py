@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from emjax.runs.exit_status import PREEMPTED
 
 from emjax import command_line
 from emjax.parallel.environment import expects_others
+from emjax.runs.exit_status import PREEMPTED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 GKE = REPOSITORY / "launch" / "gke"

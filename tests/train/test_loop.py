@@ -9,9 +9,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from emjax.runs.disk import is_disk_full
 
 from emjax.errors import InputError
+from emjax.runs.disk import is_disk_full
 from emjax.train import loop
 
 from .toy import (

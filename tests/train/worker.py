@@ -16,11 +16,11 @@ from absl import flags  # noqa: E402
 
 flags.FLAGS.mark_as_parsed()
 
-from emjax.runs.exit_status import PREEMPTED  # noqa: E402
 from toy import BATCH_SIZE, ToyBatches, norm_evaluator, run_toy, toy_config  # noqa: E402
 
 from emjax.parallel import runtime  # noqa: E402
 from emjax.parallel.mesh import make_mesh  # noqa: E402
+from emjax.runs.exit_status import PREEMPTED  # noqa: E402
 
 
 class Rows(ToyBatches):
