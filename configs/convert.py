@@ -7,12 +7,11 @@ The suffix of the output names its format: `.zarr` (OME-Zarr 0.5, sharded, with 
 Memory is bounded by the blocks, and a run that is killed goes on where it was. See docs/convert.md.
 """
 
-from ml_collections import ConfigDict
-
+from emjax.config import Config
 from emjax.volume_config import volume_config
 
 
-def get_config() -> ConfigDict:
+def get_config() -> Config:
     """Returns the configuration."""
     c = volume_config("convert")
     c.input = (

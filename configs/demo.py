@@ -11,16 +11,14 @@ with the same command.
 It shows that the path works and how the pieces fit. Synthetic tissue says nothing about real EM: docs/results.md does.
 """
 
-from ml_collections import ConfigDict
-
-from emjax.config import choose_preset
+from emjax.config import Config, choose_preset
 
 TISSUE = "synthetic://neurites?voxel_nm=40,12,12"
 
 
-def get_config(preset: str = "") -> ConfigDict:
+def get_config(preset: str = "") -> Config:
     """Returns the configuration; the preset 'smoke' only shows that everything runs."""
-    c = ConfigDict()
+    c = Config()
     c.job = "demo"
     c.overwrite = False  # True: delete a finished demo in the workdir and begin anew
 
@@ -39,7 +37,7 @@ def get_config(preset: str = "") -> ConfigDict:
     return c
 
 
-def _smoke(c: ConfigDict) -> None:
+def _smoke(c: Config) -> None:
     c.network = "smoke"
     c.volumes = f"{TISSUE}&shape=16,192,192&seed=1"
     c.labelled = c.validation

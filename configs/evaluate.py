@@ -13,12 +13,11 @@ need `--config.background_ids=18446744073709551615`), and neurons without labels
 `--config.skeletons=neurons.swc`. A number that cannot be computed is absent.
 """
 
-from ml_collections import ConfigDict
-
+from emjax.config import Config
 from emjax.volume_config import volume_config
 
 
-def get_config() -> ConfigDict:
+def get_config() -> Config:
     """Returns the configuration."""
     c = volume_config("evaluate")
     c.segmentation = ""  # address of the ids that are judged

@@ -29,15 +29,13 @@ The folder `--workdir` (default `runs/finetune`) receives checkpoints (the best 
 TensorBoard files and plots. Stop it at any time; the same command continues where it stopped.
 """
 
-from ml_collections import ConfigDict
-
-from emjax.config import base_config, choose_preset
+from emjax.config import Config, base_config, choose_preset
 from emjax.networks import base_vit, paper_unet, small_unet, wide_unet
 
 SYNTHETIC = "synthetic://neurites?shape=32,256,256&voxel_nm=40,12,12"
 
 
-def get_config(preset: str = "") -> ConfigDict:
+def get_config(preset: str = "") -> Config:
     """Returns the configuration of one or more presets; the module docstring lists them."""
     c = base_config("finetune")
     _default(c)
@@ -46,7 +44,7 @@ def get_config(preset: str = "") -> ConfigDict:
     return c
 
 
-def _default(c: ConfigDict) -> None:
+def _default(c: Config) -> None:
     c.num_steps = 400
     c.data.volumes = f"{SYNTHETIC}|{SYNTHETIC}&labels=neurons"
     c.data.batch_size = 4
@@ -61,7 +59,7 @@ def _default(c: ConfigDict) -> None:
     c.targets = "affinities?offsets=long&losses=balanced_bce"
 
     # Augmentation: fields of emjax.augment.recipes.Recipe; those not named keep the recipe's values.
-    c.augment = ConfigDict()
+    c.augment = Config()
     c.augment.strong_probability = 0.5  # that a crop gets defects of sections
     c.augment.orientation_probability = 1.0  # that it is flipped or turned
     c.augment.rescale_probability = 0.5  # that it is rescaled in the plane
@@ -84,14 +82,14 @@ def _default(c: ConfigDict) -> None:
     c.optimizer.ema_decay = 0.99
 
 
-def _mitochondria(c: ConfigDict) -> None:
+def _mitochondria(c: Config) -> None:
     c.data.volumes = f"{SYNTHETIC}|{SYNTHETIC}&labels=mitochondria"
     c.targets = "foreground?losses=bce+dice; contour?thickness=1&losses=balanced_bce"
     c.data.widen = False
     c.data.min_labelled = 200
 
 
-def _nuclei(c: ConfigDict) -> None:
+def _nuclei(c: Config) -> None:
     c.data.volumes = f"{SYNTHETIC}|{SYNTHETIC}&labels=mitochondria"  # it has no nuclei
     c.targets = (
         "foreground?losses=bce+dice; contour?thickness=1&losses=balanced_bce; "
@@ -101,7 +99,7 @@ def _nuclei(c: ConfigDict) -> None:
     c.data.min_labelled = 200
 
 
-def _synapses(c: ConfigDict) -> None:
+def _synapses(c: Config) -> None:
     c.data.volumes = f"{SYNTHETIC}|{SYNTHETIC}&labels=clefts"
     c.targets = "foreground?losses=balanced_bce+dice"
     c.data.widen = False
@@ -109,12 +107,12 @@ def _synapses(c: ConfigDict) -> None:
     c.data.max_blank_tries = 50
 
 
-def _semantic(c: ConfigDict) -> None:
+def _semantic(c: Config) -> None:
     c.targets = "classes?ids=0,1&losses=cross_entropy"
     c.data.widen = False
 
 
-def _large(c: ConfigDict) -> None:
+def _large(c: Config) -> None:
     c.num_steps = 50_000
     c.data.batch_size = 8
     c.data.crop_size = (18, 160, 160)
@@ -127,7 +125,7 @@ def _large(c: ConfigDict) -> None:
     c.log.every_steps = 100
 
 
-def _wide(c: ConfigDict) -> None:
+def _wide(c: Config) -> None:
     _large(c)
     c.data.batch_size = 16
     c.data.num_threads = 16
@@ -135,7 +133,7 @@ def _wide(c: ConfigDict) -> None:
     c.model.skips = "add"
 
 
-def _vit(c: ConfigDict) -> None:
+def _vit(c: Config) -> None:
     _large(c)
     c.data.crop_size = (32, 160, 160)
     c.model = base_vit()
@@ -145,7 +143,7 @@ def _vit(c: ConfigDict) -> None:
     c.optimizer.layer_decay = 0.75
 
 
-def _smoke(c: ConfigDict) -> None:
+def _smoke(c: Config) -> None:
     c.num_steps = 6
     c.data.volumes = c.data.volumes.replace("shape=32,256,256", "shape=16,192,192")
     c.data.batch_size = 2

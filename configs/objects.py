@@ -7,12 +7,11 @@ reads the volume block by block and writes `objects.parquet` and `contacts.parqu
 on blocks, workers or restarts. Any labels will do, also those of other tools.
 """
 
-from ml_collections import ConfigDict
-
+from emjax.config import Config
 from emjax.volume_config import volume_config
 
 
-def get_config() -> ConfigDict:
+def get_config() -> Config:
     """Returns the configuration."""
     c = volume_config("objects")
     c.input = ""  # address of the ids, of any format; ?voxel_nm=Z,Y,X where it does not say the size of its voxels

@@ -15,12 +15,11 @@ Several processes or machines share a volume when each is started with its own p
 Under a launcher such as srun each process also needs --num_processes=1.
 """
 
-from ml_collections import ConfigDict
-
+from emjax.config import Config
 from emjax.volume_config import volume_config
 
 
-def get_config() -> ConfigDict:
+def get_config() -> Config:
     """Returns the configuration."""
     c = volume_config("predict")
     c.checkpoint = (

@@ -43,9 +43,7 @@ The folder `--workdir` (default `runs/pretrain`) receives checkpoints, `results.
 Stop it at any time; the same command continues where it stopped.
 """
 
-from ml_collections import ConfigDict
-
-from emjax.config import base_config, choose_preset
+from emjax.config import Config, base_config, choose_preset
 from emjax.networks import (
     base_vit,
     large_unet,
@@ -65,7 +63,7 @@ PAPER_VOLUMES = """
 """
 
 
-def get_config(preset: str = "") -> ConfigDict:
+def get_config(preset: str = "") -> Config:
     """Returns the configuration of a preset; the module docstring lists them."""
     c = base_config("pretrain")
     _default(c)
@@ -73,7 +71,7 @@ def get_config(preset: str = "") -> ConfigDict:
     return c
 
 
-def _default(c: ConfigDict) -> None:
+def _default(c: Config) -> None:
     c.num_steps = 200
     # 12 nm, not the 8 nm of most serial sections: a crop of 64 voxels then holds several neurites.
     c.data.volumes = "synthetic://neurites?shape=32,256,256&voxel_nm=40,12,12"
@@ -81,14 +79,14 @@ def _default(c: ConfigDict) -> None:
     c.data.crop_size = (4, 64, 64)
 
     # Augmentation: fields of emjax.augment.recipes.Recipe; those not named keep the recipe's values.
-    c.augment = ConfigDict()
+    c.augment = Config()
     c.augment.recipe = "ours"  # 'released': the paper's code, for comparison only
     c.augment.max_offset = (1, 16, 16)  # the two views are cut at most this far apart, voxels
     c.augment.own_orientation = False  # True: each view has its own flip and quarter turn
 
     c.model = small_unet()
 
-    c.loss = ConfigDict()
+    c.loss = Config()
     c.loss.reconstruction = 1.0  # weight of the voxel reconstruction of both views
     # Weights of five times this leave one seed in three where nothing is learnt, reconstruction neither: more than
     # nine tenths of the gradient is then contrastive (docs/results.md).
@@ -132,7 +130,7 @@ def _default(c: ConfigDict) -> None:
     c.optimizer.weight_decay = 1e-4
 
 
-def _smoke(c: ConfigDict) -> None:
+def _smoke(c: Config) -> None:
     c.num_steps = 6
     c.data.volumes = "synthetic://neurites?shape=16,192,192&voxel_nm=40,12,12"
     c.data.batch_size = 4
@@ -146,7 +144,7 @@ def _smoke(c: ConfigDict) -> None:
     c.log.every_steps = 1
 
 
-def _real(c: ConfigDict) -> None:
+def _real(c: Config) -> None:
     c.num_steps = 1200
     c.augment.own_orientation = True
     c.eval.own_orientation = True
@@ -154,7 +152,7 @@ def _real(c: ConfigDict) -> None:
     c.save.every_steps = 200
 
 
-def _ours(c: ConfigDict) -> None:
+def _ours(c: Config) -> None:
     c.num_steps = 50_000
     c.data.volumes = PAPER_VOLUMES
     c.data.batch_size = 32
@@ -174,7 +172,7 @@ def _ours(c: ConfigDict) -> None:
     c.log.every_steps = 100
 
 
-def _vit(c: ConfigDict) -> None:
+def _vit(c: Config) -> None:
     _ours(c)
     c.data.crop_size = (32, 160, 160)
     c.model = base_vit()
@@ -182,26 +180,26 @@ def _vit(c: ConfigDict) -> None:
     c.optimizer.weight_decay = 0.05
 
 
-def _gpu(c: ConfigDict) -> None:
+def _gpu(c: Config) -> None:
     _ours(c)
     c.model = wide_unet()
     c.data.batch_size = 64
     c.data.num_threads = 16
 
 
-def _unet_l(c: ConfigDict) -> None:
+def _unet_l(c: Config) -> None:
     _ours(c)
     c.model = large_unet()
     _for_many(c)
 
 
-def _vit_l(c: ConfigDict) -> None:
+def _vit_l(c: Config) -> None:
     _vit(c)
     c.model = large_vit()
     _for_many(c)
 
 
-def _for_many(c: ConfigDict) -> None:
+def _for_many(c: Config) -> None:
     """What the presets for 8 accelerators and more share."""
     # Two crops on each chip of v5e:8x8, whose 16 GB are the tightest; 16 on each of 8 GPUs.
     c.data.batch_size = 128
@@ -209,7 +207,7 @@ def _for_many(c: ConfigDict) -> None:
     c.mesh.fsdp = 8  # eight neighbours share parameters and optimizer; the batch is split over all
 
 
-def _paper(c: ConfigDict) -> None:
+def _paper(c: Config) -> None:
     _ours(c)
     c.num_steps = 500_000
     c.data.batch_size = 16

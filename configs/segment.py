@@ -10,12 +10,11 @@ the presets of `configs/finetune.py`. `configs/tune.py` chooses them on a labell
 takes.
 """
 
-from ml_collections import ConfigDict
-
+from emjax.config import Config
 from emjax.volume_config import volume_config
 
 
-def get_config() -> ConfigDict:
+def get_config() -> Config:
     """Returns the configuration."""
     c = volume_config("segment")
     c.input = ""  # the prediction: an address, as configs/predict.py writes it

@@ -8,12 +8,11 @@ tries every combination of a grid, scores each against the labels, prints a tabl
 `--config.settings=runs/tune`. Choose on a volume that is neither trained on nor the one that is scored in the end.
 """
 
-from ml_collections import ConfigDict
-
+from emjax.config import Config
 from emjax.volume_config import volume_config
 
 
-def get_config() -> ConfigDict:
+def get_config() -> Config:
     """Returns the configuration."""
     c = volume_config("tune")
     c.input = ""  # the prediction of the labelled volume, as configs/predict.py writes it

@@ -10,12 +10,13 @@ serves a page on this machine and prints its link; Ctrl-C ends it. Where there i
 draws sections instead. Nothing is read but what is looked at. See docs/view.md.
 """
 
-from ml_collections import ConfigDict
+
+from emjax.config import Config
 
 
-def get_config() -> ConfigDict:
+def get_config() -> Config:
     """Returns the configuration."""
-    c = ConfigDict()
+    c = Config()
     c.job = "view"
     # Addresses separated by ';', labels after '|'; ?kind=image, labels or affinities where that is not plain.
     c.volumes = ""

@@ -20,15 +20,23 @@ from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
-from emjax.config import flatten, nearest, plain
+from emjax.config import Config, flatten, nearest, plain
 from emjax.errors import InputError
+from emjax.jobs import describe_jobs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are one line, like every other mistake of the user."""
+    """A parser whose mistakes are one line, like every other mistake of the user, and whose help lists the jobs."""
+
+    def format_help(self) -> str:
+        """Returns the help; jobs are looked for only when somebody asks."""
+        described = describe_jobs()
+        width = max(map(len, described))
+        jobs = "".join(f"  {name:<{width}}  {line}\n" for name, line in described.items())
+        return f"{super().format_help()}\njobs, each with a file configs/JOB.py:\n{jobs}"
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see python -m emjax.main --help")
@@ -61,8 +69,9 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
     rest, overrides = _split_overrides(arguments)
     flags = parser.parse_args(rest)
     config = load_config(flags.config)
+    fresh = choose_network(config, dict(overrides).get("model.name"))
     for name, text in overrides:
-        override(config, name, text)
+        override(config, name, text, fresh)
     flags.workdir = flags.workdir or f"runs/{config.job}"
     return config, flags
 
@@ -73,6 +82,9 @@ def load_config(address: str) -> ConfigDict:
     Args:
         address: FILE or FILE:PRESET; looked for in the current folder, then in the repository of
             emjax.
+
+    Returns:
+        The configuration, locked: a field that it does not have cannot be set by mistake.
 
     Raises:
         InputError: if there is no such file, naming those that exist, or no such preset.
@@ -87,19 +99,38 @@ def load_config(address: str) -> ConfigDict:
     if not hasattr(module, "get_config"):
         raise InputError(f"--config {path}: has no function get_config")
     if inspect.signature(module.get_config).parameters:
-        return module.get_config(preset)
+        return module.get_config(preset).lock()
     if preset:
         raise InputError(f"--config {address}: {path} has no presets; leave out ':{preset}'")
-    return module.get_config()
+    return module.get_config().lock()
 
 
-def override(config: ConfigDict, name: str, text: str) -> None:
+def choose_network(config: ConfigDict, name: str | None) -> str:
+    """Begins the group `model` anew where a command names another network: the fields of the old one are not its own.
+
+    Args:
+        config: changed in place.
+        name: of the network that the command asks for; None: it does not.
+
+    Returns:
+        The group whose fields are free now, 'model'; '' where nothing was changed.
+    """
+    old = config.get("model")
+    if old is None or name in (None, old.get("name")):
+        return ""
+    with config.unlocked():
+        config.model = Config(name=name, dtype=old.dtype)
+    return "model"
+
+
+def override(config: ConfigDict, name: str, text: str, fresh: str = "") -> None:
     """Sets one field from its text; the field's present value gives the type.
 
     Args:
         config: changed in place.
         name: dotted name of the field.
         text: new value.
+        fresh: group that takes fields which it does not have: who reads it checks them by name.
 
     Raises:
         InputError: if there is no such field, naming the nearest, or the text is of another type.
@@ -108,6 +139,10 @@ def override(config: ConfigDict, name: str, text: str) -> None:
     parent = config
     for depth, part in enumerate(parts):
         if not isinstance(parent, ConfigDict) or part not in parent:
+            if fresh and ".".join(parts[:-1]) == fresh:
+                with config.unlocked():
+                    parent[part] = _parse_literal(text)
+                return
             raise InputError(_unknown_field(config, parent, parts, depth))
         if depth < len(parts) - 1:
             parent = parent[part]
@@ -167,6 +202,16 @@ def _parse_value(name: str, text: str, old: Any) -> Any:
     if old is not None and type(value) is not type(old):
         raise wrong
     return value
+
+
+def _parse_literal(text: str) -> Any:
+    """Reads text whose type is not known: a number, a tuple, true or false, or else a name."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _fits(item: Any, kinds: set[type]) -> bool:

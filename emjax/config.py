@@ -38,13 +38,27 @@ UNHASHED = (
 )
 
 
-def base_config(job: str) -> ConfigDict:
+class Config(ConfigDict):
+    """A group of fields; locked, as `emjax.command_line.load_config` returns it, it takes no others."""
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Sets a field.
+
+        Raises:
+            InputError: if there is no such field and the group is locked; names the nearest.
+        """
+        if self.is_locked and key not in self:
+            raise InputError(f"unknown field '{key}'{nearest(key, self)}")
+        super().__setitem__(key, value)
+
+
+def base_config(job: str) -> Config:
     """Returns the fields that training jobs share, with their defaults.
 
     Args:
         job: module of `emjax.jobs` that runs.
     """
-    c = ConfigDict()
+    c = Config()
     c.job = job
     c.seed = 0  # of parameters, augmentation and sampling
     c.num_steps = 1000  # batches; the schedules are stretched over them
@@ -55,7 +69,7 @@ def base_config(job: str) -> ConfigDict:
     c.max_bad_steps = 20  # stop after so many steps in a row whose loss or gradient is not finite
     c.profile_steps = ""  # FROM:TO, steps traced for the profiler into WORKDIR/profile; '': none
 
-    c.data = ConfigDict()
+    c.data = Config()
     c.data.volumes = (
         ""  # PATH[:DATASET][BOX][?key=value], entries separated by ';', labels after '|'
     )
@@ -70,13 +84,13 @@ def base_config(job: str) -> ConfigDict:
     c.data.num_threads = 2  # threads of each process that read, up to 8 crops each at a time
     c.data.prefetch_batches = 2  # batches read ahead
 
-    c.model = ConfigDict()  # the fields of the network; the job's file fills them
+    c.model = Config()  # the fields of the network; the job's file fills them
     c.model.name = "unet"
     c.model.dtype = (
         "auto"  # of activations: 'float32', 'bfloat16'; 'auto': bfloat16 on accelerators
     )
 
-    c.optimizer = ConfigDict()
+    c.optimizer = Config()
     c.optimizer.name = "adamw"  # 'lamb', 'sgd', or 'adam_released': that of the paper's code
     c.optimizer.learning_rate = 1e-3  # at its peak
     c.optimizer.final_learning_rate = 1e-6  # where 'cosine' ends
@@ -96,12 +110,12 @@ def base_config(job: str) -> ConfigDict:
     c.optimizer.freeze = ""  # patterns of parameters that do not learn, as backbone/(stem|encoder)
     c.optimizer.ema_decay = 0.0  # moving average of the weights, used for evaluation; 0: none
 
-    c.mesh = ConfigDict()  # devices on each axis; one of them may be -1: all that remain
+    c.mesh = Config()  # devices on each axis; one of them may be -1: all that remain
     c.mesh.data = -1  # the batch is split, parameters are copied
     c.mesh.fsdp = 1  # the batch is split, and so are large parameters
     c.mesh.spatial = 1  # y of each crop is split, for crops larger than a device
 
-    c.save = ConfigDict()
+    c.save = Config()
     c.save.every_steps = 500
     c.save.keep = 3  # latest checkpoints kept, the best one besides
     c.save.best_metric = (
@@ -109,10 +123,10 @@ def base_config(job: str) -> ConfigDict:
     )
     c.save.best_mode = "max"  # or 'min'
 
-    c.eval = ConfigDict()
+    c.eval = Config()
     c.eval.every_steps = 500  # and at the end
 
-    c.log = ConfigDict()
+    c.log = Config()
     c.log.every_steps = 20
     return c
 

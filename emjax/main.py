@@ -9,22 +9,20 @@ disk, the same command goes on.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-import pkgutil
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 
 from absl import flags
 
 from emjax import command_line
 from emjax.blocks.stopping import StoppedError, raises_on_sigterm
-from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.huge_pages import restart_with_huge_pages
+from emjax.jobs import find_job
 from emjax.logs import set_up_logging
 from emjax.runs.disk import is_disk_full
 from emjax.runs.exit_status import INPUT_ERROR, PREEMPTED
@@ -50,13 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Before all that takes seconds to import.
             restart_with_huge_pages("emjax.main")
         job = find_job(config.job)
-        # Only now: a mistake in the command is answered without the seconds that importing jax
-        # takes.
-        from emjax.parallel import runtime
-
-        runtime.initialize(command.coordinator, command.num_processes, command.process_id)
         # Of several processes JAX's own service listens, to make all stop at the same step.
-        alone = runtime.is_alone()
+        alone = _join_others(config.job, job, command)
         with raises_on_sigterm() if alone else contextlib.nullcontext():
             return job.run(config, command.workdir) or 0
     except StoppedError:
@@ -80,20 +73,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return PREEMPTED
 
 
-def find_job(name: str) -> ModuleType:
-    """Returns the module of a job.
+def _join_others(name: str, job: ModuleType, command: Namespace) -> bool:
+    """Lets the job meet the other processes of its run, where it uses devices; tells whether it is alone."""
+    if not getattr(job, "ON_DEVICES", False):
+        if command.coordinator or (command.num_processes or 1) > 1:
+            raise InputError(
+                f"job '{name}' uses no accelerators and runs as one process: leave out --coordinator, --num_processes "
+                "and --process_id; --config.cluster gives it worker processes, where it works on blocks"
+            )
+        return True
+    # Only now: importing jax takes seconds.
+    from emjax.parallel import runtime
 
-    Args:
-        name: file of `emjax/jobs`, without `.py`.
-
-    Raises:
-        InputError: if there is no such job; lists those that exist.
-    """
-    folder = Path(__file__).parent / "jobs"
-    known = [module.name for module in pkgutil.iter_modules([str(folder)])]
-    if name not in known:
-        raise InputError(f"config.job='{name}' is not a job{nearest(name, known)}")
-    return importlib.import_module(f"emjax.jobs.{name}")
+    runtime.initialize(command.coordinator, command.num_processes, command.process_id)
+    return runtime.is_alone()
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ Nothing here imports jax: a config file is read before a mistake in it is answer
 
 from __future__ import annotations
 
-from ml_collections import ConfigDict
+from emjax.config import Config
 
 
-def small_unet() -> ConfigDict:
+def small_unet() -> Config:
     """Returns a U-Net that two CPU cores can train: 0.3 M parameters."""
     m = _unet()
     m.widths = (8, 16, 32, 48)
@@ -16,7 +16,7 @@ def small_unet() -> ConfigDict:
     return m
 
 
-def paper_unet() -> ConfigDict:
+def paper_unet() -> Config:
     """Returns the residual symmetric U-Net of arXiv:2308.09917: 1.5 M parameters."""
     m = _unet()
     m.widths = (28, 36, 48, 64, 80)
@@ -24,7 +24,7 @@ def paper_unet() -> ConfigDict:
     return m
 
 
-def wide_unet() -> ConfigDict:
+def wide_unet() -> Config:
     """Returns the paper's with multiples of 16, because tensor cores pad 28 and 36 channels to 32 and 48."""
     m = paper_unet()
     m.widths = (32, 48, 64, 80, 96)
@@ -32,7 +32,7 @@ def wide_unet() -> ConfigDict:
     return m
 
 
-def large_unet() -> ConfigDict:
+def large_unet() -> Config:
     """Returns the paper's with twice to three times the channels, for many accelerators: 12.4 M parameters."""
     m = paper_unet()
     m.widths = (64, 96, 128, 192, 256)
@@ -41,9 +41,9 @@ def large_unet() -> ConfigDict:
     return m
 
 
-def base_vit() -> ConfigDict:
+def base_vit() -> Config:
     """Returns a 3D ViT encoder of base size with a convolutional decoder."""
-    m = ConfigDict()
+    m = Config()
     m.name = "vit"
     m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
     m.patch_size = (4, 16, 16)
@@ -60,7 +60,7 @@ def base_vit() -> ConfigDict:
     return m
 
 
-def large_vit() -> ConfigDict:
+def large_vit() -> Config:
     """Returns the same of large size, for many accelerators: 305 M parameters."""
     m = base_vit()
     m.width = 1024
@@ -73,8 +73,8 @@ def large_vit() -> ConfigDict:
     return m
 
 
-def _unet() -> ConfigDict:
-    m = ConfigDict()
+def _unet() -> Config:
+    m = Config()
     m.name = "unet"
     m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
     m.widths = ()  # channels of each level, fine to coarse

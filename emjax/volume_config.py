@@ -6,19 +6,20 @@ import re
 
 from ml_collections import ConfigDict
 
+from emjax.config import Config
 from emjax.errors import InputError
 
 # Address of a dask scheduler.
 _SCHEDULER = re.compile(r"^(tcp|tls)://[^/\s]+:\d+$")
 
 
-def volume_config(job: str) -> ConfigDict:
+def volume_config(job: str) -> Config:
     """Returns the fields that jobs on whole volumes share.
 
     Args:
         job: module of `emjax.jobs` that runs.
     """
-    c = ConfigDict()
+    c = Config()
     c.job = job
     c.box = ""  # part of the volume in voxels, z0:z1,y0:y1,x0:x1; '': all
     c.block_size = ()  # z, y, x voxels that are worked on at a time; (): chosen by the job

@@ -23,6 +23,7 @@ import numpy as np
 from etils import epath
 
 from emjax.errors import InputError
+from emjax.runs.whole_file import sync, write_whole
 
 _IDENTITY = "identity.json"
 _SUFFIX = ".done"
@@ -68,7 +69,7 @@ class DoneBlocks:
         """Claims the folder for this work; what was done here before is forgotten."""
         self.clear()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._write(_IDENTITY, {"identity": self.identity})
+        write_whole(self.folder / _IDENTITY, json.dumps({"identity": self.identity}).encode())
 
     def clear(self) -> None:
         """Forgets all blocks, those of another configuration too; the claim goes first."""
@@ -144,33 +145,9 @@ class DoneBlocks:
         """Begins a file of this process alone, that survives a loss of power."""
         folder = os.fspath(self.folder)
         log = io.FileIO(os.path.join(folder, f"{_unique()}{_SUFFIX}"), "x")
-        _sync_folder(folder)
+        sync(folder)
         return log
-
-    def _write(self, name: str, value: dict[str, str]) -> None:
-        """Writes a file in one piece, and returns once it survives a loss of power."""
-        text = json.dumps(value)
-        if not self._local:
-            (self.folder / name).write_text(text)
-            return
-        folder = os.fspath(self.folder)
-        partial = os.path.join(folder, f".{name}.partial")
-        with open(partial, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, os.path.join(folder, name))
-        _sync_folder(folder)
 
 
 def _unique() -> str:
     return f"{time.time_ns():x}-{uuid.uuid4().hex[:8]}"
-
-
-def _sync_folder(folder: str) -> None:
-    """Returns once the names in a folder are on disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from emjax.runs.whole_file import open_whole
 
 # Values below and above this share of the data span the picture of a panel without fixed limits.
 _ROBUST = (1.0, 99.0)
@@ -89,8 +93,10 @@ def curves(
 
 
 def save_png(path: Path, picture: np.ndarray) -> None:
-    """Writes `[height, width, 3]` uint8 as PNG."""
+    """Writes `[height, width, 3]` uint8 as PNG, in one piece, to a folder that exists."""
     from matplotlib.image import imsave
 
-    with path.open("wb") as file:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    with open_whole(path) as file:
         imsave(file, picture, format="png")

@@ -1,4 +1,4 @@
-"""The job `objects`: a table of the objects of a segmentation, and of the pairs that touch."""
+"""Measures the objects of a segmentation, and lists the pairs that touch."""
 
 from __future__ import annotations
 

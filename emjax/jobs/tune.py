@@ -1,4 +1,4 @@
-"""The job `tune`: the settings of a segmentation that score best on a labelled volume."""
+"""Finds the settings of `segment` that score best on a labelled volume."""
 
 from __future__ import annotations
 

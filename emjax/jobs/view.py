@@ -1,4 +1,4 @@
-"""The job `view`: volumes as a neuroglancer page, or sections of them as a picture."""
+"""Shows volumes in neuroglancer, or draws sections of them."""
 
 from __future__ import annotations
 
@@ -142,12 +142,8 @@ def _forget_last(workdir: str | os.PathLike[str]) -> None:
 
 
 def _save(name: str, picture: np.ndarray) -> None:
-    """Writes the picture in one piece."""
-    path = Path(name).expanduser()
-    partial = path.with_name(f".{path.name}.partial")
+    """Writes the picture."""
     try:
-        save_png(partial, picture)
-        partial.replace(path)
+        save_png(Path(name).expanduser(), picture)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise InputError(f"cannot write png={name} ({error.strerror}); choose another") from error

@@ -1,4 +1,6 @@
-"""The folder of a run: whose it is, whether it can hold what will be written, its text files.
+"""The folder of a run: which configuration it belongs to, whether it has room, its text files.
+
+For one process. Training runs of several processes open it by `emjax.train.run_folder`.
 
 - `config.json`: the configuration, its hash, the versions of the packages
 - `results.json`: flat, metric -> number, written when the run is finished
@@ -22,9 +24,9 @@ from ml_collections import ConfigDict
 
 from emjax.config import identity, plain
 from emjax.errors import InputError
-from emjax.parallel import runtime
 from emjax.runs.disk import full_disk_explained
 from emjax.runs.spec import package_versions
+from emjax.runs.whole_file import write_whole
 
 CONFIG_FILE = "config.json"
 RESULTS_FILE = "results.json"
@@ -51,9 +53,9 @@ def config_hash(config: ConfigDict | Mapping[str, Any]) -> str:
 def open_run_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epath.Path:
     """Makes the folder of a run, or takes up one of the same configuration.
 
-    May be called more than once; every process must call it. With `config.overwrite`, a finished
-    run or one of another configuration is deleted first; an unfinished run of this configuration
-    goes on, since a command that is repeated after an interruption must never delete what it saved.
+    May be called more than once. With `config.overwrite`, a finished run or one of another
+    configuration is deleted first; an unfinished run of this configuration goes on, since a command
+    that is repeated after an interruption must never delete what it saved.
 
     Args:
         workdir: local folder or `gs://` address.
@@ -66,21 +68,20 @@ def open_run_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epat
         InputError: if the folder is of another configuration or cannot be written.
         OSError: if its disk is full.
     """
-    # Orbax writes to absolute paths alone.
-    folder = epath.Path(workdir)
-    if "://" not in os.fspath(workdir):
-        folder = epath.Path(os.path.abspath(workdir))
-    error = ""
-    if runtime.is_main():
-        try:
-            with full_disk_explained(folder):
-                _claim(folder, config)
-        except InputError as refusal:
-            error = str(refusal)
-    # All leave together, or the others would wait for process 0 forever.
-    if runtime.agree(int(bool(error))):
-        raise InputError(error or f"{folder} was refused by process 0")
+    folder = locate_run_folder(workdir)
+    with full_disk_explained(folder):
+        _claim(folder, config)
     return folder
+
+
+def locate_run_folder(workdir: str | os.PathLike[str]) -> epath.Path:
+    """Returns where the folder of a run is, absolute: orbax writes to such paths alone.
+
+    Args:
+        workdir: local folder or `gs://` address.
+    """
+    text = os.fspath(workdir)
+    return epath.Path(text if "://" in text else os.path.abspath(text))
 
 
 def check_space(folder: epath.Path, checkpoint_bytes: int, keep: int) -> None:
@@ -106,12 +107,8 @@ def check_space(folder: epath.Path, checkpoint_bytes: int, keep: int) -> None:
 
 
 def write_json(path: epath.Path, values: Any) -> None:
-    """Writes a JSON file in one piece, so that nobody reads half of it; process 0 alone."""
-    if not runtime.is_main():
-        return
-    partial = path.parent / f".{path.name}.partial"
-    partial.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
-    partial.replace(path)
+    """Writes a JSON file in one piece, so that nobody reads half of it."""
+    write_whole(path, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_results(workdir: str | os.PathLike[str], results: Mapping[str, float | int]) -> None:
@@ -130,7 +127,7 @@ def write_results(workdir: str | os.PathLike[str], results: Mapping[str, float |
 
 
 def _claim(folder: epath.Path, config: ConfigDict) -> None:
-    """Checks and makes the folder; process 0 alone."""
+    """Checks and makes the folder."""
     _check_writable(folder)
     config_file = folder / CONFIG_FILE
     if config_file.exists():

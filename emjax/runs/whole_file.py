@@ -54,8 +54,28 @@ def open_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         if os.path.exists(partial):
             os.unlink(partial)
         raise
-    descriptor = os.open(folder, os.O_RDONLY)
+    sync(folder)
+
+
+def rename_synced(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> None:
+    """Gives a local file, written but maybe not yet on disk, another name; returns once both survive a loss of power.
+
+    Args:
+        old: name of the file.
+        new: name in the same file system; what has it is replaced.
+
+    Raises:
+        OSError: if it cannot be renamed.
+    """
+    sync(old)
+    os.replace(old, new)
+    sync(os.path.dirname(os.path.abspath(new)))
+
+
+def sync(path: str | os.PathLike[str]) -> None:
+    """Returns once a local file, or the names in a local folder, survive a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        os.fsync(handle)
     finally:
-        os.close(descriptor)
+        os.close(handle)

@@ -150,10 +150,12 @@ class Checkpoints:
     def mark_best(self, step: int | None, metric: str, value: float | None) -> None:
         """Keeps this step, and names it in `best.json` for those who read weights from the run."""
         self._policy.best = step
+        if not runtime.is_main():
+            return
         path = self._folder / BEST_FILE
         if step is not None:
             write_json(path, {"step": step, "metric": metric, "value": value})
-        elif runtime.is_main() and path.exists():
+        elif path.exists():
             path.unlink()
 
     def wait(self) -> None:

@@ -28,7 +28,7 @@ from emjax.parallel import runtime
 from emjax.parallel.mesh import batch_sharding, check_batch_size
 from emjax.parallel.sharding import describe_copies
 from emjax.runs.disk import full_disk_explained
-from emjax.runs.folder import check_space, open_run_folder
+from emjax.runs.folder import check_space
 from emjax.runs.spec import RunSpec
 from emjax.tasks.protocol import Task
 from emjax.train.checkpoint import Checkpoints
@@ -42,6 +42,7 @@ from emjax.train.optimizer import make_optimizer
 from emjax.train.profile import Profile
 from emjax.train.progress import Progress
 from emjax.train.rates import Layers, rate_multipliers
+from emjax.train.run_folder import open_training_folder
 from emjax.train.state import TrainState, abstract_state, create_state, state_bytes, with_params
 from emjax.train.step import TrainStep, compile_step, make_step
 from emjax.train.transfer import start_from
@@ -91,7 +92,7 @@ def fit(
     """
     runtime.use_compilation_cache()
     check_batch_size(config.data.batch_size, mesh)
-    folder = open_run_folder(workdir, config)
+    folder = open_training_folder(workdir, config)
     optimizer, schedule = make_optimizer(config.optimizer, config.num_steps, layers)
     ema = config.optimizer.ema_decay > 0
     abstract = abstract_state(task, optimizer, seed=config.seed, ema=ema, mesh=mesh)

@@ -16,6 +16,8 @@ import numpy as np
 from absl import logging
 from etils import epath
 
+from emjax.runs.whole_file import write_whole
+
 METRICS_FILE = "metrics.jsonl"
 # Part of the steps that the first and the last loss are means over.
 END_FRACTION = 0.05
@@ -146,9 +148,7 @@ class MetricsLog:
             file.write(json.dumps(line) + "\n")
 
     def _rewrite(self) -> None:
-        partial = self._path.parent / f".{METRICS_FILE}.partial"
-        partial.write_text("".join(json.dumps(line) + "\n" for line in self._lines))
-        partial.replace(self._path)
+        write_whole(self._path, "".join(json.dumps(line) + "\n" for line in self._lines).encode())
         if self._append:
             self._lines = []
 

@@ -84,7 +84,14 @@ def _step_folders(folder: epath.Path) -> list[epath.Path]:
     steps = sorted((p for p in root.iterdir() if p.name.isdigit()), key=lambda p: -int(p.name))
     best_file = root.parent / BEST_FILE
     if best_file.exists():
-        best = str(json.loads(best_file.read_text())["step"])
+        try:
+            best = str(json.loads(best_file.read_text())["step"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise InputError(
+                f"{best_file} is damaged and does not say which step is the best; give a step, as in {steps[0]}"
+                if steps
+                else f"{best_file} is damaged, and {root} holds no checkpoint"
+            ) from error
         steps.sort(key=lambda p: p.name != best)
     return steps
 

@@ -1,4 +1,4 @@
-"""The job `convert`: any volume to OME-Zarr with a pyramid, Neuroglancer precomputed or HDF5."""
+"""Copies a volume of any format to OME-Zarr with a pyramid, Neuroglancer precomputed or HDF5."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""The job `demo`: pretrain, finetune with and without it, predict, segment, evaluate, and report, on embedded data."""
+"""Goes the whole way on generated data: pretrain, finetune, predict, segment, evaluate, and a report."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import os
 import shlex
@@ -15,8 +14,12 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from emjax.command_line import load_config, override
+from emjax.jobs import find_job
 from emjax.jobs.demo.report import write_report
-from emjax.runs.folder import RESULTS_FILE, config_hash, open_run_folder, write_results
+from emjax.runs.folder import RESULTS_FILE, config_hash, write_results
+from emjax.train.run_folder import open_training_folder
+
+ON_DEVICES = True
 
 ARMS = ("pretrained", "scratch")
 
@@ -56,7 +59,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     Raises:
         InputError: if a stage's input cannot work.
     """
-    folder = Path(os.fspath(open_run_folder(workdir, config)))
+    folder = Path(os.fspath(open_training_folder(workdir, config)))
     stages = make_stages(config, folder)
     seconds = {}
     for stage in stages:
@@ -135,8 +138,7 @@ def _run_stage(stage: Stage, folder: Path) -> int:
     # What an interrupted stage left half written is its own affair; a volume of an earlier, other demo is not there,
     # because the folder was claimed for this configuration.
     logging.info("%s: %s", stage.name, stage.command(folder))
-    job = importlib.import_module(f"emjax.jobs.{config.job}")
-    return job.run(config, folder / stage.name) or 0
+    return find_job(config.job).run(config, folder / stage.name) or 0
 
 
 def _is_finished(folder: Path, config: ConfigDict) -> bool:

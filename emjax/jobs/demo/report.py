@@ -7,6 +7,8 @@ import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from emjax.runs.whole_file import write_whole
+
 # Scores of the table: name in results.json without the arm, title, whether more is better.
 _SCORES = (
     ("val_loss", "held-out loss", False),
@@ -67,9 +69,7 @@ def write_report(
         parts.append(f"<h3>{html.escape(name)}{took}</h3><pre>{html.escape(command)}</pre>")
     parts.append("</body></html>\n")
     path = folder / "report.html"
-    partial = folder / ".report.html.partial"
-    partial.write_text("\n".join(parts), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, "\n".join(parts).encode())
     return path
 
 

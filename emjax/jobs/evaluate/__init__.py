@@ -1,4 +1,4 @@
-"""The job `evaluate`: how good a segmentation is, block by block."""
+"""Scores a segmentation against labels or skeletons."""
 
 from __future__ import annotations
 

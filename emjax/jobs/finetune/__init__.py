@@ -1,4 +1,4 @@
-"""The job `finetune`: from labelled volumes, and maybe a pretrained network, to one that segments."""
+"""Trains a network on labelled volumes, from scratch or from a pretrained one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from emjax.jobs.finetune.report import closing_lines, draw_crops, write_plots
 from emjax.parallel import runtime
 from emjax.parallel.mesh import check_batch_size, make_mesh
 from emjax.runs.exit_status import PREEMPTED
-from emjax.runs.folder import open_run_folder, write_results
+from emjax.runs.folder import write_results
 from emjax.runs.spec import RunSpec, check_voxel_nm
 from emjax.tasks.build import build_segment
 from emjax.tasks.segment_evaluation import SegmentEvaluation
@@ -34,7 +34,10 @@ from emjax.train.preparation import (
     make_crops,
     with_strides,
 )
+from emjax.train.run_folder import open_training_folder
 from emjax.train.weights import restore_params
+
+ON_DEVICES = True
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -62,7 +65,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     window = window_size(task.crop_size, task.recipe)
     training, held_out = _split(values, entries, window)
     find_objects(training)
-    folder = open_run_folder(workdir, config)
+    folder = open_training_folder(workdir, config)
     layers = task.backbone.layers
     check_disk(task, config, folder, mesh, layers)
     crops = make_crops(

@@ -1,4 +1,4 @@
-"""The job `predict`: a checkpoint and a volume of any size, to what the network says at every voxel."""
+"""Applies a trained network to a volume of any size."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.volumes.origin import place_of
 from emjax.volumes.write.zarr import create_volume
+
+ON_DEVICES = True
 
 BLOCKS_FOLDER = "blocks"
 

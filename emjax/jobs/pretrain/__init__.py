@@ -1,4 +1,4 @@
-"""The job `pretrain`: from unlabelled volumes to a checkpoint and the figures that tell whether it learnt."""
+"""Trains a network on unlabelled volumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from emjax.parallel import runtime
 from emjax.parallel.compile import jit
 from emjax.parallel.mesh import check_batch_size, make_mesh, replicated
 from emjax.runs.exit_status import PREEMPTED
-from emjax.runs.folder import open_run_folder, write_results
+from emjax.runs.folder import write_results
 from emjax.runs.spec import RunSpec
 from emjax.tasks.build import build_pretrain
 from emjax.tasks.membrane_probe import MembraneProbe
@@ -37,6 +37,9 @@ from emjax.train.preparation import (
     make_crops,
     with_strides,
 )
+from emjax.train.run_folder import open_training_folder
+
+ON_DEVICES = True
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -67,7 +70,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     check_settings(judged, len(task.backbone.level_strides))
     mesh = make_mesh(values["mesh"])
     check_batch_size(config.data.batch_size, mesh)
-    folder = open_run_folder(workdir, config)
+    folder = open_training_folder(workdir, config)
     layers = task.backbone.layers
     check_disk(task, config, folder, mesh, layers)
     window = window_size(task.crop_size, task.recipe)

@@ -1,4 +1,4 @@
-"""The job `segment`: from a prediction of any size to an instance segmentation."""
+"""Turns a prediction of any size into objects, each with an id of its own."""
 
 from __future__ import annotations
 

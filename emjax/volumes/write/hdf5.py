@@ -20,6 +20,7 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
+from emjax.runs.whole_file import rename_synced, sync
 from emjax.volumes.attributes import ATTRIBUTE
 from emjax.volumes.read.hdf5 import LOCK
 from emjax.volumes.write.output import NewVolume
@@ -115,7 +116,7 @@ class Hdf5Output:
                     ]
                 data.attrs[_SHARD] = level.shard
                 data.attrs[ATTRIBUTE] = json.dumps(dict(new.attributes))
-            _rename(making, self._partial)
+            rename_synced(making, self._partial)
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {_reason(error)}") from error
 
@@ -142,7 +143,7 @@ class Hdf5Output:
     def finish(self) -> None:
         """See `Output`."""
         if self._partial.exists():
-            _rename(self._partial, self._file)
+            rename_synced(self._partial, self._file)
 
     @property
     def _file(self) -> Path:
@@ -172,7 +173,7 @@ class _Access:
         with LOCK:
             with h5py.File(self.path, "r+") as file:
                 file[self.dataset][domain.index_exp] = voxels
-            _sync(self.path)
+            sync(self.path)
 
 
 def _preallocate(file: h5py.File, name: str, new: NewVolume) -> h5py.Dataset:
@@ -214,21 +215,6 @@ def _datasets(file: Path) -> set[str]:
     except OSError as error:
         raise InputError(f"{file} exists and is no HDF5 file; give another output") from error
     return found
-
-
-def _rename(old: Path, new: Path) -> None:
-    """Renames a file that is on disk, and returns once the new name is as well."""
-    _sync(old)
-    os.replace(old, new)
-    _sync(new.parent)
-
-
-def _sync(path: str | os.PathLike[str]) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _reason(error: Exception) -> str:
