@@ -10,7 +10,6 @@ serves a page on this machine and prints its link; Ctrl-C ends it. Where there i
 draws sections instead. Nothing is read but what is looked at. See docs/view.md.
 """
 
-
 from emjax.config import Config
 
 

@@ -119,7 +119,7 @@ def choose_network(config: ConfigDict, name: str | None) -> str:
     if old is None or name in (None, old.get("name")):
         return ""
     with config.unlocked():
-        config.model = Config(name=name, dtype=old.dtype)
+        config.model = Config({"name": name, "dtype": old.dtype})
     return "model"
 
 

@@ -6,7 +6,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from emjax import command_line
-from emjax.config import base_config, choose_preset, identity, plain, validate
+from emjax.config import base_config, choose_preset, flatten, identity, plain, validate
 from emjax.errors import InputError
 
 
@@ -56,6 +56,71 @@ def test_identity_leaves_out_what_does_not_matter():
     names = identity(_config())
     assert "seed" in names and "data.crop_size" in names
     assert not {"data.num_threads", "save.keep", "log.every_steps", "mesh.data"} & names.keys()
+
+
+# How a run is done, not what it computes: written out, so that a field which is added to `UNHASHED` is added here by
+# somebody who thought of it.
+_MAY_CHANGE = {
+    *("overwrite", "max_bad_steps", "profile_steps", "num_workers", "cluster"),
+    *("data.num_threads", "data.prefetch_batches", "eval.every_steps", "log.every_steps"),
+    *("mesh.data", "mesh.fsdp", "mesh.spatial"),
+    *("save.every_steps", "save.keep", "save.best_metric", "save.best_mode"),
+}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((command_line.REPOSITORY / "configs").glob("*.py")), ids=lambda p: p.stem
+)
+def test_every_other_field_of_a_config_identifies_its_run(path):
+    config = command_line.load_config(str(path))
+    fields = flatten(plain(config)).keys()
+    assert fields - identity(config).keys() == fields & _MAY_CHANGE
+
+
+def test_a_config_takes_no_field_that_it_does_not_have():
+    config = command_line.load_config("configs/pretrain.py:smoke")
+    config.num_steps = 3
+    with pytest.raises(
+        InputError, match="unknown field 'num_stepps'; did you mean 'num_steps'"
+    ) as error:
+        config.num_stepps = 3
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="did you mean 'batch_size'"):
+        config.data.batchsize = 3
+    with pytest.raises(InputError, match="did you mean 'contrastive'"):
+        config.loss["contrastiv"] = 0.1
+    with pytest.raises(InputError, match="did you mean 'num_workers'"):
+        command_line.load_config("configs/segment.py").num_worker = 2
+    assert config.copy_and_resolve_references().is_locked
+
+
+def _parse(*overrides: str) -> ConfigDict:
+    arguments = [f"--config.{text}" for text in overrides]
+    return command_line.parse(["--config", "configs/pretrain.py", *arguments])[0]
+
+
+def test_another_network_begins_its_group_anew():
+    config = _parse(
+        "model.widths=8,16",
+        "model.name=toy",
+        "model.deep=true",
+        "model.kind=gelu",
+        "model.rate=0.5",
+    )
+    assert plain(config.model) == {
+        "name": "toy",
+        "dtype": "auto",
+        "widths": [8, 16],
+        "deep": True,
+        "kind": "gelu",
+        "rate": 0.5,
+    }
+    # The network that it has already keeps its fields, and refuses others.
+    same = _parse("model.name=unet", "model.groups=2")
+    assert same.model.groups == 2 and "widths" in same.model
+    for texts in (["model.name=unet", "model.deep=true"], ["model.name=toy", "model.dtpye.x=1"]):
+        with pytest.raises(InputError, match="unknown field --config.model.d"):
+            _parse(*texts)
 
 
 def test_plain_is_what_json_holds():

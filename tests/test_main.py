@@ -25,7 +25,9 @@ def command(tmp_path, monkeypatch):
     )
 
     def call(run, *arguments):
-        monkeypatch.setattr(main, "find_job", lambda name: types.SimpleNamespace(run=run))
+        monkeypatch.setattr(
+            main, "find_job", lambda name: types.SimpleNamespace(run=run, ON_DEVICES=True)
+        )
         return main.main(["--config", "toy.py", *arguments])
 
     return call

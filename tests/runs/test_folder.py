@@ -6,11 +6,23 @@ import os
 
 import pytest
 
+from emjax.config import base_config
 from emjax.errors import InputError
 from emjax.runs import folder as run_folder
 from emjax.runs.folder import check_space, config_hash, open_run_folder, write_results
 
-from .toy import run_toy, toy_config
+
+def _config(**fields):
+    """A small configuration; names of fields have '__' between groups."""
+    config = base_config("toy")
+    config.num_steps = 12
+    for name, value in fields.items():
+        *groups, last = name.split("__")
+        group = config
+        for part in groups:
+            group = group[part]
+        group[last] = value
+    return config
 
 
 def _begin(folder, config):
@@ -21,50 +33,50 @@ def _begin(folder, config):
 
 
 def test_hash_ignores_what_does_not_change_the_result():
-    one = config_hash(toy_config())
+    one = config_hash(_config())
     same = [
-        toy_config(data__num_threads=9),
-        toy_config(save__keep=1),
-        toy_config(log__every_steps=1),
-        toy_config(mesh__fsdp=2),
-        toy_config(eval__every_steps=7),
-        toy_config(overwrite=True),
+        _config(data__num_threads=9),
+        _config(save__keep=1),
+        _config(log__every_steps=1),
+        _config(mesh__fsdp=2),
+        _config(eval__every_steps=7),
+        _config(overwrite=True),
     ]
     assert all(config_hash(config) == one for config in same)
     for name, value in {"seed": 1, "num_steps": 13, "data__crop_size": (2, 4, 8)}.items():
-        assert config_hash(toy_config(**{name: value})) != one
+        assert config_hash(_config(**{name: value})) != one
 
 
 def test_same_configuration_is_taken_up(tmp_path):
-    _begin(tmp_path, toy_config())
-    open_run_folder(tmp_path, toy_config(data__num_threads=9))
+    _begin(tmp_path, _config())
+    open_run_folder(tmp_path, _config(data__num_threads=9))
     assert (tmp_path / "metrics.jsonl").exists()
     stored = json.loads((tmp_path / "config.json").read_text())
     assert stored["config"]["job"] == "toy" and "jax" in stored["versions"]
 
 
 def test_other_configuration_is_refused(tmp_path):
-    _begin(tmp_path, toy_config())
+    _begin(tmp_path, _config())
     with pytest.raises(InputError, match=r"seed: 0 -> 1.*--workdir.*overwrite=true"):
-        open_run_folder(tmp_path, toy_config(seed=1))
+        open_run_folder(tmp_path, _config(seed=1))
     with pytest.raises(InputError, match=r"num_steps: 12 -> 24.*init_from="):
-        open_run_folder(tmp_path, toy_config(num_steps=24))
+        open_run_folder(tmp_path, _config(num_steps=24))
 
 
 def test_a_refused_command_can_be_corrected(tmp_path):
-    open_run_folder(tmp_path, toy_config(data__volumes="typing_error.h5"))
-    open_run_folder(tmp_path, toy_config())
+    open_run_folder(tmp_path, _config(data__volumes="typing_error.h5"))
+    open_run_folder(tmp_path, _config())
 
 
 def test_overwrite_deletes_the_run_and_nothing_else(tmp_path):
-    _begin(tmp_path, toy_config())
+    _begin(tmp_path, _config())
     (tmp_path / "notes.txt").write_text("mine")
-    open_run_folder(tmp_path, toy_config(seed=1, overwrite=True))
+    open_run_folder(tmp_path, _config(seed=1, overwrite=True))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "notes.txt"]
 
 
 def test_overwrite_goes_on_when_interrupted_and_begins_anew_when_finished(tmp_path):
-    config = toy_config(overwrite=True)
+    config = _config(overwrite=True)
     _begin(tmp_path, config)
     open_run_folder(tmp_path, config)
     assert (tmp_path / "metrics.jsonl").exists()
@@ -76,19 +88,19 @@ def test_overwrite_goes_on_when_interrupted_and_begins_anew_when_finished(tmp_pa
 def test_foreign_config_file(tmp_path):
     (tmp_path / "config.json").write_text('{"mine": 1}')
     with pytest.raises(InputError, match="not the config.json of a run"):
-        open_run_folder(tmp_path, toy_config())
+        open_run_folder(tmp_path, _config())
     assert (tmp_path / "config.json").read_text() == '{"mine": 1}'
 
 
 def test_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write to"):
-        open_run_folder(tmp_path / "file" / "run", toy_config())
+        open_run_folder(tmp_path / "file" / "run", _config())
     if os.getuid():  # root may write everywhere
         closed = tmp_path / "closed"
         closed.mkdir(mode=0o500)
         with pytest.raises(InputError, match="cannot write to"):
-            open_run_folder(closed, toy_config())
+            open_run_folder(closed, _config())
 
 
 def test_a_full_disk_is_told_with_the_folder(tmp_path, monkeypatch):
@@ -97,7 +109,7 @@ def test_a_full_disk_is_told_with_the_folder(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_folder, "write_json", write_text)
     with pytest.raises(OSError, match=f"left on device: '{tmp_path}/a'"):
-        open_run_folder(tmp_path / "a", toy_config())
+        open_run_folder(tmp_path / "a", _config())
 
 
 def test_no_space(tmp_path, monkeypatch):
@@ -108,8 +120,6 @@ def test_no_space(tmp_path, monkeypatch):
     check_space(tmp_path, 250, keep=3)
     with pytest.raises(InputError, match="4 checkpoints need"):
         check_space(tmp_path, 251, keep=3)
-    with pytest.raises(InputError, match="GiB free"):
-        run_toy(toy_config(), tmp_path / "run")
 
 
 def test_results_are_flat_and_finite(tmp_path):
@@ -123,5 +133,5 @@ def test_results_are_flat_and_finite(tmp_path):
 def test_a_relative_workdir_becomes_absolute(tmp_path, monkeypatch):
     # The default workdir is relative, and orbax refuses to write to such a path.
     monkeypatch.chdir(tmp_path)
-    folder = open_run_folder("runs/toy", toy_config())
+    folder = open_run_folder("runs/toy", _config())
     assert str(folder) == str(tmp_path / "runs" / "toy")

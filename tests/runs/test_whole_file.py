@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from emjax.runs.whole_file import open_whole, write_whole
+from emjax.runs.whole_file import open_whole, rename_synced, write_whole
 
 
 def test_a_file_is_made_with_its_folder_and_replaced(tmp_path):
@@ -37,3 +37,15 @@ def test_a_file_written_in_parts_is_there_at_the_end(tmp_path):
         file.write(b"half")
         raise KeyError
     assert path.read_bytes() == b"one two" and os.listdir(path.parent) == ["c.bin"]
+
+
+def test_a_renamed_file_replaces_another_and_is_on_disk_first(tmp_path, monkeypatch):
+    (tmp_path / "old").write_bytes(b"new voxels")
+    (tmp_path / "new").write_bytes(b"")
+    order = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (order.append("sync"), sync(handle)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (order.append("rename"), replace(a, b)))
+    rename_synced(tmp_path / "old", tmp_path / "new")
+    assert order == ["sync", "rename", "sync"]
+    assert os.listdir(tmp_path) == ["new"] and (tmp_path / "new").read_bytes() == b"new voxels"

@@ -105,3 +105,14 @@ def test_weights_errors(tmp_path):
         restore_params(tmp_path / "nowhere")
     with pytest.raises(InputError, match="holds no checkpoint"):
         restore_params(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", '{"step"', "[]", '{"metric": "loss"}'])
+def test_a_damaged_best_file_is_the_users_to_mend(tmp_path, text):
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    (tmp_path / "best.json").write_text(text)
+    with pytest.raises(
+        InputError, match=r"best\.json is damaged.*give a step.*checkpoints/4"
+    ) as error:
+        restore_params(tmp_path)
+    assert "\n" not in str(error.value)

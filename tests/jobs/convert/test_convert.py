@@ -23,7 +23,7 @@ from emjax.volumes.attributes import read_attributes
 from emjax.volumes.store import open_volume
 from emjax.volumes.write.zarr import create_volume
 
-from .running import read_refusal, run_command
+from ..running import read_refusal, run_command
 
 CONFIG = "configs/convert.py"
 SHAPE = (11, 50, 61)

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 
 from emjax.evaluation import passes
 
-from .running import read_refusal, run_command
+from ..running import read_refusal, run_command
 
 CONFIG = "configs/evaluate.py"
 SHAPE = (6, 40, 48)

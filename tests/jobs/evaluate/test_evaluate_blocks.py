@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from emjax.volumes.write.zarr import create_volume
 
-from .running import run_command
+from ..running import run_command
 
 CONFIG = "configs/evaluate.py"
 SHAPE = (12, 45, 54)

@@ -17,8 +17,8 @@ from emjax.jobs import finetune
 from emjax.train import interrupt
 from emjax.train.weights import restore_params
 
+from ..running import read_refusal, run_command
 from ..tasks.small import smooth_noise
-from .running import read_refusal, run_command
 
 CONFIG = "configs/finetune.py:smoke"
 SHAPE = (12, 64, 128)

@@ -19,7 +19,7 @@ from emjax.jobs import pretrain
 from emjax.train import interrupt
 from emjax.train.weights import restore_params
 
-from .running import read_refusal, run_command
+from ..running import read_refusal, run_command
 
 SHAPE = (12, 96, 160)
 SMALL = {

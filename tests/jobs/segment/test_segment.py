@@ -15,7 +15,7 @@ from emjax.volumes.origin import origin_voxels
 from emjax.volumes.store import open_volume
 from emjax.volumes.write.zarr import create_volume
 
-from .running import read_refusal, run_command
+from ..running import read_refusal, run_command
 
 SEGMENT, TUNE = "configs/segment.py", "configs/tune.py"
 SHAPE = (6, 48, 48)

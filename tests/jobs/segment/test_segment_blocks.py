@@ -18,7 +18,7 @@ from emjax.segmentation.prediction import Prediction
 from emjax.volumes.store import open_volume
 from emjax.volumes.write.zarr import create_volume
 
-from .running import read_refusal, run_command
+from ..running import read_refusal, run_command
 
 SEGMENT = "configs/segment.py"
 SHAPE = (24, 72, 72)
