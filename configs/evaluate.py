@@ -25,7 +25,7 @@ def get_config() -> Config:
     c.image = ""  # address of the images, for the pictures; '': colours alone
     # 'instances': VOI, Rand, average precision; 'semantic': overlap of foreground and of classes; 'clefts': distances.
     c.kind = "instances"
-    c.background_ids = (0,)  # ids of the labels that are no object
+    c.background_ids = (0,)  # ids of the labels that are no object; 0 is none unless it is ignored
     c.ignore_ids = ()  # ids of the labels of which nothing is known; negative ids and the largest uint64 always are
     c.mask = ""  # address of a mask of the same size; only where it is not 0 voxels are scored
     c.score_background = (

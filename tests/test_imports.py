@@ -23,7 +23,7 @@ ALLOWED = {
         *("errors", "hash_table", "geometry", "runs", "volumes", "blocks", "evaluation"),
     },
     "objects": {
-        *("errors", "hash_table", "geometry", "runs", "volumes", "blocks", "evaluation", "objects"),
+        *("errors", "hash_table", "geometry", "runs", "volumes", "blocks", "objects"),
     },
     "augment": {"errors", "geometry", "augment"},
     "losses": {"errors", "config", "augment", "losses"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 from absl import logging
 
 from emjax.data.opening import OpenedEntry
@@ -52,13 +51,10 @@ def find_objects(entries: Sequence[OpenedEntry]) -> None:
 def _has_object(entry: OpenedEntry) -> bool:
     size = entry.labels.size
     grid = Grid(Box((0, 0, 0), size), tuple(map(min, _BLOCK, size)))
-    nothing = (*entry.background_ids, *entry.ignore_ids)
-    unknown = np.iinfo(np.uint64).max
     # Blocks in an order that soon meets every part: labels often lie in the middle.
     step = next(s for s in range(7, 14) if math.gcd(s, len(grid)) == 1 or len(grid) < 7)
     for index in range(len(grid)):
         box = grid[index * step % len(grid)].core if len(grid) >= 7 else grid[index].core
-        ids = np.unique(entry.labels.read(box)).tolist()
-        if any(i > 0 and i not in nothing and i != unknown for i in ids):
+        if entry.label_ids.objects(entry.labels.read(box)).any():
             return True
     return False

@@ -13,6 +13,8 @@ from emjax.data.overlaps import known_overlaps
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.address import SYNTHETIC, Address, Entry, parse_volumes
+from emjax.volumes.label_ids import NONE_NAMED, LabelIds
+from emjax.volumes.roles import LABEL_KEYS, TRAINING_IMAGE_KEYS, refuse_idle_keys
 from emjax.volumes.slow import say_if_slow
 from emjax.volumes.store import Volume, open_volume
 
@@ -28,8 +30,7 @@ class OpenedEntry:
         group: data set that it belongs to.
         weight: within its data set.
         excluded: boxes in voxels of `image` that are never read.
-        background_ids: ids of `labels` that are background; their address's `background=`, else 0.
-        ignore_ids: ids of `labels` of which nothing is known; their address's `ignore=`.
+        label_ids: what the ids of `labels` mean.
     """
 
     image: Volume
@@ -38,8 +39,7 @@ class OpenedEntry:
     group: str
     weight: float
     excluded: tuple[Box, ...] = ()
-    background_ids: tuple[int, ...] = (0,)
-    ignore_ids: tuple[int, ...] = ()
+    label_ids: LabelIds = NONE_NAMED
 
 
 def open_entries(volumes: str | Sequence[str], *, exclude: str = "") -> list[OpenedEntry]:
@@ -75,6 +75,9 @@ def open_entries(volumes: str | Sequence[str], *, exclude: str = "") -> list[Ope
 
 
 def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry:
+    refuse_idle_keys(entry.image, "image", TRAINING_IMAGE_KEYS)
+    if entry.labels:
+        refuse_idle_keys(entry.labels, "labels", LABEL_KEYS)
     image = open_volume(entry.image)
     labels = open_volume(entry.labels) if entry.labels else None
     if labels is not None:
@@ -107,13 +110,8 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
         if box is not None:
             excluded.append(box.translate(tuple(-s for s in image.box.start)))
     group = entry.image.keys.get("group", str(entry.image))
-    background, ignored = (0,), ()
-    if entry.labels is not None:
-        background = entry.labels.ids("background") or background
-        ignored = entry.labels.ids("ignore")
-    return OpenedEntry(
-        image, labels, measure(image), group, number, tuple(excluded), background, ignored
-    )
+    label_ids = LabelIds.of(entry.labels) if entry.labels else LabelIds()
+    return OpenedEntry(image, labels, measure(image), group, number, tuple(excluded), label_ids)
 
 
 def _refuse_other_spelling(image: Address, holes: Sequence[Address]) -> None:

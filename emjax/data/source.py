@@ -17,6 +17,7 @@ from emjax.data.sampling import Origins, entry_probabilities
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
+from emjax.volumes.label_ids import NONE_NAMED, LabelIds
 from emjax.volumes.store import Volume
 
 Example = dict[str, np.ndarray]
@@ -24,8 +25,6 @@ Example = dict[str, np.ndarray]
 _RETRY_SECONDS = (0.5, 2.0, 8.0)
 # Windows without any texture that stop a run. Of volumes where 1 in 100 has texture, 6 in 1000 are stopped in error.
 _ALL_BLANK = 512
-# The largest 64-bit id marks voxels without a label (CREMI).
-_UNLABELLED = np.iinfo(np.uint64).max
 IGNORE = -1
 
 
@@ -170,7 +169,7 @@ class Crops:
         }
         if self._labelled:
             labels = _read(entry.labels, box) if labels is None else labels
-            dense = _dense(labels, entry.background_ids, entry.ignore_ids)
+            dense = _dense(labels, entry.label_ids)
             example["labels"] = self._fit(dense, number, order=0)
             if self._keep_ids:
                 classes = _classes(labels, entry)
@@ -181,8 +180,7 @@ class Crops:
         """Whether a window of labels has objects enough, or is kept all the same."""
         if not self._min_labelled:
             return True
-        objects = ~np.isin(labels, (*entry.background_ids, *entry.ignore_ids))
-        if np.count_nonzero(objects) >= self._min_labelled:
+        if np.count_nonzero(entry.label_ids.objects(labels)) >= self._min_labelled:
             return True
         return bool(rng.random() >= self._reject_probability)
 
@@ -263,51 +261,29 @@ def _wait(reading: Callable[[], np.ndarray], volume: Volume, box: Box) -> np.nda
     raise AssertionError("unreachable")
 
 
-def _dense(
-    labels: np.ndarray, background_ids: Sequence[int] = (0,), ignore_ids: Sequence[int] = ()
-) -> np.ndarray:
+def _dense(labels: np.ndarray, label_ids: LabelIds = NONE_NAMED) -> np.ndarray:
     """Renumbers ids of a window as int32: devices would wrap 64-bit ids silently."""
     # Objects are many voxels long: one id for each run along x leaves some 3 % to sort (25 ms -> 1 ms for a crop).
     flat = labels.ravel()
     firsts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
     ids, inverse = np.unique(flat[firsts], return_inverse=True)
-    # As Python's whole numbers: 64-bit ids and the user's, negative ones too, then compare rightly.
-    exact = ids.astype(object)
-    unknown = _is_unknown(exact, background_ids, ignore_ids)
-    background = np.isin(exact, np.asarray(background_ids, object)) & ~unknown
-    numbers = np.cumsum(~unknown & ~background, dtype=np.int32)
-    numbers[background] = 0
-    numbers[unknown] = IGNORE
+    objects = label_ids.objects(ids)
+    numbers = np.where(objects, np.cumsum(objects, dtype=np.int32), np.int32(0))
+    numbers[label_ids.unknown(ids)] = IGNORE
     lengths = np.diff(firsts, append=flat.size)
     return np.repeat(numbers[inverse], lengths).reshape(labels.shape)
-
-
-def _is_unknown(
-    ids: np.ndarray, background_ids: Sequence[int], ignore_ids: Sequence[int]
-) -> np.ndarray:
-    """Which of `[n]` ids (Python's whole numbers) say that nothing is known.
-
-    Those named so; negative ones and the largest, unless they are named as background (CREMI's clefts).
-    """
-    marks = [
-        i in ignore_ids or ((i < 0 or i == _UNLABELLED) and i not in background_ids)
-        for i in ids.tolist()
-    ]
-    return np.asarray(marks, bool)
 
 
 def _classes(labels: np.ndarray, entry: OpenedEntry) -> np.ndarray:
     """Ids as they are stored, int32, -1 where nothing is known."""
     ids, inverse = np.unique(labels, return_inverse=True)
-    exact = ids.astype(object)
-    unknown = _is_unknown(exact, entry.background_ids, entry.ignore_ids)
-    # Background that no device can hold, such as the largest id, is 0.
-    exact = np.asarray([0 if i in entry.background_ids else i for i in exact.tolist()], object)
-    known = [int(i) for i in exact[~unknown]]
-    if known and max(known) > np.iinfo(np.int32).max:
+    objects = entry.label_ids.objects(ids)
+    largest = int(ids[objects].max()) if objects.any() else 0
+    if largest > np.iinfo(np.int32).max:
         raise InputError(
-            f"labels {entry.labels.name} have the id {max(known)}; targets that name ids need ids below 2^31"
+            f"labels {entry.labels.name} have the id {largest}; targets that name ids need ids below 2^31"
         )
-    values = np.full(len(ids), IGNORE, np.int32)
-    values[~unknown] = known
+    # All background is 0: no device can hold some of it, such as the largest id.
+    values = np.where(objects, ids, 0).astype(np.int32)
+    values[entry.label_ids.unknown(ids)] = IGNORE
     return values[inverse].reshape(labels.shape)

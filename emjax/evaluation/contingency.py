@@ -7,14 +7,12 @@ block, with the same numbers whatever the blocks.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from emjax.errors import InputError
-
-# What CREMI marks voxels with of which nothing is known.
-UNLABELLED = np.iinfo(np.uint64).max
+from emjax.volumes.label_ids import NONE_NAMED, LabelIds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,22 +35,21 @@ class Contingency:
         labels: np.ndarray,
         segmentation: np.ndarray,
         *,
-        background_ids: Sequence[int] = (0,),
-        ignore_ids: Sequence[int] = (),
+        label_ids: LabelIds = NONE_NAMED,
+        segment_ids: LabelIds = NONE_NAMED,
         mask: np.ndarray | None = None,
     ) -> Contingency:
         """Counts the pairs of two arrays.
 
         Args:
-            labels: `[z, y, x]` integers, the truth. Negative ids and the largest uint64 are not counted, unless they
-                are among the background's.
+            labels: `[z, y, x]` integers, the truth.
             segmentation: `[z, y, x]` integers of the same shape.
-            background_ids: of the labels; they become 0, which always is background.
-            ignore_ids: of the labels; their voxels are not counted.
+            label_ids: of the labels: what is unknown is not counted, what is background becomes 0.
+            segment_ids: of the segmentation: what is no segment becomes 0.
             mask: `[z, y, x]` bool; only where it is True voxels are counted.
 
         Raises:
-            InputError: if the shapes differ, or one is no array of integers.
+            InputError: if the shapes differ, one is no array of integers, or the segmentation has a negative id.
         """
         if labels.shape != segmentation.shape:
             raise InputError(
@@ -62,21 +59,17 @@ class Contingency:
             if array.dtype.kind not in "uib":
                 raise InputError(f"{name}: {array.dtype}; ids are integers")
         true_ids, true_index = _index(labels)
-        ids, index = _index(segmentation)
-        keys = true_index * np.int64(len(ids)) + index
+        found_ids, found_index = _index(segmentation)
+        keys = true_index * np.int64(len(found_ids)) + found_index
         if mask is not None:
             keys = keys[mask.ravel()]
         found, counts = np.unique(keys, return_counts=True)
-        row, column = np.divmod(found, np.int64(len(ids)))
-        # As Python's whole numbers: 64-bit ids and the user's, negative ones too, then compare rightly.
-        exact = [int(i) for i in true_ids.tolist()]
-        known = np.asarray([_is_known(i, background_ids, ignore_ids) for i in exact], bool)
-        renamed = np.asarray([0 if i < 0 or i in background_ids else i for i in exact], np.uint64)
-        if ids.dtype.kind == "i" and len(ids) and ids.min() < 0:
-            raise InputError(f"the segmentation has the id {ids.min()}; ids are 0 (none) or more")
-        keep = known[row]
+        row, column = np.divmod(found, np.int64(len(found_ids)))
+        renamed = np.where(label_ids.objects(true_ids), true_ids, 0).astype(np.uint64)
+        segments = segment_ids.segments(found_ids).astype(np.uint64)
+        keep = ~label_ids.unknown(true_ids)[row]
         row, column, counts = row[keep], column[keep], counts[keep]
-        return _table(renamed[row], ids.astype(np.uint64)[column], counts)
+        return _table(renamed[row], segments[column], counts)
 
     @classmethod
     def total(cls, parts: Iterable[Contingency]) -> Contingency:
@@ -114,16 +107,6 @@ class Contingency:
     def segment_sizes(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns ids of the segments, sorted, and their voxels `[k]` int64."""
         return _sums(self.segments, self.counts)
-
-
-def _is_known(label: int, background_ids: Sequence[int], ignore_ids: Sequence[int]) -> bool:
-    """Whether an id of the truth says what is there.
-
-    Negative ids and the largest uint64 do not, unless they are named as background, as CREMI's clefts need it.
-    """
-    if label in ignore_ids:
-        return False
-    return label in background_ids or 0 <= label != UNLABELLED
 
 
 def _index(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

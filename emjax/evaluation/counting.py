@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from emjax.evaluation.boundaries import BoundaryCounts, BoundaryTolerance
 from emjax.evaluation.clefts import surface
-from emjax.evaluation.contingency import UNLABELLED, Contingency
+from emjax.evaluation.contingency import Contingency
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
+from emjax.volumes.label_ids import NONE_NAMED, LabelIds
 
 Read = Callable[[Box], np.ndarray]
 
@@ -22,21 +23,25 @@ class Pair:
 
     Attributes:
         labels: box -> `[z, y, x]` ids of the truth.
-        segmentation: box -> `[z, y, x]` ids of the same voxels.
+        segmentation: box -> `[z, y, x]` ids of the same voxels, as they are stored.
         mask: box -> `[z, y, x]`; only where it is not 0 voxels count. None: all count.
-        background_ids: of the truth; 0 always is.
-        ignore_ids: of the truth; nothing is known where they are.
+        label_ids: what the ids of the truth mean.
+        segment_ids: what those of the segmentation mean.
     """
 
     labels: Read
     segmentation: Read
     mask: Read | None = None
-    background_ids: Sequence[int] = (0,)
-    ignore_ids: Sequence[int] = ()
+    label_ids: LabelIds = NONE_NAMED
+    segment_ids: LabelIds = NONE_NAMED
 
-    def background(self, labels: np.ndarray) -> np.ndarray:
-        """Returns where the truth has background, `[z, y, x]` bool, of its ids `[z, y, x]`."""
-        return _is_one_of(labels, (0, *self.background_ids))
+    def segments(self, box: Box) -> np.ndarray:
+        """Reads the segmentation, `[z, y, x]` integers; 0 where there is no segment.
+
+        Raises:
+            InputError: if it has a negative id.
+        """
+        return self.segment_ids.segments(self.segmentation(box))
 
     def known(self, labels: np.ndarray, box: Box) -> np.ndarray:
         """Returns where the truth is known and counts, `[z, y, x]` bool; as `Contingency` sees it.
@@ -45,17 +50,14 @@ class Pair:
             labels: `[z, y, x]`, ids of the truth in the box.
             box: where they lie.
         """
-        negative = labels < 0 if labels.dtype.kind == "i" else np.zeros(labels.shape, bool)
-        unknown = negative | _is_one_of(labels, [UNLABELLED])
-        unknown &= ~_is_one_of(labels, self.background_ids)
-        unknown |= _is_one_of(labels, self.ignore_ids)
-        return ~unknown & (self.mask(box) != 0) if self.mask else ~unknown
+        known = ~self.label_ids.unknown(labels)
+        return known & (self.mask(box) != 0) if self.mask else known
 
     def foregrounds(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """Returns foreground of the truth and of the segmentation, `[z, y, x]` bool; neither where nothing is known."""
         labels = self.labels(box)
         known = self.known(labels, box)
-        return known & ~self.background(labels), known & (self.segmentation(box) != 0)
+        return known & self.label_ids.objects(labels), known & (self.segments(box) != 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,34 +121,24 @@ def count_block(
     Raises:
         InputError: if the segmentation has negative ids, or an array is none of integers.
     """
-    labels, segmentation = pair.labels(block.read), pair.segmentation(block.read)
+    labels, segmentation = pair.labels(block.read), pair.segments(block.read)
     core = block.core.translate(tuple(-s for s in block.read.start)).slices
     mask = pair.mask(block.core) != 0 if pair.mask else None
     table = Contingency.from_arrays(
         labels[core],
         segmentation[core],
-        background_ids=pair.background_ids,
-        ignore_ids=pair.ignore_ids,
+        label_ids=pair.label_ids,
+        segment_ids=pair.segment_ids,
         mask=mask,
     )
     boundaries = true = found = None
     if tolerance is not None:
-        background, known = pair.background(labels), pair.known(labels, block.read)
+        objects, known = pair.label_ids.objects(labels), pair.known(labels, block.read)
         # All background is one, whatever its ids.
-        ids = ~background if of_foreground else np.where(background, labels.dtype.type(0), labels)
+        ids = objects if of_foreground else np.where(objects, labels, labels.dtype.type(0))
         found_ids = segmentation != 0 if of_foreground else segmentation
         boundaries = tolerance.count(ids, found_ids, known, core)
     if surfaces:
         masks = pair.foregrounds(block.core)
         true, found = (surface(mask, block.core.start) for mask in masks)
     return Counts(table, boundaries, true, found)
-
-
-def _is_one_of(array: np.ndarray, ids: Sequence[int]) -> np.ndarray:
-    """Where an array has one of a few ids, any of which may be too large or too small for its type."""
-    kind = np.iinfo(np.uint8 if array.dtype == bool else array.dtype)
-    found = np.zeros(array.shape, bool)
-    for i in ids:
-        if kind.min <= i <= kind.max:
-            found |= array == i
-    return found

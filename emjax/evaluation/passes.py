@@ -23,8 +23,10 @@ from emjax.evaluation.boundaries import BoundaryTolerance
 from emjax.evaluation.clefts import Nearest
 from emjax.evaluation.counting import Pair, count_block
 from emjax.evaluation.skeletons import look_up
+from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
 from emjax.geometry.sizes import Triple
+from emjax.volumes.label_ids import NONE_NAMED, LabelIds
 from emjax.volumes.store import Volume, open_for_blocks
 
 
@@ -36,16 +38,16 @@ class Source:
         segmentation: absolute address.
         labels: absolute address; '' where skeletons alone judge.
         mask: absolute address; '': all voxels count.
-        background_ids: of the labels.
-        ignore_ids: of the labels.
+        label_ids: what those of the labels mean.
+        segment_ids: what those of the segmentation mean.
         run: name of the run, so that none reads through what an earlier one of its process opened.
     """
 
     segmentation: str
     labels: str = ""
     mask: str = ""
-    background_ids: tuple[int, ...] = (0,)
-    ignore_ids: tuple[int, ...] = ()
+    label_ids: LabelIds = NONE_NAMED
+    segment_ids: LabelIds = NONE_NAMED
     run: str = ""
 
     def pair(self) -> Pair:
@@ -54,9 +56,13 @@ class Source:
             _opened(self.labels, self.run).read,
             _opened(self.segmentation, self.run).read,
             _opened(self.mask, self.run).read if self.mask else None,
-            self.background_ids,
-            self.ignore_ids,
+            self.label_ids,
+            self.segment_ids,
         )
+
+    def segments(self, box: Box) -> np.ndarray:
+        """Reads the segmentation, `[z, y, x]` integers; 0 where there is no segment."""
+        return self.segment_ids.segments(_opened(self.segmentation, self.run).read(box))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +141,7 @@ class LookUpPoints:
         """Works on one block, which has points; its part has `ids` `[k]` uint64 of those, in their order."""
         points = read_shared(self.points, self.source.run)
         first, last = np.searchsorted(points["blocks"], [block.index, block.index + 1])
-        segmentation = _opened(self.source.segmentation, self.source.run)
-        ids = look_up(points["voxels"][first:last], segmentation.read)
+        ids = look_up(points["voxels"][first:last], self.source.segments)
         write_part(part_path(self.folder, block.index), {"ids": ids})
 
 

@@ -21,7 +21,6 @@ from emjax.config import identity
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block, Grid
-from emjax.jobs.evaluate.inputs import named_ids, open_ids
 from emjax.objects.files import Space, write_contacts, write_objects
 from emjax.objects.measure import (
     Contacts,
@@ -33,7 +32,9 @@ from emjax.objects.measure import (
 from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
+from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.origin import origin_voxels
+from emjax.volumes.roles import open_ids, refuse_idle_keys
 from emjax.volumes.store import Volume, open_for_blocks, open_volume
 
 OBJECTS, CONTACTS = "objects.parquet", "contacts.parquet"
@@ -50,7 +51,7 @@ class MeasureObjects:
         input: absolute address of the ids.
         image: absolute address of the image; '' for none.
         outer: what is measured of the volume.
-        no_object: ids that are none.
+        label_ids: which ids are no objects.
         folder: of the parts.
         run: name of the run, so that none reads through what an earlier one of its process opened.
     """
@@ -58,7 +59,7 @@ class MeasureObjects:
     input: str
     image: str
     outer: Box
-    no_object: tuple[int, ...]
+    label_ids: LabelIds
     folder: str
     run: str
 
@@ -71,7 +72,7 @@ class MeasureObjects:
             block.core,
             self.outer,
             image=_opened(self.image, self.run).read(block.core) if self.image else None,
-            no_object=self.no_object,
+            label_ids=self.label_ids,
         )
         part = objects.to_arrays() | {"pairs": contacts.pairs, "shared": contacts.faces}
         write_part(part_path(self.folder, block.index), part)
@@ -81,7 +82,7 @@ class _Inputs(NamedTuple):
     volume: Volume
     image: Volume | None
     box: Box
-    no_object: tuple[int, ...]
+    label_ids: LabelIds
     space: Space
 
 
@@ -146,6 +147,7 @@ def _open(config: ConfigDict) -> _Inputs:
         )
     image = open_volume(config.image) if config.image else None
     if image is not None:
+        refuse_idle_keys(image.address, "image")
         check_image(image.dtype, image.name)
         if image.shape != volume.shape:
             raise InputError(
@@ -153,11 +155,11 @@ def _open(config: ConfigDict) -> _Inputs:
                 "give boxes that match"
             )
     box = Box.from_text(config.box, volume.size) if config.box else Box((0, 0, 0), volume.size)
-    no_object = named_ids(config, volume, "ignore") + volume.address.ids("background")
+    label_ids = LabelIds.of(volume.address, ignore=config.ignore_ids)
     space = Space(
         volume.voxel_nm, volume.box.start, origin_voxels(volume), str(volume.address.absolute())
     )
-    return _Inputs(volume, image, box, no_object, space)
+    return _Inputs(volume, image, box, label_ids, space)
 
 
 def _measure(
@@ -170,7 +172,7 @@ def _measure(
         input=inputs.space.address,
         image=image,
         outer=inputs.box,
-        no_object=inputs.no_object,
+        label_ids=inputs.label_ids,
         folder=passes.path("objects"),
         run=uuid.uuid4().hex,
     )

@@ -16,12 +16,13 @@ from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
 from emjax.jobs.evaluate import score
-from emjax.jobs.evaluate.inputs import named_ids, open_ids
 from emjax.jobs.segment.inputs import DECODING_FILE, open_part, read_channels, read_prediction
 from emjax.runs.folder import open_run_folder, write_json, write_results
 from emjax.segmentation.methods import GRID, choose_method, decode, find, suit_to_voxels
 from emjax.segmentation.settings import format_settings, read_settings
 from emjax.volume_config import validate_volume_config
+from emjax.volumes.label_ids import LabelIds
+from emjax.volumes.roles import open_ids, refuse_idle_keys
 
 # Metric -> whether more of it is better.
 METRICS = {
@@ -57,6 +58,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     if config.metric not in METRICS:
         raise InputError(f"metric='{config.metric}' is unknown{nearest(config.metric, METRICS)}")
     volume, box = open_part(config.input, config.box)
+    refuse_idle_keys(volume.address, "input")
     names, offsets = read_channels(config, volume)
     method = choose_method(config.method, names, offsets)
     grid = _parse_grid(config.grid) if config.grid else GRID[method]
@@ -73,17 +75,14 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         )
     folder = open_run_folder(workdir, config)
 
-    background, ignored = (named_ids(config, labels, key) for key in ("background", "ignore"))
+    label_ids = LabelIds.of(labels.address, config.background_ids, config.ignore_ids)
     truth = labels.read(box)
     prediction = read_prediction(volume, box, names, offsets)
     memo: dict = {}
     rows = []
     for settings in tqdm(trials, desc=f"tune {method}", disable=None, unit="trial"):
         table = Contingency.from_arrays(
-            truth,
-            decode(prediction, method, settings, memo),
-            background_ids=background,
-            ignore_ids=ignored,
+            truth, decode(prediction, method, settings, memo), label_ids=label_ids
         )
         rows.append({"settings": settings, "scores": score(table)})
     known = [row for row in rows if config.metric in row["scores"]]

@@ -51,7 +51,7 @@ class Pairs(NamedTuple):
     faces: np.ndarray
 
 
-def measure(
+def measure_rows(
     ids: np.ndarray,
     image: np.ndarray,
     first: np.ndarray,
@@ -78,7 +78,7 @@ def measure(
     planes = np.zeros((2, *ids.shape[1:]), np.int32)
     row, end = 0, ids.shape[0] * ids.shape[1]
     while True:
-        row = _measure_rows(
+        row = _measure_from(
             ids, image, first, at_border, no_object, row, planes, *slots, entries, pairs, used
         )
         if row == end:
@@ -185,7 +185,7 @@ def _add_run(entry, z, y, begin, end, at_border, shape, entries):
 
 
 @numba.njit(cache=True, nogil=True)
-def _measure_rows(
+def _measure_from(
     ids,
     image,
     first,

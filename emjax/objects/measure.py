@@ -7,14 +7,14 @@ nanometres come at the very end (`emjax.objects.files`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from emjax.errors import InputError
-from emjax.evaluation.contingency import UNLABELLED
 from emjax.geometry.box import Box
-from emjax.objects.kernel import measure
+from emjax.objects.kernel import measure_rows
+from emjax.volumes.label_ids import NONE_NAMED, LabelIds
 
 # A sum is kept as its upper and its lower 32 bits: 10^15 voxels at coordinates of 10^6 are more than 64 bits hold.
 _LOWER = 0xFFFFFFFF
@@ -141,7 +141,7 @@ def measure_block(
     outer: Box,
     *,
     image: np.ndarray | None = None,
-    no_object: Sequence[int] = (),
+    label_ids: LabelIds = NONE_NAMED,
 ) -> tuple[ObjectSums, Contacts]:
     """Measures the objects of a block.
 
@@ -153,7 +153,7 @@ def measure_block(
         core: the block.
         outer: the volume.
         image: `[z, y, x]` integers of the block, for mean intensities.
-        no_object: ids that stand for no object, as 0, negative ids and the largest uint64 always do.
+        label_ids: which ids stand for no object: what is background or unknown.
 
     Returns:
         Sums with places in the volume, and contacts.
@@ -162,13 +162,13 @@ def measure_block(
     at_border = np.asarray(
         [np.equal(core.start, outer.start), np.equal(core.stop, outer.stop)], bool
     )
-    ignored = sorted({int(UNLABELLED), *(i for i in no_object if 0 < i < 2**64)})
-    entries, pairs = measure(
+    no_objects = [i for i in label_ids.no_objects if i < 2**64]
+    entries, pairs = measure_rows(
         _unsigned(ids),
         np.zeros((0, 0, 0), np.uint8) if image is None else image,
         first,
         at_border,
-        np.asarray(ignored, np.uint64),
+        np.asarray(no_objects, np.uint64),
     )
     # Row 0 is no object; those that were read below the block may have no face with it.
     kept = np.flatnonzero((entries.voxels > 0) | (entries.faces > 0).any(axis=1))

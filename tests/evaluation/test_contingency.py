@@ -7,6 +7,7 @@ import pytest
 
 from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
+from emjax.volumes.label_ids import LabelIds
 
 
 def _rows(table: Contingency) -> list[tuple[int, int, int]]:
@@ -17,14 +18,14 @@ def _rows(table: Contingency) -> list[tuple[int, int, int]]:
 def test_by_hand():
     labels = np.asarray([[[1, 1, 0, 7, 7, 9]]])
     segments = np.asarray([[[4, 5, 5, 5, 5, 0]]])
-    table = Contingency.from_arrays(labels, segments, ignore_ids=(9,))
+    table = Contingency.from_arrays(labels, segments, label_ids=LabelIds(ignore=(9,)))
     assert _rows(table) == [(0, 5, 1), (1, 4, 1), (1, 5, 1), (7, 5, 2)]
     assert _rows(table.without_background()) == [(1, 4, 1), (1, 5, 1), (7, 5, 2)]
     assert [part.tolist() for part in table.label_sizes()] == [[0, 1, 7], [1, 2, 2]]
     assert [part.tolist() for part in table.segment_sizes()] == [[4, 5], [1, 4]]
     masked = Contingency.from_arrays(labels, segments, mask=np.asarray([[[1, 0, 0, 0, 0, 1]]]) > 0)
     assert _rows(masked) == [(1, 4, 1), (9, 0, 1)]
-    other = Contingency.from_arrays(labels, segments, background_ids=(1, 7))
+    other = Contingency.from_arrays(labels, segments, label_ids=LabelIds((1, 7)))
     assert _rows(other) == [(0, 4, 1), (0, 5, 4), (9, 0, 1)]
 
 
@@ -53,10 +54,11 @@ def test_parts_add_up_to_the_whole():
 
 def test_ids_that_say_that_nothing_is_known():
     labels = np.asarray([[[2**64 - 1, 3]]], np.uint64)
-    assert _rows(Contingency.from_arrays(labels, np.ones((1, 1, 2), int))) == [(3, 1, 1)]
+    found = np.ones((1, 1, 2), int)
+    assert _rows(Contingency.from_arrays(labels, found)) == [(3, 1, 1)]
     labels = np.asarray([[[-1, 3]]])
-    assert _rows(Contingency.from_arrays(labels, np.ones((1, 1, 2), int))) == [(3, 1, 1)]
-    nothing = Contingency.from_arrays(labels, np.ones((1, 1, 2), int), ignore_ids=(3,))
+    assert _rows(Contingency.from_arrays(labels, found)) == [(3, 1, 1)]
+    nothing = Contingency.from_arrays(labels, found, label_ids=LabelIds(ignore=(3,)))
     assert nothing.voxels == 0 and Contingency.total([]).voxels == 0
     empty = np.zeros((0, 4, 4), np.uint64)
     assert Contingency.from_arrays(empty, empty).voxels == 0
@@ -65,12 +67,21 @@ def test_ids_that_say_that_nothing_is_known():
 def test_what_is_named_as_background_is_known():
     labels = np.asarray([[[2**64 - 1, 3]]], np.uint64)
     found = np.ones((1, 1, 2), int)
-    table = Contingency.from_arrays(labels, found, background_ids=(2**64 - 1,))
+    table = Contingency.from_arrays(labels, found, label_ids=LabelIds((2**64 - 1,)))
     assert _rows(table) == [(0, 1, 1), (3, 1, 1)]
     negative = np.asarray([[[-1, 3]]], np.int16)
-    assert _rows(Contingency.from_arrays(negative, found, background_ids=(0, -1))) == _rows(table)
-    both = Contingency.from_arrays(negative, found, background_ids=(-1,), ignore_ids=(-1,))
+    named = Contingency.from_arrays(negative, found, label_ids=LabelIds((0, -1)))
+    assert _rows(named) == _rows(table)
+    both = Contingency.from_arrays(negative, found, label_ids=LabelIds((-1,), (-1,)))
     assert _rows(both) == [(3, 1, 1)]
+
+
+def test_what_is_no_segment_is_one_whatever_its_ids():
+    labels = np.asarray([[[7, 7, 7, 9]]], np.uint64)
+    found = np.asarray([[[0, 2**64 - 1, 3, 4]]], np.uint64)
+    assert _rows(Contingency.from_arrays(labels, found)) == [(7, 0, 2), (7, 3, 1), (9, 4, 1)]
+    named = Contingency.from_arrays(labels, found, segment_ids=LabelIds((3,)))
+    assert _rows(named) == [(7, 0, 3), (9, 4, 1)]
 
 
 def test_mistakes():

@@ -8,10 +8,11 @@ from scipy import ndimage
 
 from emjax.evaluation.boundaries import BoundaryCounts, BoundaryTolerance
 from emjax.evaluation.clefts import score_clefts
-from emjax.evaluation.contingency import UNLABELLED, Contingency
+from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.counting import Counts, Pair, count_block
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
+from emjax.volumes.label_ids import UNLABELLED, LabelIds
 
 SHAPE = (6, 14, 17)
 
@@ -37,7 +38,7 @@ def test_blocks_make_no_difference(dtype, of_foreground):
     labels, found = _ids(0, dtype), _ids(1, np.uint32)
     labels[labels == 4] = dtype(-1) if dtype is np.int16 else UNLABELLED
     mask = np.random.default_rng(0).random(SHAPE) > 0.1
-    pair = _pair(labels, found, mask, background_ids=(1,), ignore_ids=(3,))
+    pair = _pair(labels, found, mask, label_ids=LabelIds((1,), (3,)))
     tolerance = BoundaryTolerance(2, (2, 1, 1), False)
     arguments = {"tolerance": tolerance, "of_foreground": of_foreground}
     whole = count_block(pair, Grid(_whole(), SHAPE)[0], **arguments)
@@ -53,7 +54,7 @@ def test_blocks_make_no_difference(dtype, of_foreground):
 def test_masks_and_tables_agree():
     labels, found = _ids(0, np.int32), _ids(1, np.uint8)
     labels[0] = -1
-    pair = _pair(labels, found, background_ids=(0, 2), ignore_ids=(3, 999, 2**63))
+    pair = _pair(labels, found, label_ids=LabelIds((0, 2), (3, 999, 2**63)))
     true, seen = pair.foregrounds(_whole())
     table = count_block(pair, Grid(_whole(), SHAPE)[0]).table
     assert true.sum() == table.without_background().voxels == np.isin(labels, (1, 4)).sum()
@@ -67,12 +68,12 @@ def test_the_largest_id_is_background_where_it_is_named_so():
     labels[2:4, 3:9, 3:9] = 7
     found = (labels == 7).astype(np.uint8)
     assert count_block(_pair(labels, found), Grid(_whole(), SHAPE)[0]).table.voxels == 72
-    pair = _pair(labels, found, background_ids=(UNLABELLED,))
+    pair = _pair(labels, found, label_ids=LabelIds((UNLABELLED,)))
     counts = count_block(pair, Grid(_whole(), SHAPE)[0], surfaces=True)
     assert counts.table.voxels == labels.size and counts.table.without_background().voxels == 72
     assert len(counts.true_surface) == len(counts.found_surface) == 72
     assert score_clefts(*pair.foregrounds(_whole()), (40, 4, 4))["cremi_cleft"] == 0
-    ignored = _pair(labels, found, background_ids=(UNLABELLED,), ignore_ids=(UNLABELLED,))
+    ignored = _pair(labels, found, label_ids=LabelIds((UNLABELLED,), (UNLABELLED,)))
     assert count_block(ignored, Grid(_whole(), SHAPE)[0]).table.voxels == 72
 
 
@@ -80,7 +81,7 @@ def test_the_largest_id_is_background_where_it_is_named_so():
 def test_any_type_of_integers(dtype):
     labels = np.zeros(SHAPE, dtype)
     labels[1:4, 2:7, 2:7] = 1
-    pair = _pair(labels, labels, ignore_ids=(249, -3, 2**40))
+    pair = _pair(labels, labels, label_ids=LabelIds(ignore=(249, -3, 2**40)))
     tolerance = BoundaryTolerance(0, (1, 1, 1), False)
     counts = count_block(pair, Grid(_whole(), SHAPE)[0], tolerance=tolerance, surfaces=True)
     assert counts.table.counts.tolist() == [labels.size - 75, 75]

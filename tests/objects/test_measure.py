@@ -8,7 +8,6 @@ from scipy import ndimage
 from skimage.measure import regionprops
 
 from emjax.errors import InputError
-from emjax.evaluation.contingency import UNLABELLED
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.objects.measure import (
@@ -18,6 +17,7 @@ from emjax.objects.measure import (
     lower_halo,
     measure_block,
 )
+from emjax.volumes.label_ids import UNLABELLED, LabelIds
 
 SHAPE = (11, 19, 23)
 
@@ -136,7 +136,7 @@ def test_what_is_no_object():
     labels = _blobs(0).astype(np.int64)
     labels[labels == 1] = -1
     labels[labels == 3] = 5
-    objects, contacts = _measure(labels, no_object=(4, 999, -7))
+    objects, contacts = _measure(labels, label_ids=LabelIds((4,), (999, -7)))
     assert objects.ids.tolist() == [2, 5] and contacts.pairs.tolist() == [[2, 5]]
     largest = np.full(SHAPE, UNLABELLED, np.uint64)
     nothing, pairs = _measure(largest)

@@ -81,7 +81,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             return PREEMPTED
         finally:
             release()
-        picture = draw_sections(inputs.image, inputs.labels, inputs.segmentation, inputs.box)
+        picture = draw_sections(inputs)
         plots = write_plots(folder, {"sections.png": picture})
         write_results(folder, judged.scores | passes.results())
         passes.clear()
@@ -254,8 +254,8 @@ def _look_up(inputs: Inputs, passes: BlockPasses, voxels: np.ndarray, grid: Grid
 def _about_ids(config: ConfigDict, inputs: Inputs, table: Contingency) -> list[str]:
     """Returns what was background, and what was left out."""
     source = inputs.source
-    background = ", ".join(map(str, sorted({0, *source.background_ids})))
-    ignored = ", ".join(map(str, source.ignore_ids)) or "none named"
+    background = ", ".join(map(str, sorted({0, *source.label_ids.background})))
+    ignored = ", ".join(map(str, source.label_ids.ignore)) or "none named"
     left_out = inputs.box.volume - table.voxels
     how = ""
     if config.kind == "instances":

@@ -19,6 +19,8 @@ from emjax.evaluation.swc import Skeleton, read_swc
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
 from emjax.volume_config import validate_volume_config
+from emjax.volumes.label_ids import LabelIds
+from emjax.volumes.roles import IMAGE_KEYS, SEGMENTATION_KEYS, open_ids, refuse_idle_keys
 from emjax.volumes.store import Volume, open_volume
 
 KINDS = ("instances", "semantic", "clefts")
@@ -60,9 +62,13 @@ def open_inputs(config: ConfigDict) -> Inputs:
         config, ("segmentation",) if config.skeletons else ("segmentation", "labels")
     )
     _check_fields(config)
-    segmentation = open_ids(config.segmentation, "segmentation")
+    segmentation = open_ids(config.segmentation, "segmentation", SEGMENTATION_KEYS)
     labels = open_ids(config.labels, "labels") if config.labels else None
     image, mask = (open_volume(a) if a else None for a in (config.image, config.mask))
+    if image is not None:
+        refuse_idle_keys(image.address, "image", IMAGE_KEYS)
+    if mask is not None:
+        refuse_idle_keys(mask.address, "mask")
     truth, what = (labels, "labels") if labels else (segmentation, "segmentation")
     others = {"segmentation": segmentation, "mask": mask, "image": image}
     for name, volume in others.items():
@@ -75,8 +81,10 @@ def open_inputs(config: ConfigDict) -> Inputs:
         segmentation=str(segmentation.address.absolute()),
         labels=str(labels.address.absolute()) if labels else "",
         mask=str(mask.address.absolute()) if mask else "",
-        background_ids=named_ids(config, labels, "background") if labels else (),
-        ignore_ids=named_ids(config, labels, "ignore") if labels else (),
+        label_ids=LabelIds.of(labels.address, config.background_ids, config.ignore_ids)
+        if labels
+        else LabelIds(),
+        segment_ids=LabelIds.of(segmentation.address),
         run=uuid.uuid4().hex,
     )
     box = Box((0, 0, 0), truth.size)
@@ -87,24 +95,6 @@ def open_inputs(config: ConfigDict) -> Inputs:
     )
     voxel_nm = _voxel_nm([v for v in (labels, segmentation, image) if v is not None])
     return Inputs(segmentation, labels, image, source, box, voxel_nm, skeletons)
-
-
-def open_ids(address: str, name: str) -> Volume:
-    """Opens a volume of ids.
-
-    Args:
-        address: of the volume.
-        name: for the message.
-
-    Raises:
-        InputError: if it is no volume of integers with axes z, y, x.
-    """
-    volume = open_volume(address)
-    if volume.dtype.kind not in "uib" or len(volume.shape) != 3:
-        raise InputError(
-            f"{name} {volume.name} is {volume.dtype}{list(volume.shape)}; ids are integers with axes z, y, x"
-        )
-    return volume
 
 
 def read_skeletons(text: str, unit_nm: float) -> list[Skeleton]:
@@ -143,23 +133,6 @@ def _check_fields(config: ConfigDict) -> None:
         raise InputError(f"skeleton_unit_nm={config.skeleton_unit_nm} must be above 0 nm")
     if config.skeleton_merge_points < 1:
         raise InputError(f"skeleton_merge_points={config.skeleton_merge_points} must be 1 or more")
-
-
-def named_ids(config: ConfigDict, labels: Volume, key: str) -> tuple[int, ...]:
-    """Returns ids of labels that the field `<key>_ids` and the labels' own address name.
-
-    Args:
-        config: with the field.
-        labels: the truth.
-        key: 'background' or 'ignore'.
-
-    Raises:
-        InputError: if one is no whole number.
-    """
-    ids = (*config[f"{key}_ids"], *labels.address.ids(key))
-    if any(not isinstance(i, int) for i in ids):
-        raise InputError(f"{key}_ids={ids} must be whole numbers")
-    return tuple(dict.fromkeys(ids))
 
 
 def _voxel_nm(volumes: Sequence[Volume]) -> Triple | None:

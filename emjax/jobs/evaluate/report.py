@@ -11,8 +11,8 @@ from emjax.data.normalization import measure
 from emjax.evaluation.figures import save_png
 from emjax.evaluation.overlays import overlay, section_grid
 from emjax.geometry.box import Box
+from emjax.jobs.evaluate.inputs import Inputs
 from emjax.runs.folder import RESULTS_FILE
-from emjax.volumes.store import Volume
 
 PLOTS = "plots"
 _SECTIONS = 3
@@ -43,36 +43,34 @@ _COUNTS = (
 )
 
 
-def draw_sections(
-    image: Volume | None, labels: Volume | None, segmentation: Volume, box: Box
-) -> np.ndarray:
-    """Draws image, labels and segmentation of three sections.
+def draw_sections(inputs: Inputs) -> np.ndarray:
+    """Draws image, labels and segmentation of three sections of the part that was judged.
 
     Args:
-        image: grey values, or None.
-        labels: the truth, or None.
-        segmentation: what was judged.
-        box: the part that was.
+        inputs: what was judged; image and labels may be missing.
 
     Returns:
-        `[height, width, 3]` uint8.
+        `[height, width, 3]` uint8. What is no object, or not known, is black.
     """
+    image, box, source = inputs.image, inputs.box, inputs.source
     start, size = list(box.start), list(box.size)
     for axis in (1, 2):
         start[axis] += max(0, size[axis] - _SHOWN) // 2
         size[axis] = min(size[axis], _SHOWN)
     normalization = measure(image) if image is not None else None
     chosen = sorted({round(q * (size[0] - 1)) for q in np.linspace(0.15, 0.85, _SECTIONS)})
-    shown = {"labels": labels, "segmentation": segmentation}
-    shown = {title: volume for title, volume in shown.items() if volume is not None}
+    titles = ["labels", "segmentation"] if inputs.labels is not None else ["segmentation"]
     rows = []
     for z in chosen:
         part = Box((start[0] + z, start[1], start[2]), (1, size[1], size[2]))
         grey = normalization.apply(image.read(part))[0] / 255 if image is not None else None
-        ids = [volume.read(part)[0] for volume in shown.values()]
-        row = [overlay(grey, np.where(i < 0, 0, i)) for i in ids]
+        ids = [source.segment_ids.segments(inputs.segmentation.read(part)[0])]
+        if inputs.labels is not None:
+            true = inputs.labels.read(part)[0]
+            ids.insert(0, np.where(source.label_ids.objects(true), true, 0))
+        row = [overlay(grey, i) for i in ids]
         rows.append(row if grey is None else [grey, *row])
-    titles = list(shown) if image is None else ["image", *shown]
+    titles = titles if image is None else ["image", *titles]
     return section_grid(rows, titles, [f"z {box.start[0] + z}" for z in chosen])
 
 

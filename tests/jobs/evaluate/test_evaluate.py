@@ -67,6 +67,22 @@ def _results(path: Path, workdir: Path, **overrides: object) -> dict[str, float]
     return {name: value for name, value in found.items() if name not in OF_THE_RUN}
 
 
+def test_clefts_of_a_cremi_file_against_themselves(volumes, tmp_path):
+    address = f"{{a}}:clefts?voxel_nm=40,4,4&background={CREMI_BACKGROUND}"
+    found = _results(volumes, tmp_path, kind="clefts", labels=address, segmentation=address)
+    assert found["foreground_iou"] == 1 and found["cremi_cleft"] == 0
+    # The file's mark for no cleft is none in a segmentation that does not name it, either.
+    plain = _results(volumes, tmp_path / "plain", **CLEFTS | {"segmentation": "{a}:clefts"})
+    assert plain == found
+
+
+def test_what_is_named_as_no_segment(volumes, tmp_path):
+    first = 1 << 40
+    named = _results(volumes, tmp_path, segmentation=f"{{a}}:segments?background={11 * first}")
+    assert named["segments"] == _results(volumes, tmp_path / "all")["segments"] - 1
+    assert named["recall"] < 1
+
+
 def test_scores_and_pictures(volumes, tmp_path, capfd):
     found = _results(volumes, tmp_path / "run")
     promised = {"voi_split", "voi_merge", "voi", "arand", "arand_precision", "arand_recall"}
