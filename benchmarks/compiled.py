@@ -115,7 +115,7 @@ def compile_step_of(preset: str, topology: str, per_device: int, *overrides: str
     from emjax.tasks.build import build_pretrain
     from emjax.train.flops import training_flops
     from emjax.train.optimizer import make_optimizer
-    from emjax.train.preparation import with_strides
+    from emjax.train.preparation import with_network
     from emjax.train.state import abstract_state
     from emjax.train.step import compile_step, make_step
 
@@ -127,7 +127,7 @@ def compile_step_of(preset: str, topology: str, per_device: int, *overrides: str
     for item in overrides:
         override(config, *item.split("=", 1))
     validate(config)
-    values = with_strides(plain(config), VOXEL_NM)
+    values = with_network(plain(config), VOXEL_NM)
     task = build_pretrain(values)
     mesh = make_mesh(values["mesh"], devices)
     check_batch_size(config.data.batch_size, mesh)

@@ -30,7 +30,7 @@ TensorBoard files and plots. Stop it at any time; the same command continues whe
 """
 
 from emjax.config import Config, base_config, choose_preset
-from emjax.networks import base_vit, paper_unet, small_unet, wide_unet
+from emjax.models.presets import network
 
 SYNTHETIC = "synthetic://neurites?shape=32,256,256&voxel_nm=40,12,12"
 
@@ -65,7 +65,7 @@ def _default(c: Config) -> None:
     c.augment.rescale_probability = 0.5  # that it is rescaled in the plane
     c.augment.elastic_probability = 0.3  # that it is deformed
 
-    c.model = small_unet()
+    c.model = network("small_unet")
     c.model.skips = "add"
 
     c.eval.every_steps = 100
@@ -116,7 +116,7 @@ def _large(c: Config) -> None:
     c.num_steps = 50_000
     c.data.batch_size = 8
     c.data.crop_size = (18, 160, 160)
-    c.model = paper_unet()
+    c.model = network("paper_unet")
     c.model.skips = "add"
     c.optimizer.learning_rate = 1e-3
     c.optimizer.ema_decay = 0.999
@@ -129,14 +129,14 @@ def _wide(c: Config) -> None:
     _large(c)
     c.data.batch_size = 16
     c.data.num_threads = 16
-    c.model = wide_unet()
+    c.model = network("wide_unet")
     c.model.skips = "add"
 
 
 def _vit(c: Config) -> None:
     _large(c)
     c.data.crop_size = (32, 160, 160)
-    c.model = base_vit()
+    c.model = network("base_vit")
     c.model.skips = "add"
     c.optimizer.learning_rate = 3e-4
     c.optimizer.weight_decay = 0.05

@@ -44,14 +44,7 @@ Stop it at any time; the same command continues where it stopped.
 """
 
 from emjax.config import Config, base_config, choose_preset
-from emjax.networks import (
-    base_vit,
-    large_unet,
-    large_vit,
-    paper_unet,
-    small_unet,
-    wide_unet,
-)
+from emjax.models.presets import network
 
 # The four data sets of the paper; replace the paths by your own copies.
 PAPER_VOLUMES = """
@@ -84,7 +77,7 @@ def _default(c: Config) -> None:
     c.augment.max_offset = (1, 16, 16)  # the two views are cut at most this far apart, voxels
     c.augment.own_orientation = False  # True: each view has its own flip and quarter turn
 
-    c.model = small_unet()
+    c.model = network("small_unet")
 
     c.loss = Config()
     c.loss.reconstruction = 1.0  # weight of the voxel reconstruction of both views
@@ -160,7 +153,7 @@ def _ours(c: Config) -> None:
     c.augment.max_offset = (4, 32, 32)
     c.augment.own_orientation = True
     c.eval.own_orientation = True
-    c.model = paper_unet()
+    c.model = network("paper_unet")
     c.loss.levels = (0, 1, 2)
     c.loss.num_tokens = 128
     c.loss.size = 128
@@ -175,27 +168,27 @@ def _ours(c: Config) -> None:
 def _vit(c: Config) -> None:
     _ours(c)
     c.data.crop_size = (32, 160, 160)
-    c.model = base_vit()
+    c.model = network("base_vit")
     c.optimizer.learning_rate = 3e-4
     c.optimizer.weight_decay = 0.05
 
 
 def _gpu(c: Config) -> None:
     _ours(c)
-    c.model = wide_unet()
+    c.model = network("wide_unet")
     c.data.batch_size = 64
     c.data.num_threads = 16
 
 
 def _unet_l(c: Config) -> None:
     _ours(c)
-    c.model = large_unet()
+    c.model = network("large_unet")
     _for_many(c)
 
 
 def _vit_l(c: Config) -> None:
     _vit(c)
-    c.model = large_vit()
+    c.model = network("large_vit")
     _for_many(c)
 
 

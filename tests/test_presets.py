@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import math
 import runpy
+import subprocess
+import sys
 
 import jax
 import pytest
 
 from emjax.command_line import REPOSITORY, load_config
 from emjax.config import flatten, plain, validate
+from emjax.errors import InputError
 from emjax.main import find_job
+from emjax.models.presets import network
 from emjax.parallel.mesh import check_batch_size, make_mesh
 from emjax.parallel.sharding import describe_copies
 from emjax.tasks.build import build_pretrain, build_segment
 from emjax.train.optimizer import make_optimizer
-from emjax.train.preparation import with_strides
+from emjax.train.preparation import with_network
 from emjax.train.state import abstract_state
 
 CONFIGS = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py"))
+
+
+def test_networks_by_name_import_no_jax():
+    code = (
+        "import sys\nfrom emjax.models.presets import PRESETS, network\n"
+        "for name in PRESETS:\n    assert network(name).name in ('unet', 'vit')\n"
+        "assert not {'jax', 'flax', 'numpy'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(InputError, match="unknown preset of a network 'small_unett'; did you mean"):
+        network("small_unett")
 
 
 def _presets(name: str) -> list[str]:
@@ -38,13 +53,13 @@ def test_every_config_names_a_job(name):
 def test_presets_of_pretraining(preset):
     config = load_config(f"configs/pretrain.py:{preset}")
     validate(config)
-    assert build_pretrain(with_strides(plain(config), ())).backbone.layers
+    assert build_pretrain(with_network(plain(config), ())).backbone.layers
 
 
 @pytest.mark.parametrize("preset, millions", [("unet_l", 12.5), ("vit_l", 305.1)])
 def test_large_presets_split_their_state_over_eight(preset, millions):
     config = load_config(f"configs/pretrain.py:{preset}")
-    values = with_strides(plain(config), (40, 4, 4))
+    values = with_network(plain(config), (40, 4, 4))
     task = build_pretrain(values)
     mesh = make_mesh(values["mesh"], jax.devices()[:8])
     check_batch_size(config.data.batch_size, mesh)
@@ -62,7 +77,7 @@ def test_large_presets_split_their_state_over_eight(preset, millions):
 def test_presets_of_finetuning(preset):
     config = load_config(f"configs/finetune.py:{preset}")
     validate(config)
-    task = build_segment(with_strides(plain(config), (40, 8, 8)))
+    task = build_segment(with_network(plain(config), (40, 8, 8)))
     assert task.backbone.out_channels == len(task.names)
 
 

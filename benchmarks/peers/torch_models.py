@@ -166,13 +166,13 @@ class TransformerBlock(nn.Module):
 
 
 class ViT(nn.Module):
-    """Twin of `emjax.models.vit.ViT` as pretraining has it: no skips, no dropout, learned positions."""
+    """Twin of `emjax.models.vit.ViT` as pretraining has it: no skips, learned positions."""
 
     def __init__(self, source: Any, tokens: int) -> None:
         """Copies the fields of emjax's network `source`, which sees so many tokens."""
         super().__init__()
-        if source.skips != "none" or source.dropout or source.positions != "learned":
-            raise ValueError("the twin has learned positions, no skips and no dropout")
+        if source.skips != "none" or source.positions != "learned":
+            raise ValueError("the twin has learned positions and no skips")
         self.patch, self.strides = source.patch_size, source.decoder_strides
         self.stem = nn.Linear(math.prod(self.patch), source.width)
         self.encoder_positions = nn.Parameter(torch.randn(tokens, source.width) * 0.02)

@@ -167,21 +167,6 @@ def flip(key: jax.Array, volume: jax.Array, probability: jax.Array | float = 1.0
     return orient(volume, draw_orientation(key, volume.shape, probability))
 
 
-def rotate(key: jax.Array, volume: jax.Array, probability: jax.Array | float = 1.0) -> jax.Array:
-    """Operator 2: 0 to 3 quarter turns in the plane (half turns only where y and x differ in size).
-
-    Args:
-        key: typed PRNG key.
-        volume: `[z, y, x]` float32.
-        probability: that the operator acts.
-    """
-    draws = jax.random.uniform(key, (3,))
-    half, quarter = (draws[:2] < 0.5) & (draws[2] < probability)
-    quarter = quarter & (volume.shape[1] == volume.shape[2])
-    # A quarter turn is the transpose and the flip of y; two more flips make the half turn.
-    return orient(volume, Orientation(jnp.zeros((), bool), half ^ quarter, half, quarter))
-
-
 def resample_plane(volume: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
     """Linear interpolation at separable in-plane coordinates: two matrix products, no gather.
 

@@ -1,4 +1,4 @@
-"""Operators on grey values: contrast, noise, blur, edges, mixing; all on `[z, y, x]` in [0, 1].
+"""Operators on grey values: contrast, noise, blur, edges; all on `[z, y, x]` in [0, 1].
 
 Parameters default to those of the released code of "Learning Multiscale Consistency for
 Self-supervised Electron Microscopy Instance Segmentation" (arXiv:2308.09917); `probability` 0 is
@@ -196,25 +196,3 @@ def sobel(key: jax.Array, volume: jax.Array, probability: jax.Array | float = 1.
     mean = volume.mean(axis=(1, 2), keepdims=True)
     edges = jnp.clip(sobel_magnitude(volume) + mean, 0, 1)
     return jnp.where(happens(key, probability), edges, volume)
-
-
-def mixup(
-    key: jax.Array,
-    volume: jax.Array,
-    partner: jax.Array,
-    alpha_range: tuple[float, float] = (0.1, 0.4),
-    probability: jax.Array | float = 1.0,
-) -> jax.Array:
-    """Operator 8: a weighted mean with another crop; clipped.
-
-    Args:
-        key: typed PRNG key.
-        volume: `[z, y, x]` float32 in [0, 1].
-        partner: `[z, y, x]` float32 in [0, 1], the other crop.
-        alpha_range: smallest and largest weight of the partner.
-        probability: that the operator acts.
-    """
-    draws = jax.random.uniform(key, (2,))
-    alpha = alpha_range[0] + (alpha_range[1] - alpha_range[0]) * draws[0]
-    mixed = jnp.clip(alpha * partner + (1 - alpha) * volume, 0, 1)
-    return jnp.where(draws[1] < probability, mixed, volume)

@@ -21,8 +21,6 @@ from emjax.augment.geometry import Warped
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size
 
-RELEASED_OPERATORS = 12
-
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -120,9 +118,10 @@ def make_recipe(name: str, **overrides: Any) -> Recipe:
     values = {field: _as_tuples(value) for field, value in overrides.items()}
     changed = [field for field, value in values.items() if value != getattr(base, field)]
     if name == "released" and changed:
+        listed = ", ".join(f"augment.{field}={values[field]}" for field in changed)
         raise InputError(
-            f"recipe 'released' is fixed and cannot take {', '.join(changed)}; "
-            "remove them or use 'ours'"
+            f"augment.recipe='released' is fixed, {listed} would have no effect; give the recipe alone, or "
+            "augment.recipe=ours"
         )
     recipe = dataclasses.replace(base, **values)
     _check(recipe)

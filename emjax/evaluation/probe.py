@@ -19,18 +19,14 @@ def membrane_target(
     labels: np.ndarray,
     *,
     ignore: Collection[int] = (),
-    membrane: Collection[int] = (),
-    radius: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Makes a membrane mask from instance labels: voxels whose window in the section holds two ids.
+    """Makes a membrane mask from instance labels: voxels whose 3x3 neighbours in the section have two ids.
 
     Args:
         labels: `[z, y, x]` integer ids. Every id is an object of its own, 0 included, but for those
-            named below.
+            that are ignored.
         ignore: ids of which nothing is known. They make no boundary, and voxels next to them that
             have no other one are not valid, as an unknown boundary may be there.
-        membrane: ids that are themselves membrane (e.g. 249 in ISBI 2012, often 0).
-        radius: of the square window in y and x, voxels; 1 is 3x3.
 
     Returns:
         Target `[z, y, x]` bool, and valid `[z, y, x]` bool, False where the target is unknown.
@@ -48,14 +44,12 @@ def membrane_target(
     ids, dense = np.unique(labels, return_inverse=True)
     dense = dense.reshape(labels.shape).astype(np.int32)
     ignored = np.isin(ids, list(ignore))[dense]
-    itself = np.isin(ids, list(membrane))[dense]
-    window = (1, 2 * radius + 1, 2 * radius + 1)
+    window = (1, 3, 3)
     # Two ids meet where the least and the greatest id of the window differ, whatever is unknown
     # left out.
-    unknown = ignored | itself
-    least = minimum_filter(np.where(unknown, len(ids), dense), window, mode="nearest")
-    greatest = maximum_filter(np.where(unknown, -1, dense), window, mode="nearest")
-    target = (least < greatest) | itself
+    least = minimum_filter(np.where(ignored, len(ids), dense), window, mode="nearest")
+    greatest = maximum_filter(np.where(ignored, -1, dense), window, mode="nearest")
+    target = least < greatest
     beside_ignored = maximum_filter(ignored, window, mode="nearest")
     return target & ~ignored, ~ignored & (target | ~beside_ignored)
 

@@ -109,30 +109,6 @@ def nce(
     return total / jnp.maximum(jnp.sum(weights), 1e-6)
 
 
-def symmetric_nce(
-    first: jax.Array,
-    second: jax.Array,
-    *,
-    temperature: float = 0.1,
-    weights: jax.Array | None = None,
-    group: jax.Array | None = None,
-    row_chunk: int = 0,
-) -> jax.Array:
-    """Mean of `nce` from the first to the second view and back, with the arguments of `nce`."""
-
-    def one_way(queries: jax.Array, keys: jax.Array) -> jax.Array:
-        return nce(
-            queries,
-            keys,
-            temperature=temperature,
-            weights=weights,
-            group=group,
-            row_chunk=row_chunk,
-        )
-
-    return 0.5 * (one_way(first, second) + one_way(second, first))
-
-
 def released_nce(
     queries: jax.Array,
     keys: jax.Array,

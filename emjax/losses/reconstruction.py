@@ -17,7 +17,6 @@ def reconstruction(
     target: jax.Array,
     *,
     kind: str = "mse",
-    weights: jax.Array | None = None,
 ) -> jax.Array:
     """Mean error between a prediction and the clean target.
 
@@ -25,8 +24,6 @@ def reconstruction(
         prediction: any shape, e.g. `[b, z, y, x]` in [0, 1].
         target: the same shape.
         kind: 'mse' (mean of squares, as the paper) or 'l1' (mean of absolute differences).
-        weights: of each voxel, broadcastable to the shape of the target; None counts every voxel
-            alike. The result is the weighted mean, and 0 where all weights are 0.
 
     Returns:
         Scalar, float32.
@@ -34,7 +31,7 @@ def reconstruction(
     Raises:
         InputError: `kind` is unknown, or the shapes differ.
 
-    Source: L_rec of arXiv:2308.09917; the weights are our choice.
+    Source: L_rec of arXiv:2308.09917.
     """
     if kind not in _ERRORS:
         raise InputError(
@@ -46,9 +43,4 @@ def reconstruction(
             f"prediction {prediction.shape} and target {target.shape} must have the same shape"
         )
     errors = _ERRORS[kind](prediction.astype(jnp.float32) - target.astype(jnp.float32))
-    if weights is None:
-        return jnp.mean(errors)
-    weights = jnp.broadcast_to(weights.astype(jnp.float32), errors.shape)
-    # Where, not a product alone: a voxel of weight 0 may hold anything.
-    errors = jnp.where(weights > 0, errors, 0.0)
-    return jnp.sum(weights * errors) / jnp.maximum(jnp.sum(weights), 1e-6)
+    return jnp.mean(errors)

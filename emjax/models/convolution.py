@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Kernel = tuple[int, int, int]
 _PLANE = ("NHWC", "HWIO", "NHWC")
 _VOLUME = ("NDHWC", "DHWIO", "NDHWC")
 

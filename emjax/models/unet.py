@@ -7,6 +7,8 @@ Challenge" (arXiv:1706.00120). Group normalisation and upsampling without transp
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -15,6 +17,8 @@ import jax.numpy as jnp
 from emjax.errors import InputError
 from emjax.geometry.footprint import Footprint
 from emjax.geometry.sizes import Size
+from emjax.models.anisotropy import pooling_strides
+from emjax.models.backbone import Features, check_multiple
 from emjax.models.heads import Head
 from emjax.models.layers import (
     ACTIVATIONS,
@@ -67,16 +71,6 @@ class Block(nn.Module):
 def block_reach(kernel_size: Size) -> Size:
     """Returns how many cells on each side a block's output depends on, z y x."""
     return tuple(a // 2 + 2 * (b // 2) for a, b in zip(SECTION_KERNEL, kernel_size, strict=True))
-
-
-def check_multiple(crop_size: Size, step: Size, what: str) -> None:
-    """Raises InputError unless the crop is a multiple of `step`, which is called `what`; names the nearest that is."""
-    pairs = list(zip(crop_size, step, strict=True))
-    if any(size < 1 or size % s for size, s in pairs):
-        fit = tuple(max(s, round(size / s) * s) for size, s in pairs)
-        raise InputError(
-            f"data.crop_size={tuple(crop_size)} is not divisible by {what} {step}; use {fit}"
-        )
 
 
 class Encoder(nn.Module):
@@ -166,6 +160,12 @@ class UNet(nn.Module):
     remat: bool = False
     dtype: jnp.dtype = jnp.float32
 
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "skips": ("none", "add", "concat"),
+        "upsampling": ("depth_to_space", "resize"),
+        "activation": tuple(ACTIVATIONS),
+    }
+
     @property
     def pools(self) -> tuple[Size, ...]:
         """(z, y, x) of each pooling, fine to coarse."""
@@ -216,21 +216,37 @@ class UNet(nn.Module):
                     stride[axis] *= step
         return Footprint(tuple(stride), tuple(halo))
 
+    @classmethod
+    def fit_to_voxels(
+        cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
+    ) -> dict[str, Any]:
+        """Chooses the strides, where none are given, so that voxels become about isotropic."""
+        if model.get("strides"):
+            return {}
+        poolings = max(0, len(model.get("widths", cls.widths)) - 1)
+        return {"strides": pooling_strides(voxel_nm, crop_size, poolings)}
+
+    def check(self) -> None:
+        """Raises InputError unless there is a kernel and a stride for each level."""
+        levels = len(self.widths)
+        if levels < 2:
+            raise InputError(f"model.widths={self.widths}: give two or more, fine to coarse")
+        if len(self.kernels) not in (1, levels):
+            raise InputError(
+                f"model.kernels has {len(self.kernels)} entries; give one, or {levels}"
+            )
+        if any(size % 2 == 0 for kernel in self.kernels for size in kernel):
+            raise InputError(f"model.kernels={self.kernels} must be odd, so that sizes are kept")
+        if self.strides and len(self.strides) != levels - 1:
+            raise InputError(f"model.strides has {len(self.strides)} entries; give {levels - 1}")
+
     def check_crop(self, crop_size: Size) -> None:
         """Raises InputError unless the crop can be pooled evenly; names the nearest that can."""
         check_multiple(crop_size, self.footprint.stride, "the network's stride")
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> dict[str, jax.Array | tuple[jax.Array, ...]]:
-        """Runs the network.
-
-        Args:
-            x: `[b, z, y, x, 1]` float in [0, 1].
-
-        Returns:
-            `pyramid`: decoder maps `[b, z_k, y_k, x_k, c_k]`, coarse to fine; `centre`: the coarsest map; `output`:
-            `[b, z, y, x, out_channels]` float32 logits.
-        """
+    def __call__(self, x: jax.Array) -> Features:
+        """Maps `[b, z, y, x, 1]`, float in [0, 1], to the features that `Backbone` describes."""
         block = nn.remat(Block) if self.remat else Block
         common = (self.groups, self.activation, self.dtype)
         widths, kernels = self.widths, self.all_kernels

@@ -10,18 +10,23 @@ our choice, too.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from emjax.errors import InputError
 from emjax.geometry.footprint import Footprint
 from emjax.geometry.sizes import Size
 from emjax.models.attention import attention
+from emjax.models.backbone import Features, check_multiple
+from emjax.models.fields import Index
 from emjax.models.heads import Head
-from emjax.models.layers import STEM_KERNEL, Dense, Upsample
-from emjax.models.unet import Block, block_reach, check_multiple
+from emjax.models.layers import ACTIVATIONS, STEM_KERNEL, Dense, Upsample
+from emjax.models.unet import Block, block_reach
 from emjax.parallel.sharding import constrain
 
 # Of the decoder's blocks, as the paper's.
@@ -35,8 +40,6 @@ class TransformerBlock(nn.Module):
     heads: int
     head_width: int
     mlp_width: int
-    dropout: float
-    train: bool
     dtype: jnp.dtype
 
     @nn.compact
@@ -50,11 +53,11 @@ class TransformerBlock(nn.Module):
         )
         y = attention(query, key, value)
         y = Dense(x.shape[-1], dtype=self.dtype, name="out")(y.reshape(*x.shape[:2], size))
-        x = x + nn.Dropout(self.dropout, deterministic=not self.train)(y)
+        x = x + y
         y = nn.LayerNorm(dtype=jnp.float32, name="norm1")(x)
         y = jax.nn.gelu(Dense(self.mlp_width, dtype=self.dtype, name="mlp0")(y))
         y = Dense(x.shape[-1], dtype=self.dtype, name="mlp1")(y)
-        x = x + nn.Dropout(self.dropout, deterministic=not self.train)(y)
+        x = x + y
         x = constrain(x, "batch", "token", "channel")
         return x, x
 
@@ -67,9 +70,7 @@ class TransformerEncoder(nn.Module):
     heads: int
     head_width: int
     mlp_width: int
-    dropout: float
     remat: bool
-    train: bool
     dtype: jnp.dtype
 
     @nn.compact
@@ -80,7 +81,7 @@ class TransformerEncoder(nn.Module):
         blocks = nn.scan(
             block,
             variable_axes={"params": 0},
-            split_rngs={"params": True, "dropout": True},
+            split_rngs={"params": True},
             length=self.depth,
         )
         return blocks(
@@ -88,8 +89,6 @@ class TransformerEncoder(nn.Module):
             self.heads,
             self.head_width,
             self.mlp_width,
-            self.dropout,
-            self.train,
             self.dtype,
             name="blocks",
         )(x, None)
@@ -177,7 +176,6 @@ class ViT(nn.Module):
             of each level's input, with a copy of the upsampled map or with the tapped state.
         groups: most groups of a normalisation.
         activation: of decoder and head.
-        dropout: probability in the blocks.
         out_channels: of the head.
         remat: recompute the blocks in the backward pass.
         dtype: of the computation; the output is float32.
@@ -189,17 +187,22 @@ class ViT(nn.Module):
     heads: int = 8
     head_width: int = 64
     mlp_width: int = 2048
-    taps: tuple[int, ...] = (3, 6, 9)
+    taps: tuple[Index, ...] = (3, 6, 9)
     decoder_widths: tuple[int, ...] = (128, 64, 32, 16)
     decoder_strides: tuple[Size, ...] = ((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
     positions: str = "learned"
     skips: str = "none"
     groups: int = 4
     activation: str = "leaky_relu"
-    dropout: float = 0.0
     out_channels: int = 1
     remat: bool = False
     dtype: jnp.dtype = jnp.float32
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "skips": ("none", "add"),
+        "positions": ("learned", "sincos"),
+        "activation": tuple(ACTIVATIONS),
+    }
 
     @property
     def level_strides(self) -> tuple[Size, ...]:
@@ -236,23 +239,39 @@ class ViT(nn.Module):
                 halo[axis] += stride[axis] * reach
         return Footprint(self.patch_size, tuple(halo))
 
+    @classmethod
+    def fit_to_voxels(
+        cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
+    ) -> dict[str, Any]:
+        """Chooses nothing: the patch is the same for all voxels."""
+        del model, voxel_nm, crop_size
+        return {}
+
+    def check(self) -> None:
+        """Raises InputError unless the decoder leads from the patches to the voxels, with a tap for each level."""
+        levels = len(self.decoder_widths)
+        if len(self.decoder_strides) != levels:
+            raise InputError(
+                f"model.decoder_strides has {len(self.decoder_strides)} entries; give {levels}, one a decoder width"
+            )
+        product = tuple(math.prod(steps) for steps in zip(*self.decoder_strides, strict=True))
+        if product != self.patch_size:
+            raise InputError(
+                f"model.decoder_strides={self.decoder_strides} multiply to {product}; they must give "
+                f"model.patch_size={self.patch_size}"
+            )
+        if len(self.taps) != levels - 1 or not all(tap < self.depth for tap in self.taps):
+            raise InputError(
+                f"model.taps={self.taps}: give {levels - 1} blocks out of 0 to {self.depth - 1}, shallow to deep"
+            )
+
     def check_crop(self, crop_size: Size) -> None:
         """Raises InputError unless the crop is whole patches; names the nearest that is."""
         check_multiple(crop_size, self.patch_size, "model.patch_size")
 
     @nn.compact
-    def __call__(
-        self, x: jax.Array, train: bool = False
-    ) -> dict[str, jax.Array | tuple[jax.Array, ...]]:
-        """Runs the network.
-
-        Args:
-            x: `[b, z, y, x, 1]` float in [0, 1].
-            train: whether dropout acts; it then needs the rng 'dropout'.
-
-        Returns:
-            As `emjax.models.unet.UNet`.
-        """
+    def __call__(self, x: jax.Array) -> Features:
+        """Maps `[b, z, y, x, 1]`, float in [0, 1], to the features that `Backbone` describes."""
         grid = tuple(n // p for n, p in zip(x.shape[1:4], self.patch_size, strict=True))
         tokens = Dense(self.width, dtype=self.dtype, name="stem")(_patches(x, self.patch_size))
         count = math.prod(grid)
@@ -268,9 +287,7 @@ class ViT(nn.Module):
             self.heads,
             self.head_width,
             self.mlp_width,
-            self.dropout,
             self.remat,
-            train,
             self.dtype,
             name="encoder",
         )(tokens)

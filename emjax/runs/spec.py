@@ -35,7 +35,6 @@ class RunSpec:
         voxel_nm: (z, y, x) voxel size that it was trained at, nm; empty where it is unknown or
             mixed.
         normalization: the rule that images are scaled by; numbers are computed for each volume.
-        footprint: `stride` and `halo` of the network, z, y, x voxels.
         volumes: names of the training volumes, in the order of the loader's indices.
         task: what the task wants remembered, such as its targets and offsets.
         versions: of the packages.
@@ -45,7 +44,6 @@ class RunSpec:
     config: Mapping[str, Any]
     voxel_nm: tuple[float, ...] = ()
     normalization: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    footprint: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     volumes: tuple[str, ...] = ()
     task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     versions: Mapping[str, str] = dataclasses.field(default_factory=package_versions)

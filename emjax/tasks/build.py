@@ -39,9 +39,7 @@ def build_pretrain(config: Mapping[str, Any]) -> Pretrain:
     """
     crop_size = tuple(int(size) for size in config["data"]["crop_size"])
     augment, loss = dict(config["augment"]), dict(config["loss"])
-    name = augment.pop("recipe")
-    # The released recipe is fixed; the other fields are those of ours.
-    recipe = make_recipe(name) if name == "released" else make_recipe(name, **augment)
+    recipe = make_recipe(augment.pop("recipe"), **augment)
     backbone = build_backbone({**config["model"], "out_channels": 1})
     backbone.check_crop(crop_size)
     if recipe.own_orientation and crop_size[1] != crop_size[2]:

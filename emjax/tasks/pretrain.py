@@ -24,7 +24,9 @@ from emjax.geometry.sizes import Size
 from emjax.losses.contrastive import nce, released_nce
 from emjax.losses.reconstruction import reconstruction
 from emjax.losses.tokens import choose_channels
+from emjax.models.backbone import Backbone
 from emjax.models.build import apply, init_params
+from emjax.models.matcher import Matcher, TokenProjection
 from emjax.models.pyramid import adaptive_pool
 from emjax.tasks.terms import combine_terms
 from emjax.tasks.tokens import choose_positions, pair_points, read_level
@@ -67,9 +69,9 @@ class Pretrain:
         settings: weights and forms of the losses.
     """
 
-    backbone: Any
-    projection: Any
-    matcher: Any
+    backbone: Backbone
+    projection: TokenProjection
+    matcher: Matcher
     recipe: Recipe
     crop_size: Size
     settings: LossSettings
@@ -135,20 +137,6 @@ class Pretrain:
         images = _interleave(views.first.image, views.second.image)[..., None]
         out = apply(self.backbone, params["backbone"], images)
         return {"pyramid": out["pyramid"], "output": out["output"]}
-
-    def reconstruct(self, params: Params, images: jax.Array) -> jax.Array:
-        """Reconstructs degraded images.
-
-        Args:
-            params: as made by `init`.
-            images: `[b, z, y, x]` float32 in [0, 1].
-
-        Returns:
-            `[b, z, y, x]` float32 in [0, 1].
-        """
-        return jax.nn.sigmoid(
-            apply(self.backbone, params["backbone"], images[..., None])["output"][..., 0]
-        )
 
     def _reconstruction(self, features: dict[str, Any], views: Views) -> jax.Array:
         restored = jax.nn.sigmoid(features["output"][..., 0])

@@ -16,6 +16,7 @@ from emjax.augment.labelled import augment_labelled
 from emjax.augment.recipes import Recipe
 from emjax.geometry.sizes import Size
 from emjax.losses.dense import weighted_loss
+from emjax.models.backbone import Backbone
 from emjax.models.build import apply, init_params
 from emjax.parallel.sharding import constrain
 from emjax.targets.boundaries import widen
@@ -37,7 +38,7 @@ class Segment:
         widen: whether voxels at the border of two objects become background before affinities are made.
     """
 
-    backbone: Any
+    backbone: Backbone
     targets: tuple[Target, ...]
     recipe: Recipe
     crop_size: Size

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from emjax.data.loader import Batches
 from emjax.data.opening import OpenedEntry
 from emjax.data.source import Crops
-from emjax.models.anisotropy import pooling_strides
+from emjax.models.build import fit_to_voxels
 from emjax.runs.folder import check_space
 from emjax.tasks.protocol import Task
 from emjax.train.optimizer import make_optimizer
@@ -33,19 +33,20 @@ def common_voxel_nm(values: Mapping[str, Any], entries: Sequence[OpenedEntry]) -
     return () if sizes or only is None else only
 
 
-def with_strides(values: Mapping[str, Any], voxel_nm: Sequence[float]) -> dict[str, Any]:
-    """Returns a configuration whose U-Net has strides: those given, else those that fit the voxels.
+def with_network(
+    values: Mapping[str, Any],
+    voxel_nm: Sequence[float],
+    like: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Returns a configuration whose network is complete: fields that it leaves open follow from the voxels.
 
     Args:
         values: the configuration as plain dicts.
-        voxel_nm: (z, y, x) nm, or empty.
+        voxel_nm: (z, y, x) nm, or empty where it is unknown or mixed.
+        like: the group `model` of the run that weights come from, whose choice comes first.
     """
-    model = values["model"]
-    if model["name"] != "unet" or model["strides"]:
-        return dict(values)
     crop_size = tuple(values["data"]["crop_size"])
-    strides = pooling_strides(voxel_nm, crop_size, max(0, len(model["widths"]) - 1))
-    return {**values, "model": {**model, "strides": strides}}
+    return {**values, "model": fit_to_voxels(values["model"], voxel_nm, crop_size, like)}
 
 
 def make_crops(

@@ -18,13 +18,14 @@ import numpy as np
 from absl import logging
 
 from emjax.errors import InputError
+from emjax.models.backbone import PARTS
 from emjax.parallel import runtime
 from emjax.tasks.protocol import Params
 from emjax.train.weights import Weights
 
 BACKBONE = "backbone"
-# Parts of the backbone that every task shares; `head` is the task's own.
-BACKBONE_PARTS = ("stem", "encoder", "centre", "decoder")
+# Parts of the backbone that every task shares; the head is the task's own.
+SHARED_PARTS = tuple(part for part in PARTS if part != "head")
 MIN_MATCHED = 0.95
 
 
@@ -99,8 +100,7 @@ def start_from(state_params: Params, weights: Weights, job: str) -> Params:
 def _is_shared(path: str) -> bool:
     """Whether every task has this parameter."""
     names = path.split("/")
-    parts = BACKBONE_PARTS
-    return names[0] == BACKBONE and len(names) > 1 and names[1].startswith(parts)
+    return names[0] == BACKBONE and len(names) > 1 and names[1].startswith(SHARED_PARTS)
 
 
 def _by_path(tree: Any, prefix: str = "") -> dict[str, Any]:

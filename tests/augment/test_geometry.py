@@ -49,18 +49,9 @@ def test_no_transpose_where_sides_differ():
     assert drawn.flip_z.any() and drawn.flip_y.any() and drawn.flip_x.any()
 
 
-def test_rotate_makes_the_four_quarter_turns():
-    image = jnp.asarray(volume())
-    keys = jax.random.split(jax.random.key(1), 32)
-    turned = np.asarray(jax.vmap(geometry.rotate, (0, None))(keys, image))
-    expected = {np.ascontiguousarray(np.rot90(image, k, (1, 2))).tobytes() for k in range(4)}
-    assert {t.tobytes() for t in turned} == expected
-
-
 def test_probability_zero_is_the_identity():
     image = jnp.asarray(volume())
-    for operator in (geometry.flip, geometry.rotate):
-        np.testing.assert_array_equal(operator(jax.random.key(2), image, probability=0.0), image)
+    np.testing.assert_array_equal(geometry.flip(jax.random.key(2), image, probability=0.0), image)
     for nearest in (False, True):
         warped = geometry.elastic(jax.random.key(2), image, nearest=nearest, probability=0.0)
         np.testing.assert_array_equal(warped.volume, image)

@@ -19,7 +19,6 @@ OPERATORS = {
     "noise": intensity.noise,
     "blur": functools.partial(intensity.blur, sigma_range=(1.0, 2.0)),
     "sobel": intensity.sobel,
-    "mixup": functools.partial(intensity.mixup, partner=jnp.full(SHAPE, 0.5)),
 }
 
 
@@ -93,9 +92,3 @@ def test_sobel_equals_skimage():
     np.testing.assert_allclose(
         intensity.sobel(jax.random.key(6), jnp.asarray(image)), reference, atol=1e-5
     )
-
-
-def test_mixup_is_a_weighted_mean():
-    zeros, ones = jnp.zeros(SHAPE), jnp.ones(SHAPE)
-    out = np.asarray(intensity.mixup(jax.random.key(7), zeros, ones))
-    assert np.ptp(out) == 0 and 0.1 <= out[0, 0, 0] <= 0.4

@@ -13,7 +13,6 @@ from emjax.losses import contrastive
 
 # Compiled as a whole: op by op, each first call compiles dozens of kernels.
 nce = jax.jit(contrastive.nce, static_argnames=("temperature", "row_chunk"))
-symmetric_nce = jax.jit(contrastive.symmetric_nce, static_argnames=("temperature", "row_chunk"))
 released_nce = jax.jit(contrastive.released_nce, static_argnames="temperature")
 
 
@@ -112,7 +111,7 @@ def test_masked_pairs_are_neither_positive_nor_negative():
     np.testing.assert_allclose(released_nce(queries, keys, weights=weights), few, rtol=1e-6)
 
 
-@pytest.mark.parametrize("loss", [nce, symmetric_nce, released_nce])
+@pytest.mark.parametrize("loss", [nce, released_nce])
 def test_what_masked_pairs_hold_does_not_matter(loss):
     queries, keys = _tokens(10)
     weights = jnp.array([1.0] * 6 + [0.0] * 4)
@@ -128,7 +127,7 @@ def test_without_any_pair_the_loss_is_zero_and_gradients_finite(row_chunk, zero_
     queries, keys = _tokens(9)
     if zero_tokens:
         queries = jnp.zeros_like(queries)
-    loss = functools.partial(symmetric_nce, weights=jnp.zeros(9), row_chunk=row_chunk)
+    loss = functools.partial(nce, weights=jnp.zeros(9), row_chunk=row_chunk)
     value, gradient = jax.value_and_grad(loss, (0, 1))(queries, keys)
     assert value == 0
     assert all(np.all(part == 0) for part in map(np.asarray, gradient))
@@ -168,7 +167,7 @@ def test_sharded_over_eight_devices_equals_one(row_chunk):
     group = jnp.arange(64) // 2
 
     def loss(queries, keys, weights, group):
-        return symmetric_nce(queries, keys, weights=weights, group=group, row_chunk=row_chunk)
+        return nce(queries, keys, weights=weights, group=group, row_chunk=row_chunk)
 
     step = jax.jit(jax.value_and_grad(loss, (0, 1)))
     value, gradient = step(queries, keys, weights, group)

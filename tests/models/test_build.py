@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import pytest
 
 from emjax.errors import InputError
-from emjax.models.build import build_backbone, resolve_dtype
+from emjax.models.build import build_backbone, fit_to_voxels, resolve_dtype
+
+from .toy import install_network
 
 
 def test_lists_as_json_holds_them_make_the_same_network():
@@ -52,3 +54,32 @@ def test_mistakes_are_answered(fields, message):
 def test_a_model_without_a_name_is_answered():
     with pytest.raises(InputError, match="known: unet, vit"):
         build_backbone({"widths": (4, 8)})
+
+
+def test_fields_that_are_left_open_follow_from_the_voxels():
+    model = {"name": "unet", "widths": (4, 8, 16), "strides": ()}
+    same = fit_to_voxels(model, (10, 10, 10), (8, 32, 32))
+    assert same == {**model, "strides": ((2, 2, 2), (2, 2, 2))}
+    like = {"strides": ((1, 2, 2), (2, 2, 2))}
+    assert fit_to_voxels(model, (10, 10, 10), (8, 32, 32), like)["strides"] == like["strides"]
+    given = {**model, "strides": ((1, 2, 2), (1, 2, 2))}
+    assert fit_to_voxels(given, (10, 10, 10), (8, 32, 32), like) == given
+    # The other run's network may be of another kind.
+    assert fit_to_voxels(model, (10, 10, 10), (8, 32, 32), {"name": "vit"}) == same
+
+
+def test_a_network_from_outside_is_one_file_and_one_line(tmp_path, monkeypatch):
+    install_network(tmp_path, monkeypatch)
+    toy = build_backbone({"name": "toy", "dtype": "float32", "width": 6, "out_channels": 2})
+    assert toy.level_channels == (6,) and toy.dtype == jnp.float32
+    assert fit_to_voxels({"name": "toy"}, (40, 4, 4), (4, 32, 32)) == {"name": "toy"}
+    with pytest.raises(InputError, match="model.width=0 must be a positive whole number"):
+        build_backbone({"name": "toy", "width": 0})
+    with pytest.raises(InputError, match="model.width=65 is more than a toy can have"):
+        build_backbone({"name": "toy", "width": 65})
+    with pytest.raises(InputError, match="did you mean 'relu'"):
+        build_backbone({"name": "toy", "activation": "relo"})
+    with pytest.raises(InputError, match="model.widht is no field of 'toy'; did you mean 'width'"):
+        build_backbone({"name": "toy", "widht": 4})
+    with pytest.raises(InputError, match="did you mean 'toy'"):
+        build_backbone({"name": "toi"})

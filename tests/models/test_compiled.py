@@ -16,14 +16,14 @@ import pytest
 
 from emjax.models.build import apply, build_backbone, init_params
 from emjax.models.layers import norm_act
-from emjax.networks import base_vit, paper_unet, small_unet
+from emjax.models.presets import network
 from emjax.parallel.compile import jit
 
 # As small as each network allows with its coarsest level wider than deep: where it is not, XLA swaps the two.
 NETWORKS = {
-    "small_unet": (small_unet(), (2, 32, 32)),
-    "paper_unet": (paper_unet(), (2, 64, 64)),
-    "base_vit": (base_vit(), (4, 64, 64)),
+    "small_unet": (network("small_unet"), (2, 32, 32)),
+    "paper_unet": (network("paper_unet"), (2, 64, 64)),
+    "base_vit": (network("base_vit"), (4, 64, 64)),
 }
 
 

@@ -17,8 +17,16 @@ def test_the_task_is_as_configured():
     assert small_task(model=VIT).backbone.level_channels
 
 
-def test_the_released_recipe_ignores_the_fields_of_ours():
-    assert small_task(augment__recipe="released").recipe.name == "released"
+def test_the_released_recipe_takes_no_fields_of_ours():
+    assert small_task(augment={"recipe": "released"}).recipe.name == "released"
+    # Its own values may stand there, as a checkpoint remembers them.
+    same = {"recipe": "released", "max_offset": (0, 0, 0), "own_orientation": False}
+    assert small_task(augment=same).recipe.name == "released"
+    with pytest.raises(
+        InputError,
+        match=r"'released' is fixed, augment.max_offset=\(1, 4, 4\) would have no effect",
+    ):
+        small_task(augment__recipe="released")
 
 
 def test_the_paper_matcher_compares_the_maps_themselves():

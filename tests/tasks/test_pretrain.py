@@ -91,7 +91,10 @@ def test_balance_gives_the_ratio_that_was_asked_for(monkeypatch):
 def test_the_released_form_runs(monkeypatch):
     without_degradation(monkeypatch)
     task = small_task(
-        augment__recipe="released", loss__form="released", loss__negatives="sample", loss__kind="l1"
+        augment={"recipe": "released"},
+        loss__form="released",
+        loss__negatives="sample",
+        loss__kind="l1",
     )
     params = jit(task.init)(jax.random.key(0))
     loss, metrics = jit(task.loss)(params, {"image": windows_for(task, 2)}, jax.random.key(1))

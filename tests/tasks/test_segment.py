@@ -18,7 +18,7 @@ from emjax.parallel.mesh import batch_sharding, make_mesh
 from emjax.tasks.build import build_segment
 from emjax.tasks.segment import Segment
 from emjax.tasks.segment_evaluation import SegmentEvaluation
-from emjax.train.preparation import with_strides
+from emjax.train.preparation import with_network
 
 from .small import VIT, norms, smooth_noise
 
@@ -34,7 +34,7 @@ STILL = {"strong_probability": 0.0} | {
 
 
 def _task(targets: str = ALL, **overrides: Any) -> Segment:
-    values = with_strides(plain(load_config("configs/finetune.py:smoke")), ())
+    values = with_network(plain(load_config("configs/finetune.py:smoke")), ())
     values["data"]["crop_size"] = CROP
     values["model"] |= {"widths": (4, 8), "strides": ()}
     values["augment"] |= STILL

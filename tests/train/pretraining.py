@@ -20,7 +20,7 @@ from emjax.runs.spec import RunSpec
 from emjax.tasks.build import build_pretrain
 from emjax.tasks.pretrain import Pretrain
 from emjax.train.loop import FitResult, fit
-from emjax.train.preparation import make_batches, make_crops, with_strides
+from emjax.train.preparation import make_batches, make_crops, with_network
 
 STEPS = 20
 VOLUME = "synthetic://neurites?shape=8,64,64&voxel_nm=40,12,12"
@@ -116,7 +116,7 @@ def train(
     if jax.process_count() == 1:
         devices = jax.devices()[: int(np.prod(mesh_sizes))]
     mesh = make_mesh(dict(zip(names, mesh_sizes, strict=True)), devices)
-    values = with_strides(plain(config), (40, 12, 12))
+    values = with_network(plain(config), (40, 12, 12))
     task = build_pretrain(values)
     window = window_size(task.crop_size, task.recipe)
     entries = open_entries(config.data.volumes)

@@ -8,7 +8,7 @@ import pytest
 
 from emjax.errors import InputError
 from emjax.runs.spec import check_voxel_nm
-from emjax.train.preparation import common_voxel_nm, with_strides
+from emjax.train.preparation import common_voxel_nm, with_network
 
 
 def _entries(*sizes):
@@ -35,12 +35,12 @@ def _values(**model):
 
 
 def test_strides_follow_unless_they_are_given():
-    assert with_strides(_values(), (10, 10, 10))["model"]["strides"] == ((2, 2, 2), (2, 2, 2))
-    assert with_strides(_values(), ())["model"]["strides"] == ((1, 2, 2), (1, 2, 2))
+    assert with_network(_values(), (10, 10, 10))["model"]["strides"] == ((2, 2, 2), (2, 2, 2))
+    assert with_network(_values(), ())["model"]["strides"] == ((1, 2, 2), (1, 2, 2))
     given = ((1, 2, 2), (2, 2, 2))
-    assert with_strides(_values(strides=given), (10, 10, 10))["model"]["strides"] == given
+    assert with_network(_values(strides=given), (10, 10, 10))["model"]["strides"] == given
     vit = _values(name="vit")
-    assert with_strides(vit, (10, 10, 10)) == vit
+    assert with_network(vit, (10, 10, 10)) == vit
 
 
 @pytest.mark.parametrize("size", [(40, 8, 8), (45, 8, 7.5), (), (34, 8, 8)])

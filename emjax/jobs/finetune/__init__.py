@@ -32,7 +32,7 @@ from emjax.train.preparation import (
     common_voxel_nm,
     make_batches,
     make_crops,
-    with_strides,
+    with_network,
 )
 from emjax.train.run_folder import open_training_folder
 from emjax.train.weights import restore_params
@@ -106,7 +106,6 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         config=values,
         voxel_nm=voxel_nm,
         normalization=RULE,
-        footprint=task.backbone.footprint._asdict(),
         volumes=tuple(entry.image.name for entry in training),
         task={"targets": list(task.names), "offsets": [o and list(o) for o in task.offsets]},
     )
@@ -143,13 +142,10 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
 def _with_network(values: dict[str, Any], voxel_nm: Sequence[float]) -> dict[str, Any]:
     """Chooses the strides: those of the weights that it starts from, else those that fit the voxels."""
     if not values["init_from"]:
-        return with_strides(values, voxel_nm)
+        return with_network(values, voxel_nm)
     spec = restore_params(values["init_from"]).spec
     check_voxel_nm(voxel_nm, spec.voxel_nm, "data.volumes", f"init_from={values['init_from']}")
-    strides = spec.config["model"].get("strides")
-    if values["model"]["name"] == "unet" and not values["model"]["strides"] and strides:
-        values = {**values, "model": {**values["model"], "strides": strides}}
-    return with_strides(values, spec.voxel_nm)
+    return with_network(values, spec.voxel_nm, spec.config["model"])
 
 
 def _split(

@@ -35,7 +35,7 @@ from emjax.train.preparation import (
     common_voxel_nm,
     make_batches,
     make_crops,
-    with_strides,
+    with_network,
 )
 from emjax.train.run_folder import open_training_folder
 
@@ -58,7 +58,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     validate(config)
     entries = open_entries(config.data.volumes, exclude=config.data.exclude)
     voxel_nm = common_voxel_nm(plain(config), entries)
-    values = with_strides(plain(config), voxel_nm)
+    values = with_network(plain(config), voxel_nm)
     task = build_pretrain(values)
     judged = EvaluationSettings(
         level=config.eval.level,
@@ -116,7 +116,6 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         config=values,
         voxel_nm=voxel_nm,
         normalization=RULE,
-        footprint=task.backbone.footprint._asdict(),
         volumes=tuple(entry.image.name for entry in training),
     )
     try:

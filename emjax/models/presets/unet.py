@@ -1,14 +1,11 @@
-"""Networks by name, as the group `model` of a configuration: pretraining and finetuning must make the same one.
-
-Nothing here imports jax: a config file is read before a mistake in it is answered.
-"""
+"""Sizes of the residual symmetric U-Net, `emjax.models.unet`."""
 
 from __future__ import annotations
 
 from emjax.config import Config
 
 
-def small_unet() -> Config:
+def small() -> Config:
     """Returns a U-Net that two CPU cores can train: 0.3 M parameters."""
     m = _unet()
     m.widths = (8, 16, 32, 48)
@@ -16,7 +13,7 @@ def small_unet() -> Config:
     return m
 
 
-def paper_unet() -> Config:
+def paper() -> Config:
     """Returns the residual symmetric U-Net of arXiv:2308.09917: 1.5 M parameters."""
     m = _unet()
     m.widths = (28, 36, 48, 64, 80)
@@ -24,50 +21,18 @@ def paper_unet() -> Config:
     return m
 
 
-def wide_unet() -> Config:
+def wide() -> Config:
     """Returns the paper's with multiples of 16, because tensor cores pad 28 and 36 channels to 32 and 48."""
-    m = paper_unet()
+    m = paper()
     m.widths = (32, 48, 64, 80, 96)
     m.dtype = "bfloat16"
     return m
 
 
-def large_unet() -> Config:
+def large() -> Config:
     """Returns the paper's with twice to three times the channels, for many accelerators: 12.4 M parameters."""
-    m = paper_unet()
+    m = paper()
     m.widths = (64, 96, 128, 192, 256)
-    m.dtype = "bfloat16"
-    m.remat = True
-    return m
-
-
-def base_vit() -> Config:
-    """Returns a 3D ViT encoder of base size with a convolutional decoder."""
-    m = Config()
-    m.name = "vit"
-    m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
-    m.patch_size = (4, 16, 16)
-    m.width = 768
-    m.depth = 12
-    m.heads = 8
-    m.head_width = 64
-    m.mlp_width = 2048
-    m.positions = "learned"  # or 'sincos'
-    m.taps = (3, 6, 9)  # blocks whose states are the decoder's skips in finetuning
-    m.decoder_widths = (128, 64, 32, 16)
-    m.skips = "none"  # pretraining has none; finetuning adds them
-    m.remat = False  # recompute blocks in the backward pass, to save memory
-    return m
-
-
-def large_vit() -> Config:
-    """Returns the same of large size, for many accelerators: 305 M parameters."""
-    m = base_vit()
-    m.width = 1024
-    m.depth = 24
-    m.heads = 16
-    m.mlp_width = 4096
-    m.taps = (5, 11, 17)
     m.dtype = "bfloat16"
     m.remat = True
     return m
