@@ -83,7 +83,7 @@ def make_ours(crop: Any, batch: int, kind: str) -> Callable[[], None]:
     from emjax.augment.recipes import make_recipe, window_size
     from emjax.augment.views import make_views
     from emjax.parallel.compile import jit
-    from emjax.targets.build import parse_targets
+    from emjax.targets.language import parse_targets
 
     recipe = make_recipe("ours")
     whole = crop if kind.startswith(("target", "operator")) else window_size(crop, recipe)

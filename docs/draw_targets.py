@@ -11,9 +11,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from emjax.targets.affinities import NEAREST
-from emjax.targets.boundaries import widen
-from emjax.targets.build import parse_targets
+from emjax.targets.offsets import NEAREST
+from emjax.targets.widen import widen
+from emjax.targets.language import parse_targets
 from emjax.volumes.store import open_volume
 
 ADDRESS = "synthetic://neurites?shape=9,96,96&seed=4&defects=0"
@@ -54,7 +54,7 @@ def main() -> None:
             labels if target.kind == "contour" else widened,
             np.asarray(VOXEL_NM),
         )
-        for channel, offset in enumerate(target.offsets):
+        for channel, offset in enumerate(target.channel_offsets):
             title = text.replace("?", "\n") if "?" in text else f"{text}\n"
             if offset is not None:
                 title = "affinities\n" + ",".join(map(str, offset))

@@ -27,10 +27,10 @@ ALLOWED = {
     },
     "augment": {"errors", "geometry", "augment"},
     "losses": {"errors", "config", "augment", "losses"},
-    "targets": {"errors", "config", "targets"},
+    "targets": {"errors", "config", "registry", "targets"},
     # Its passes over blocks read and write volumes.
     "segmentation": {
-        *("errors", "config", "hash_table"),
+        *("errors", "config", "registry", "hash_table"),
         *("geometry", "runs", "volumes", "blocks", "segmentation"),
     },
 }

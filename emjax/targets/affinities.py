@@ -1,4 +1,4 @@
-"""Affinities: do two voxels belong to the same object? The one place that makes them.
+"""The target `affinities`: whether two voxels belong to the same object. The one place that makes them.
 
 An offset is negative, z, y, x: channel of o = (-1, 0, 0) at voxel p joins p and p + o. What cannot
 be known (p + o outside of the crop, either voxel ignored) is masked, never filled.
@@ -6,6 +6,7 @@ be known (p + o outside of the crop, either voxel ignored) is masked, never fill
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -13,21 +14,56 @@ import jax.numpy as jnp
 
 from emjax.errors import InputError
 from emjax.targets.labels import IGNORE, check_labels, neighbour
+from emjax.targets.metrics import F1
+from emjax.targets.offsets import NEAREST, Offset, check_offsets
+from emjax.targets.target import Losses, Target
 
-Offset = tuple[int, int, int]
 
-NEAREST: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Affinities(Target):
+    """One channel an offset: 1 where the two voxels have the same id.
 
-# Longer steps in the plane than across sections: anisotropic EM, some 30 to 50 nm x 4 to 8 nm.
-LONG_RANGE: tuple[Offset, ...] = (
-    *NEAREST,
-    *((-2, 0, 0), (0, -3, 0), (0, 0, -3)),
-    *((-3, 0, 0), (0, -9, 0), (0, 0, -9)),
-    *((-4, 0, 0), (0, -27, 0), (0, 0, -27)),
-)
+    Attributes:
+        losses: of all channels together.
+        offsets: (z, y, x) voxels from a voxel to its partner, negative.
+    """
 
-# As the target language calls them.
-OFFSETS: dict[str, tuple[Offset, ...]] = {"nearest": NEAREST, "long": LONG_RANGE}
+    losses: Losses = (("balanced_bce", 1.0),)
+    offsets: tuple[Offset, ...] = NEAREST
+
+    kind = "affinities"
+    # Of the edges that separate two objects, the rare ones (our choice).
+    metric = F1("affinity_f1", of="zeros")
+    decoder = "agglomerate"
+    reads = "widened"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One 'affinity' a channel; the offsets tell them apart."""
+        return ("affinity",) * len(self.offsets)
+
+    @property
+    def channel_offsets(self) -> tuple[Offset | None, ...]:
+        """The offset of each channel."""
+        return self.offsets
+
+    def make(
+        self, labels: jax.Array, voxel_nm: jax.Array | Sequence[float] | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """See `Target.make`; raises InputError for an offset as long as the crop."""
+        check_labels(labels)
+        for offset in self.offsets:
+            if any(-o >= n for o, n in zip(offset, labels.shape, strict=True)):
+                raise InputError(
+                    f"affinities: offset {','.join(map(str, offset))} leaves no pair in a crop of "
+                    f"{labels.shape}; enlarge data.crop_size or leave that offset out"
+                )
+        return affinities(labels, self.offsets)
+
+    def __post_init__(self) -> None:
+        """Raises InputError on options that cannot be."""
+        super().__post_init__()
+        check_offsets(self.offsets)
 
 
 def affinities(labels: jax.Array, offsets: Sequence[Offset]) -> tuple[jax.Array, jax.Array]:
@@ -55,24 +91,3 @@ def affinities(labels: jax.Array, offsets: Sequence[Offset]) -> tuple[jax.Array,
     values = (here == partners) & (here > 0)
     mask = (here != IGNORE) & (partners != IGNORE)
     return values.astype(jnp.float32), mask.astype(jnp.float32)
-
-
-def check_offsets(offsets: Sequence[Offset]) -> None:
-    """Raises InputError unless all offsets are negative triples and none is given twice."""
-    if not offsets:
-        raise InputError("affinities need at least one offset; for example offsets=nearest")
-    for offset in offsets:
-        shown = ",".join(map(str, offset))
-        if len(offset) != 3:
-            raise InputError(
-                f"offset {shown} has {len(offset)} numbers; give z,y,x in voxels, for example -1,0,0"
-            )
-        if max(offset) > 0:
-            flipped = ",".join(str(-abs(o)) for o in offset)
-            raise InputError(
-                f"offset {shown} is positive; offsets point back along the axes: use {flipped}"
-            )
-        if min(offset) == 0:
-            raise InputError("offset 0,0,0 joins a voxel to itself; use -1,0,0 or the like")
-        if list(offsets).count(offset) > 1:
-            raise InputError(f"offset {shown} is given twice; give each offset once")

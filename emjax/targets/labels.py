@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from emjax.errors import InputError
 
 IGNORE = -1
+# A device counts in int32.
+_LARGEST = 2**31 - 1
 
 
 def neighbour(labels: jax.Array, offset: Sequence[int]) -> jax.Array:
@@ -39,3 +41,25 @@ def check_labels(labels: jax.Array) -> None:
             f"labels are {labels.dtype}{list(labels.shape)}; targets need int32 [z, y, x] of one "
             "crop (jax.vmap over a batch)"
         )
+
+
+def check_ids(kind: str, ids: Sequence[int], least: int) -> None:
+    """Raises InputError on ids that labels on a device cannot have, or that are given twice.
+
+    Args:
+        kind: of the target, for messages.
+        ids: that an option names.
+        least: that an id can be: 1 where background is none of them.
+    """
+    shown = ",".join(map(str, ids))
+    if any(i < least for i in ids):
+        raise InputError(f"{kind}: ids={shown}: must be {least} or more")
+    if len(set(ids)) < len(ids):
+        raise InputError(f"{kind}: ids={shown}: an id is given twice")
+    if any(i > _LARGEST for i in ids):
+        raise InputError(f"{kind}: ids={shown}: a device holds ids up to {_LARGEST}")
+
+
+def as_channel(values: jax.Array) -> jax.Array:
+    """Returns values or flags `[z, y, x]` as one float32 channel, `[z, y, x, 1]`."""
+    return values.astype(jnp.float32)[..., None]

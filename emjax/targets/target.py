@@ -1,10 +1,15 @@
-"""A target: what some channels of a network learn, and how their logits are read."""
+"""A target: what some channels of a network learn, and how their logits are read.
+
+A new target is one file, with a dataclass that derives from `Target`, and one line: in `emjax.targets.language.TARGETS`,
+or as an entry point of another package in the group `emjax.targets`. It brings everything that the rest of emjax asks
+about it; what is unknown here is an error when its class is defined.
+"""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import jax
@@ -12,32 +17,69 @@ import jax.numpy as jnp
 
 from emjax.config import nearest
 from emjax.errors import InputError
-from emjax.targets.affinities import Offset
-
-Losses = tuple[tuple[str, float], ...]
+from emjax.targets.metrics import Metric
+from emjax.targets.offsets import Offset
+from emjax.targets.options import Losses, readers_of
 
 # Losses of a target whose values are 0 or 1.
 BINARY_LOSSES = ("bce", "balanced_bce", "focal", "dice", "mse", "l1")
+
+# Labels that a target can be made of: ids that are dense within the crop; the same, borders of touching objects being
+# background where the configuration says so (`data.widen`); or the ids of the file.
+LABELS = ("labels", "widened", "classes")
+
+# Activation -> from logits `[..., c]`, float32, to numbers in [0, 1].
+UNITS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": lambda logits: (jnp.tanh(logits) + 1) / 2,
+    "softmax": jax.nn.softmax,
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Target(abc.ABC):
     """What some channels of a network learn: frozen and hashable; options are checked when it is made.
 
+    Further fields of a subclass are its options; their types say how text is read (`emjax.targets.options`).
+
     Attributes:
         losses: (name in `emjax.losses.dense.DENSE_LOSSES`, weight) of each term.
-        kind: its name in the target language.
-        metric: of validation: `val_<metric>` in results.
+        kind: its name in the target language. A class without one is a base of others.
+        metric: of validation.
         activation: from logits to values: 'sigmoid', 'tanh' or 'softmax'; the losses take it too.
         known_losses: those that make sense for it.
+        reads: which labels it is made of, one of `LABELS`; a property where options decide.
+        decoder: name of the method in `emjax.segmentation` that makes objects of its channels, with others if need
+            be; '': none.
     """
 
     losses: Losses
 
     kind: ClassVar[str]
-    metric: ClassVar[str]
+    metric: ClassVar[Metric]
     activation: ClassVar[str] = "sigmoid"
     known_losses: ClassVar[tuple[str, ...]] = BINARY_LOSSES
+    reads: ClassVar[str] = "labels"
+    decoder: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        """Raises TypeError on a target that lacks something, or names what is unknown."""
+        super().__init_subclass__()
+        readers_of(cls)
+        if not hasattr(cls, "kind"):
+            return
+        if not isinstance(getattr(cls, "metric", None), Metric):
+            raise TypeError(
+                f"{cls.__name__}.metric must be an object of emjax.targets.metrics, such as F1('{cls.kind}_f1')"
+            )
+        if cls.activation not in UNITS:
+            raise TypeError(
+                f"{cls.__name__}.activation='{cls.activation}' is unknown{nearest(cls.activation, UNITS)}"
+            )
+        if not isinstance(cls.reads, property) and cls.reads not in LABELS:
+            raise TypeError(
+                f"{cls.__name__}.reads='{cls.reads}' is unknown{nearest(cls.reads, LABELS)}"
+            )
 
     def __post_init__(self) -> None:
         """Raises InputError on losses or options that cannot be."""
@@ -60,7 +102,7 @@ class Target(abc.ABC):
         return (self.kind,)
 
     @property
-    def offsets(self) -> tuple[Offset | None, ...]:
+    def channel_offsets(self) -> tuple[Offset | None, ...]:
         """Offset of each channel, None where it is not an affinity."""
         return (None,) * self.channels
 
@@ -68,11 +110,6 @@ class Target(abc.ABC):
     def channels(self) -> int:
         """How many channels the network gives."""
         return len(self.names)
-
-    @property
-    def reads(self) -> str:
-        """Which labels it is made of: 'labels' (ids dense in a crop) or 'classes' (as stored)."""
-        return "labels"
 
     @abc.abstractmethod
     def make(
@@ -85,7 +122,8 @@ class Target(abc.ABC):
             voxel_nm: `[3]` (z, y, x), nm; for distances. None or zeros: unknown, cubes.
 
         Returns:
-            values `[z, y, x, c]` float32 and mask `[z, y, x, c]` float32, 0 where not known.
+            values `[z, y, x, c]` float32 and mask `[z, y, x, c]` float32: 0 where not known, else the weight of the
+            voxel in the losses, 1 or another number above 0.
 
         Raises:
             InputError: the labels are no crop, or too small for this target.
@@ -93,9 +131,4 @@ class Target(abc.ABC):
 
     def unit(self, logits: jax.Array) -> jax.Array:
         """Returns logits `[..., c]` as float32 numbers in [0, 1], as they are stored."""
-        logits = logits.astype(jnp.float32)
-        if self.activation == "softmax":
-            return jax.nn.softmax(logits, axis=-1)
-        if self.activation == "tanh":
-            return (jnp.tanh(logits) + 1) / 2
-        return jax.nn.sigmoid(logits)
+        return UNITS[self.activation](logits.astype(jnp.float32))

@@ -14,7 +14,7 @@ from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.models.build import build_backbone
 from emjax.models.matcher import PAPER_HEADS, Matcher, TokenProjection
-from emjax.targets.build import parse_targets
+from emjax.targets.language import parse_targets
 from emjax.tasks.pretrain import LossSettings, Pretrain
 from emjax.tasks.segment import Segment
 

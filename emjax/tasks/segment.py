@@ -19,8 +19,8 @@ from emjax.losses.dense import weighted_loss
 from emjax.models.backbone import Backbone
 from emjax.models.build import apply, init_params
 from emjax.parallel.sharding import constrain
-from emjax.targets.boundaries import widen
-from emjax.targets.kinds import Target
+from emjax.targets.target import Target
+from emjax.targets.widen import widen
 
 Params = Any
 
@@ -35,7 +35,7 @@ class Segment:
         recipe: how crops are augmented.
         crop_size: (z, y, x) voxels that the network sees.
         strong_probability: that a crop also gets defects of sections.
-        widen: whether voxels at the border of two objects become background before affinities are made.
+        widen: whether targets that read widened labels get them; else the labels as they are.
     """
 
     backbone: Backbone
@@ -53,7 +53,7 @@ class Segment:
     @property
     def offsets(self) -> tuple[Size | None, ...]:
         """Offset of each channel of a prediction, None where it is no affinity."""
-        return tuple(offset for target in self.targets for offset in target.offsets)
+        return tuple(offset for target in self.targets for offset in target.channel_offsets)
 
     @property
     def uses_ids(self) -> bool:
@@ -105,16 +105,10 @@ class Segment:
         Returns:
             Of each target the values and the mask, `[b, z, y, x, c]` float32.
         """
-        read = dict(labels)
-        if self.widen:
-            # For affinities alone: contours and distances of objects that touch need the labels as they are.
-            read["widened"] = jax.vmap(widen)(labels["labels"])
-        made = []
-        for target in self.targets:
-            widened = self.widen and target.kind == "affinities"
-            made.append(
-                jax.vmap(target.make)(read["widened" if widened else target.reads], voxel_nm)
-            )
+        # Contours and distances of objects that touch need the labels as they are.
+        widened = jax.vmap(widen)(labels["labels"]) if self.widen else labels["labels"]
+        read = {**labels, "widened": widened}
+        made = [jax.vmap(target.make)(read[target.reads], voxel_nm) for target in self.targets]
         values, masks = zip(*made, strict=True)
         return list(values), list(masks)
 

@@ -12,12 +12,10 @@ from jax.sharding import Mesh
 
 from emjax.parallel.compile import jit
 from emjax.parallel.mesh import replicated
-from emjax.targets.kinds import Target
 from emjax.tasks.segment import Params, Segment
 
-# Crops in the picture, and the prediction above which a voxel counts.
+# Crops in the picture.
 SHOWN = 4
-THRESHOLD = 0.5
 
 
 class SegmentEvaluation:
@@ -48,10 +46,8 @@ class SegmentEvaluation:
             params: as made by the task.
 
         Returns:
-            `val_loss`, `val_loss_<target>_<loss>`, and `val_<metric>` of each target: `foreground_iou`, `contour_f1`,
-            `affinity_f1` (of the edges that separate, the rare ones; our choice), `distance_mae`,
-            `signed_distance_mae` (-1 to 1), `class_mean_iou` (of the classes that occur). A metric that no known voxel
-            decides is absent.
+            `val_loss`, `val_loss_<target>_<loss>`, and `val_<metric>` of each target; see `emjax.targets.metrics`. A
+            metric that no known voxel decides is absent.
         """
         parts = [jax.device_get(self._measure(params, chunk)) for chunk in self._chunks()]
         losses = [part["losses"] for part in parts]
@@ -61,9 +57,9 @@ class SegmentEvaluation:
         }
         for index, target in enumerate(self._task.targets):
             sums = [np.asarray(part["sums"][index], np.float64) for part in parts]
-            value = _score(target, np.sum(sums, axis=0))
+            value = target.metric.score(np.sum(sums, axis=0))
             if value is not None:
-                scores[f"val_{target.metric}"] = value
+                scores[f"val_{target.metric.name}"] = value
         return scores
 
     def show(self, params: Params) -> list[dict[str, np.ndarray]]:
@@ -97,52 +93,19 @@ class SegmentEvaluation:
         loss, parts, units, truths = self._task.judge(params, batch)
         losses = {"val_loss": loss}
         losses |= {f"val_{name.replace('/', '_')}": value for name, value in parts.items()}
-        pairs = zip(self._task.targets, units, truths, strict=True)
-        return {"losses": losses, "sums": [_sums(t, unit, *truth) for t, unit, truth in pairs]}
-
-
-def _sums(target: Target, unit: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
-    """What adds up over crops: hits, false alarms and misses; errors and voxels; or the same of each class."""
-    if target.metric.endswith("_mae"):
-        # Signed distances are stored as (v + 1) / 2.
-        found = 2 * unit - 1 if target.kind == "signed_distance" else unit
-        return jnp.stack([jnp.sum(jnp.abs(found - value) * mask), jnp.sum(mask)])
-    if target.kind == "classes":
-        found = jax.nn.one_hot(jnp.argmax(unit, axis=-1), unit.shape[-1])
-        axes = tuple(range(unit.ndim - 1))
-    else:
-        found = (unit > THRESHOLD).astype(jnp.float32)
-        axes = None
-        if target.kind == "affinities":
-            found, value = 1 - found, 1 - value
-    hits = jnp.sum(found * value * mask, axis=axes)
-    return jnp.stack(
-        [
-            hits,
-            jnp.sum(found * mask, axis=axes) - hits,
-            jnp.sum(value * mask, axis=axes) - hits,
+        sums = [
+            # Weights of the loss are none of a metric.
+            target.metric.sums(unit, value, (mask > 0).astype(jnp.float32))
+            for target, unit, (value, mask) in zip(self._task.targets, units, truths, strict=True)
         ]
-    )
-
-
-def _score(target: Target, sums: np.ndarray) -> float | None:
-    """The metric of a target from its sums; None where it has no meaning."""
-    if target.metric.endswith("_mae"):
-        return float(sums[0] / sums[1]) if sums[1] else None
-    hits, alarms, misses = sums
-    if target.metric.endswith("_f1"):
-        hits, alarms, misses = 2 * hits, alarms, misses
-    union = np.atleast_1d(hits + alarms + misses)
-    if not np.any(union > 0):
-        return None
-    return float(np.mean(np.atleast_1d(hits)[union > 0] / union[union > 0]))
+        return {"losses": losses, "sums": sums}
 
 
 def _shown_channels(task: Segment) -> list[int]:
     """One channel of each target: of affinities one that joins neighbours within a section."""
     chosen, start = [], 0
     for target in task.targets:
-        in_plane = [i for i, o in enumerate(target.offsets) if o is not None and o[0] == 0]
+        in_plane = [i for i, o in enumerate(target.channel_offsets) if o is not None and o[0] == 0]
         chosen.append(start + (in_plane[0] if in_plane else 0))
         start += target.channels
     return chosen

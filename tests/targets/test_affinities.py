@@ -9,7 +9,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from emjax.errors import InputError
-from emjax.targets.affinities import LONG_RANGE, NEAREST, affinities
+from emjax.targets.affinities import affinities
+from emjax.targets.offsets import LONG_RANGE, NEAREST
 
 
 def voronoi(shape: tuple[int, int, int], cells: int, seed: int = 0) -> np.ndarray:

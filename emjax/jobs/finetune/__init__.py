@@ -93,7 +93,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         chunk = math.gcd(config.eval.crops, config.data.batch_size)
         evaluation = SegmentEvaluation(task, judged, mesh=mesh, chunk=chunk)
     kinds = [target.kind for target in task.targets]
-    metrics = [f"val_{target.metric}" for target in task.targets]
+    metrics = [f"val_{target.metric.name}" for target in task.targets]
 
     def evaluator(params: Any, step: int) -> Evaluation:
         scores = evaluation(params)

@@ -7,20 +7,18 @@ import pytest
 
 from emjax.errors import InputError
 from emjax.losses.dense import ACTIVATIONS, DENSE_LOSSES
-from emjax.targets.affinities import LONG_RANGE, NEAREST
-from emjax.targets.kinds import (
-    KINDS,
-    Affinities,
-    Classes,
-    Contour,
-    Distance,
-    Foreground,
-    SignedDistance,
-)
+from emjax.targets.affinities import Affinities
+from emjax.targets.classes import Classes
+from emjax.targets.contour import Contour
+from emjax.targets.distance import Distance
+from emjax.targets.foreground import Foreground
+from emjax.targets.language import TARGETS
+from emjax.targets.offsets import LONG_RANGE, NEAREST
+from emjax.targets.signed_distance import SignedDistance
 
 ALL = [
     Affinities(),
-    Affinities(joins=LONG_RANGE[:6]),
+    Affinities(offsets=LONG_RANGE[:6]),
     Foreground(),
     Foreground(ids=(1, 3)),
     Contour(),
@@ -45,7 +43,7 @@ def test_what_every_target_promises(target):
     values, mask = jax.jit(jax.vmap(target.make))(labels(), jnp.array([[40.0, 4, 4], [0, 0, 0]]))
     shape = (*labels().shape, target.channels)
     assert values.shape == mask.shape == shape and values.dtype == mask.dtype == jnp.float32
-    assert len(target.names) == len(target.offsets) == target.channels
+    assert len(target.names) == len(target.channel_offsets) == target.channels
     values, mask = np.asarray(values), np.asarray(mask)
     assert set(np.unique(mask)) == {0.0, 1.0}
     # Nothing is known where the label is unknown, and something elsewhere.
@@ -88,21 +86,21 @@ def test_the_unit_of_a_perfect_signed_distance_is_its_value_as_stored():
 
 
 def test_channels_metrics_and_the_labels_that_are_read():
-    assert Affinities(joins=LONG_RANGE).channels == 12 and Affinities().offsets == NEAREST
-    assert Affinities().names == ("affinity",) * 3 and Affinities().metric == "affinity_f1"
+    assert Affinities(offsets=LONG_RANGE).channels == 12 and Affinities().offsets == NEAREST
+    assert Affinities().names == ("affinity",) * 3 and Affinities().metric.name == "affinity_f1"
     assert Classes(ids=(0, 4)).names == ("class_0", "class_4")
-    assert Classes(ids=(0, 4)).offsets == (None, None)
+    assert Classes(ids=(0, 4)).channel_offsets == (None, None)
     assert Foreground().reads == "labels" and Foreground(ids=(2,)).reads == "classes"
     assert Classes(ids=(0, 4)).reads == "classes"
-    metrics = [kind.metric for kind in KINDS.values()]
+    metrics = [kind.metric.name for kind in TARGETS.values()]
     assert len(set(metrics)) == len(metrics)
 
 
 def test_every_known_loss_exists_and_every_activation():
-    for kind in KINDS.values():
+    for kind in TARGETS.values():
         assert set(kind.known_losses) <= set(DENSE_LOSSES)
         assert kind.activation in ACTIVATIONS
-    assert {name for kind in KINDS.values() for name in kind.known_losses} == set(DENSE_LOSSES)
+    assert {name for kind in TARGETS.values() for name in kind.known_losses} == set(DENSE_LOSSES)
 
 
 def test_classes_by_hand():
@@ -126,7 +124,7 @@ def test_distances_follow_the_voxel_size():
 def test_crops_that_are_too_small_are_refused():
     crop = jnp.zeros((3, 20, 20), jnp.int32)
     with pytest.raises(InputError, match="offset -3,0,0 leaves no pair.*crop_size"):
-        Affinities(joins=LONG_RANGE).make(crop)
+        Affinities(offsets=LONG_RANGE).make(crop)
     with pytest.raises(InputError, match="thickness=2.*plane=true"):
         Contour(thickness=2, plane=False).make(crop)
     assert Contour(thickness=2).make(crop)[1].sum() > 0
@@ -137,7 +135,7 @@ def test_crops_that_are_too_small_are_refused():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Affinities(joins=((1, 0, 0),)), "use -1,0,0"),
+        (lambda: Affinities(offsets=((1, 0, 0),)), "use -1,0,0"),
         (lambda: Foreground(ids=(0,)), "ids=0: must be 1 or more"),
         (lambda: Foreground(ids=(2, 2)), "given twice"),
         (lambda: Foreground(ids=(2**40,)), "up to 2147483647"),

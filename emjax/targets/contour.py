@@ -1,33 +1,60 @@
-"""Foreground, contours of objects, and the widening of borders."""
+"""The target `contour`: where objects end, on both sides of each edge."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
 from emjax.config import nearest
 from emjax.errors import InputError
-from emjax.targets.labels import IGNORE, check_labels, neighbour
+from emjax.targets.labels import IGNORE, as_channel, check_labels, neighbour
+from emjax.targets.metrics import F1
+from emjax.targets.target import Losses, Target
 
-EDGES = ("all", "instances", "touching")
+Edges = Literal["all", "instances", "touching"]
+EDGES: tuple[str, ...] = get_args(Edges)
 
 
-def foreground(labels: jax.Array, ids: Sequence[int] = ()) -> tuple[jax.Array, jax.Array]:
-    """Marks the voxels of objects.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contour(Target):
+    """One channel, 1 at contours.
 
-    Args:
-        labels: `[z, y, x]` int32.
-        ids: which count as foreground; (): all above 0. Loaders renumber the ids of each crop, so
-            that ids have a meaning only in labels that keep those of the file.
-
-    Returns:
-        values and mask, each `[z, y, x, 1]` float32; the mask is 0 where the label is `IGNORE`.
+    Attributes:
+        losses: of the channel.
+        thickness: voxels on each side of an edge.
+        edges: between which voxels, see `contour`.
+        plane: contours within each section, not across sections.
     """
-    check_labels(labels)
-    inside = jnp.isin(labels, jnp.asarray(ids, labels.dtype)) if ids else labels > 0
-    return _channel(inside & (labels != IGNORE)), _channel(labels != IGNORE)
+
+    losses: Losses = (("balanced_bce", 1.0), ("dice", 0.5))
+    thickness: int = 1
+    edges: Edges = "all"
+    plane: bool = True
+
+    kind = "contour"
+    metric = F1("contour_f1")
+    decoder = "contour"
+
+    def make(
+        self, labels: jax.Array, voxel_nm: jax.Array | Sequence[float] | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """See `Target.make`; raises InputError for a crop of which no contour can be known."""
+        check_labels(labels)
+        if min(labels.shape[1 if self.plane else 0 :]) <= 2 * self.thickness:
+            raise InputError(
+                f"contour: thickness={self.thickness} leaves no voxel that is known in a crop of "
+                f"{labels.shape}; enlarge data.crop_size" + ("" if self.plane else " or plane=true")
+            )
+        return contour(labels, self.thickness, self.edges, self.plane)
+
+    def __post_init__(self) -> None:
+        """Raises InputError on options that cannot be."""
+        super().__post_init__()
+        check_contour(self.thickness, self.edges)
 
 
 def contour(
@@ -82,30 +109,7 @@ def contour(
     if edges != "all":
         edge &= labels > 0
         known |= labels == 0
-    return _channel(edge & known), _channel(known)
-
-
-def widen(labels: jax.Array) -> jax.Array:
-    """Widens the borders between objects: a voxel whose 3x3 window holds two ids becomes background.
-
-    Windows lie within a section and end at the border of the crop. Background and `IGNORE` in a
-    window do not count as ids, and ignored voxels stay so.
-
-    Args:
-        labels: `[z, y, x]` int32.
-
-    Returns:
-        `[z, y, x]` int32.
-
-    Source: the border widening of the code released with arXiv:2308.09917, for neuron labels.
-    """
-    check_labels(labels)
-    largest = jnp.iinfo(labels.dtype).max
-    window, steps = (1, 3, 3), (1, 1, 1)
-    most = jax.lax.reduce_window(labels, jnp.int32(IGNORE), jax.lax.max, window, steps, "SAME")
-    ids = jnp.where(labels > 0, labels, largest)
-    least = jax.lax.reduce_window(ids, jnp.int32(largest), jax.lax.min, window, steps, "SAME")
-    return jnp.where((least < most) & (labels > 0), 0, labels)
+    return as_channel(edge & known), as_channel(known)
 
 
 def check_contour(thickness: int, edges: str) -> None:
@@ -121,7 +125,3 @@ def _widened(flags: jax.Array, radius: int, axes: Sequence[int]) -> jax.Array:
         return flags
     window = tuple(2 * radius + 1 if axis in axes else 1 for axis in range(3))
     return jax.lax.reduce_window(flags, False, jax.lax.bitwise_or, window, (1, 1, 1), "SAME")
-
-
-def _channel(flags: jax.Array) -> jax.Array:
-    return flags.astype(jnp.float32)[..., None]

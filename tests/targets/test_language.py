@@ -3,17 +3,14 @@ from __future__ import annotations
 import pytest
 
 from emjax.errors import InputError
-from emjax.targets.affinities import LONG_RANGE, NEAREST
-from emjax.targets.build import parse_targets
-from emjax.targets.kinds import (
-    KINDS,
-    Affinities,
-    Classes,
-    Contour,
-    Distance,
-    Foreground,
-    SignedDistance,
-)
+from emjax.targets.affinities import Affinities
+from emjax.targets.classes import Classes
+from emjax.targets.contour import Contour
+from emjax.targets.distance import Distance
+from emjax.targets.foreground import Foreground
+from emjax.targets.language import TARGETS, parse_targets
+from emjax.targets.offsets import LONG_RANGE, NEAREST
+from emjax.targets.signed_distance import SignedDistance
 
 
 def test_all_options():
@@ -24,7 +21,7 @@ def test_all_options():
     """
     assert parse_targets(text) == (
         Affinities(
-            joins=((-1, 0, 0), (0, -1, 0), (0, 0, -9)),
+            offsets=((-1, 0, 0), (0, -1, 0), (0, 0, -9)),
             losses=(("balanced_bce", 1.0), ("dice", 0.5)),
         ),
         Foreground(ids=(1, 3), losses=(("focal", 1.0),)),
@@ -36,7 +33,7 @@ def test_all_options():
 
 
 def test_names_alone_take_defaults():
-    assert parse_targets("contour; affinities") == (Contour(), Affinities(joins=NEAREST))
+    assert parse_targets("contour; affinities") == (Contour(), Affinities(offsets=NEAREST))
 
 
 def test_sets_of_offsets_have_names():
@@ -90,6 +87,6 @@ def test_every_mistake_is_one_line_that_helps(text, message):
 
 
 def test_every_kind_can_be_written():
-    for name in KINDS:
+    for name in TARGETS:
         text = f"{name}?ids=0,1" if name == "classes" else name
         assert parse_targets(text)[0].kind == name

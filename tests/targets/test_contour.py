@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.targets import boundaries
-from emjax.targets.boundaries import EDGES, foreground, widen
+from emjax.targets import contour as module
+from emjax.targets.contour import EDGES
 
-contour = jax.jit(boundaries.contour, static_argnames=("thickness", "edges", "plane"))
+contour = jax.jit(module.contour, static_argnames=("thickness", "edges", "plane"))
 
 TWO = [[0, 0, 0, 0, 0], [0, 1, 1, 2, 0], [0, 1, 1, 2, 0], [0, 0, 0, 0, 0]]
 
@@ -123,39 +123,6 @@ def test_a_batch_equals_its_crops():
     make = jax.jit(jax.vmap(lambda x: contour(x, 2, "touching", True)))
     for together, alone in zip(make(labels), contour(labels[1], 2, "touching", True), strict=True):
         np.testing.assert_array_equal(together[1], alone)
-
-
-def test_foreground_by_hand():
-    labels = section([[0, 1, 3], [2, -1, 3]])
-    values, mask = foreground(labels)
-    np.testing.assert_array_equal(values[0, ..., 0], [[0, 1, 1], [1, 0, 1]])
-    np.testing.assert_array_equal(mask[0, ..., 0], [[1, 1, 1], [1, 0, 1]])
-    values, mask = foreground(labels, ids=(1, 3))
-    np.testing.assert_array_equal(values[0, ..., 0], [[0, 1, 1], [0, 0, 1]])
-    np.testing.assert_array_equal(mask[0, ..., 0], [[1, 1, 1], [1, 0, 1]])
-
-
-def test_widening_by_hand():
-    row = [1, 1, 1, 2, 2, 0, 3, -1, 4, 4]
-    labels = section([row] * 3)
-    # Between 2 and 3 lies background already, but they are not in one window with it alone: the
-    # window of the 0 holds both, and is background. Beside the unknown voxel nothing changes,
-    # which stays unknown although its window holds 3 and 4.
-    expected = [1, 1, 0, 0, 2, 0, 3, -1, 4, 4]
-    np.testing.assert_array_equal(widen(labels)[0], [expected] * 3)
-
-
-def test_widening_equals_a_loop_and_keeps_to_sections():
-    rng = np.random.default_rng(3)
-    labels = np.kron(rng.integers(-1, 4, (3, 4, 4)), np.ones((1, 3, 2), int)).astype(np.int32)
-    expected = labels.copy()
-    for z, y, x in np.ndindex(labels.shape):
-        window = labels[z, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
-        if labels[z, y, x] > 0 and len(np.unique(window[window > 0])) >= 2:
-            expected[z, y, x] = 0
-    widened = np.asarray(jax.jit(widen)(jnp.asarray(labels)))
-    np.testing.assert_array_equal(widened, expected)
-    assert np.sum(widened != labels) > 10 and widened.dtype == np.int32
 
 
 def test_mistakes_are_named():

@@ -1,0 +1,89 @@
+"""Exact Euclidean distances within labels, with voxels of any shape: what distance targets are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from emjax.targets.labels import IGNORE, check_labels
+
+
+def edge_distance(
+    labels: jax.Array, spacing: jax.Array | Sequence[float] = (1.0, 1.0, 1.0), plane: bool = False
+) -> jax.Array:
+    """Distance of each voxel to the nearest voxel of another label, centre to centre.
+
+    Exact, one axis after the other. Of a voxel at place i of a line along an axis, the nearest
+    other label lies either in line, at j with another label, or beside a j with the same label,
+    whose distance across the axes done before is known:
+    `d_i^2 = min_j (s (i - j))^2 + (0 if label_j != label_i else d_j^2)`.
+    Each step of the loop over j is one pass over the whole crop, so that memory is some five times
+    the crop whatever the length of its lines (a 16x160x160 crop on one CPU core: 25 ms, 8 MB; as a
+    matrix of all i and j: 200 ms, 520 MB).
+
+    Args:
+        labels: `[z, y, x]` int32; every number is a label, 0 and `IGNORE` too.
+        spacing: (z, y, x) distance between voxels, in any unit; may be traced.
+        plane: measure within each section alone.
+
+    Returns:
+        `[z, y, x]` float32 in the unit of `spacing`; infinite where there is no other label. The
+        border of the crop is not an edge.
+    """
+    check_labels(labels)
+    spacing = jnp.asarray(spacing, jnp.float32)
+    squared = jnp.full(labels.shape, jnp.inf)
+    for axis in (1, 2) if plane else (0, 1, 2):
+        squared = _along(axis, labels, squared, spacing[axis])
+    return jnp.sqrt(squared)
+
+
+def known_distance(
+    labels: jax.Array, sides: jax.Array, spacing: jax.Array | Sequence[float], plane: bool
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the distance to another side, and the distance to the nearest unlabelled voxel.
+
+    Where the second is not larger than the first, the first is not known: an edge may be hidden in
+    what is not labelled.
+
+    Args:
+        labels: `[z, y, x]` int32.
+        sides: `[z, y, x]` int32, what an edge is between; unlabelled voxels are `IGNORE`, a side as well.
+        spacing: (z, y, x) distance between voxels.
+        plane: measure within each section alone.
+
+    Returns:
+        Two times `[z, y, x]` float32, in the unit of `spacing`.
+    """
+    unlabelled = (labels == IGNORE).astype(labels.dtype)
+    return edge_distance(sides, spacing, plane), edge_distance(unlabelled, spacing, plane)
+
+
+def relative_spacing(voxel_nm: jax.Array | Sequence[float] | None) -> jax.Array:
+    """Distances between voxels in units of the shortest side of a voxel.
+
+    Args:
+        voxel_nm: (z, y, x), nm, may be traced; None, or zeros: unknown, taken as cubes.
+
+    Returns:
+        `[3]` float32, its minimum is 1.
+    """
+    if voxel_nm is None:
+        return jnp.ones(3)
+    sides = jnp.asarray(voxel_nm, jnp.float32)
+    return jnp.where(jnp.all(sides > 0), sides / jnp.maximum(jnp.min(sides), 1e-6), 1.0)
+
+
+def _along(axis: int, labels: jax.Array, squared: jax.Array, step: jax.Array) -> jax.Array:
+    size = labels.shape[axis]
+    place = jax.lax.broadcasted_iota(jnp.float32, labels.shape, axis)
+
+    def nearer(j: jax.Array, best: jax.Array) -> jax.Array:
+        label = jax.lax.dynamic_index_in_dim(labels, j, axis)
+        across = jax.lax.dynamic_index_in_dim(squared, j, axis)
+        across = jnp.where(labels == label, across, 0.0)
+        return jnp.minimum(best, jnp.square(step * (place - j)) + across)
+
+    return jax.lax.fori_loop(0, size, nearer, jnp.full(labels.shape, jnp.inf))
