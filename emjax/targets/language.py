@@ -66,6 +66,11 @@ def parse_targets(text: str) -> tuple[Target, ...]:
 def _parse_entry(entry: str) -> Target:
     name, _, query = (part.strip() for part in entry.partition("?"))
     kind = TARGETS.find(name)
+    if kind.kind != name:
+        raise InputError(
+            f"target '{name}' is {TARGETS.place(name)}, which calls itself '{kind.kind}'; a target and its entry point "
+            "need the same name"
+        )
     readers = readers_of(kind)
     options: dict[str, Any] = {}
     for pair in query.split("&") if query else ():

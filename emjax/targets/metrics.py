@@ -96,7 +96,7 @@ class F1(IntersectionOverUnion):
 
 @dataclasses.dataclass(frozen=True)
 class ClassMeanIou(Metric):
-    """Intersection over union of each channel, the largest channel being the prediction; the mean of those that occur."""
+    """Mean intersection over union of the channels that occur; the largest channel of a voxel is its prediction."""
 
     def sums(self, unit: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
         """Returns hits, false alarms and misses of each channel, `[3, c]`."""

@@ -1,8 +1,8 @@
 """A target: what some channels of a network learn, and how their logits are read.
 
-A new target is one file, with a dataclass that derives from `Target`, and one line: in `emjax.targets.language.TARGETS`,
-or as an entry point of another package in the group `emjax.targets`. It brings everything that the rest of emjax asks
-about it; what is unknown here is an error when its class is defined.
+A new target is one file, with a dataclass that derives from `Target`, and one line: in `TARGETS` of
+`emjax.targets.language`, or as an entry point of another package in the group `emjax.targets`. It brings all that the
+rest of emjax asks about it; a name that is unknown here is an error when its class is defined.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from emjax.targets.language import TARGETS, parse_targets
 from emjax.targets.offsets import LONG_RANGE, NEAREST
 from emjax.targets.signed_distance import SignedDistance
 
+from .outside import write_package
+
 
 def test_all_options():
     text = """
@@ -90,3 +92,25 @@ def test_every_kind_can_be_written():
     for name in TARGETS:
         text = f"{name}?ids=0,1" if name == "classes" else name
         assert parse_targets(text)[0].kind == name
+
+
+def test_a_target_of_an_installed_package_is_one_file_and_one_line(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(write_package(tmp_path)))
+    assert list(TARGETS)[-1] == "large_ids"
+    (target,) = parse_targets("large_ids?least=5&losses=dice:2")
+    assert (target.least, target.losses, target.names) == (5, (("dice", 2.0),), ("large_ids",))
+    with pytest.raises(InputError, match="large_ids: least: 'x' is no whole number"):
+        parse_targets("large_ids?least=x")
+    with pytest.raises(InputError, match="large_ids: unknown option 'lest'; did you mean 'least'"):
+        parse_targets("large_ids?lest=5")
+
+
+def test_a_package_that_calls_a_target_otherwise_than_the_target_itself(tmp_path, monkeypatch):
+    folder = write_package(tmp_path)
+    entry = folder / "large_ids-1.0.dist-info" / "entry_points.txt"
+    entry.write_text(entry.read_text().replace("large_ids = ", "huge_ids = "))
+    monkeypatch.syspath_prepend(str(folder))
+    with pytest.raises(
+        InputError, match="'huge_ids' is large_ids:LargeIds, which calls itself 'large_ids'"
+    ):
+        parse_targets("huge_ids")
