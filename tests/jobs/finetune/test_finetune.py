@@ -17,8 +17,9 @@ from emjax.jobs import finetune
 from emjax.train import interrupt
 from emjax.train.weights import restore_params
 
+from ...targets.outside import write_package
+from ...tasks.small import smooth_noise
 from ..running import read_refusal, run_command
-from ..tasks.small import smooth_noise
 
 CONFIG = "configs/finetune.py:smoke"
 SHAPE = (12, 64, 128)
@@ -88,9 +89,17 @@ def test_a_checkpoint_says_what_it_predicts(finished):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(weights.params))
 
 
-def test_a_run_starts_from_another_with_another_head(finished, volumes, tmp_path, capfd):
-    fields = _fields(volumes, targets="contour", init_from=finished.folder)
+def test_a_run_starts_from_another_with_another_head(
+    finished, volumes, tmp_path, capfd, monkeypatch
+):
+    # One of the targets is of another package: a file and a line, and the command knows it.
+    monkeypatch.syspath_prepend(str(write_package(tmp_path)))
+    targets = "contour; large_ids?least=3&losses=bce+dice"
+    fields = _fields(volumes, targets=targets, init_from=finished.folder)
     assert run_command(CONFIG, tmp_path / "run", fields | {"num_steps": 1}) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert 0 <= results["val_large_ids_f1"] <= 1 and results["val_loss_large_ids_dice"] > 0
+    assert restore_params(tmp_path / "run").spec.task["targets"] == ["contour", "large_ids"]
     table = capfd.readouterr().err.split("weights from")[1]
     taken, rest = table.split("begins anew")
     new, left = rest.split("left over there")
