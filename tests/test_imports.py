@@ -28,6 +28,7 @@ ALLOWED = {
     "augment": {"errors", "geometry", "augment"},
     "losses": {"errors", "config", "augment", "losses"},
     "targets": {"errors", "config", "registry", "targets"},
+    "weights": {"errors", "weights"},
     # Its passes over blocks read and write volumes.
     "segmentation": {
         *("errors", "config", "registry", "hash_table"),
