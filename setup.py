@@ -23,15 +23,11 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         # zarr-python and ome-zarr-models are the independent reader and validator that the tests check
-        # our files with, waterz the peer of our agglomeration; nbclient runs the notebook.
+        # our files with, waterz the peer of our agglomeration; nbclient runs the notebook. Another version of what
+        # formats code and checks types would find other faults in the same code.
         "test": [
-            *(
-                "pytest>=8",
-                "pytest-xdist>=3.6",
-                "ruff>=0.8",
-                "zarr>=3.0,<4",
-                "ome-zarr-models>=1.0",
-            ),
+            *("pytest>=8", "pytest-xdist>=3.6", "ruff>=0.17,<0.18", "basedpyright==1.40.2"),
+            *("zarr>=3.0,<4", "ome-zarr-models>=1.0"),
             *("waterz>=0.10,<0.11", "nbclient>=0.10", "ipykernel>=6"),
         ],
         "cuda": ["jax[cuda12]>=0.10,<0.12"],

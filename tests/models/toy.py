@@ -1,4 +1,4 @@
-"""A network from outside of emjax, in a file of its own, and what makes Python believe that it is installed."""
+"""The network of docs/extending.md, and what makes Python believe that it is installed."""
 
 from __future__ import annotations
 
@@ -6,51 +6,9 @@ from pathlib import Path
 
 import pytest
 
-NETWORK = '''
-"""One convolution: the least that a network can be."""
+from ..extending import read_blocks
 
-from typing import ClassVar
-
-import flax.linen as nn
-import jax.numpy as jnp
-
-from emjax.errors import InputError
-from emjax.geometry.footprint import Footprint
-from emjax.models.layers import Conv
-
-
-class Toy(nn.Module):
-    width: int = 4
-    activation: str = "relu"
-    out_channels: int = 1
-    dtype: jnp.dtype = jnp.float32
-
-    choices: ClassVar = {"activation": ("relu", "tanh")}
-    level_strides = ((1, 1, 1),)
-    layers = (("stem", 1),)
-    footprint = Footprint((1, 1, 1), (0, 1, 1))
-
-    @property
-    def level_channels(self):
-        return (self.width,)
-
-    @classmethod
-    def fit_to_voxels(cls, model, voxel_nm, crop_size):
-        return {}
-
-    def check(self):
-        if self.width > 64:
-            raise InputError(f"model.width={self.width} is more than a toy can have: 64")
-
-    def check_crop(self, crop_size):
-        pass
-
-    @nn.compact
-    def __call__(self, x):
-        x = nn.relu(Conv(self.width, (1, 3, 3), dtype=self.dtype, name="stem")(x))
-        output = Conv(self.out_channels, (1, 1, 1), name="head")(x)
-        return {"pyramid": (x,), "centre": x, "output": output}
-'''
+NETWORK = read_blocks()["toy_network.py"]
 
 
 def install(

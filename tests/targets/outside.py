@@ -1,32 +1,12 @@
-"""A target of another package, as an installed distribution: a file, and a line of entry points."""
+"""The target of docs/extending.md, as an installed distribution: a file, and a line of entry points."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_TARGET = '''"""Voxels whose id is large, a target that emjax does not have."""
+from ..extending import read_blocks
 
-import dataclasses
-
-import jax.numpy as jnp
-
-from emjax.targets.labels import as_channel
-from emjax.targets.metrics import F1
-from emjax.targets.options import Losses
-from emjax.targets.target import Target
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LargeIds(Target):
-    losses: Losses = (("bce", 1.0),)
-    least: int = 2
-
-    kind = "large_ids"
-    metric = F1("large_ids_f1")
-
-    def make(self, labels, voxel_nm=None):
-        return as_channel(labels >= self.least), as_channel(labels >= 0)
-'''
+_TARGET = read_blocks()["large_ids.py"]
 
 
 def write_package(folder: Path) -> Path:

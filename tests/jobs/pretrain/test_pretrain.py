@@ -41,7 +41,7 @@ SMALL = {
     "eval.every_steps": 2,
     "save.every_steps": 1,
 }
-# What design.md, section 2, promises of this job.
+# What README promises of this job (What a run leaves), and every training job writes.
 PROMISED = {
     "steps",
     "loss_first",
