@@ -15,13 +15,12 @@ from emjax.errors import InputError
 from emjax.weights import npz
 from emjax.weights.read import read_arrays
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "weights"
 
-
-def _real(name: str) -> Path:
-    if not (REAL / name).exists():
+def _real(shared_data: Path, name: str) -> Path:
+    path = shared_data / "weights" / name
+    if not path.exists():
         pytest.skip(f"needs the real weights {name}, which are not part of the repository")
-    return REAL / name
+    return path
 
 
 def _npy(shape: str, data: bytes, kind: str = "<f4") -> bytes:
@@ -164,8 +163,8 @@ def test_arrays_are_read_when_asked_for(tmp_path):
         arrays["a"]
 
 
-def test_real_dinov2():
-    arrays = read_arrays(_real("dinov2_small.safetensors"))
+def test_real_dinov2(shared_data):
+    arrays = read_arrays(_real(shared_data, "dinov2_small.safetensors"))
     assert len(arrays) == 222
     assert sum(int(np.prod(arrays.shape(name))) for name in arrays) == 22_056_192
     positions = arrays["embeddings.position_embeddings"]
@@ -173,15 +172,15 @@ def test_real_dinov2():
     assert np.isfinite(positions).all()
 
 
-def test_real_synapse_network():
+def test_real_synapse_network(shared_data):
     # torch.load(path, "cpu", weights_only=True)["convmod1.conv2.conv.weight"].double().sum(), torch 2.13
-    arrays = read_arrays(_real("mip1_d2_1175k.chkpt"))
+    arrays = read_arrays(_real(shared_data, "mip1_d2_1175k.chkpt"))
     assert len(arrays) == 91
     kernel = arrays["convmod1.conv2.conv.weight"]
     assert kernel.shape == (36, 36, 3, 3, 3)
     np.testing.assert_allclose(kernel.astype(np.float64).sum(), 114.67496232410122, rtol=1e-12)
 
 
-def test_real_flood_filling_network():
-    arrays = read_arrays(_real("ffn_fib25_params.npz"))
+def test_real_flood_filling_network(shared_data):
+    arrays = read_arrays(_real(shared_data, "ffn_fib25_params.npz"))
     assert arrays["seed_update.conv9_b.weights"].shape == (3, 3, 3, 32, 32)
