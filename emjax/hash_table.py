@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from emjax.compiled import compiled
 
 EMPTY = -1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def first_place(key, size):
     """Where to look for a key first, in a table of `size`, a power of two: multiplicative (Fibonacci) hashing.
 
@@ -20,7 +21,7 @@ def first_place(key, size):
     return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(size - 1))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def find_place(table, key):
     """Where a key is, or would be, in a table of keys."""
     place = first_place(key, table.size)

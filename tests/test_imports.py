@@ -20,10 +20,19 @@ ALLOWED = {
     "blocks": {"errors", "config", "geometry", "runs", "volumes", "blocks"},
     # Passes over blocks read volumes and write parts.
     "evaluation": {
-        *("errors", "hash_table", "geometry", "runs", "volumes", "blocks", "evaluation"),
+        *(
+            "errors",
+            "compiled",
+            "hash_table",
+            "geometry",
+            "runs",
+            "volumes",
+            "blocks",
+            "evaluation",
+        ),
     },
     "objects": {
-        *("errors", "hash_table", "geometry", "runs", "volumes", "blocks", "objects"),
+        *("errors", "compiled", "hash_table", "geometry", "runs", "volumes", "blocks", "objects"),
     },
     "augment": {"errors", "geometry", "augment"},
     "losses": {"errors", "config", "augment", "losses"},
@@ -31,7 +40,7 @@ ALLOWED = {
     "weights": {"errors", "weights"},
     # Its passes over blocks read and write volumes.
     "segmentation": {
-        *("errors", "config", "registry", "hash_table"),
+        *("errors", "config", "registry", "compiled", "hash_table"),
         *("geometry", "runs", "volumes", "blocks", "segmentation"),
     },
 }

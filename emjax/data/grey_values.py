@@ -5,8 +5,9 @@ Compiled, since a training step waits for them: numpy would make four to seven p
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from emjax.compiled import compiled
 
 # What the compiled pass reads as it is; all else becomes float32 before.
 _READ_AS_IS = ("uint8", "uint16", "int16", "float32")
@@ -44,7 +45,7 @@ def is_blank(image: np.ndarray) -> bool:
     return squares / part.size - (total / part.size) ** 2 < _BLANK_DEVIATION**2
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _stretch(image: np.ndarray, low: float, scale: float, stretched: np.ndarray) -> None:
     # Between 0 and 255, float32 has no room for fractions beside 2^23: adding it rounds, and in vectors, unlike rint.
     whole = np.float32(2**23)
@@ -56,7 +57,7 @@ def _stretch(image: np.ndarray, low: float, scale: float, stretched: np.ndarray)
         stretched[i] = np.uint8(np.int32((value + whole) - whole))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _moments(image: np.ndarray) -> tuple[int, int, int]:
     """Returns the sum of grey values, of their squares, and how many are 0 or 255."""
     total, squares, clipped = 0, 0, 0

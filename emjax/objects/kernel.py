@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from emjax.compiled import compiled
 from emjax.hash_table import EMPTY, first_place
 
 # Columns of `Entries.boxes`.
@@ -108,7 +108,7 @@ def _longer(column: np.ndarray) -> np.ndarray:
     return np.concatenate([column, np.zeros_like(column)])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _find(slots, keys, key):
     """Where the row of a key is, or would be, in an open hash table with linear probing."""
     place = first_place(key, slots.size)
@@ -117,7 +117,7 @@ def _find(slots, keys, key):
     return place
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _placed(keys, used, begin, size):
     """A larger hash table of rows `begin` to `used`."""
     slots = np.full(size, EMPTY, np.int64)
@@ -126,7 +126,7 @@ def _placed(keys, used, begin, size):
     return slots
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _add_faces(a, b, axis, count, pair_slots, entries, pairs, used):
     """Adds faces between two rows of `entries`, one of which may be none."""
     if a > 0:
@@ -146,7 +146,7 @@ def _add_faces(a, b, axis, count, pair_slots, entries, pairs, used):
     pairs.faces[pair, axis] += count
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _compare(here, below, begin, axis, pair_slots, entries, pairs, used):
     """Adds the faces between two rows of voxels."""
     x, end = begin, here.size
@@ -161,7 +161,7 @@ def _compare(here, below, begin, axis, pair_slots, entries, pairs, used):
         _add_faces(a, b, axis, x - start, pair_slots, entries, pairs, used)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _add_run(entry, z, y, begin, end, at_border, shape, entries):
     """Adds voxels `begin` to `end` of a row, all of one id; places from the first voxel of the core."""
     count = end - begin
@@ -184,7 +184,7 @@ def _add_run(entry, z, y, begin, end, at_border, shape, entries):
     border[2] += (at_border[0, 2] and begin == 0) + (at_border[1, 2] and end == shape[2])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _measure_from(
     ids,
     image,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-import numba
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from emjax.compiled import compiled
 from emjax.errors import InputError
 from emjax.hash_table import EMPTY, find_place
 from emjax.segmentation.region_graph import BINS, UNIT, EdgeStatistics
@@ -120,7 +120,7 @@ def agglomerate(
 # row of `rows`, `after[row]` the next one, -1 the end. An edge costs what it holds, not 256 bins.
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _affinity(edge, amounts, rows, first, after, percent):
     """What an edge is worth now."""
     count = amounts[edge, 1]
@@ -135,7 +135,7 @@ def _affinity(edge, amounts, rows, first, after, percent):
     return (rows[row, 1] + 0.5) / BINS
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _join(into, edge, amounts, rows, first, after):
     """Adds the statistics of one edge to those of another."""
     amounts[into, 0] += amounts[edge, 0]
@@ -159,13 +159,13 @@ def _join(into, edge, amounts, rows, first, after):
         tail = row
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _before(a, b, worth):
     """Whether edge a comes before edge b in the queue."""
     return worth[a] > worth[b] or (worth[a] == worth[b] and a < b)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _settle(heap, place, size, i, worth):
     """Moves the edge at place i of the binary heap up or down to where it belongs."""
     edge = heap[i]
@@ -188,7 +188,7 @@ def _settle(heap, place, size, i, worth):
     place[edge] = i
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _remove(heap, place, size, edge, worth):
     """Takes an edge out of the heap and returns the new size."""
     i = place[edge]
@@ -201,7 +201,7 @@ def _remove(heap, place, size, edge, worth):
     return size
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _fill(table, edge_at, nodes, ends, alive):
     """Fills the table from pairs of nodes to edges anew, in place; returns how many there are."""
     table[:] = EMPTY
@@ -216,7 +216,7 @@ def _fill(table, edge_at, nodes, ends, alive):
     return used
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _merge(nodes, ends, amounts, rows, percent, threshold, numbers):
     """The loop of `agglomerate`.
 

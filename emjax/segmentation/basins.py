@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from emjax.compiled import compiled
 from emjax.segmentation.components import root_of
 
 
@@ -48,7 +48,7 @@ def basins(heights: np.ndarray, inside: np.ndarray, *, tops: bool = False) -> np
     return labels.reshape(heights.shape)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _section_distance(inside, distance):
     height, width = inside.shape
     # Further than anything can be; its square still fits.
@@ -93,7 +93,7 @@ def _section_distance(inside, distance):
                 last -= 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _highest_neighbours(heights, up):
     """Writes the highest neighbour of each voxel to `up`, or the voxel itself; whole rows at once, without branches."""
     depth, height, width = heights.shape
@@ -123,7 +123,7 @@ def _highest_neighbours(heights, up):
             up[here : here + width] = place
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _join_plateaus(heights, up):
     """Makes each plateau lead to one of its voxels, and that one to what is higher than the plateau, if anything is."""
     depth, height, width = heights.shape
@@ -154,7 +154,7 @@ def _join_plateaus(heights, up):
             up[voxel] = plateau[voxel]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _basins(heights, inside, tops, labels):
     up = np.empty(heights.size, np.int32)
     _highest_neighbours(heights, up)

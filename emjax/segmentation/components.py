@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import cc3d
-import numba
 import numpy as np
 
+from emjax.compiled import compiled
 from emjax.errors import InputError
 from emjax.segmentation.prediction import Affinities
 
@@ -64,7 +64,7 @@ def affinity_components(
     return _number(parents, single).reshape(values.shape)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def root_of(parents, voxel):
     """The first voxel of the component, halving the path on the way."""
     while parents[voxel] != voxel:
@@ -73,7 +73,7 @@ def root_of(parents, voxel):
     return voxel
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _unite(values, offset, threshold, within, parents):
     """Joins along one channel; `parents` is changed."""
     depth, rows, columns = values.shape
@@ -94,7 +94,7 @@ def _unite(values, offset, threshold, within, parents):
                         parents[a] = b
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _number(parents, single):
     """Ids of the components, in the order of their first voxels; of one voxel only if `single`."""
     ids = np.zeros(parents.size, np.uint64)

@@ -7,9 +7,11 @@ nearly all of the time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-import numba
 import numpy as np
+
+from emjax.compiled import compiled
 
 # Affinities are told apart by this much, as in a stored prediction; among equals, the nearest marker comes first.
 _LEVELS = 255
@@ -51,7 +53,7 @@ def flood_affinities(
     return np.maximum(labels[inner], 0).astype(np.uint32)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _flood(levels, strides, labels):
     """Floods in place: a first-in, first-out list of voxels for each level, each voxel in the list of its best edge."""
     # Taking a voxel out of its list is written out twice: as a function of its own it made numba count references to
@@ -85,7 +87,7 @@ def _flood(levels, strides, labels):
         )
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@partial(compiled, inline="always")
 def _reach(voxel, levels, strides, labels, after, before, marker, best, first, last, highest):
     """Puts the neighbours of a labelled voxel into the lists of the edges to them; returns the highest level."""
     for side in range(2 * len(strides)):

@@ -11,9 +11,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from emjax.compiled import compiled
 from emjax.errors import InputError
 from emjax.hash_table import EMPTY, find_place
 from emjax.segmentation.prediction import NEAREST, Affinities, Offset
@@ -283,7 +283,7 @@ def _gather_all(
             state = state._replace(bin_table=bin_table, bin_amounts=bin_amounts)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _doubled(table, values):
     """A table of twice the size with the same keys and values."""
     more = np.full(table.size * 2, EMPTY, np.int64)
@@ -296,7 +296,7 @@ def _doubled(table, values):
     return more, more_values
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _gather(
     fragments,
     values,

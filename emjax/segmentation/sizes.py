@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fastremap
-import numba
 import numpy as np
 
+from emjax.compiled import compiled
 from emjax.segmentation.region_graph import EdgeStatistics, contract
 
 SMALL = ("background", "neighbour")
@@ -135,7 +135,7 @@ def _absorb(
     return np.array([root(node) for node in range(len(ids))])
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _number(ids, number, sizes, dense):
     """Fills `dense`, the `number` of each id and the `sizes` by number; returns how many there are."""
     count, voxel = 0, 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from emjax.compiled import compiled
 from emjax.segmentation.fragments import affinity_boundary, watershed
 from emjax.segmentation.prediction import (
     Affinities,
@@ -64,7 +64,7 @@ def _boundary(prediction: Prediction) -> str:
     return next(name for name in BOUNDARIES if name in prediction.names)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _append(found, last, section):
     """Writes ids 1..n to a section as `last` + 1, ...; returns the new last one."""
     most = last

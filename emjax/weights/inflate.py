@@ -6,8 +6,8 @@ those in which a kernel is spread over a depth, are fills of one kernel.
 
 Sources: uniform channels after "Mitigating Pretraining-Induced Attention Asymmetry in 2D+ Electron Microscopy Image
 Segmentation" (arXiv:2505.14105); center and average after "Boosting 3D Neuron Segmentation with 2D Vision Transformer
-Pre-trained on Natural Images" (arXiv:2405.02686). The scalings, `uniform_pca`, `uniform_mean` for any number of sections,
-and the division by the depth in `average` are our choice.
+Pre-trained on Natural Images" (arXiv:2405.02686). The scalings, `uniform_pca`, `uniform_mean` for any number of
+sections, and the division by the depth in `average` are our choice.
 """
 
 from __future__ import annotations

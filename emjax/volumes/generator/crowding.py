@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emjax.volumes.generator.compile import compiled
+from emjax.compiled import compiled
 
 PUSH_REACH = 2.5  # radii; at 2 or more the map is monotone
 MAX_PUSH_NM = 1250.0

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from emjax.compiled import compiled
 from emjax.volumes.generator import noise as _noise
-from emjax.volumes.generator.compile import compiled
 
 _draw, _key = _noise.draw, _noise.key_of
 _noise_line, _noise_vector = _noise.noise_line, _noise.noise_vector

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from emjax.compiled import compiled
 from emjax.volumes.generator import crowding as _crowding
 from emjax.volumes.generator import noise as _noise
-from emjax.volumes.generator.compile import compiled
 
 _draw, _hashed, _key = _noise.draw, _noise.hashed, _noise.key_of
 _noise_line, _noise_vector = _noise.noise_line, _noise.noise_vector

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from emjax.compiled import compiled
 from emjax.volumes.generator import geometry as _geometry
 from emjax.volumes.generator import noise as _noise
-from emjax.volumes.generator.compile import compiled
 
 _draw, _hashed, _warp = _noise.draw, _noise.hashed, _geometry.warp
 _to_segment = _geometry.to_segment

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emjax.volumes.generator.compile import compiled
+from emjax.compiled import compiled
 
 _ODD_A = np.uint64(0x9E3779B97F4A7C15)
 _ODD_B = np.uint64(0xBF58476D1CE4E5B9)

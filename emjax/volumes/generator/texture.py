@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from emjax.compiled import compiled
 from emjax.volumes.generator import defects as _defects
 from emjax.volumes.generator import geometry as _geometry
 from emjax.volumes.generator import lookup as _lookup
 from emjax.volumes.generator import noise as _noise
-from emjax.volumes.generator.compile import compiled
 
 _draw, _hashed, _value_noise, _normal = _noise.draw, _noise.hashed, _noise.noise, _noise.normal
 _noise_vector = _noise.noise_vector

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from emjax.compiled import compiled
 from emjax.geometry.sizes import Size
 
 MEAN, MODE = "mean", "mode"
@@ -50,7 +50,7 @@ def _channels(voxels: np.ndarray) -> np.ndarray:
     return voxels if voxels.ndim == 4 else voxels[None]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _pool_integers(voxels, depth, rows, columns, out):
     """Means rounded half to even; the sum of a window fits 64 bits."""
     for z in range(out.shape[0]):
@@ -72,7 +72,7 @@ def _pool_integers(voxels, depth, rows, columns, out):
                 out[z, y, x] = mean
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _pool_floats(voxels, depth, rows, columns, out):
     for z in range(out.shape[0]):
         z_end = min((z + 1) * depth, voxels.shape[0])
@@ -89,7 +89,7 @@ def _pool_floats(voxels, depth, rows, columns, out):
                 out[z, y, x] = total / count
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _pool_mode(voxels, depth, rows, columns, out):
     window = np.empty(depth * rows * columns, voxels.dtype)
     for z in range(out.shape[0]):
