@@ -27,7 +27,7 @@ def compiled(function: Callable, **options: Any) -> Any:
     process: slower to start, nothing else.
 
     Args:
-        function: may call compiled functions of its own package, such as `emjax.segmentation`, and of `emjax.hash_table`.
+        function: may call compiled functions of its own package (`emjax.segmentation`), and of `emjax.hash_table`.
         **options: further ones of `numba.njit`.
     """
     before = numba.config.CACHE_DIR
