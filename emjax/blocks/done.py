@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Iterator
 
 import numpy as np
+from absl import logging
 from etils import epath
 
 from emjax.errors import InputError
@@ -64,6 +65,14 @@ class DoneBlocks:
                 "--config.overwrite=true to begin anew"
             )
         return True
+
+    def begun_by_us(self) -> bool:
+        """Whether this very work was begun here; what another left does not count."""
+        try:
+            return self.begun()
+        except InputError:
+            logging.info("%s is of another input or settings: beginning anew", self.folder)
+            return False
 
     def begin(self) -> None:
         """Claims the folder for this work; what was done here before is forgotten."""

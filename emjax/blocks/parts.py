@@ -5,7 +5,6 @@ Not compressed: they are small beside the voxels, and are read once.
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import zipfile
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from etils import epath
 
+from emjax.blocks.opening import once
 from emjax.errors import InputError
 from emjax.runs.whole_file import write_whole
 
@@ -56,12 +56,12 @@ def read_part(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ) from error
 
 
-@functools.lru_cache(maxsize=2)
+@once(2)
 def read_shared(path: str, run: str) -> dict[str, np.ndarray]:
     """Reads arrays that every block needs, once in each process.
 
     Args:
         path: of the file.
-        run: name of the run, so that none is given what an earlier one of its process read.
+        run: name of the run.
     """
     return read_part(path)

@@ -14,11 +14,12 @@ found is on disk (`emjax.blocks.parts`).
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import numpy as np
 
-from emjax.blocks.parts import part_path, read_shared, write_part
+from emjax.blocks.opening import once, open_once
+from emjax.blocks.parts import read_shared
+from emjax.blocks.work import BlockWork, Parts
 from emjax.evaluation.boundaries import BoundaryTolerance
 from emjax.evaluation.clefts import Nearest
 from emjax.evaluation.counting import Pair, count_block
@@ -27,7 +28,6 @@ from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
 from emjax.geometry.sizes import Triple
 from emjax.volumes.label_ids import NONE_NAMED, LabelIds
-from emjax.volumes.store import Volume, open_for_blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,20 +53,20 @@ class Source:
     def pair(self) -> Pair:
         """Returns both, opened."""
         return Pair(
-            _opened(self.labels, self.run).read,
-            _opened(self.segmentation, self.run).read,
-            _opened(self.mask, self.run).read if self.mask else None,
+            open_once(self.labels, self.run).read,
+            open_once(self.segmentation, self.run).read,
+            open_once(self.mask, self.run).read if self.mask else None,
             self.label_ids,
             self.segment_ids,
         )
 
     def segments(self, box: Box) -> np.ndarray:
         """Reads the segmentation, `[z, y, x]` integers; 0 where there is no segment."""
-        return self.segment_ids.segments(_opened(self.segmentation, self.run).read(box))
+        return self.segment_ids.segments(open_once(self.segmentation, self.run).read(box))
 
 
 @dataclasses.dataclass(frozen=True)
-class CountPairs:
+class CountPairs(BlockWork):
     """Counts a block.
 
     Attributes:
@@ -83,8 +83,13 @@ class CountPairs:
     of_foreground: bool
     surfaces: bool
 
-    def __call__(self, block: Block) -> None:
-        """Works on one block; its part is that of `Counts.to_arrays`."""
+    @property
+    def sink(self) -> Parts:
+        """See `BlockWork`."""
+        return Parts(self.folder)
+
+    def compute(self, block: Block) -> dict[str, np.ndarray]:
+        """Returns the part of a block, that of `Counts.to_arrays`; what it reads depends on what is asked for."""
         counts = count_block(
             self.source.pair(),
             block,
@@ -92,11 +97,11 @@ class CountPairs:
             of_foreground=self.of_foreground,
             surfaces=self.surfaces,
         )
-        write_part(part_path(self.folder, block.index), counts.to_arrays())
+        return counts.to_arrays()
 
 
 @dataclasses.dataclass(frozen=True)
-class MeasureClefts:
+class MeasureClefts(BlockWork):
     """Measures how far the clefts of a block are from those of the other volume.
 
     Attributes:
@@ -111,20 +116,24 @@ class MeasureClefts:
     surfaces: str
     voxel_nm: Triple
 
-    def __call__(self, block: Block) -> None:
-        """Works on one block; its part has `found_to_true` and `true_to_found` of `Distances.to_array`."""
+    @property
+    def sink(self) -> Parts:
+        """See `BlockWork`."""
+        return Parts(self.folder)
+
+    def compute(self, block: Block) -> dict[str, np.ndarray]:
+        """Returns the part of a block: `found_to_true` and `true_to_found` of `Distances.to_array`."""
         to_true, to_found = _nearest(self.surfaces, self.voxel_nm, self.source.run)
         true, found = self.source.pair().foregrounds(block.core)
         start = block.core.start
-        distances = {
+        return {
             "found_to_true": to_true.measure(found, true, start).to_array(),
             "true_to_found": to_found.measure(true, found, start).to_array(),
         }
-        write_part(part_path(self.folder, block.index), distances)
 
 
 @dataclasses.dataclass(frozen=True)
-class LookUpPoints:
+class LookUpPoints(BlockWork):
     """Reads the ids at points.
 
     Attributes:
@@ -137,26 +146,19 @@ class LookUpPoints:
     folder: str
     points: str
 
-    def __call__(self, block: Block) -> None:
-        """Works on one block, which has points; its part has `ids` `[k]` uint64 of those, in their order."""
+    @property
+    def sink(self) -> Parts:
+        """See `BlockWork`."""
+        return Parts(self.folder)
+
+    def compute(self, block: Block) -> dict[str, np.ndarray]:
+        """Returns the part of a block, which has points: `ids` `[k]` uint64 of those, in their order."""
         points = read_shared(self.points, self.source.run)
         first, last = np.searchsorted(points["blocks"], [block.index, block.index + 1])
-        ids = look_up(points["voxels"][first:last], self.source.segments)
-        write_part(part_path(self.folder, block.index), {"ids": ids})
+        return {"ids": look_up(points["voxels"][first:last], self.source.segments)}
 
 
-def release() -> None:
-    """Closes what this process keeps open and holds in memory for the blocks of a run."""
-    for kept in (_opened, _nearest, read_shared):
-        kept.cache_clear()
-
-
-@functools.lru_cache(maxsize=4)
-def _opened(address: str, _: str) -> Volume:
-    return open_for_blocks(address)
-
-
-@functools.lru_cache(maxsize=1)
+@once(1)
 def _nearest(path: str, voxel_nm: Triple, run: str) -> tuple[Nearest, Nearest]:
     surfaces = read_shared(path, run)
     return tuple(Nearest([surfaces[f"{name}_surface"]], voxel_nm) for name in ("true", "found"))

@@ -87,6 +87,10 @@ class Predictor:
         region, core = math.prod(self._buffer), math.prod(self.grid.core_size)
         return region * (2 + 4 * self._channels) + 6 * core * self._channels
 
+    def reads(self, block: Block) -> Box:
+        """Returns what is read for a block: all that its tiles cover, as far as the volume goes."""
+        return self.tiling.region(block.core).clip(Box((0, 0, 0), self.tiling.size))
+
     def __call__(self, read: Callable[[Box], np.ndarray], block: Block) -> np.ndarray:
         """Predicts the core of a block.
 
@@ -121,7 +125,7 @@ class Predictor:
         region = tiling.region(block.core)
         places = tiling.covering(block.core)
         with jax.set_mesh(self._mesh):
-            voxels = jax.device_put(self._read(read, region), everywhere)
+            voxels = jax.device_put(self._padded(read(self.reads(block)), region), everywhere)
             sums = self._zeros()
             waiting: collections.deque = collections.deque()
             for first in range(0, len(places), self.batch_size):
@@ -201,11 +205,9 @@ class Predictor:
         self._blend = jax.jit(blend, donate_argnums=0, out_shardings=everywhere)
         self._finish = jax.jit(finish, out_shardings=everywhere)
 
-    def _read(self, read: Callable[[Box], np.ndarray], region: Box) -> np.ndarray:
-        """Reads a region into an array of the buffer's size, and mirrors what lies behind the volume's end."""
-        inside = region.clip(Box((0, 0, 0), self.tiling.size))
-        voxels = read(inside)
-        lacking = [(0, r - i) for r, i in zip(region.size, inside.size, strict=True)]
+    def _padded(self, voxels: np.ndarray, region: Box) -> np.ndarray:
+        """Brings the voxels of a region to the buffer's size, and mirrors what lies behind the volume's end."""
+        lacking = [(0, r - i) for r, i in zip(region.size, voxels.shape, strict=True)]
         voxels = np.pad(voxels, lacking, mode="symmetric")
         rest = [(0, b - r) for b, r in zip(self._buffer, region.size, strict=True)]
         return np.pad(voxels, rest)

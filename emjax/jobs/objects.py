@@ -2,80 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import os
-import uuid
 from typing import NamedTuple
 
-from absl import logging
 from ml_collections import ConfigDict
 
 from emjax.blocks.block_size import whole_chunks
+from emjax.blocks.fingerprint import fingerprint
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import work_identity
-from emjax.blocks.parts import part_path, write_part
-from emjax.blocks.passes import BlockPasses, Interrupted, fingerprint
+from emjax.blocks.passes import BlockPasses, goes_on
 from emjax.blocks.running_total import RunningTotal
 from emjax.config import identity
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.geometry.grid import Block, Grid
+from emjax.geometry.grid import Grid
 from emjax.objects.files import Space, write_contacts, write_objects
-from emjax.objects.measure import (
-    Contacts,
-    ObjectSums,
-    check_image,
-    lower_halo,
-    measure_block,
-)
-from emjax.runs.exit_status import PREEMPTED
+from emjax.objects.measure import Contacts, ObjectSums, check_image
+from emjax.objects.passes import MeasureObjects
 from emjax.runs.folder import open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.origin import origin_voxels
 from emjax.volumes.roles import open_ids, refuse_idle_keys
-from emjax.volumes.store import Volume, open_for_blocks, open_volume
+from emjax.volumes.store import Volume, open_volume
 
 OBJECTS, CONTACTS = "objects.parquet", "contacts.parquet"
 # Voxels that are measured at a time, and where chunks are not known.
 _BLOCK_VOXELS = 1 << 24
 _CHUNK = (32, 256, 256)
-
-
-@dataclasses.dataclass(frozen=True)
-class MeasureObjects:
-    """Measures a block, and leaves what it found on disk.
-
-    Attributes:
-        input: absolute address of the ids.
-        image: absolute address of the image; '' for none.
-        outer: what is measured of the volume.
-        label_ids: which ids are no objects.
-        folder: of the parts.
-        run: name of the run, so that none reads through what an earlier one of its process opened.
-    """
-
-    input: str
-    image: str
-    outer: Box
-    label_ids: LabelIds
-    folder: str
-    run: str
-
-    def __call__(self, block: Block) -> None:
-        """Works on one block."""
-        read = lower_halo(block.core, self.outer)
-        objects, contacts = measure_block(
-            _opened(self.input, self.run).read(read),
-            read,
-            block.core,
-            self.outer,
-            image=_opened(self.image, self.run).read(block.core) if self.image else None,
-            label_ids=self.label_ids,
-        )
-        part = objects.to_arrays() | {"pairs": contacts.pairs, "shared": contacts.faces}
-        write_part(part_path(self.folder, block.index), part)
 
 
 class _Inputs(NamedTuple):
@@ -86,6 +41,7 @@ class _Inputs(NamedTuple):
     space: Space
 
 
+@goes_on
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """Measures the objects of a volume, and writes both tables and `results.json` to `workdir`.
 
@@ -109,13 +65,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             ],
         }
         passes = BlockPasses(folder, work_identity(known), config.cluster, config.num_workers)
-        try:
-            objects, contacts = _measure(config, inputs, passes)
-        except Interrupted:
-            logging.info("interrupted; the same command goes on with the blocks that are not done")
-            return PREEMPTED
-        finally:
-            _opened.cache_clear()
+        objects, contacts = _measure(config, inputs, passes)
         paths = [f"{folder}/{name}" for name in (OBJECTS, CONTACTS)]
         write_objects(paths[0], objects, contacts, inputs.space, intensity=inputs.image is not None)
         write_contacts(paths[1], contacts, inputs.space)
@@ -174,7 +124,6 @@ def _measure(
         outer=inputs.box,
         label_ids=inputs.label_ids,
         folder=passes.path("objects"),
-        run=uuid.uuid4().hex,
     )
     passes.run("objects", grid, work)
     objects, contacts = RunningTotal(ObjectSums), RunningTotal(Contacts)
@@ -202,8 +151,3 @@ def _closing_lines(inputs: _Inputs, results: dict[str, int], paths: list[str]) -
             f"open them    python -c \"import pyarrow.parquet as p; print(p.read_table('{paths[0]}'))\"",
         ]
     )
-
-
-@functools.lru_cache(maxsize=4)
-def _opened(address: str, _: str) -> Volume:
-    return open_for_blocks(address)

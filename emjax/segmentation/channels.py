@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import uuid
 
 import numpy as np
 
+from emjax.blocks.opening import open_once
 from emjax.geometry.box import Box
 from emjax.segmentation.prediction import Offset, Prediction
-from emjax.volumes.store import Volume, open_for_blocks
+from emjax.volumes.store import Volume
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Channels:
 
     def read(self, box: Box) -> Prediction:
         """Returns a part, in voxels of the volume; nothing is read before it is asked for."""
-        return Prediction(_Part(_opened(self.address, self.run), box), self.names, self.offsets)
+        return Prediction(_Part(open_once(self.address, self.run), box), self.names, self.offsets)
 
 
 class _Part:
@@ -66,8 +66,3 @@ class _Part:
                 volume = dataclasses.replace(volume, store=volume.store[index])
             self._read[index] = volume.read(self._box)
         return self._read[index]
-
-
-@functools.lru_cache(maxsize=4)
-def _opened(address: str, _: str) -> Volume:
-    return open_for_blocks(address)

@@ -8,7 +8,6 @@ A block is worked on cell by cell, so that memory is that of a cell.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import io
 import zipfile
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import tensorstore as ts
 from etils import epath
 
+from emjax.blocks.opening import open_output_once
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
@@ -36,7 +36,7 @@ from emjax.segmentation.methods import evidence_of, find, solve
 from emjax.segmentation.region_graph import EdgeStatistics, merge_statistics
 from emjax.segmentation.sizes import relabel
 from emjax.segmentation.stitching import Face, match, outer_slabs
-from emjax.volumes.write.zarr import open_created
+from emjax.volumes.write.output import ZarrOutput
 
 FRAGMENTS = "fragments.zarr"
 SIZES = "sizes"
@@ -80,7 +80,7 @@ class Plan:
 
     def open(self, path: str) -> ts.TensorStore:
         """Opens a volume that this run makes; once in each process."""
-        return _opened(path, self.channels.run)
+        return open_output_once(ZarrOutput(path), 0, self.channels.run)
 
     def file(self, *parts: str) -> str:
         """Returns a path in the folder of the graph."""
@@ -269,8 +269,3 @@ def _no_pairs() -> EdgeStatistics:
 
 def _read(store: ts.TensorStore, box: Box) -> np.ndarray:
     return store[box.slices].read().result()
-
-
-@functools.lru_cache(maxsize=8)
-def _opened(path: str, _: str) -> ts.TensorStore:
-    return open_created(path)

@@ -1,34 +1,102 @@
-"""What tells a volume from another one of the same name."""
+"""Passes one after the other: what is done, resumed, left to others, interrupted, and counted."""
 
 from __future__ import annotations
 
 import os
+import signal
+from pathlib import Path
 
 import numpy as np
+import pytest
+from ml_collections import ConfigDict
 
-from emjax.blocks.passes import fingerprint
-from emjax.volumes.write.zarr import create_volume
+from emjax.blocks.done import DoneBlocks
+from emjax.blocks.parts import part_path, write_part
+from emjax.blocks.passes import BlockPasses, Interrupted, Passes, goes_on
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.geometry.grid import Grid
 
-
-def test_fingerprints_change_with_the_volume(tmp_path, monkeypatch):
-    path = tmp_path / "a.zarr"
-    create_volume(path, (2, 3, 4), np.uint8, None, {})
-    first = fingerprint(str(path))
-    assert len(first) == 2 and fingerprint(str(path)) == first
-    monkeypatch.chdir(tmp_path)
-    assert fingerprint("a.zarr") == first
-    assert fingerprint("a.zarr[0:1]") != first
-    # An array inside of it counts, too.
-    assert len(fingerprint("a.zarr:0")) == 3
-    os.utime(path / "zarr.json", ns=(1, 1))
-    assert fingerprint(str(path)) != first
-    (tmp_path / "b.h5").write_bytes(b"one")
-    file = fingerprint("b.h5:labels")
-    (tmp_path / "b.h5").write_bytes(b"another")
-    assert fingerprint("b.h5:labels") != file
+GRID = Grid(Box((0, 0, 0), (1, 1, 10)), (1, 1, 4))
 
 
-def test_of_what_is_no_file_the_address_is_known():
-    assert fingerprint("gs://bucket/a.zarr?level=1") == ["gs://bucket/a.zarr?level=1"]
-    assert len(fingerprint("synthetic://neurites?seed=3")) == 1
-    assert len(fingerprint("/nowhere/*.png")) == 1
+def _nothing(block) -> None:
+    pass
+
+
+def test_two_passes_are_counted_together(tmp_path: Path) -> None:
+    passes = Passes()
+    for name, grid in {"a": GRID, "b": Grid(GRID.outer, (1, 1, 5))}.items():
+        done = DoneBlocks(tmp_path / name, "x")
+        done.begin()
+        if name == "a":
+            done.mark(0)
+        assert passes.work_on(name, grid, _nothing, done)
+    results = passes.results(seconds=2.0)
+    assert passes.voxels == 6 + 10 and list(passes.summaries) == ["a", "b"]
+    assert (results["blocks"], results["blocks_resumed"]) == (3, 1)
+    assert results["voxels_per_s"] == (6 + 10) / 2 / 2.0 and results["peak_rss_bytes"] > 0
+
+
+def test_blocks_of_other_processes_are_theirs(tmp_path: Path) -> None:
+    done = DoneBlocks(tmp_path, "x")
+    done.begin()
+    assert not Passes(part=(1, 2)).work_on("a", GRID, _nothing, done)
+    assert done.indices() == {1}
+    assert Passes(part=(0, 2)).work_on("a", GRID, _nothing, done)
+
+
+def test_an_interrupted_pass_ends_the_job_with_the_status_that_says_so(tmp_path: Path) -> None:
+    done = DoneBlocks(tmp_path, "x")
+    done.begin()
+
+    @goes_on
+    def run(config, workdir) -> int:
+        def work(block) -> None:
+            if block.index == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        Passes().work_on("a", GRID, work, done)
+        return 0
+
+    assert run.__name__ == "run"
+    assert run(ConfigDict(), tmp_path) == 75 and done.indices() == {0, 1}
+    assert run(ConfigDict(), tmp_path) == 0
+
+
+def test_failed_blocks_are_an_error(tmp_path: Path) -> None:
+    def refuse(block) -> None:
+        raise InputError("a damaged chunk")
+
+    done = DoneBlocks(tmp_path, "x")
+    done.begin()
+    with pytest.raises(InputError, match="a damaged chunk"):
+        Passes().work_on("a", GRID, refuse, done)
+
+
+def test_parts_are_those_of_the_same_volumes_and_settings(tmp_path: Path) -> None:
+    seen = []
+
+    def count(passes: BlockPasses):
+        def work(block) -> None:
+            seen.append(block.index)
+            write_part(part_path(passes.path("a"), block.index), {"n": np.array([block.index])})
+
+        return work
+
+    passes = BlockPasses(tmp_path, "x", "", 1)
+    passes.run("a", GRID, count(passes), only=[0, 2])
+    assert seen == [0, 2]
+    assert [int(part["n"][0]) for part in passes.parts("a", [0, 2])] == [0, 2]
+    again = BlockPasses(tmp_path, "x", "", 1)
+    again.run("a", GRID, count(again))
+    assert seen == [0, 2] and again.results()["blocks_resumed"] == 3
+    other = BlockPasses(tmp_path, "y", "", 1)
+    other.run("a", GRID, count(other))
+    assert seen == [0, 2, 0, 1, 2]
+    other.clear()
+    assert not (tmp_path / "parts").exists()
+
+
+def test_interrupted_is_no_error_of_a_block() -> None:
+    assert not issubclass(Interrupted, InputError)

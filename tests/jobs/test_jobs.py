@@ -79,7 +79,7 @@ def test_host_jobs_and_what_their_workers_unpickle_import_no_jax():
         "from emjax.evaluation.passes import CountPairs, Source\n"
         "from emjax.geometry.box import Box\n"
         "from emjax.volumes.write.casting import Cast\n"
-        "from emjax.volumes.write.conversion import Copy\n"
+        "from emjax.jobs.convert.passes import Copy\n"
         "from emjax.volumes.write.output import ZarrOutput\n"
         "import emjax.segmentation.passes, emjax.jobs.objects, emjax.blocks.dask_engine\n"
         "works = [CountPairs(Source('a.zarr'), 'parts', None, False, False),\n"

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import ndimage
 
-from emjax.jobs import objects
+from emjax.objects import passes
 from emjax.volumes.write.zarr import create_volume
 
 from .running import read_refusal, run_command
@@ -126,7 +126,7 @@ def test_nothing_and_ignored_ids(volumes, tmp_path, capfd):
 
 
 def test_stopped_between_blocks(volumes, tmp_path, monkeypatch):
-    measure, measured = objects.measure_block, []
+    measure, measured = passes.measure_block, []
 
     def stop(*args, **how):
         measured.append(0)
@@ -134,7 +134,7 @@ def test_stopped_between_blocks(volumes, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         return measure(*args, **how)
 
-    monkeypatch.setattr(objects, "measure_block", stop)
+    monkeypatch.setattr(passes, "measure_block", stop)
     fields = _fields(volumes, block_size=BLOCKS[1])
     assert run_command(CONFIG, tmp_path / "run", fields) == 75
     assert not (tmp_path / "run" / "objects.parquet").exists()

@@ -7,17 +7,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
 from emjax.blocks.done import DoneBlocks
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import CONTINUE, open_output, plan_output
-from emjax.blocks.run import Summary, run_blocks
-from emjax.errors import InputError
+from emjax.blocks.passes import Passes, goes_on
 from emjax.jobs.convert.plan import Plan, make_plan
-from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 
 BLOCKS_FOLDER = "blocks"
@@ -25,6 +22,7 @@ BLOCKS_FOLDER = "blocks"
 _MOST_HERE = 4
 
 
+@goes_on
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """Converts a volume as configured, and writes `results.json` to `workdir`.
 
@@ -47,28 +45,15 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     finished = (epath.Path(workdir) / RESULTS_FILE).exists()
     with OutputLock(plan.output.path, "convert"):
         _open(config, workdir, plan, levels, finished)
-        summaries = []
+        passes = Passes(config.cluster, config.num_workers)
         began = time.monotonic()
         for level, (grid, done) in enumerate(zip(plan.grids, levels, strict=True)):
-            summary = run_blocks(
-                grid,
-                plan.work(level),
-                done,
-                what=f"level {level} of {len(levels) - 1}",
-                cluster=config.cluster if len(grid) > _MOST_HERE else "",
-                num_workers=config.num_workers,
-            )
-            summaries.append(summary)
-            summary.check(grid)
-            if summary.stopped:
-                logging.info(
-                    "interrupted; the same command goes on with the blocks that are not done"
-                )
-                return PREEMPTED
+            name = f"level {level} of {len(levels) - 1}"
+            passes.work_on(name, grid, plan.work(level), done, here=len(grid) <= _MOST_HERE)
         plan.output.finish()
     # What finished before keeps the figures of the time when it was done.
-    if any(summary.voxels for summary in summaries) or not finished:
-        write_results(workdir, _results(plan, summaries, time.monotonic() - began))
+    if passes.voxels or not finished:
+        write_results(workdir, _results(plan, passes, time.monotonic() - began))
     print(_closing_lines(config, workdir, plan), flush=True)
     return 0
 
@@ -89,26 +74,19 @@ def _open(
             done.clear()
     open_output(plan.output, levels[0], what, lambda: plan.output.create(plan.new))
     for done in levels[1:]:
-        if not _begun(done):
+        if not done.begun_by_us():
             done.begin()
 
 
-def _begun(done: DoneBlocks) -> bool:
-    """Whether a coarse level was begun by this work; marks of another one, which left them, do not count."""
-    try:
-        return done.begun()
-    except InputError:
-        return False
-
-
-def _results(plan: Plan, summaries: Sequence[Summary], seconds: float) -> dict[str, float | int]:
-    results: dict[str, float | int] = {
+def _results(plan: Plan, passes: Passes, seconds: float) -> dict[str, float | int]:
+    summaries = list(passes.summaries.values())
+    results = passes.results() | {
         "voxels": plan.grids[0].outer.volume,
         "levels": len(plan.new.levels),
+        # Each level has blocks of its own.
         "blocks": sum(summary.blocks for summary in summaries),
-        "blocks_resumed": sum(summary.blocks_resumed for summary in summaries),
-        "peak_rss_bytes": max(summary.results()["peak_rss_bytes"] for summary in summaries),
     }
+    results.pop("voxels_per_s", None)
     # Voxels of full resolution, the time for the coarser levels counted in.
     if summaries[0].voxels:
         results["voxels_per_s"] = summaries[0].voxels / seconds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,19 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from emjax.blocks.output import IDENTITY, check_apart, work_identity
+from emjax.blocks.work import BlockWork
 from emjax.config import nearest
 from emjax.data.normalization import measure
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.geometry.grid import Block, Grid
+from emjax.geometry.grid import Grid
 from emjax.jobs.convert.blocks import fit_sections, make_grids, say_decoded
+from emjax.jobs.convert.passes import Copy, Pool
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.origin import place_of
 from emjax.volumes.store import Volume, open_for_blocks
 from emjax.volumes.write.casting import IMAGE, KINDS, LABELS, Cast, guess_kind
-from emjax.volumes.write.conversion import Copy, Pool
 from emjax.volumes.write.names import parse_output
 from emjax.volumes.write.output import NewVolume, Output
 from emjax.volumes.write.pooling import MEAN, MODE
@@ -62,7 +62,7 @@ class Plan:
         """Hash of all that decides what the output holds."""
         return self.new.attributes[IDENTITY]
 
-    def work(self, level: int) -> Callable[[Block], None]:
+    def work(self, level: int) -> BlockWork:
         """Returns what makes a block of a level; picklable."""
         if level == 0:
             start = self.grids[0].outer.start

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 
+from emjax.blocks.fingerprint import fingerprint
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import work_identity
 from emjax.blocks.parts import write_part
-from emjax.blocks.passes import BlockPasses, Interrupted, fingerprint
+from emjax.blocks.passes import BlockPasses, goes_on
 from emjax.blocks.running_total import RunningTotal
 from emjax.config import identity
 from emjax.errors import InputError
@@ -26,14 +26,13 @@ from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.counting import Counts
 from emjax.evaluation.overlap import class_overlap, foreground_overlap
 from emjax.evaluation.partition import adapted_rand, variation_of_information
-from emjax.evaluation.passes import CountPairs, LookUpPoints, MeasureClefts, release
+from emjax.evaluation.passes import CountPairs, LookUpPoints, MeasureClefts
 from emjax.evaluation.skeletons import blocks_of, expected_run_length, voxels_of
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.geometry.sizes import Triple
 from emjax.jobs.evaluate.inputs import Inputs, open_inputs
 from emjax.jobs.evaluate.report import closing_lines, draw_sections, write_plots
-from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 
 # Voxels that are counted at a time.
@@ -56,6 +55,7 @@ class Judged(NamedTuple):
     remarks: list[str]
 
 
+@goes_on
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """Scores a segmentation as configured, and writes `results.json` and plots to `workdir`.
 
@@ -74,13 +74,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     with OutputLock(f"{os.fspath(workdir)}/{RESULTS_FILE}", "evaluate"):
         folder = Path(os.fspath(open_run_folder(workdir, config)))
         passes = BlockPasses(folder, _identity(config, inputs), config.cluster, config.num_workers)
-        try:
-            judged = judge(config, inputs, passes)
-        except Interrupted:
-            logging.info("interrupted; the same command goes on with the blocks that are not done")
-            return PREEMPTED
-        finally:
-            release()
+        judged = judge(config, inputs, passes)
         picture = draw_sections(inputs)
         plots = write_plots(folder, {"sections.png": picture})
         write_results(folder, judged.scores | passes.results())

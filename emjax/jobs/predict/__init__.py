@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -15,7 +17,8 @@ from ml_collections import ConfigDict
 from emjax.blocks.done import DoneBlocks
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import CONTINUE, IDENTITY, await_output, open_output, plan_output
-from emjax.blocks.run import Summary, run_blocks
+from emjax.blocks.passes import Passes, goes_on
+from emjax.blocks.work import BlockWork, Voxels
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
@@ -23,9 +26,10 @@ from emjax.inference.predictor import Predictor, default_batch_size
 from emjax.jobs.predict.plan import Plan, make_plan
 from emjax.parallel import runtime
 from emjax.parallel.mesh import make_mesh
-from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.volumes.origin import place_of
+from emjax.volumes.store import Volume
+from emjax.volumes.write.output import ZarrOutput
 from emjax.volumes.write.zarr import create_volume
 
 ON_DEVICES = True
@@ -33,6 +37,7 @@ ON_DEVICES = True
 BLOCKS_FOLDER = "blocks"
 
 
+@goes_on
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """Predicts a volume as configured, and writes `results.json` to `workdir`.
 
@@ -56,40 +61,53 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     plan = make_plan(config)
     done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, plan.identity)
     # Other parts wait for the first one without a lock: it makes the output when nobody works on it.
-    store = await_output(config.output, done) if rank else None
+    if rank:
+        await_output(config.output, done)
     with OutputLock(config.output, f"predict part={config.part}", (rank, world)) as lock:
         finished = (epath.Path(workdir) / RESULTS_FILE).exists()
-        if store is None:
-            store = _open(config, workdir, plan, done, finished, lock)
-        summary = _predict(config, plan, store, done, rank, world)
-        summary.check(plan.grid)
-        if summary.stopped:
-            logging.info("interrupted; the same command goes on with the blocks that are not done")
-            return PREEMPTED
-        if not summary.complete:
+        if not rank:
+            _open(config, workdir, plan, done, finished, lock)
+        passes = Passes(num_workers=config.num_workers, part=(rank, world))
+        if not passes.work_on("predict", plan.grid, _make_work(config, plan), done):
             logging.info("this part is done; blocks of other parts are not yet")
             return 0
         # What finished before keeps the figures of the time when it was done.
-        if summary.voxels or not finished:
-            results = summary.results() | {
+        if passes.voxels or not finished:
+            results = passes.results() | {
                 "voxels": plan.grid.outer.volume,
                 "normalization_low": plan.normalization.low,
                 "normalization_high": plan.normalization.high,
             }
             write_results(workdir, results)
-    print(_closing_lines(config, workdir, plan, summary), flush=True)
+    print(_closing_lines(config, workdir, plan, passes), flush=True)
     return 0
 
 
-def _predict(
-    config: ConfigDict,
-    plan: Plan,
-    store: ts.TensorStore,
-    done: DoneBlocks,
-    rank: int,
-    world: int,
-) -> Summary:
-    """Works on this process's blocks."""
+@dataclasses.dataclass(frozen=True)
+class _Predict(BlockWork):
+    """Predicts a block; never leaves this process, which drives the devices."""
+
+    plan: Plan
+    predictor: Predictor
+    output: ZarrOutput
+
+    @property
+    def sink(self) -> Voxels:
+        """See `BlockWork`."""
+        return Voxels(self.output, self.plan.grid.outer.start)
+
+    def reads(self, block: Block) -> Sequence[tuple[Volume, Box]]:
+        """Returns the images under all tiles that reach into the block."""
+        return ((self.plan.volume, self.predictor.reads(block)),)
+
+    def compute(self, block: Block, voxels: np.ndarray) -> np.ndarray:
+        """Returns the channels that are wanted, `[c, z, y, x]`."""
+        image = self.plan.normalization.apply(voxels)
+        return self.predictor(lambda _: image, block)[list(self.plan.channels)]
+
+
+def _make_work(config: ConfigDict, plan: Plan) -> _Predict:
+    """Puts the network on the devices of this process."""
     runtime.use_compilation_cache()
     mesh = make_mesh({"data": -1, "fsdp": 1, "spatial": 1}, devices=jax.local_devices())
     predictor = Predictor(
@@ -112,26 +130,7 @@ def _predict(
         plan.grid.core_size,
         predictor.block_bytes / 2**20,
     )
-
-    def read(box: Box) -> np.ndarray:
-        return plan.normalization.apply(plan.volume.read(box))
-
-    origin = tuple(-o for o in plan.grid.outer.start)
-
-    def predict_block(block: Block) -> None:
-        prediction = predictor(read, block)[list(plan.channels)]
-        # Returns once the shard is on disk.
-        store[(slice(None), *block.core.translate(origin).slices)].write(prediction).result()
-
-    return run_blocks(
-        plan.grid,
-        predict_block,
-        done,
-        what="predict",
-        num_workers=config.num_workers,
-        rank=rank,
-        world=world,
-    )
+    return _Predict(plan, predictor, ZarrOutput(config.output))
 
 
 def _open(
@@ -141,7 +140,7 @@ def _open(
     done: DoneBlocks,
     finished: bool,
     lock: OutputLock,
-) -> ts.TensorStore:
+) -> None:
     """Makes the output or goes on with it; everything is checked before anything is deleted."""
     how = plan_output(config.output, done, overwrite=config.overwrite, finished=finished)
     # Which part this process takes is no part of what is computed.
@@ -170,10 +169,11 @@ def _open(
 
     if how == CONTINUE:
         open_run_folder(workdir, shared)
-        return open_output(config.output, done, how, create)
+        open_output(config.output, done, how, create)
+        return
     with lock.without_other_parts():
         open_run_folder(workdir, shared)
-        return open_output(config.output, done, how, create)
+        open_output(config.output, done, how, create)
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -185,12 +185,13 @@ def _part(text: str) -> tuple[int, int]:
 
 
 def _closing_lines(
-    config: ConfigDict, workdir: str | os.PathLike[str], plan: Plan, summary: Summary
+    config: ConfigDict, workdir: str | os.PathLike[str], plan: Plan, passes: Passes
 ) -> str:
     """Returns what a user wants to know at the end."""
     names = plan.names
     kinds = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
-    rate = f", {summary.voxels / summary.seconds / 1e6:.3g} Mvoxel/s" if summary.voxels else ""
+    found = passes.results().get("voxels_per_s")
+    rate = f", {found / 1e6:.3g} Mvoxel/s" if found else ""
     return "\n".join(
         (
             f"prediction   {config.output}: {kinds}; {plan.grid.outer.volume:,} voxels{rate}",

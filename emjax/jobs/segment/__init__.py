@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,14 +23,12 @@ from emjax.blocks.output import (
     plan_output,
     work_identity,
 )
-from emjax.blocks.run import Summary, run_blocks
+from emjax.blocks.passes import Passes, goes_on
 from emjax.errors import InputError
 from emjax.geometry.grid import Grid
 from emjax.jobs.segment.inputs import open_part, read_channels, read_method
 from emjax.jobs.segment.report import closing_lines, save_picture
-from emjax.runs.exit_status import PREEMPTED
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
-from emjax.runs.memory import peak_rss_bytes
 from emjax.runs.whole_file import write_whole
 from emjax.segmentation.cells import choose_blocks, choose_cells, layout
 from emjax.segmentation.channels import Channels
@@ -81,6 +77,7 @@ class _Work:
     identity: str
 
 
+@goes_on
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """Segments a prediction as configured, and writes the output volume and `results.json`.
 
@@ -115,75 +112,24 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             work.plan.cells.size,
             len(work.grid),
         )
-        stages = _Stages(config, work.grid)
-        if not _make_graph(work, stages) or not _make_output(
-            config, work, stages, output, done, os.fspath(folder)
-        ):
-            logging.info("interrupted; the same command goes on with the blocks that are not done")
-            return PREEMPTED
+        began, passes = time.monotonic(), Passes(config.cluster, config.num_workers)
+        _make_graph(work, passes)
+        seconds = _make_output(config, work, passes, output, done, os.fspath(folder))
         segments = os.fspath(epath.Path(folder) / SEGMENTS)
         (objects,) = read_columns(segments, "segment")
-        results = stages.results() | {
+        seconds |= {name: s.seconds for name, s in passes.summaries.items() if s.voxels}
+        results = passes.results(time.monotonic() - began) | {
+            **{f"{name}_s": value for name, value in seconds.items()},
             "objects": int(objects.max(initial=0)),
             "fragments": len(objects),
             "voxels": work.grid.outer.volume,
         }
         # What finished before keeps the figures of the time when it was done.
-        if stages.voxels or not finished:
+        if passes.voxels or not finished:
             write_results(folder, results)
         picture = save_picture(folder, work.plan, config.output)
         print(closing_lines(config, folder, work.plan, results, picture), flush=True)
     return 0
-
-
-class _Stages:
-    """Runs the passes over blocks, and keeps account of them."""
-
-    def __init__(self, config: ConfigDict, grid: Grid) -> None:
-        self._config, self._grid = config, grid
-        self._began = time.monotonic()
-        self._summaries: dict[str, Summary] = {}
-        self.seconds: dict[str, float] = {}
-
-    @property
-    def voxels(self) -> int:
-        """That the passes of this call have seen, all together."""
-        return sum(summary.voxels for summary in self._summaries.values())
-
-    def over_blocks(self, name: str, work: Callable[..., None], done: DoneBlocks) -> bool:
-        """Runs one pass; whether it is complete, False if interrupted."""
-        summary = run_blocks(
-            self._grid,
-            work,
-            done,
-            what=name,
-            cluster=self._config.cluster,
-            num_workers=self._config.num_workers,
-        )
-        self._summaries[name] = summary
-        summary.check(self._grid)
-        if summary.voxels:
-            self.seconds[name] = summary.seconds
-        return summary.complete
-
-    def whole(self, name: str, work: Callable[[], Any]) -> Any:
-        """Runs what sees the whole graph."""
-        began = time.monotonic()
-        result = work()
-        self.seconds[name] = time.monotonic() - began
-        return result
-
-    def results(self) -> dict[str, float | int]:
-        """Returns seconds of each stage that ran, the rate of all together, memory and blocks."""
-        values: dict[str, float | int] = {
-            "blocks": len(self._grid),
-            "blocks_resumed": sum(s.blocks_resumed for s in self._summaries.values()),
-            "peak_rss_bytes": peak_rss_bytes(),
-        }
-        if self.voxels:
-            passes = len(self._summaries)
-            values["voxels_per_s"] = self.voxels / passes / (time.monotonic() - self._began)
-        return values | {f"{name}_s": seconds for name, seconds in self.seconds.items()}
 
 
 def _prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> _Work:
@@ -262,46 +208,46 @@ def _graph_marks(work: _Work) -> tuple[DoneBlocks, DoneBlocks]:
     )
 
 
-def _make_graph(work: _Work, stages: _Stages) -> bool:
-    """Makes fragments and the graph where they are not there; whether all is done."""
+def _make_graph(work: _Work, passes: Passes) -> None:
+    """Makes fragments and the graph where they are not there."""
     plan = work.plan
     known = _read_complete(plan.graph)
     if known is not None and known["identity"] == work.graph_identity:
         logging.info("fragments and graph are taken from %s", plan.graph)
-        return True
+        return
     with OutputLock(plan.graph, "make a graph"):
         fragments, evidence = _graph_marks(work)
         path = plan.file(FRAGMENTS)
-        begun = _begun(fragments)
+        begun = fragments.begun_by_us()
         how = plan_output(path, fragments, overwrite=True, finished=False) if begun else REPLACE
         if how != CONTINUE:
             epath.Path(plan.file(_COMPLETE)).unlink(missing_ok=True)
         open_output(path, fragments, how, lambda: _create(path, work, fragments.identity))
-        if not _begun(evidence) or how != CONTINUE:
+        if not evidence.begun_by_us() or how != CONTINUE:
             evidence.begin()
-        if not stages.over_blocks("fragments", MakeFragments(plan), fragments):
-            return False
-        if not stages.over_blocks("evidence", GatherEvidence(plan), evidence):
-            return False
+        passes.work_on("fragments", work.grid, MakeFragments(plan), fragments)
+        passes.work_on("evidence", work.grid, GatherEvidence(plan), evidence)
         complete = {"identity": work.graph_identity, "blocks": len(work.grid)}
         write_whole(plan.file(_COMPLETE), json.dumps(complete).encode())
         faces = epath.Path(plan.file(FACES_FOLDER))
         if faces.exists():
             faces.rmtree()
-    return True
 
 
 def _make_output(
-    config: ConfigDict, work: _Work, stages: _Stages, how: str, done: DoneBlocks, folder: str
-) -> bool:
-    """Partitions the graph and relabels the fragments; whether all is done."""
-    segments = os.path.join(folder, SEGMENTS)
+    config: ConfigDict, work: _Work, passes: Passes, how: str, done: DoneBlocks, folder: str
+) -> dict[str, float]:
+    """Partitions the graph and relabels the fragments; returns the seconds of what sees the whole graph."""
+    segments, seconds = os.path.join(folder, SEGMENTS), {}
     if how != CONTINUE or not epath.Path(segments).exists():
         blocks = _read_complete(work.plan.graph)["blocks"]
-        stages.whole("partition", lambda: partition_graph(work.plan, blocks, segments))
+        began = time.monotonic()
+        partition_graph(work.plan, blocks, segments)
+        seconds["partition"] = time.monotonic() - began
     output = config.output if "://" in config.output else os.path.abspath(config.output)
     open_output(output, done, how, lambda: _create(output, work, work.identity))
-    return stages.over_blocks("relabel", Relabel(work.plan, segments, output), done)
+    passes.work_on("relabel", work.grid, Relabel(work.plan, segments, output), done)
+    return seconds
 
 
 def _create(path: str, work: _Work, identity: str) -> Any:
@@ -325,12 +271,6 @@ def _create(path: str, work: _Work, identity: str) -> Any:
         shard=shard,
         origin=place_of(work.volume, plan.cells.outer),
     )
-
-
-def _begun(done: DoneBlocks) -> bool:
-    with contextlib.suppress(InputError):
-        return done.begun()
-    return False
 
 
 def _read_complete(graph: str) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from emjax.blocks import work
 from emjax.evaluation import passes
 
 from ..running import read_refusal, run_command
@@ -280,12 +281,12 @@ def test_parts_of_a_volume_that_was_replaced(volumes, tmp_path, monkeypatch):
 
 
 def test_damaged_part_is_named(volumes, tmp_path, monkeypatch, capfd):
-    write = passes.write_part
+    write = work.write_part
 
     def half(path, arrays):
         write(path, arrays)
         Path(path).write_bytes(Path(path).read_bytes()[:100])
 
-    monkeypatch.setattr(passes, "write_part", half)
+    monkeypatch.setattr(work, "write_part", half)
     message = _refusal_after_work(capfd, tmp_path / "run", _fields(volumes))
     assert "block-0.npz" in message and f"delete the folder {tmp_path}/run/parts," in message

@@ -18,6 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from emjax.blocks import passes
 from emjax.blocks.done import DoneBlocks
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.run import run_blocks
@@ -35,7 +36,7 @@ from emjax.volumes.store import open_volume
 from emjax.volumes.write.zarr import create_volume
 
 from ..running import read_refusal, run_command
-from ..tasks.small import smooth_noise
+from ...tasks.small import smooth_noise
 
 CONFIG = "configs/predict.py"
 SHAPE = (6, 40, 50)
@@ -317,7 +318,7 @@ def test_an_error_that_stays_is_told_at_the_end(folder, capfd, monkeypatch) -> N
         raise OSError("Stale file handle")
 
     monkeypatch.setattr(Predictor, "__call__", broken)
-    monkeypatch.setattr(predict, "run_blocks", functools.partial(run_blocks, backoff_s=0))
+    monkeypatch.setattr(passes, "run_blocks", functools.partial(run_blocks, backoff_s=0))
     output = folder / "stale.zarr"
     assert run_command(CONFIG, folder / "stale", _fields(folder, output)) == 2
     error = capfd.readouterr().err

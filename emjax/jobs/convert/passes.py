@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorstore as ts
 
+from emjax.blocks.opening import open_output_once
+from emjax.blocks.work import BlockWork, Voxels
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block, Grid
 from emjax.geometry.sizes import Size
-from emjax.volumes.store import Volume, open_for_blocks
 from emjax.volumes.write.casting import Cast
 from emjax.volumes.write.output import Output
 from emjax.volumes.write.pooling import pool
@@ -24,15 +24,7 @@ _PIECE_BYTES = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True)
-class _Opening:
-    """Opens stores where they are first used, and forgets them when it is pickled."""
-
-    def __getstate__(self) -> dict[str, object]:
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-
-@dataclasses.dataclass(frozen=True)
-class Copy(_Opening):
+class Copy(BlockWork):
     """Copies a block to full resolution.
 
     Attributes:
@@ -47,31 +39,29 @@ class Copy(_Opening):
     cast: Cast
     start: Size
 
-    def __call__(self, block: Block) -> None:
-        """Copies a block, in voxels of the input; returns when it is durable.
+    @property
+    def sink(self) -> Voxels:
+        """See `BlockWork`."""
+        return Voxels(self.output, self.start)
+
+    def reads(self, block: Block) -> Sequence[tuple[str, Box]]:
+        """Returns the block itself, in voxels of the input."""
+        return ((self.input, block.core),)
+
+    def compute(self, block: Block, voxels: np.ndarray) -> np.ndarray:
+        """Returns the voxels as they are stored.
 
         Raises:
             InputError: if a value cannot be held, naming the box.
         """
-        voxels = self._volume.read(block.core)
         try:
-            voxels = self.cast(voxels)
+            return self.cast(voxels)
         except InputError as error:
             raise InputError(f"{self.input}{block.core}: {error}") from error
-        place = block.core.translate(tuple(-s for s in self.start))
-        self._store[(..., *place.slices)].write(voxels).result()
-
-    @functools.cached_property
-    def _volume(self) -> Volume:
-        return open_for_blocks(self.input)
-
-    @functools.cached_property
-    def _store(self) -> ts.TensorStore:
-        return self.output.open(0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Pool(_Opening):
+class Pool(BlockWork):
     """Makes a block of a level from the next finer one.
 
     Attributes:
@@ -86,17 +76,22 @@ class Pool(_Opening):
     factor: Size
     method: str
 
-    def __call__(self, block: Block) -> None:
-        """Makes a block, in voxels of the level; returns when it is durable.
+    @property
+    def sink(self) -> Voxels:
+        """See `BlockWork`."""
+        return Voxels(self.output, level=self.level)
+
+    def compute(self, block: Block) -> np.ndarray:
+        """Returns a block, in voxels of the level.
 
         The finer voxels of a block are eight blocks: they are read piece by piece, each while the one before is pooled.
         """
-        channels = self._store.shape[:-3]
-        made = np.empty((*channels, *block.core.size), self._store.dtype.numpy_dtype)
+        channels = self._finer.shape[:-3]
+        made = np.empty((*channels, *block.core.size), self._finer.dtype.numpy_dtype)
         inner = tuple(-s for s in block.core.start)
         for piece, voxels in self._read(block):
             made[(..., *piece.translate(inner).slices)] = pool(voxels, self.factor, self.method)
-        self._store[(..., *block.core.slices)].write(made).result()
+        return made
 
     def _read(self, block: Block) -> Iterator[tuple[Box, np.ndarray]]:
         """Reads the finer voxels of pieces of a block, one ahead."""
@@ -126,13 +121,9 @@ class Pool(_Opening):
                 size = larger
         return size
 
-    @functools.cached_property
+    @property
     def _finer(self) -> ts.TensorStore:
-        return self.output.open(self.level - 1)
-
-    @functools.cached_property
-    def _store(self) -> ts.TensorStore:
-        return self.output.open(self.level)
+        return open_output_once(self.output, self.level - 1, self.run)
 
 
 def _times(size: Size, factor: Size) -> Size:

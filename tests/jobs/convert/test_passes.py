@@ -13,9 +13,9 @@ import pytest
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
-from emjax.volumes.write import conversion
+from emjax.jobs.convert import passes
+from emjax.jobs.convert.passes import Copy, Pool
 from emjax.volumes.write.casting import Cast
-from emjax.volumes.write.conversion import Copy, Pool
 from emjax.volumes.write.output import NewVolume, ZarrOutput
 from emjax.volumes.write.pooling import pool
 from emjax.volumes.write.pyramid import plan_levels
@@ -53,7 +53,7 @@ def test_blocks_of_a_part_are_copied_where_they_belong(tmp_path: Path) -> None:
 @pytest.mark.parametrize("piece_bytes", [1, 2000, 1 << 24])
 @pytest.mark.parametrize("channels", [0, 2])
 def test_pieces_are_pooled_as_the_whole(tmp_path, monkeypatch, channels, piece_bytes) -> None:
-    monkeypatch.setattr(conversion, "_PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(passes, "_PIECE_BYTES", piece_bytes)
     output, new = _output(tmp_path, "uint8", channels)
     voxels = np.random.default_rng(1).integers(0, 256, new.shape()).astype(np.uint8)
     output.open(0).write(voxels).result()
