@@ -35,8 +35,8 @@ from emjax.volumes.attributes import read_attributes
 from emjax.volumes.store import open_volume
 from emjax.volumes.write.zarr import create_volume
 
-from ..running import read_refusal, run_command
 from ...tasks.small import smooth_noise
+from ..running import read_refusal, run_command
 
 CONFIG = "configs/predict.py"
 SHAPE = (6, 40, 50)
