@@ -38,6 +38,7 @@ ALLOWED = {
     "losses": {"errors", "config", "augment", "losses"},
     "targets": {"errors", "config", "registry", "targets"},
     "weights": {"errors", "weights"},
+    "attribution": {"errors", "attribution"},
     # Its passes over blocks read and write volumes.
     "segmentation": {
         *("errors", "config", "registry", "compiled", "hash_table"),
@@ -87,9 +88,9 @@ def test_only_models_import_linen():
     assert [f for f in found if _under(f[1], "flax.linen", "flax.nnx")] == []
 
 
-def test_augment_losses_and_targets_import_jax_and_numpy_alone():
+def test_augment_losses_targets_and_attribution_import_jax_and_numpy_alone():
     wrong = []
-    for path, name in _found({"augment", "losses", "targets"}):
+    for path, name in _found({"augment", "losses", "targets", "attribution"}):
         top = name.split(".")[0]
         if top not in {"jax", "numpy", "emjax"} and top not in sys.stdlib_module_names:
             wrong.append((path, name))

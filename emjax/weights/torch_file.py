@@ -81,8 +81,8 @@ def read_zip(path: str | os.PathLike[str]) -> Arrays:
 def read_legacy(path: str | os.PathLike[str]) -> Arrays:
     """Opens a checkpoint of torch before 1.6, or one saved in that form later.
 
-    Five pickles follow each other: a number, the version, the machine, the object, the keys of the storages. Then comes
-    each storage: its length in eight bytes, and its numbers.
+    Five pickles follow each other: a number, the version, the machine, the object, the keys of the storages. Then
+    comes each storage: its length in eight bytes, and its numbers.
 
     Args:
         path: a local file.
