@@ -42,11 +42,11 @@ def is_blank(image: np.ndarray) -> bool:
     total, squares, clipped = _moments(part)
     if clipped > _BLANK_CLIPPED * part.size:
         return True
-    return squares / part.size - (total / part.size) ** 2 < _BLANK_DEVIATION**2
+    return bool(squares / part.size - (total / part.size) ** 2 < _BLANK_DEVIATION**2)
 
 
 @compiled
-def _stretch(image: np.ndarray, low: float, scale: float, stretched: np.ndarray) -> None:
+def _stretch(image: np.ndarray, low: np.float32, scale: np.float32, stretched: np.ndarray) -> None:
     # Between 0 and 255, float32 has no room for fractions beside 2^23: adding it rounds, and in vectors, unlike rint.
     whole = np.float32(2**23)
     for i in range(image.size):
@@ -58,7 +58,7 @@ def _stretch(image: np.ndarray, low: float, scale: float, stretched: np.ndarray)
 
 
 @compiled
-def _moments(image: np.ndarray) -> tuple[int, int, int]:
+def _moments(image: np.ndarray) -> tuple[int | np.integer, ...]:
     """Returns the sum of grey values, of their squares, and how many are 0 or 255."""
     total, squares, clipped = 0, 0, 0
     for z in range(image.shape[0]):

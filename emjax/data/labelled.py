@@ -38,7 +38,7 @@ def find_objects(entries: Sequence[OpenedEntry]) -> None:
         InputError: if none of them has one.
     """
     empty = [entry for entry in entries if not _has_object(entry)]
-    names = ", ".join(entry.labels.name for entry in empty)
+    names = ", ".join(entry.labels.name for entry in empty if entry.labels)
     if len(empty) == len(entries):
         raise InputError(
             f"no labelled voxel to train on in {names}: all are background or ignored; check the labels, their boxes, "
@@ -49,6 +49,8 @@ def find_objects(entries: Sequence[OpenedEntry]) -> None:
 
 
 def _has_object(entry: OpenedEntry) -> bool:
+    if entry.labels is None:
+        return False
     size = entry.labels.size
     grid = Grid(Box((0, 0, 0), size), tuple(map(min, _BLOCK, size)))
     # Blocks in an order that soon meets every part: labels often lie in the middle.

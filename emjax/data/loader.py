@@ -33,8 +33,8 @@ class _Parts:
     def __len__(self) -> int:
         return _ENDLESS
 
-    def __getitem__(self, number: int) -> Example:
-        batch, row = divmod(int(number) * self._part, self._rows)
+    def __getitem__(self, index: int) -> Example:
+        batch, row = divmod(int(index) * self._part, self._rows)
         start = batch * self._batch_size + self._first + row
         part = self._crops.stack(range(start, start + self._part))
         with self._lock:

@@ -31,12 +31,12 @@ def entry_probabilities(
         InputError: if the probabilities do not sum to 1, are not one for each data set, or go to one of weight 0.
     """
     names = list(dict.fromkeys(groups))
-    weights = np.asarray(weights, np.float64)
-    if np.any(weights < 0) or not np.any(weights > 0):
+    given = np.asarray(weights, np.float64)
+    if np.any(given < 0) or not np.any(given > 0):
         raise InputError(
-            f"weights {weights.tolist()}: none may be negative, and one must be positive"
+            f"weights {given.tolist()}: none may be negative, and one must be positive"
         )
-    shares = {name: weights[[g == name for g in groups]] for name in names}
+    shares = {name: given[[g == name for g in groups]] for name in names}
     if len(probabilities):
         if len(probabilities) != len(names):
             raise InputError(

@@ -151,7 +151,7 @@ class Crops:
             blank = is_blank(image)
             self._found_texture |= not blank
             labels = None
-            if not blank and self._labelled:
+            if not blank and self._labelled and entry.labels:
                 labels = _read(entry.labels, box)
                 if self._is_wanted(labels, entry, window.rng):
                     break
@@ -167,7 +167,7 @@ class Crops:
             "start": np.asarray(box.translate(origin).start, np.int32),
             "voxel_nm": np.asarray(self._voxel_nm or entry.image.voxel_nm or (0, 0, 0), np.float32),
         }
-        if self._labelled:
+        if self._labelled and entry.labels:
             labels = _read(entry.labels, box) if labels is None else labels
             dense = _dense(labels, entry.label_ids)
             example["labels"] = self._fit(dense, number, order=0)
@@ -200,7 +200,7 @@ class Crops:
 
     def _ratios(self, image: Volume) -> tuple[float, ...]:
         """Stored voxels for each voxel of a window, z, y, x."""
-        return tuple(a / b for a, b in zip(self._voxel_nm, image.voxel_nm, strict=True))
+        return tuple(a / b for a, b in zip(self._voxel_nm, image.voxel_nm or (), strict=True))
 
     def _fit(self, array: np.ndarray, number: int, order: int) -> np.ndarray:
         """Mirrors what a small volume lacks, and resamples to the window."""
@@ -238,7 +238,14 @@ def _resample(array: np.ndarray, size: Size, ratios: Sequence[float], order: int
     The scale is exact; stretching the whole array to `size` would be off by up to a voxel where ratios are not whole.
     """
     offsets = [0.5 * ratio - 0.5 for ratio in ratios]
-    return ndimage.affine_transform(array, ratios, offsets, size, order=order, mode="nearest")
+    return ndimage.affine_transform(
+        array,
+        ratios,
+        offsets,  # pyright: ignore[reportArgumentType]  # one for each axis will do
+        size,
+        order=order,
+        mode="nearest",
+    )
 
 
 def _read(volume: Volume, box: Box) -> np.ndarray:
@@ -280,8 +287,9 @@ def _classes(labels: np.ndarray, entry: OpenedEntry) -> np.ndarray:
     objects = entry.label_ids.objects(ids)
     largest = int(ids[objects].max()) if objects.any() else 0
     if largest > np.iinfo(np.int32).max:
+        name = entry.labels.name if entry.labels else entry.image.name
         raise InputError(
-            f"labels {entry.labels.name} have the id {largest}; targets that name ids need ids below 2^31"
+            f"labels {name} have the id {largest}; targets that name ids need ids below 2^31"
         )
     # All background is 0: no device can hold some of it, such as the largest id.
     values = np.where(objects, ids, 0).astype(np.int32)

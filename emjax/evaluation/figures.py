@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -99,4 +100,4 @@ def save_png(path: Path, picture: np.ndarray) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     with open_whole(path) as file:
-        imsave(file, picture, format="png")
+        imsave(cast("BinaryIO", file), picture, format="png")

@@ -27,7 +27,7 @@ def id_colours(ids: np.ndarray) -> np.ndarray:
     hue = (mixed & np.uint64(0xFFFF)).astype(np.float32) / 0x10000
     value = 0.65 + 0.35 * ((mixed >> np.uint64(16)) & np.uint64(0xFF)).astype(np.float32) / 255
     # Hue to red, green, blue at full saturation but one third, which is easier on the eyes.
-    wheel = np.abs((hue[..., None] * 6 + np.float32([3, 5, 1])) % 6 - 3) - 1
+    wheel = np.abs((hue[..., None] * 6 + np.array([3, 5, 1], np.float32)) % 6 - 3) - 1
     colours = value[..., None] * (1 - 0.75 * (1 - np.clip(wheel, 0, 1)))
     return np.where((ids == 0)[..., None], 0, colours).astype(np.float32)
 

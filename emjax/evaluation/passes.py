@@ -159,6 +159,6 @@ class LookUpPoints(BlockWork):
 
 
 @once(1)
-def _nearest(path: str, voxel_nm: Triple, run: str) -> tuple[Nearest, Nearest]:
+def _nearest(path: str, voxel_nm: Triple, run: str) -> tuple[Nearest, ...]:
     surfaces = read_shared(path, run)
     return tuple(Nearest([surfaces[f"{name}_surface"]], voxel_nm) for name in ("true", "found"))

@@ -50,7 +50,7 @@ def membrane_target(
     least = minimum_filter(np.where(ignored, len(ids), dense), window, mode="nearest")
     greatest = maximum_filter(np.where(ignored, -1, dense), window, mode="nearest")
     target = least < greatest
-    beside_ignored = maximum_filter(ignored, window, mode="nearest")
+    beside_ignored = np.asarray(maximum_filter(ignored, window, mode="nearest"), bool)
     return target & ~ignored, ~ignored & (target | ~beside_ignored)
 
 

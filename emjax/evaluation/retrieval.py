@@ -109,12 +109,12 @@ def patch_descriptors(images: np.ndarray, points: np.ndarray, patch_size: int = 
     steps = np.arange(patch_size) - (patch_size - 1) / 2
     rows, columns = np.meshgrid(steps, steps, indexing="ij")
     descriptors = np.empty((*points.shape[:2], patch_size**2), np.float32)
-    for image, places, out in zip(images, points, descriptors, strict=True):
+    for row, (image, places) in enumerate(zip(images, points, strict=True)):
         where = np.broadcast_to(places.T[:, :, None], (3, len(places), patch_size**2)).copy()
         where[0] = np.clip(np.rint(where[0]), 0, len(image) - 1)
         where[1] += rows.ravel()
         where[2] += columns.ravel()
-        out[:] = map_coordinates(image, where, order=1, mode="mirror")
+        descriptors[row] = map_coordinates(image, where, order=1, mode="mirror")
     descriptors -= descriptors.mean(axis=-1, keepdims=True)
     # A constant patch has only rounding left, which must not become a direction.
     length = np.linalg.norm(descriptors, axis=-1, keepdims=True)

@@ -40,7 +40,7 @@ def blocks_of(voxels: np.ndarray, grid: Grid) -> np.ndarray:
         `[n]` int64, numbers of the blocks.
     """
     place = (voxels - np.asarray(grid.outer.start)) // np.asarray(grid.core_size)
-    return np.ravel_multi_index(tuple(place.T), grid.shape)
+    return np.asarray(np.ravel_multi_index(tuple(place.T), grid.shape))
 
 
 def look_up(voxels: np.ndarray, read: Callable[[Box], np.ndarray]) -> np.ndarray:

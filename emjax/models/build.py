@@ -80,7 +80,7 @@ def resolve_dtype(name: str) -> jnp.dtype:
     return jnp.dtype(name)
 
 
-def init_params(module: nn.Module, key: jax.Array, *inputs: Any) -> Params:
+def init_params(module: nn.Module | Backbone, key: jax.Array, *inputs: Any) -> Params:
     """Makes the parameters of a module.
 
     Args:
@@ -94,10 +94,11 @@ def init_params(module: nn.Module, key: jax.Array, *inputs: Any) -> Params:
     # Lazily: only the parameters are computed. Running the network on zeros to make them would compile it whole, and
     # jaxlib 0.11 never ends folding those zeros on two cores.
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)
-    return module.lazy_init(key, *shapes).get("params", {})
+    linen: Any = module
+    return linen.lazy_init(key, *shapes).get("params", {})
 
 
-def apply(module: nn.Module, params: Params, *inputs: Any, **options: Any) -> Any:
+def apply(module: nn.Module | Backbone, params: Params, *inputs: Any, **options: Any) -> Any:
     """Runs a module; pure.
 
     Args:
@@ -106,7 +107,9 @@ def apply(module: nn.Module, params: Params, *inputs: Any, **options: Any) -> An
         *inputs: of the module.
         **options: of the module.
     """
-    return module.apply({"params": params}, *inputs, **options)
+    # linen says that `apply` may return two things, of which the second is there for who asks for it.
+    linen: Any = module
+    return linen.apply({"params": params}, *inputs, **options)
 
 
 def count_params(params: Params) -> int:

@@ -107,7 +107,12 @@ def _norm_act_slopes(
     x = jax.lax.optimization_barrier(x)
     count = math.prod(x.shape[1:4])
     (factor, shift), pull = jax.vjp(
-        lambda *given: _affine(*given, count, groups, epsilon), *sums, scale, bias
+        lambda total, squares, scale, bias: _affine(
+            total, squares, scale, bias, count, groups, epsilon
+        ),
+        *sums,
+        scale,
+        bias,
     )
     wide = x.astype(jnp.float32)
     _, pull_activation = jax.vjp(ACTIVATIONS[activation], wide * factor + shift)
@@ -173,7 +178,8 @@ class NormAct(nn.Module):
         groups = max(g for g in range(1, self.groups + 1) if channels % g == 0)
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
-        return norm_act(x, scale, bias, groups, self.activation, self.epsilon).astype(self.dtype)
+        out = norm_act(x, scale, bias, groups, self.activation, self.epsilon)
+        return jnp.asarray(out, self.dtype)
 
 
 class Dense(nn.Module):

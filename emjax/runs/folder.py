@@ -111,12 +111,12 @@ def write_json(path: epath.Path, values: Any) -> None:
     write_whole(path, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
 
 
-def write_results(workdir: str | os.PathLike[str], results: Mapping[str, float | int]) -> None:
+def write_results(workdir: str | os.PathLike[str], results: Mapping[str, Any]) -> None:
     """Writes `results.json`: flat, a number that could not be computed is absent.
 
     Args:
         workdir: run folder.
-        results: metric -> number.
+        results: metric -> number, of Python or numpy, or None.
     """
     numbers = {}
     for name, value in results.items():

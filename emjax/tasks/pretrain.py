@@ -306,7 +306,7 @@ def _token_pairs(queries: jax.Array, keys: jax.Array, valid: jax.Array) -> Token
 
 
 def _mean(values: list[jax.Array]) -> jax.Array:
-    return sum(values) / len(values)
+    return jax.tree.reduce(jnp.add, values) / len(values)
 
 
 def _interleave(first: jax.Array, second: jax.Array) -> jax.Array:

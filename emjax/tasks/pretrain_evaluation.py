@@ -220,7 +220,7 @@ class PretrainEvaluation:
 
     def _tokens(
         self, params: Params, views: Any, first: jax.Array, second: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[jax.Array, ...]:
         """Tokens where they are trained, else features, at positions of both views: `[b, n, d]` each."""
         pyramids = halves(self._task.features(params, views)["pyramid"])
         if not self.uses_tokens:

@@ -89,7 +89,7 @@ class Segment:
             )
 
         image, labels = jax.vmap(augment)(keys, batch["image"], labels)
-        of_kind = dict(zip(kinds, jnp.moveaxis(labels, -1, 0), strict=True))
+        of_kind: dict[str, jax.Array] = dict(zip(kinds, jnp.moveaxis(labels, -1, 0), strict=True))
         logits = self._logits(params, constrain(image, "batch", "z", "y", "x"))
         return self._losses(logits, *self.make_targets(of_kind, batch["voxel_nm"]))
 

@@ -88,4 +88,4 @@ def _inner(tree: Tree, slope: Tree) -> jax.Array:
         tree,
         slope,
     )
-    return sum(jax.tree.leaves(parts))
+    return jax.tree.reduce(jnp.add, parts)

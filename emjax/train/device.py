@@ -21,7 +21,7 @@ PEAK_FLOPS = {
 }
 
 
-def peak_flops(device: jax.Device) -> float | None:
+def peak_flops(device: jax.Device) -> float | None:  # pyright: ignore[reportInvalidTypeForm]
     """Returns the bfloat16 FLOP/s that a device can do at most; None where that is not known, as for CPUs."""
     kind = device.device_kind
     if kind in PEAK_FLOPS:
@@ -31,7 +31,7 @@ def peak_flops(device: jax.Device) -> float | None:
     return PEAK_FLOPS[max(found, key=len)] if found else None
 
 
-def peak_memory(devices: Iterable[jax.Device]) -> int | None:
+def peak_memory(devices: Iterable[jax.Device]) -> int | None:  # pyright: ignore[reportInvalidTypeForm]
     """Returns the most bytes that any of these devices has held; None where they do not say, as CPUs."""
     stats = [device.memory_stats() or {} for device in devices]
     found = [entry["peak_bytes_in_use"] for entry in stats if "peak_bytes_in_use" in entry]

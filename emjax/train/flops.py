@@ -41,15 +41,15 @@ def _count(program: core.Jaxpr) -> int:
     for equation in program.eqns:
         name, settings = equation.primitive.name, equation.params
         if name == "dot_general":
-            left = equation.invars[0].aval.shape
+            left = _shape(equation.invars[0])
             ((contracted, _), _) = settings["dimension_numbers"]
             size = math.prod(left[axis] for axis in contracted)
-            total += 2 * math.prod(equation.outvars[0].aval.shape) * size
+            total += 2 * math.prod(_shape(equation.outvars[0])) * size
         elif name == "conv_general_dilated":
-            kernel = equation.invars[1].aval.shape
+            kernel = _shape(equation.invars[1])
             features = kernel[settings["dimension_numbers"].rhs_spec[0]]
             products = math.prod(kernel) // features
-            total += 2 * math.prod(equation.outvars[0].aval.shape) * products
+            total += 2 * math.prod(_shape(equation.outvars[0])) * products
         elif name == "cond":
             # One of the branches runs; those of `platform_dependent` do the same work.
             total += max(_count(branch.jaxpr) for branch in settings["branches"])
@@ -72,3 +72,7 @@ def _inner(settings: dict[str, Any]) -> list[core.Jaxpr]:
         for value in values
         if isinstance(value, core.ClosedJaxpr | core.Jaxpr)
     ]
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape

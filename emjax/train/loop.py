@@ -260,7 +260,7 @@ class _Run:
             logging.info(
                 "%.4g TFLOP a step, %.4g for each device", flops / 1e12, flops / 1e12 / len(peaks)
             )
-            self._peak_seconds = flops / sum(peaks)
+            self._peak_seconds = flops / sum(filter(None, peaks))
         return compiled
 
     def _next_batch(self) -> dict[str, jax.Array]:

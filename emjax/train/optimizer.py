@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from emjax.errors import InputError
 from emjax.tasks.protocol import Params
 from emjax.train.rates import Layers, with_rates
 
-Schedule = Callable[[jax.Array | int], jax.Array]
+Schedule: TypeAlias = optax.Schedule
 
 # The released schedule: polynomial of this power, down to a tenth, over so many updates, then flat.
 RELEASED_POWER = 1.5
@@ -52,7 +52,7 @@ def make_schedule(settings: Mapping[str, Any], num_updates: int) -> Schedule:
     final = settings["final_learning_rate"] if name == "cosine" else peak
     decay_updates = max(1, num_updates - warmup)
 
-    def schedule(count: jax.Array | int) -> jax.Array:
+    def schedule(count: Any) -> jax.Array:
         # The first update already moves: (count + 1), not count.
         rising = peak * (count + 1) / (warmup + 1)
         progress = jnp.clip((count - warmup) / decay_updates, 0.0, 1.0)

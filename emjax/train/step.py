@@ -65,7 +65,10 @@ def make_step(
         if accumulate_steps > 1:
             # Bad steps do not count, so the optimizer's own counter decides, not the number of the
             # step.
-            count, is_update = state.opt_state.gradient_step, opt_state.mini_step == 0
+            before, after = state.opt_state, opt_state
+            assert isinstance(before, optax.MultiStepsState)
+            assert isinstance(after, optax.MultiStepsState)
+            count, is_update = before.gradient_step, after.mini_step == 0
         ema = None
         if state.ema is not None:
             decay = jnp.minimum(ema_decay, (1.0 + count) / (10.0 + count))
