@@ -87,7 +87,7 @@ def main() -> None:
                 written.number(f"share_{name.removesuffix('_s')}", share, "% of a run that waits")
     if options.peer:
         sums = {name: found.extra["mean"] for name, found in timings.items()}
-        # MONAI's tiles lie a voxel elsewhere, and each tile has its own statistics of the normalisation.
+        # MONAI's tiles lie a voxel elsewhere, and each tile has its own statistics of the normalization.
         assert max(sums.values()) - min(sums.values()) < 3, f"not the same prediction: {sums}"
         ours_timing = timings.pop("emjax")
         written.ratio("predict", ours_timing, timings, memory=True)

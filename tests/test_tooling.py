@@ -54,3 +54,13 @@ def test_the_version_is_one():
     (version,) = re.findall(r'version="([^"]+)"', (ROOT / "setup.py").read_text())
     assert citation["version"] == version
     assert f"This will be {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_normalization_has_one_spelling():
+    other = "normal" + "is"
+    kinds = {".py", ".md", ".sh", ".toml", ".sbatch", ".ipynb"}
+    folders = ("emjax", "tests", "configs", "docs", "benchmarks", "launch")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
+    assert len(paths) > 300
+    found = [p for p in paths if p.suffix in kinds and other in p.read_text().lower()]
+    assert found == []

@@ -29,7 +29,7 @@ def conv(channels: int, features: int, kernel: Size, bias: bool = True) -> nn.Co
 
 
 class NormAct(nn.GroupNorm):
-    """Group normalisation and activation."""
+    """Group normalization and activation."""
 
     def __init__(self, channels: int, groups: int, activation: str) -> None:
         groups = max(g for g in range(1, groups + 1) if channels % g == 0)

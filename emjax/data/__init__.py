@@ -1,1 +1,1 @@
-"""From volumes to global batches: sampling, normalisation, loading."""
+"""From volumes to global batches: sampling, normalization, loading."""

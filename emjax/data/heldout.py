@@ -99,7 +99,7 @@ def limit_labels(
 
 
 def _part(entry: OpenedEntry, box: Box) -> OpenedEntry:
-    """A box of a volume and its labels; the normalisation stays that of the whole."""
+    """A box of a volume and its labels; the normalization stays that of the whole."""
     moved = tuple(-s for s in box.start)
     inside = [excluded.intersect(box) for excluded in entry.excluded]
     return dataclasses.replace(

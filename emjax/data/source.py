@@ -107,7 +107,7 @@ class Crops:
             index: number of the example, 0 or more.
 
         Returns:
-            `image` `[z, y, x]` uint8, contrast-normalised; where all entries have labels, `labels`
+            `image` `[z, y, x]` uint8, contrast-normalized; where all entries have labels, `labels`
             `[z, y, x]` int32, dense ids of this window, 0 for background and -1 for unlabelled, and,
             with `keep_ids`, `classes` `[z, y, x]` int32, the ids as stored and -1; `index`,
             `volume` (number of the entry), `start` `[3]` (in voxels of the file), `voxel_nm` `[3]`

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def effective_rank(tokens: np.ndarray) -> float:
-    """Exponential of the entropy of the normalised singular values of centred tokens.
+    """Exponential of the entropy of the normalized singular values of centred tokens.
 
     Args:
         tokens: `[n, d]`; values of different runs compare only at equal n and d (4,096 tokens of

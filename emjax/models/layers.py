@@ -69,7 +69,7 @@ class Conv(nn.Module):
 def norm_act(
     x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int, activation: str, epsilon: float
 ) -> jax.Array:
-    """Group normalisation, scale, bias and activation, in one pass for the sums and one for the result.
+    """Group normalization, scale, bias and activation, in one pass for the sums and one for the result.
 
     Of all that lies between, only the input and the sums are kept for the gradient, which computes the rest again:
     a pass over memory costs more than the arithmetic does.
@@ -155,9 +155,9 @@ def _affine(
 
 
 class NormAct(nn.Module):
-    """Group normalisation and activation in one, with one pass over the data for the statistics.
+    """Group normalization and activation in one, with one pass over the data for the statistics.
 
-    Group and not batch normalisation (our choice): a pure function, the same for any batch and mesh. The number of
+    Group and not batch normalization (our choice): a pure function, the same for any batch and mesh. The number of
     groups is the largest divisor of the channels that is not above `groups`.
 
     Attributes:

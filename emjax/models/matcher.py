@@ -41,7 +41,7 @@ class Matcher(nn.Module):
     Attributes:
         size: dimensions of queries, keys and values; 0: those of the tokens (the paper's 4,096).
         heads: attention heads.
-        normalize: layer normalisation of the tokens first (our choice; the paper has none).
+        normalize: layer normalization of the tokens first (our choice; the paper has none).
     """
 
     size: int = 64

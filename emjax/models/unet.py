@@ -1,7 +1,7 @@
 """The residual symmetric U-Net of the paper, anisotropic: widths, kernels, strides and norms are data.
 
 Source: the network called "superhuman" in arXiv:2308.09917, after "Superhuman Accuracy on the SNEMI3D Connectomics
-Challenge" (arXiv:1706.00120). Group normalisation and upsampling without transposed convolutions are our choice.
+Challenge" (arXiv:1706.00120). Group normalization and upsampling without transposed convolutions are our choice.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Block(nn.Module):
     Attributes:
         features: channels.
         kernel_size: (z, y, x) of the two.
-        groups: of the normalisation.
-        activation: after each normalisation.
+        groups: of the normalization.
+        activation: after each normalization.
         dtype: of the computation.
         copies: as of `Conv`, of the input.
     """
@@ -142,7 +142,7 @@ class UNet(nn.Module):
         strides: (z, y, x) of each pooling, one fewer than widths.
         skips: 'none' (pretraining), 'add' (finetuning: all shapes stay) or 'concat'.
         upsampling: 'depth_to_space' or 'resize'.
-        groups: most groups of a normalisation.
+        groups: most groups of a normalization.
         activation: of all layers.
         out_channels: of the head.
         remat: recompute activations of blocks in the backward pass, to save memory.

@@ -2,7 +2,7 @@
 
 Source: the "UNETR" of arXiv:2308.09917, after "UNETR: Transformers for 3D Medical Image Segmentation"
 (arXiv:2103.10504). The released code left the transformer out of the graph and had no positions; here the bottleneck
-is the normalised last hidden state and tokens have positions. Group normalisation, upsampling without transposed
+is the normalized last hidden state and tokens have positions. Group normalization, upsampling without transposed
 convolutions, and depth that is upsampled to the input's only (the paper goes to four times that and strides back) are
 our choice, too.
 """
@@ -174,7 +174,7 @@ class ViT(nn.Module):
         positions: 'learned', or 'sincos' (fixed).
         skips: 'none' (pretraining) or 'add' (finetuning). The word is the U-Net's; here either fills the second half
             of each level's input, with a copy of the upsampled map or with the tapped state.
-        groups: most groups of a normalisation.
+        groups: most groups of a normalization.
         activation: of decoder and head.
         out_channels: of the head.
         remat: recompute the blocks in the backward pass.

@@ -12,7 +12,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.store import Volume
 
-# As images are normalised for training.
+# As images are normalized for training.
 _PERCENTILES = (0.5, 99.5)
 # (z, y, x) voxels of a block, and where blocks lie: quarters of each axis.
 _BLOCK = (4, 64, 64)

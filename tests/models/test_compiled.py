@@ -124,7 +124,7 @@ def _passes(compiled, size: int) -> tuple[list[set[str]], int]:
     return sums, written
 
 
-def test_statistics_of_a_normalisation_wait_for_nothing():
+def test_statistics_of_a_normalization_wait_for_nothing():
     x, ones = jnp.ones((1, 8, 32, 32, 8)), jnp.ones(8)
 
     def ours(x):

@@ -128,7 +128,7 @@ def test_bfloat16_keeps_parameters_and_logits_in_float32():
 @pytest.mark.parametrize("upsampling", ["depth_to_space", "resize"])
 def test_nothing_beyond_the_halo_matters(monkeypatch, upsampling):
     class Act(nn.Module):
-        """The activation alone: the statistics of a normalisation read the whole crop."""
+        """The activation alone: the statistics of a normalization read the whole crop."""
 
         groups: int
         activation: str

@@ -76,7 +76,7 @@ def test_parts_and_shapes():
     assert out["output"].shape == (2, *CROP, 1)
 
 
-def test_bottleneck_is_the_normalised_last_state():
+def test_bottleneck_is_the_normalized_last_state():
     backbone, params = make()
     params["centre"] = {"scale": jnp.ones(12), "bias": jnp.zeros(12)}
     centre = jit(lambda p: apply(backbone, p, draw())["centre"])(params)

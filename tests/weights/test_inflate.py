@@ -77,7 +77,7 @@ def test_uniform_is_blind_to_the_order_of_sections(fill, depth):
         assert off(response(inflated, sections[list(order)]), first) < 1e-5
 
 
-def test_rgb_and_a_normalisation_by_channel_are_not_blind():
+def test_rgb_and_a_normalization_by_channel_are_not_blind():
     sections = stack(3)
     order = [1, 0, 2]
     rgb = inflate(KERNEL, 3, "rgb")

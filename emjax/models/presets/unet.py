@@ -47,7 +47,7 @@ def _unet() -> Config:
     m.strides = ()  # z, y, x of each pooling; (): z only once the voxels are about isotropic
     m.skips = "none"  # pretraining has none; finetuning adds them
     m.upsampling = "depth_to_space"  # or 'resize'
-    m.groups = 4  # most groups of a group normalisation
+    m.groups = 4  # most groups of a group normalization
     m.activation = "elu"
     m.remat = False  # recompute blocks in the backward pass, to save memory
     return m
