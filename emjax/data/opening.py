@@ -14,6 +14,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.address import SYNTHETIC, Address, Entry, parse_volumes
 from emjax.volumes.label_ids import NONE_NAMED, LabelIds
+from emjax.volumes.pairs import lay
 from emjax.volumes.roles import LABEL_KEYS, TRAINING_IMAGE_KEYS, refuse_idle_keys
 from emjax.volumes.slow import say_if_slow
 from emjax.volumes.store import Volume, open_volume
@@ -81,10 +82,6 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
     image = open_volume(entry.image)
     labels = open_volume(entry.labels) if entry.labels else None
     if labels is not None:
-        if labels.size != image.size:
-            raise InputError(
-                f"{image.name} is {image.size} voxels, its labels {labels.name} are {labels.size}; they must be equal"
-            )
         if len(labels.shape) != 3:
             raise InputError(f"labels {labels.name} have axes {labels.shape}; labels need z, y, x")
         if labels.dtype.kind not in "uib":
@@ -93,6 +90,9 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
                 f"labels {labels.name} are {labels.dtype}; labels are integers, and this type loses ids above "
                 f"2^{exact}: write them as uint64"
             )
+        laid = lay({"image": image, "its labels": labels})
+        laid.log()
+        image, labels = laid.volumes["image"], laid.volumes["its labels"]
     weight = entry.image.keys.get("weight", "1")
     try:
         number = float(weight)

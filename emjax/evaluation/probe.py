@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from emjax.errors import InputError
+from emjax.volumes.label_ids import LabelIds
 
 
 def membrane_target(
@@ -25,8 +26,9 @@ def membrane_target(
     Args:
         labels: `[z, y, x]` integer ids. Every id is an object of its own, 0 included, but for those
             that are ignored.
-        ignore: ids of which nothing is known. They make no boundary, and voxels next to them that
-            have no other one are not valid, as an unknown boundary may be there.
+        ignore: ids of which nothing is known, besides negative ones and the largest uint64. They make
+            no boundary, and voxels next to them that have no other one are not valid, as an unknown
+            boundary may be there.
 
     Returns:
         Target `[z, y, x]` bool, and valid `[z, y, x]` bool, False where the target is unknown.
@@ -43,7 +45,7 @@ def membrane_target(
     # Dense ids: the filters below compare, and 64-bit unsigned ids do not fit a signed type.
     ids, dense = np.unique(labels, return_inverse=True)
     dense = dense.reshape(labels.shape).astype(np.int32)
-    ignored = np.isin(ids, list(ignore))[dense]
+    ignored = LabelIds(ignore=tuple(ignore)).unknown(ids)[dense]
     window = (1, 3, 3)
     # Two ids meet where the least and the greatest id of the window differ, whatever is unknown
     # left out.

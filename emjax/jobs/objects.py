@@ -24,6 +24,7 @@ from emjax.runs.folder import open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.origin import origin_voxels
+from emjax.volumes.pairs import lay
 from emjax.volumes.roles import open_ids, refuse_idle_keys
 from emjax.volumes.store import Volume, open_volume
 
@@ -99,11 +100,11 @@ def _open(config: ConfigDict) -> _Inputs:
     if image is not None:
         refuse_idle_keys(image.address, "image")
         check_image(image.dtype, image.name)
-        if image.shape != volume.shape:
-            raise InputError(
-                f"image {image.name} is {image.shape} voxels, input {volume.name} {volume.shape}; they must be equal: "
-                "give boxes that match"
-            )
+        if len(image.shape) != 3:
+            raise InputError(f"image {image.name} has axes {list(image.shape)}; give one channel")
+        laid = lay({"input": volume, "image": image}, around=("image",))
+        laid.log()
+        image = laid.volumes["image"]
     box = Box.from_text(config.box, volume.size) if config.box else Box((0, 0, 0), volume.size)
     label_ids = LabelIds.of(volume.address, ignore=config.ignore_ids)
     space = Space(

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
+from emjax.geometry.box import Box
 from emjax.jobs.evaluate import score
 from emjax.jobs.segment.inputs import DECODING_FILE, open_part, read_channels, read_prediction
 from emjax.runs.folder import open_run_folder, write_json, write_results
@@ -22,7 +23,8 @@ from emjax.segmentation.methods import GRID, choose_method, decode, find, suit_t
 from emjax.segmentation.settings import format_settings, read_settings
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.label_ids import LabelIds
-from emjax.volumes.roles import open_ids, refuse_idle_keys
+from emjax.volumes.pairs import lay
+from emjax.volumes.roles import open_ids
 
 # Metric -> whether more of it is better.
 METRICS = {
@@ -58,7 +60,6 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     if config.metric not in METRICS:
         raise InputError(f"metric='{config.metric}' is unknown{nearest(config.metric, METRICS)}")
     volume, box = open_part(config.input, config.box)
-    refuse_idle_keys(volume.address, "input")
     names, offsets = read_channels(config, volume)
     method = choose_method(config.method, names, offsets)
     grid = _parse_grid(config.grid) if config.grid else GRID[method]
@@ -68,11 +69,18 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     for settings in trials:
         read_settings(find(method).settings, method, settings)
     labels = open_ids(config.labels, "labels")
-    if labels.size != volume.size:
+    laid = lay({"prediction": volume, "labels": labels})
+    laid.log()
+    labels = laid.volumes["labels"]
+    # The box is meant in voxels of the prediction as it was given.
+    whole = Box(laid.moved, labels.size)
+    shared = box.intersect(whole)
+    if shared is None:
         raise InputError(
-            f"labels {labels.name} are {labels.size} voxels, the prediction {config.input} is {volume.size}; they must "
-            "be equal: give a box of the labels, as in a.h5:labels[164:200]"
+            f"box={config.box}: {labels.name} has labels in {whole} of the prediction alone"
         )
+    box = shared.translate(tuple(-s for s in laid.moved))
+    volume = laid.volumes["prediction"]
     folder = open_run_folder(workdir, config)
 
     label_ids = LabelIds.of(labels.address, config.background_ids, config.ignore_ids)

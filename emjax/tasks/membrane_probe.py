@@ -20,6 +20,9 @@ from emjax.parallel.mesh import replicated
 from emjax.tasks.pretrain import Params, Pretrain
 from emjax.tasks.tokens import read_level
 from emjax.volumes.address import parse_volumes
+from emjax.volumes.label_ids import LabelIds, is_one_of
+from emjax.volumes.pairs import lay
+from emjax.volumes.roles import IMAGE_KEYS, open_ids, refuse_idle_keys
 from emjax.volumes.store import open_volume
 
 _CROPS = 12
@@ -73,12 +76,19 @@ class MembraneProbe:
         entries = parse_volumes(settings[name])
         if len(entries) != 1 or entries[0].labels is None:
             raise InputError(f"eval.{name}='{settings[name]}': give one image|labels, with boxes")
-        image, labels = open_volume(entries[0].image), open_volume(entries[0].labels)
+        image = open_volume(entries[0].image)
+        labels = open_ids(entries[0].labels, f"eval.{name}: labels", ("ignore",))
+        refuse_idle_keys(image.address, f"eval.{name}: image", IMAGE_KEYS)
         size = self._task.crop_size
-        if image.size != labels.size or any(a < b for a, b in zip(image.size, size, strict=True)):
-            raise InputError(
-                f"eval.{name}: image {image.size} and labels {labels.size} must be equal and hold a crop of {size}"
-            )
+        needed = f"image and labels must be equal and hold a crop of {size}"
+        try:
+            laid = lay({"image": image, "labels": labels})
+        except InputError as error:
+            raise InputError(f"eval.{name}: {error}; {needed}") from error
+        laid.log()
+        image, labels = laid.volumes["image"], laid.volumes["labels"]
+        if any(a < b for a, b in zip(image.size, size, strict=True)):
+            raise InputError(f"eval.{name}: {needed}, but share {image.size} voxels")
         normalization = measure(image)
         rng = np.random.Generator(np.random.Philox(key=[1, seed]))
         chunks, targets = [], []
@@ -89,11 +99,12 @@ class MembraneProbe:
             box = Box(start, size)
             crop = normalization.apply(image.read(box)).astype(np.float32) / 255
             ids = labels.read(box)
-            ignore, membrane = settings["probe_ignore"], settings["probe_membrane"]
+            label_ids = LabelIds.of(labels.address, ignore=settings["probe_ignore"])
+            membrane = settings["probe_membrane"]
             if membrane:
-                target, valid = np.isin(ids, membrane), ~np.isin(ids, ignore)
+                target, valid = is_one_of(ids, membrane), ~label_ids.unknown(ids)
             else:
-                target, valid = membrane_target(ids, ignore=ignore)
+                target, valid = membrane_target(ids, ignore=label_ids.ignore)
             places = np.argwhere(valid)
             if not len(places):
                 continue

@@ -18,6 +18,7 @@ from emjax.viewing.contrast import Contrast, measure
 from emjax.volumes.address import Entry, parse_volumes
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.origin import file_corner
+from emjax.volumes.roles import IMAGE_KEYS, refuse_idle_keys
 from emjax.volumes.store import Volume, open_volume
 
 IMAGE, LABELS, AFFINITIES = "image", "labels", "affinities"
@@ -88,6 +89,7 @@ def open_layers(volumes: str | Sequence[str]) -> list[Layer]:
         )
     opened = []
     for kind, address in _addresses(entries):
+        refuse_idle_keys(address, "volume", IMAGE_KEYS)
         volume = open_volume(address)
         kind = volume.address.keys.get("kind", kind)
         if kind and kind not in KINDS:
@@ -111,7 +113,26 @@ def open_layers(volumes: str | Sequence[str]) -> list[Layer]:
     for kind, volume in opened:
         name = _short_name(volume, {layer.name for layer in layers})
         layers.append(_make(name, kind, volume, default))
-    return layers
+    labels = [entry.labels for entry in entries if entry.labels is not None]
+    return [
+        _lie_over(layer, layers[number - 1]) if layer.volume.address in labels else layer
+        for number, layer in enumerate(layers)
+    ]
+
+
+def _lie_over(labels: Layer, image: Layer) -> Layer:
+    """Returns labels where their image lies, if both are of one size and their own file says no place."""
+    unsaid = not any(file_corner(labels.volume.address)) and not labels.volume.address.box
+    same = labels.volume.size == image.volume.size and labels.voxel_nm == image.voxel_nm
+    if not (unsaid and same and labels.origin != image.origin):
+        return labels
+    logging.warning(
+        "%s does not say where it lies: it is drawn where %s lies, from voxel %s",
+        labels.name,
+        image.name,
+        ",".join(f"{v:g}" for v in image.origin),
+    )
+    return dataclasses.replace(labels, origin=image.origin)
 
 
 def knows_nm(layers: Sequence[Layer]) -> bool:

@@ -10,6 +10,7 @@ import zarr
 from emjax.data.opening import open_entries
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.volumes.write.zarr import create_volume
 
 
 def test_opening_by_hand(write, noise) -> None:
@@ -52,6 +53,27 @@ def test_exclusions_of_one_generator_leave_others_alone() -> None:
     first, second = open_entries(f"{one}; {other}", exclude=hole)
     assert first.excluded == (Box((0, 0, 0), (2, 32, 32)),)
     assert second.excluded == ()
+
+
+def test_image_and_labels_are_cut_to_what_both_have(write, noise, tmp_path) -> None:
+    image = noise(8, 16, 24)
+    whole = write("a.zarr", image)
+    create_volume(tmp_path / "l.zarr", (4, 8, 16), np.uint64, (40, 8, 8), {}, origin=(2, 8, 4))
+    zarr.open_group(tmp_path / "l.zarr")["0"][...] = image[2:6, 8:, 4:20] // 32
+    (entry,) = open_entries(f"{whole}|{tmp_path}/l.zarr", exclude=f"{whole}[:3]")
+    assert entry.image.size == entry.labels.size == (4, 8, 16)
+    part = Box((0, 0, 0), (4, 8, 16))
+    np.testing.assert_array_equal(entry.image.read(part) // 32, entry.labels.read(part))
+    assert entry.excluded == (Box((0, 0, 0), (1, 8, 16)),)
+    with pytest.raises(InputError, match=r"\[0:2,0:16,0:24\] .*\[2:6,8:16,4:20\] .*share no voxel"):
+        open_entries(f"{whole}[:2]|{tmp_path}/l.zarr")
+
+
+def test_keys_that_change_nothing_are_refused(write, noise) -> None:
+    image, labels = write("a.zarr", noise(8, 16, 24)), write("l.zarr", noise(8, 16, 24) // 32)
+    for text in (f"{image}?background=1", f"{image}|{labels}?weight=2"):
+        with pytest.raises(InputError, match="means nothing here"):
+            open_entries(text)
 
 
 def test_bool_labels(write, noise) -> None:

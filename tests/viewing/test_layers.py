@@ -39,6 +39,18 @@ def folder(tmp_path_factory) -> Path:
     return path
 
 
+def test_labels_without_a_place_lie_over_their_image(folder):
+    nm = (40.0, 8.0, 8.0)
+    create_volume(folder / "there.zarr", (4, 8, 8), np.uint8, nm, {}, origin=(2, 10, 12))
+    layers = open_layers(f"{folder}/there.zarr?kind=labels|{folder}/s.zarr; {folder}/s.zarr")
+    assert [layer.origin for layer in layers] == [(2, 10, 12), (2, 10, 12), (0, 0, 0)]
+    # A box is a place.
+    (_, boxed) = open_layers(f"{folder}/there.zarr[:,:2]?kind=labels|{folder}/s.zarr[:,1:3]")
+    assert boxed.origin == (0, 1, 0)
+    with pytest.raises(InputError, match="ignore=3 means nothing here"):
+        open_layers(f"{folder}/s.zarr?ignore=3")
+
+
 @pytest.mark.parametrize(
     ("address", "kind"),
     [

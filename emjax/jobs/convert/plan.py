@@ -22,6 +22,7 @@ from emjax.jobs.convert.passes import Copy, Pool
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.origin import place_of
+from emjax.volumes.roles import IMAGE_KEYS, refuse_idle_keys
 from emjax.volumes.store import Volume, open_for_blocks
 from emjax.volumes.write.casting import IMAGE, KINDS, LABELS, Cast, guess_kind
 from emjax.volumes.write.names import parse_output
@@ -83,6 +84,7 @@ def make_plan(config: ConfigDict) -> Plan:
     """
     output = _output(config)
     volume = open_for_blocks(config.input)
+    refuse_idle_keys(volume.address, "input", IMAGE_KEYS)
     # Workers may have another working folder.
     address = dataclasses.replace(volume.address, path=_absolute(volume.address.path))
     volume = dataclasses.replace(volume, address=address)

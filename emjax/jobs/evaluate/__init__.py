@@ -96,7 +96,7 @@ def judge(config: ConfigDict, inputs: Inputs, passes: BlockPasses) -> Judged:
         Interrupted: if the process was asked to stop.
     """
     scores: dict[str, float] = {}
-    remarks: list[str] = []
+    remarks = list(inputs.remarks)
     if inputs.labels is not None:
         part = _judge_labels(config, inputs, passes)
         scores |= part.scores
@@ -208,8 +208,8 @@ def _judge_skeletons(config: ConfigDict, inputs: Inputs, passes: BlockPasses) ->
         reason = "no voxel size is known; add ?voxel_nm=Z,Y,X to the address of the segmentation"
         return Judged({}, [f"no run length: {reason}"])
     box = inputs.box
-    # Their coordinates count from the first voxel of the file that the truth is in, whatever part of it is scored.
-    origin = np.asarray((inputs.labels or inputs.segmentation).box.start)
+    # Their coordinates count from the first voxel of the whole, whatever part of it is scored.
+    origin = np.rint(inputs.place).astype(np.int64)
     kept, inner, outside = [], [], 0
     for skeleton in inputs.skeletons:
         voxels = voxels_of(skeleton, inputs.voxel_nm) - origin

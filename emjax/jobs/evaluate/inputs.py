@@ -8,8 +8,6 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 
 from emjax.config import nearest
@@ -20,6 +18,7 @@ from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.label_ids import LabelIds
+from emjax.volumes.pairs import Laid, lay
 from emjax.volumes.roles import IMAGE_KEYS, SEGMENTATION_KEYS, open_ids, refuse_idle_keys
 from emjax.volumes.store import Volume, open_volume
 
@@ -36,8 +35,10 @@ class Inputs:
         image: for the pictures, or None.
         source: what blocks are read from.
         box: the part that is scored.
+        place: (z, y, x) voxels of the whole that labels and segmentation begin at.
         voxel_nm: (z, y, x) voxel size, nm; None where no volume says.
         skeletons: neurons; empty where none were given.
+        remarks: what was left out because labels or segmentation do not have it.
     """
 
     segmentation: Volume
@@ -45,8 +46,10 @@ class Inputs:
     image: Volume | None
     source: Source
     box: Box
+    place: Triple
     voxel_nm: Triple | None
     skeletons: Sequence[Skeleton]
+    remarks: tuple[str, ...] = ()
 
 
 def open_inputs(config: ConfigDict) -> Inputs:
@@ -69,14 +72,15 @@ def open_inputs(config: ConfigDict) -> Inputs:
         refuse_idle_keys(image.address, "image", IMAGE_KEYS)
     if mask is not None:
         refuse_idle_keys(mask.address, "mask")
-    truth, what = (labels, "labels") if labels else (segmentation, "segmentation")
-    others = {"segmentation": segmentation, "mask": mask, "image": image}
-    for name, volume in others.items():
-        if volume is not None and volume.size != truth.size:
-            raise InputError(
-                f"{name} {volume.name} is {volume.size} voxels, {what} {truth.name} {truth.size}; they must be "
-                "equal: give boxes that match"
-            )
+    named = {"labels": labels, "segmentation": segmentation, "mask": mask, "image": image}
+    named = {what: volume for what, volume in named.items() if volume is not None}
+    # The image is for the pictures alone.
+    laid = lay(named, around=("image",))
+    laid.log()
+    box = _box(config.box, next(iter(named.values())), laid)
+    labels, segmentation, mask, image = map(
+        laid.volumes.get, ("labels", "segmentation", "mask", "image")
+    )
     source = Source(
         segmentation=str(segmentation.address.absolute()),
         labels=str(labels.address.absolute()) if labels else "",
@@ -87,14 +91,34 @@ def open_inputs(config: ConfigDict) -> Inputs:
         segment_ids=LabelIds.of(segmentation.address),
         run=uuid.uuid4().hex,
     )
-    box = Box((0, 0, 0), truth.size)
-    if config.box:
-        box = Box.from_text(config.box, truth.size)
-    skeletons = (
-        read_skeletons(config.skeletons, config.skeleton_unit_nm) if config.skeletons else []
+    sizes = (v.voxel_nm for v in (labels, segmentation, image) if v is not None)
+    return Inputs(
+        segmentation,
+        labels,
+        image,
+        source,
+        box,
+        laid.place,
+        next((size for size in sizes if size is not None), None),
+        read_skeletons(config.skeletons, config.skeleton_unit_nm) if config.skeletons else [],
+        laid.remarks,
     )
-    voxel_nm = _voxel_nm([v for v in (labels, segmentation, image) if v is not None])
-    return Inputs(segmentation, labels, image, source, box, voxel_nm, skeletons)
+
+
+def _box(text: str, truth: Volume, laid: Laid) -> Box:
+    """Returns the part to be scored, in voxels of what is shared.
+
+    Args:
+        text: box in voxels of the truth as it was given; '': all.
+        truth: as it was given.
+        laid: what is shared.
+    """
+    shared = Box(laid.moved, laid.volumes["segmentation"].size)
+    asked = Box.from_text(text, truth.size) if text else shared
+    box = asked.intersect(shared)
+    if box is None:
+        raise InputError(f"box={text}: all volumes have {shared} of {truth.name} alone")
+    return box.translate(tuple(-s for s in laid.moved))
 
 
 def read_skeletons(text: str, unit_nm: float) -> list[Skeleton]:
@@ -133,21 +157,3 @@ def _check_fields(config: ConfigDict) -> None:
         raise InputError(f"skeleton_unit_nm={config.skeleton_unit_nm} must be above 0 nm")
     if config.skeleton_merge_points < 1:
         raise InputError(f"skeleton_merge_points={config.skeleton_merge_points} must be 1 or more")
-
-
-def _voxel_nm(volumes: Sequence[Volume]) -> Triple | None:
-    """Returns the voxel size of the first volume that says one; warns where another one says otherwise."""
-    sizes = {volume.name: volume.voxel_nm for volume in volumes if volume.voxel_nm is not None}
-    if not sizes:
-        return None
-    first, *others = sizes
-    for other in others:
-        if not np.allclose(sizes[first], sizes[other], rtol=0.01):
-            logging.warning(
-                "%s has voxels of %s nm, %s of %s: the first is used",
-                first,
-                sizes[first],
-                other,
-                sizes[other],
-            )
-    return sizes[first]

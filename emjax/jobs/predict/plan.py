@@ -28,6 +28,7 @@ from emjax.tasks.build import build_segment
 from emjax.train.weights import Weights, restore_params
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.address import Address
+from emjax.volumes.roles import IMAGE_KEYS, refuse_idle_keys
 from emjax.volumes.slow import say_if_slow
 from emjax.volumes.store import Volume, open_for_blocks
 from emjax.volumes.write.zarr import chunk_size
@@ -106,6 +107,7 @@ def make_plan(config: ConfigDict) -> Plan:
             f"{weights.source} was trained with images scaled by {dict(spec.normalization)}; this version has {RULE}"
         )
     volume = open_for_blocks(config.input)
+    refuse_idle_keys(volume.address, "input", IMAGE_KEYS)
     say_if_slow(volume)
     check_apart(config.output, volume.address)
     normalization = measure(volume)

@@ -14,6 +14,7 @@ from emjax.segmentation.methods import choose_method
 from emjax.segmentation.prediction import Prediction, parse_channels
 from emjax.segmentation.settings import parse_settings
 from emjax.volumes.attributes import read_attributes
+from emjax.volumes.roles import refuse_idle_keys
 from emjax.volumes.store import Volume, open_volume
 
 DECODING_FILE = "decoding.json"
@@ -25,8 +26,12 @@ def open_part(address: str, text: str) -> tuple[Volume, Box]:
     Args:
         address: of the volume.
         text: `z0:z1,y0:y1,x0:x1` in its voxels; '': all.
+
+    Raises:
+        InputError: if it cannot be opened, or its address has a key that means nothing for a prediction.
     """
     volume = open_volume(address)
+    refuse_idle_keys(volume.address, "input")
     whole = Box((0, 0, 0), volume.size)
     return volume, Box.from_text(text, volume.size) if text else whole
 

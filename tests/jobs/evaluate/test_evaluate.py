@@ -10,10 +10,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import zarr
 from matplotlib.image import imread
 
 from emjax.blocks import work
 from emjax.evaluation import passes
+from emjax.volumes.write.zarr import create_volume
 
 from ..running import read_refusal, run_command
 
@@ -190,6 +192,46 @@ def test_ids_behind_the_address(volumes, tmp_path):
     labels = f"{{a}}:labels?ignore={1 << 40}&background={2 << 40}"
     assert _results(volumes, tmp_path / "address", labels=labels) == by_field
     assert by_field["labels"] == 14
+
+
+def _part(volumes: Path, name: str, start: tuple[int, int, int]) -> Path:
+    """Writes the labels from a voxel on as a file that says where it lies."""
+    path = volumes.parent / name
+    with h5py.File(volumes) as file:
+        part = file["labels"][tuple(slice(s, None) for s in start)]
+    create_volume(path, part.shape, part.dtype, (40, 4, 4), {}, origin=start)
+    zarr.open_group(path)["0"][...] = part
+    return path
+
+
+def test_parts_are_compared_where_both_lie(volumes, neurons, tmp_path, capfd):
+    low, high = (
+        _part(volumes, n, s) for n, s in (("low.zarr", (0, 0, 4)), ("high.zarr", (0, 8, 0)))
+    )
+    fields = {"labels": low, "segmentation": high, "mask": "{a}:mask", "skeletons": neurons}
+    found = _results(volumes, tmp_path / "run", **fields)
+    # Columns 4 to 24, as the mask says, and rows from 8 on.
+    assert found["voxels"] == 6 * 32 * 20 and found["voi"] == 0 and found["skeleton_split"] == 0
+    assert 0 < found["erl_nm"] < 40
+    said = capfd.readouterr().out
+    assert "[0:6,0:40,4:48] (0:240,0:160,16:192 nm), [0:6,8:40,0:48]" in said
+    assert "left out: 2,112 of 10,560 of labels, 768 of 9,216 of segmentation" in said
+    # A box counts voxels of the labels, from their own first.
+    boxed = _results(volumes, tmp_path / "box", **fields, box=":,10:20,0:4")
+    assert boxed["voxels"] == 6 * 10 * 4 and boxed["voi"] == 0
+
+
+def test_places_that_share_nothing(volumes, tmp_path, capfd):
+    part = _part(volumes, "part.zarr", (0, 8, 0))
+    fields = _fields(volumes, labels="{a}:labels[:,:8]", segmentation=part, image="")
+    refusal = read_refusal(capfd, CONFIG, tmp_path / "none", fields)
+    assert "[0:6,0:8,0:48]" in refusal and "[0:6,8:40,0:48] (0:240,32:160,0:192 nm)" in refusal
+    fields = _fields(volumes, labels=part, segmentation=part, image="", box=":,:,4")
+    assert "box [:,:,4]" in read_refusal(capfd, CONFIG, tmp_path / "box", fields)
+    fields = _fields(volumes, labels="{a}:labels", segmentation=part, image="", box=":,:8")
+    assert "all volumes have [0:6,8:40,0:48] of" in read_refusal(
+        capfd, CONFIG, tmp_path / "o", fields
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,216 @@
+"""Volumes that are compared voxel by voxel, laid over each other where they say that they lie.
+
+A file says where it lies by a translation or an offset in its metadata that is not 0. A box in an address moves the
+place along. What a file does not say is not made up, so that there are four cases:
+
+- No file says a place: the volumes must have one size, and are taken to be the same part, since the user names them
+  together.
+- Both lie somewhere: the part that both have is used.
+- One lies somewhere, and the file of the other does not say: a file of the same size is taken to lie there, too, and
+  this is said; another one is taken to be the whole, which begins at voxel 0.
+- They share no voxel, or the voxels of one lie between those of the other: refused, with both boxes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from absl import logging
+
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.geometry.sizes import Size, Triple
+from emjax.volumes.origin import file_corner
+from emjax.volumes.store import Volume, open_volume
+
+# Voxels that two grids may be apart and still be taken for one: rounded nanometres, but not half a voxel.
+_ROUNDING = 0.25
+# Voxel sizes that differ by less are the same, rounded by one format or another.
+_SAME_VOXEL = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Laid:
+    """Volumes cut to what they share.
+
+    Attributes:
+        volumes: name -> volume, all of one size.
+        place: (z, y, x) voxels of the whole that they begin at.
+        moved: (z, y, x) voxels of the first volume, as it was given, that they begin at.
+        remarks: what was left out or taken for granted; empty where all lie at the same place.
+    """
+
+    volumes: Mapping[str, Volume]
+    place: Triple
+    moved: Size
+    remarks: tuple[str, ...] = ()
+
+    def log(self) -> None:
+        """Says the remarks once in a process."""
+        for remark in self.remarks:
+            _say(remark)
+
+
+def lay(volumes: Mapping[str, Volume], around: Collection[str] = ()) -> Laid:
+    """Cuts volumes to the part that all of them have.
+
+    Args:
+        volumes: what each is ('labels', 'segmentation') -> volume.
+        around: those of them that do not limit the part, but must have all of it.
+
+    Raises:
+        InputError: if sizes differ and no place explains it, they share no voxel, or lie between each other's voxels.
+    """
+    sheets = [_Sheet.of(what, volume) for what, volume in volumes.items()]
+    # Where one says nothing, it lies where the others do.
+    reference = max(sheets, key=lambda s: (s.is_said, bool(s.volume.address.box)))
+    remarks: list[str] = []
+    starts = [_start(reference, s, remarks) if s is not reference else (0, 0, 0) for s in sheets]
+    boxes = [Box(start, s.volume.size) for start, s in zip(starts, sheets, strict=True)]
+    inner = [box for box, s in zip(boxes, sheets, strict=True) if s.what not in around]
+    shared = functools.reduce(lambda a, b: a and a.intersect(b), inner)
+    if shared is None:
+        raise InputError(f"{_named(sheets)}; they share no voxel: give boxes that match")
+    cut, left_out = {}, []
+    for box, sheet in zip(boxes, sheets, strict=True):
+        if shared.clip(box) != shared:
+            raise InputError(
+                f"{_named(sheets)}; {sheet.what} must have all voxels of the others: give boxes that match"
+            )
+        cut[sheet.what] = sheet.volume
+        if box == shared:
+            continue
+        cut[sheet.what] = sheet.volume.crop(shared.translate(tuple(-s for s in box.start)))
+        if sheet.what not in around:
+            left_out.append(f"{box.volume - shared.volume:,} of {box.volume:,} of {sheet.what}")
+    if left_out:
+        remarks.append(
+            f"{_named(sheets)}; the part that all have is used, voxels left out: {', '.join(left_out)}"
+        )
+    moved = shared.translate(tuple(-s for s in starts[0])).start
+    place = tuple(p + s for p, s in zip(reference.place, shared.start, strict=True))
+    return Laid(cut, place, moved, tuple(remarks))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sheet:
+    """A volume and where it lies.
+
+    Attributes:
+        what: it is to the job.
+        volume: as it was given.
+        place: (z, y, x) voxels of the whole that its first corner is at; its box counts.
+        is_said: whether the metadata of its file say so.
+    """
+
+    what: str
+    volume: Volume
+    place: Triple
+    is_said: bool
+
+    @classmethod
+    def of(cls, what: str, volume: Volume) -> _Sheet:
+        corner = np.asarray(file_corner(volume.address))
+        place = tuple((corner + volume.box.start).tolist())
+        return cls(what, volume, place, bool(corner.any()))
+
+    def whole_size(self) -> Size:
+        """Returns the size of its file."""
+        if not self.volume.address.box:
+            return self.volume.size
+        return open_volume(self.volume.address.with_box("")).size
+
+    @property
+    def size_text(self) -> str:
+        """What it is and how large."""
+        verb = "are" if self.what.endswith("s") else "is"
+        return f"{self.what} {self.volume.name} {verb} {self.volume.size} voxels"
+
+    @property
+    def place_text(self) -> str:
+        """Its box in voxels of the whole, and in nm."""
+        stops = [a + n for a, n in zip(self.place, self.volume.size, strict=True)]
+        text = f"[{_ranges(self.place, stops)}]"
+        if self.volume.voxel_nm is None:
+            return text
+        corners = (np.multiply(p, self.volume.voxel_nm) for p in (self.place, stops))
+        return f"{text} ({_ranges(*corners)} nm)"
+
+
+def _start(reference: _Sheet, other: _Sheet, remarks: list[str]) -> Size:
+    """Returns the voxel of the reference, maybe outside of it, that another volume begins at."""
+    _compare_voxels(reference, other, remarks)
+    pair = _named((reference, other))
+    boxes = [sheet.volume.address.box for sheet in (reference, other)]
+    same_size = other.volume.size == reference.volume.size
+    step = np.subtract(other.place, reference.place)
+    if not reference.is_said:
+        if not same_size:
+            raise InputError(f"{pair}; they must be equal: give boxes that match")
+        if step.any() and all(boxes):
+            _refuse_boxes_of_one_file(reference, other)
+            remarks.append(f"{pair}; no file says where it lies: taken to be the same part")
+        return 0, 0, 0
+    if not other.is_said and step.any():
+        assumed = f"{pair}; the file of {other.what} does not say where it lies: taken to lie where that of "
+        if same_size and not boxes[1]:
+            remarks.append(f"{assumed}{reference.what} does")
+            return 0, 0, 0
+        if other.whole_size() == reference.whole_size():
+            remarks.append(f"{assumed}{reference.what} does")
+            step = np.subtract(other.volume.box.start, reference.volume.box.start)
+        elif not (boxes[1] or _holds(other, reference)):
+            raise InputError(
+                f"{pair}; they must be equal, or one lie in the other: give boxes that match"
+            )
+    whole = np.rint(step)
+    if (np.abs(step - whole) > _ROUNDING).any():
+        raise InputError(f"{pair}; the voxels of one lie between those of the other: resample one")
+    return tuple(int(s) for s in whole)
+
+
+def _holds(outer: _Sheet, inner: _Sheet) -> bool:
+    starts = np.subtract(inner.place, outer.place)
+    stops = starts + inner.volume.size
+    beyond = stops - outer.volume.size
+    return bool((starts >= -_ROUNDING).all() and (beyond <= _ROUNDING).all())
+
+
+def _compare_voxels(reference: _Sheet, other: _Sheet, remarks: list[str]) -> None:
+    """Refuses voxels of two sizes where places are counted in them; says it where none are."""
+    sizes = [sheet.volume.voxel_nm for sheet in (reference, other)]
+    if None in sizes or np.allclose(*sizes, rtol=_SAME_VOXEL, atol=0):
+        return
+    text = " and ".join(
+        f"voxels of {sheet.what} {sheet.volume.name} are {','.join(f'{s:g}' for s in size)} nm"
+        for sheet, size in zip((reference, other), sizes, strict=True)
+    )
+    if reference.is_said:
+        raise InputError(
+            f"{text}; give one level of both, or ?voxel_nm=Z,Y,X where a file is wrong"
+        )
+    remarks.append(f"{text}: taken to be the same voxels")
+
+
+def _refuse_boxes_of_one_file(reference: _Sheet, other: _Sheet) -> None:
+    """Refuses different boxes of two datasets of one file that are equally large: these lie over each other."""
+    paths = {sheet.volume.address.absolute().path for sheet in (reference, other)}
+    if len(paths) == 1 and reference.whole_size() == other.whole_size():
+        raise InputError(f"{_named((reference, other))}; give one box for both")
+
+
+def _named(sheets: Sequence[_Sheet]) -> str:
+    sizes = ", ".join(sheet.size_text for sheet in sheets)
+    return f"{sizes}; their places are {', '.join(sheet.place_text for sheet in sheets)}"
+
+
+def _ranges(starts: Sequence[float], stops: Sequence[float]) -> str:
+    return ",".join(f"{a:.12g}:{b:.12g}" for a, b in zip(starts, stops, strict=True))
+
+
+@functools.cache
+def _say(remark: str) -> None:
+    logging.warning("%s", remark)
