@@ -16,6 +16,8 @@ from typing import Any
 import numba
 
 _ROOT = Path(__file__).parent
+# Its settings are made at run time: no type checker knows them.
+_SETTINGS: Any = numba.config
 # Called from other packages.
 _SHARED = _ROOT / "hash_table.py"
 
@@ -30,9 +32,9 @@ def compiled(function: Callable, **options: Any) -> Any:
         function: may call compiled functions of its own package (`emjax.segmentation`), and of `emjax.hash_table`.
         **options: further ones of `numba.njit`.
     """
-    before = numba.config.CACHE_DIR
+    before = _SETTINGS.CACHE_DIR
     # numba reads the setting when it decorates, and takes the folder of the file where this one cannot be written.
-    numba.config.CACHE_DIR = _cache_folder(_package(Path(function.__code__.co_filename)))
+    _SETTINGS.CACHE_DIR = _cache_folder(_package(Path(function.__code__.co_filename)))
     try:
         return numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError as error:
@@ -40,7 +42,7 @@ def compiled(function: Callable, **options: Any) -> Any:
             raise
         return numba.njit(nogil=True, **options)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        _SETTINGS.CACHE_DIR = before
 
 
 def _package(path: Path) -> Path:
@@ -58,5 +60,5 @@ def _cache_folder(package: Path) -> str:
     for path in (*sorted(files), _SHARED):
         digest.update(path.name.encode() + path.read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    base = numba.config.CACHE_DIR or os.path.join(home, "emjax", "numba")
+    base = _SETTINGS.CACHE_DIR or os.path.join(home, "emjax", "numba")
     return os.path.join(base, digest.hexdigest()[:16])

@@ -194,7 +194,7 @@ class DaskWorkers:
         """Returns what became of a block that came to no outcome."""
         if future.status != "error":
             raise EngineLost(f"the dask scheduler {self._address} is gone: start it again")
-        error = future.exception()
+        error: Any = future.exception()
         if isinstance(error, distributed.KilledWorker):
             return Outcome(
                 error="the worker process was lost: killed, or out of memory",

@@ -25,7 +25,7 @@ def once(most: int) -> Callable[[Made], Made]:
     """
 
     def keep(make: Made) -> Made:
-        kept = functools.lru_cache(maxsize=most)(make)
+        kept: Any = functools.lru_cache(maxsize=most)(make)
         _KEPT.append(kept)
         return kept
 

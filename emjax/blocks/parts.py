@@ -9,6 +9,7 @@ import io
 import os
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -36,7 +37,8 @@ def write_part(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -
         arrays: name -> array of numbers.
     """
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    named: dict[str, Any] = dict(arrays)
+    np.savez(buffer, **named)
     write_whole(path, buffer.getvalue())
 
 

@@ -14,6 +14,7 @@ import ast
 import importlib.util
 import pkgutil
 from types import ModuleType
+from typing import Any
 
 from emjax.config import nearest
 from emjax.errors import InputError
@@ -51,7 +52,9 @@ def describe_jobs() -> dict[str, str]:
 def _first_line(place: str) -> str:
     try:
         spec = importlib.util.find_spec(place.partition(":")[0])
-        source = spec.loader.get_source(spec.name) if spec and spec.loader else None
+        # Loaders of source files have `get_source`; others are answered by an AttributeError.
+        loader: Any = spec.loader if spec else None
+        source = loader.get_source(spec.name) if spec and loader else None
     # Of an installed package that is damaged: a list of jobs must not fail because of it.
     except (ImportError, AttributeError, OSError, ValueError):
         return ""
