@@ -23,10 +23,13 @@ from scipy import ndimage
 from emjax.data.normalization import measure
 from emjax.evaluation.contingency import Contingency
 from emjax.jobs.evaluate import score
-from emjax.segmentation.components import components
-from emjax.segmentation.fragments import affinity_boundary, watershed
-from emjax.segmentation.methods import GRID, decode, suit_to_voxels
+from emjax.segmentation.boundary import affinity_boundary
+from emjax.segmentation.decode import METHODS as OWN_METHODS
+from emjax.segmentation.decode import decode, suit_to_voxels
+from emjax.segmentation.fragments import watershed
+from emjax.segmentation.methods.components import components
 from emjax.segmentation.prediction import Prediction
+from emjax.segmentation.settings import values_to_try
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.store import open_volume
 
@@ -108,8 +111,11 @@ METHODS: dict[str, tuple[Callable[..., np.ndarray], dict[str, tuple]]] = {
         _membrane_watershed,
         {"threshold": (0.2, 0.35, 0.5, 0.65), "sigma_seeds": (1.0, 3.0, 6.0, 10.0)},
     ),
-    "emjax, agglomerate": (_method("agglomerate"), GRID["agglomerate"]),
-    "emjax, multicut": (_method("multicut"), GRID["multicut"]),
+    "emjax, agglomerate": (
+        _method("agglomerate"),
+        values_to_try(OWN_METHODS["agglomerate"].settings),
+    ),
+    "emjax, multicut": (_method("multicut"), values_to_try(OWN_METHODS["multicut"].settings)),
     "emjax, mutex": (_method("mutex"), {"strides": ((4, 16, 16),), "threshold": (0.0, 0.3)}),
 }
 

@@ -174,7 +174,7 @@ class Run:
 
 def make_ours(input: str, labels: str, side: int, name: str, threshold: float) -> Run:
     """One of our methods."""
-    from emjax.segmentation.methods import decode
+    from emjax.segmentation.decode import decode
     from emjax.segmentation.prediction import Prediction
 
     array, offsets, _ = load(input, labels, side)

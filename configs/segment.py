@@ -19,8 +19,9 @@ def get_config() -> Config:
     c = volume_config("segment")
     c.input = ""  # the prediction: an address, as configs/predict.py writes it
     c.output = ""  # OME-Zarr to write, uint64 ids from 1, 0 is background
-    # 'agglomerate', 'mutex', 'multicut' of affinities; 'contour' (BC), 'distance' (BCD) or 'components' of foreground;
-    # '': the first of these that the prediction has the channels for.
+    # '': 'agglomerate' where there are affinities, else the first that the prediction has the channels for out of
+    # 'distance' (BCD), 'contour' (BC), 'agglomerate' (of a membrane), 'mutex', 'multicut', 'affinity_components',
+    # 'components'; docs/segmentation.md says what each does.
     c.method = ""
     c.settings = ""  # of the method: NAME=VALUE&NAME=VALUE; or the run folder of a `tune`, for its method and settings
     # z, y, x voxels of the cells in which fragments are made, whatever the blocks: the result depends on it, not on

@@ -66,6 +66,11 @@ class Registry(Mapping[str, Any]):
                 f"has it as an entry point of {self.group}"
             ) from error
 
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """Emjax's own, in their order."""
+        return tuple(self._own)
+
     def place(self, name: str) -> str:
         """Returns the 'module:attribute' of a part, of a name that is known."""
         return self._own.get(name) or self._outside()[name]

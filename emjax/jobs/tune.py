@@ -17,10 +17,16 @@ from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
 from emjax.geometry.box import Box
 from emjax.jobs.evaluate import score
-from emjax.jobs.segment.inputs import DECODING_FILE, open_part, read_channels, read_prediction
+from emjax.jobs.segment.inputs import (
+    DECODING_FILE,
+    open_part,
+    read_channels,
+    read_prediction,
+    suggested_methods,
+)
 from emjax.runs.folder import open_run_folder, write_json, write_results
-from emjax.segmentation.methods import GRID, choose_method, decode, find, suit_to_voxels
-from emjax.segmentation.settings import format_settings, read_settings
+from emjax.segmentation.decode import METHODS, choose_method, decode, suit_to_voxels
+from emjax.segmentation.settings import format_settings, read_settings, values_to_try
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.pairs import lay
@@ -61,13 +67,13 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         raise InputError(f"metric='{config.metric}' is unknown{nearest(config.metric, METRICS)}")
     volume, box = open_part(config.input, config.box)
     names, offsets = read_channels(config, volume)
-    method = choose_method(config.method, names, offsets)
-    grid = _parse_grid(config.grid) if config.grid else GRID[method]
+    method = choose_method(config.method, names, offsets, suggested_methods(volume))
+    grid = _parse_grid(config.grid) if config.grid else values_to_try(METHODS.find(method).settings)
     # The last setting changes fastest; `memo` keeps what depends on the others alone.
     combinations = [dict(zip(grid, v, strict=True)) for v in itertools.product(*grid.values())]
     trials = [suit_to_voxels(method, settings, volume.voxel_nm) for settings in combinations]
     for settings in trials:
-        read_settings(find(method).settings, method, settings)
+        read_settings(METHODS.find(method).settings, method, settings)
     labels = open_ids(config.labels, "labels")
     laid = lay({"prediction": volume, "labels": labels})
     laid.log()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from emjax.compiled import compiled
-from emjax.segmentation.components import root_of
+from emjax.segmentation.union_find import root_of
 
 
 def section_distance(inside: np.ndarray) -> np.ndarray:

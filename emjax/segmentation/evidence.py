@@ -1,4 +1,8 @@
-"""What is known of pairs of fragments: tables that are gathered by parts and add up exactly."""
+"""Which statistics of pairs of fragments a method asks for, and how each of these tables is gathered.
+
+A table is gathered by parts of a volume that add up exactly (`emjax.segmentation.edge_statistics` says what it holds);
+`emjax.segmentation.graph_files` keeps tables on disk.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,33 @@ from typing import TypeAlias
 
 import numpy as np
 
+from emjax.segmentation.boundary import affinities_of, boundary_channel
+from emjax.segmentation.edge_statistics import EdgeStatistics, edge_statistics
 from emjax.segmentation.prediction import NEAREST, Offset, Prediction
-from emjax.segmentation.region_graph import EdgeStatistics, edge_statistics
-from emjax.segmentation.supervoxels import BOUNDARIES, affinities_of
 
 Slices: TypeAlias = tuple[slice, slice, slice]
 # (prediction, fragments, own part) -> one table; see `edge_statistics` for `own`.
 Gather: TypeAlias = Callable[[Prediction, np.ndarray, Slices | None], EdgeStatistics]
-# Name of a table -> what gathers it. The name says all that the table depends on beside the
-# fragments, so that tables of the same name can stand for each other.
-Evidence: TypeAlias = Mapping[str, Gather]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """How one table is gathered.
+
+    Attributes:
+        gather: makes the table of a part.
+        long_range: whether it reads the partners of voxels at all offsets of the prediction, not at the nearest alone.
+        contacts: whether it counts the faces that fragments share, and their affinities.
+    """
+
+    gather: Gather
+    long_range: bool = False
+    contacts: bool = False
+
+
+# Name of a table -> how it is gathered. The name says all that the table depends on beside the fragments, so that
+# tables of the same name can stand for each other.
+Evidence: TypeAlias = Mapping[str, Table]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +62,11 @@ def near(histogram: bool = False) -> Evidence:
     name = "near_histogram" if histogram else "near"
 
     def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
-        known = prediction.has_affinities or not set(BOUNDARIES).isdisjoint(prediction.names)
+        known = prediction.has_affinities or boundary_channel(prediction.names) is not None
         affinities = affinities_of(prediction).nearest() if known else None
         return edge_statistics(fragments, affinities, own=own, histogram=histogram and known)
 
-    return {name: gather}
+    return {name: Table(gather, contacts=True)}
 
 
 def near_and_far(histogram: bool = False) -> Evidence:
@@ -55,7 +76,7 @@ def near_and_far(histogram: bool = False) -> Evidence:
     def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
         return edge_statistics(fragments, affinities_of(prediction), own=own, histogram=histogram)
 
-    return {name: gather}
+    return {name: Table(gather, long_range=True, contacts=True)}
 
 
 def far() -> Evidence:
@@ -64,7 +85,7 @@ def far() -> Evidence:
     def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
         return edge_statistics(fragments, prediction.affinities().long_range(), own=own)
 
-    return {"far": gather}
+    return {"far": Table(gather, long_range=True)}
 
 
 def touching(connectivity: int) -> Evidence:
@@ -78,7 +99,7 @@ def touching(connectivity: int) -> Evidence:
     def gather(_: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
         return _pairs(fragments, own, [(step, None) for step in steps])
 
-    return {f"touching_{connectivity}": gather}
+    return {f"touching_{connectivity}": Table(gather)}
 
 
 def joined_by_affinity(threshold: float) -> Evidence:
@@ -89,7 +110,7 @@ def joined_by_affinity(threshold: float) -> Evidence:
         links = [(o, chosen[i] > np.float32(threshold)) for i, o in enumerate(chosen.offsets)]
         return _pairs(fragments, own, links)
 
-    return {f"joined_{threshold}": gather}
+    return {f"joined_{threshold}": Table(gather)}
 
 
 def reach(evidence: Evidence, offsets: Sequence[Offset | None]) -> tuple[int, int, int]:
@@ -101,8 +122,8 @@ def reach(evidence: Evidence, offsets: Sequence[Offset | None]) -> tuple[int, in
     """
     if not evidence:
         return (0, 0, 0)
-    long = any(name.startswith(("all", "far")) for name in evidence)
-    used = [o for o in offsets if o is not None] if long else []
+    long_range = any(table.long_range for table in evidence.values())
+    used = [o for o in offsets if o is not None] if long_range else []
     return tuple(max(-o[axis] for o in (*NEAREST, *used)) for axis in range(3))
 
 

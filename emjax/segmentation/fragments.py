@@ -1,7 +1,11 @@
-"""Fragments (supervoxels): a watershed on a boundary map, from seeds deep inside of objects."""
+"""Fragments (also called supervoxels): a watershed of a boundary map or along affinities, from seeds inside of objects.
+
+Methods that join fragments share them, and their settings.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import bioimage_cpp.segmentation as bioimage
@@ -9,48 +13,125 @@ import edt
 import numpy as np
 from scipy import ndimage
 
+from emjax.compiled import compiled
 from emjax.errors import InputError
 from emjax.segmentation.basins import basins, section_distance
+from emjax.segmentation.boundary import (
+    BOUNDARIES,
+    COMBINE,
+    affinities_of,
+    affinity_boundary,
+    boundary_channel,
+)
 from emjax.segmentation.flooding import flood_affinities
+from emjax.segmentation.method import NEEDS_NEAREST, Names, Offsets
+from emjax.segmentation.prediction import Affinities, Prediction, has_nearest, partners
+from emjax.segmentation.settings import SizeSettings, choice, number
 
-COMBINE = ("mean", "worst")
 SEEDS = ("maxima", "basins")
+FLOODS = ("affinities", "boundary")
+# Channels that fragments can be made of, for messages.
+NEEDS_BOUNDARY = f"{NEEDS_NEAREST}, or {' or '.join(map(repr, BOUNDARIES))}"
 
 
-def affinity_boundary(edges: Sequence[np.ndarray], combine: str = "worst") -> np.ndarray:
-    """Makes a boundary map of the nearest affinities.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FragmentSettings(SizeSettings):
+    """How affinities, or a contour or membrane channel, become fragments.
 
-    Args:
-        edges: float32 in [0, 1], `[y, x]` or `[z, y, x]`, one array an axis, in order: the affinities of voxels to
-            those before them along it.
-        combine: 1 - 'mean' of a voxel's affinities, or 1 - the 'worst' of them. A sharp boundary
-            across one axis is 1/2 in the mean of two axes, but 1/3 of three: in 3D, take 'worst'.
-
-    Returns:
-        float32 in [0, 1], of the same shape. The first voxels along an axis have no partner there; they take the
-        affinity of the next to them.
-
-    Raises:
-        InputError: unknown `combine`.
-
-    Source: `mean` in the plane as in the code of arXiv:2308.09917, `worst` as in its multicut.
+    Attributes:
+        plane: each section by itself, for sections thicker than voxels are wide; false: in 3D.
+        boundary: how affinities become a boundary map: 1 - their 'mean' or 1 - the 'worst'.
+        boundary_threshold: seeds lie where the boundary is below.
+        flood: from the seeds along 'affinities', or over the 'boundary' map. In a map the
+            voxels on one side of a sharp boundary are its wall, and a wall may fall to the wrong
+            side, which then joins the two: prefer it where predictions are smooth.
+        seeds: the 'maxima' of the distance to the boundary, or its 'basins', all that leads to the same maximum:
+            faster, and an object is cut into fragments by its shape instead of its affinities.
+        sigma_seeds: smoothing of the distance whose maxima are seeds, voxels.
+        sigma_weights: smoothing of the boundary map that is flooded, voxels.
+        boundary_weight: share of the boundary map in what is flooded; the rest is distance.
+        min_fragment: smaller fragments are flooded by their neighbours, voxels.
+        foreground_threshold: voxels with less foreground are background; without a foreground
+            channel, those whose highest nearest affinity is lower. 0: every voxel is labelled.
+        long_range: whether long-range affinities between fragments that touch count as evidence.
+            They shift all means: choose thresholds anew.
     """
-    if combine not in COMBINE:
-        raise InputError(f"boundary={combine!r} is unknown; use {' or '.join(COMBINE)}")
-    boundary = np.zeros(edges[0].shape, np.float32)
-    known = 0
-    for axis, edge in enumerate(edges):
-        if boundary.shape[axis] == 1:
-            continue
-        values = 1 - edge
-        first, second = ((np.s_[:],) * axis + (i,) for i in (0, 1))
-        values[first] = values[second]
-        if combine == "mean":
-            boundary += values
-        else:
-            np.maximum(boundary, values, out=boundary)
-        known += 1
-    return boundary / max(known, 1) if combine == "mean" else boundary
+
+    fragments_of = "FragmentSettings"
+
+    plane: bool = choice(True, (False, True))
+    boundary: str = choice("worst", COMBINE, COMBINE)
+    boundary_threshold: float = number(0.5, 0, 1)
+    flood: str = choice("affinities", FLOODS)
+    seeds: str = choice("maxima", SEEDS)
+    sigma_seeds: float = number(1.0, 0, grid=(0.0, 1.0, 2.0))
+    sigma_weights: float = number(0.0, 0)
+    boundary_weight: float = number(1.0, 0, 1)
+    min_fragment: int = number(0, 0)
+    foreground_threshold: float = number(0.0, 0, 1)
+    long_range: bool = choice(False, (False, True), later=True)
+
+
+def has_boundary(names: Names, offsets: Offsets) -> bool:
+    """Returns whether fragments can be made of channels."""
+    return has_nearest(offsets) or boundary_channel(names) is not None
+
+
+def make_fragments(prediction: Prediction, settings: FragmentSettings) -> np.ndarray:
+    """Returns fragments `[z, y, x]` uint64, ids 1..n, of affinities, or of a membrane or contour."""
+    affinities = affinities_of(prediction)
+    mask = foreground_mask(prediction, affinities, settings.foreground_threshold)
+    near = affinities.nearest()
+    name = boundary_channel(prediction.names)
+    membrane = None if prediction.has_affinities or name is None else prediction.channel(name)
+    axes = (1, 2) if settings.plane else (0, 1, 2)
+    if membrane is not None and settings.flood == "boundary":
+        # Nobody asks for what the membrane implies.
+        axes = ()
+
+    def cut(part: slice | int) -> np.ndarray:
+        edges = [near.read(axis, part) for axis in axes]
+        return watershed(
+            affinity_boundary(edges, settings.boundary) if membrane is None else membrane[part],
+            threshold=settings.boundary_threshold,
+            seeds=settings.seeds,
+            sigma_seeds=settings.sigma_seeds,
+            sigma_weights=settings.sigma_weights,
+            boundary_weight=settings.boundary_weight,
+            min_size=settings.min_fragment,
+            mask=None if mask is None else mask[part],
+            edges=edges if settings.flood == "affinities" else None,
+        )
+
+    if not settings.plane:
+        return cut(slice(None)).astype(np.uint64)
+    # One section after the other: what is made of one stays in the processor's cache.
+    fragments = np.empty(prediction.shape, np.uint64)
+    last = 0
+    for z, section in enumerate(fragments):
+        last = _append(cut(z), last, section)
+    return fragments
+
+
+def foreground_mask(
+    prediction: Prediction, affinities: Affinities, threshold: float
+) -> np.ndarray | None:
+    """Returns which voxels belong to any object, `[z, y, x]` bool, or None: all of them.
+
+    By the foreground channel, or without one by the highest nearest affinity to any neighbour.
+    """
+    if not threshold:
+        return None
+    if "foreground" in prediction.names:
+        return prediction.channel("foreground") >= threshold
+    best = np.zeros(prediction.shape, np.float32)
+    chosen = affinities.nearest()
+    for index, offset in enumerate(chosen.offsets):
+        values = chosen[index]
+        here, there = partners(offset, values.shape)
+        np.maximum(best[here], values[here], out=best[here])
+        np.maximum(best[there], values[here], out=best[there])
+    return best >= threshold
 
 
 def watershed(
@@ -145,3 +226,15 @@ def _keep_large(fragments: np.ndarray, min_size: int) -> np.ndarray:
         return fragments
     lookup = np.where(keep, np.cumsum(keep), 0).astype(fragments.dtype)
     return lookup[fragments]
+
+
+@compiled
+def _append(found, last, section):
+    """Writes ids 1..n to a section as `last` + 1, ...; returns the new last one."""
+    most = last
+    for y in range(found.shape[0]):
+        for x in range(found.shape[1]):
+            own = np.int64(found[y, x])
+            section[y, x] = own + last if own > 0 else 0
+            most = max(most, own + last)
+    return most

@@ -23,6 +23,8 @@ from emjax.geometry.grid import Block
 from emjax.runs.whole_file import write_whole
 from emjax.segmentation.cells import Cells, cut
 from emjax.segmentation.channels import Channels
+from emjax.segmentation.decode import METHODS, evidence_of, solve
+from emjax.segmentation.edge_statistics import EdgeStatistics, merge_statistics
 from emjax.segmentation.evidence import Evidence, Graph, reach
 from emjax.segmentation.graph_files import (
     read_columns,
@@ -31,9 +33,7 @@ from emjax.segmentation.graph_files import (
     write_columns,
     write_statistics,
 )
-from emjax.segmentation.method_table import STITCHES
-from emjax.segmentation.methods import evidence_of, find, solve
-from emjax.segmentation.region_graph import EdgeStatistics, merge_statistics
+from emjax.segmentation.method import STITCHES
 from emjax.segmentation.sizes import relabel
 from emjax.segmentation.stitching import Face, match, outer_slabs
 from emjax.volumes.write.output import ZarrOutput
@@ -65,7 +65,7 @@ class Plan:
     @property
     def tables(self) -> Evidence:
         """The tables of the graph that are gathered from voxels."""
-        across = find(self.method).across(self.settings) if len(self.cells) > 1 else {}
+        across = METHODS.find(self.method).across(self.settings) if len(self.cells) > 1 else {}
         return {**evidence_of(self.method, self.settings), **across}
 
     @property
@@ -76,7 +76,7 @@ class Plan:
     @property
     def stitched(self) -> bool:
         """Whether cells are joined by their overlap."""
-        return find(self.method).stitched and len(self.cells) > 1
+        return METHODS.find(self.method).stitched and len(self.cells) > 1
 
     def open(self, path: str) -> ts.TensorStore:
         """Opens a volume that this run makes; once in each process."""
@@ -100,7 +100,7 @@ class MakeFragments:
         ids, sizes = [], []
         for cell in plan.cells.within(block.core):
             prediction = plan.channels.read(cell.read)
-            labels = find(plan.method).fragments(prediction, plan.settings)
+            labels = METHODS.find(plan.method).fragments(prediction, plan.settings)
             core, labels, counts = _numbered(labels, cell, plan.stitched)
             first = plan.cells.first_id(cell.index)
             ids.append(np.arange(first + 1, first + 1 + len(counts), dtype=np.uint64))
@@ -146,7 +146,7 @@ class GatherEvidence:
         fragments = _read(plan.open(plan.file(FRAGMENTS)), plan.cells.inside(read))
         prediction = plan.channels.read(read)
         own = cell.core.translate(tuple(-start for start in read.start)).slices
-        return {name: gather(prediction, fragments, own) for name, gather in tables.items()}
+        return {name: t.gather(prediction, fragments, own) for name, t in tables.items()}
 
     def _stitches(self, cell: Block) -> list[EdgeStatistics]:
         """Compares a cell with its neighbours on the lower side of each axis."""

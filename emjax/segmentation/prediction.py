@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from emjax.errors import InputError
 
-Offset = tuple[int, int, int]
+Offset: TypeAlias = tuple[int, int, int]  # (z, y, x), voxels
 
 # Between voxels that share a face, along z, y, x.
 NEAREST: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
@@ -125,16 +126,24 @@ class Prediction:
         return np.clip(values, 0, 1) if low < 0 or high > 1 else values
 
 
+class Source(Protocol):
+    """One channel of affinities that is made when it is read."""
+
+    def read(self, sections: slice | int) -> np.ndarray:
+        """Returns some sections, `[z, y, x]` float32 in [0, 1], or one of them, `[y, x]`."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Affinities:
     """Affinity channels that are computed when they are indexed.
 
     Attributes:
-        sources: one a channel; `source.read(sections)` gives `[z, y, x]` float32 in [0, 1], or `[y, x]` of one.
+        sources: one a channel.
         offsets: of each channel, (z, y, x), negative.
     """
 
-    sources: tuple[_Stored | _FromBoundary, ...]
+    sources: tuple[Source, ...]
     offsets: tuple[Offset, ...]
 
     def __len__(self) -> int:
@@ -202,15 +211,6 @@ def parse_channels(text: str) -> tuple[tuple[str, ...], tuple[Offset | None, ...
     return tuple(names), tuple(offsets)
 
 
-def affinities_of_boundary(boundary: np.ndarray) -> Affinities:
-    """Makes nearest affinities of a boundary map: 1 - the larger boundary of the two voxels.
-
-    Args:
-        boundary: `[z, y, x]` float32 in [0, 1], 1 on a membrane or contour.
-    """
-    return Affinities(tuple(_FromBoundary(boundary, o) for o in NEAREST), NEAREST)
-
-
 def partners(
     offset: Sequence[int], shape: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
@@ -227,20 +227,6 @@ class _Stored:
 
     def read(self, sections: slice | int) -> np.ndarray:
         return self.prediction._read(self.index, sections)
-
-
-@dataclasses.dataclass(frozen=True)
-class _FromBoundary:
-    boundary: np.ndarray
-    offset: Offset
-
-    def read(self, sections: slice | int) -> np.ndarray:
-        boundary = self.boundary[sections]
-        # What has no partner is never read; 0 there like everywhere that affinities are made.
-        affinity = np.zeros(boundary.shape, np.float32)
-        here, there = partners(self.offset[3 - boundary.ndim :], boundary.shape)
-        affinity[here] = 1 - np.maximum(boundary[here], boundary[there])
-        return affinity
 
 
 def _check_offset(offset: Offset) -> None:

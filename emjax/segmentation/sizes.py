@@ -1,4 +1,4 @@
-"""Segments that are too small or too large, decided on the graph, and dense ids."""
+"""Segments that are too small or too large: removed, or joined to a neighbour."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import fastremap
 import numpy as np
 
 from emjax.compiled import compiled
-from emjax.segmentation.region_graph import EdgeStatistics, contract
+from emjax.segmentation.edge_statistics import EdgeStatistics, contract
 
 SMALL = ("background", "neighbour")
 
@@ -47,7 +47,7 @@ def remove_small(segmentation: np.ndarray, min_size: int) -> np.ndarray:
     return lookup[inverse.reshape(segmentation.shape)]
 
 
-def keep_sizes(
+def limit_sizes(
     clusters: np.ndarray,
     sizes: np.ndarray,
     *,
@@ -57,13 +57,13 @@ def keep_sizes(
     ids: np.ndarray | None = None,
     statistics: EdgeStatistics | None = None,
 ) -> np.ndarray:
-    """Sees to clusters of fragments that are too small, then to those that are too large.
+    """Removes clusters that are too small, or joins them to a neighbour; then removes those that are too large.
 
     Args:
-        clusters: `[k]` uint64, of each fragment; 0 = background.
+        clusters: `[k]` uint64, the cluster of each fragment; 0 = background.
         sizes: `[k]` int64 voxels of each fragment.
-        min_size: smaller clusters go, voxels; 0 and 1 keep all.
-        small: where to: 'background', or 'neighbour': the smallest first, each joins the cluster it
+        min_size: smaller clusters are too small, voxels; 0 and 1 keep all.
+        small: what becomes of them: 'background', or 'neighbour': the smallest first, each joins the cluster it
             has the highest mean affinity with, or, without affinities, shares most faces with. What
             has no neighbour, and what is still too small with those that joined it, becomes
             background.
@@ -89,15 +89,6 @@ def keep_sizes(
     if max_size > 0:
         names = np.where(totals <= max_size, names, 0)
     return names[inverse].astype(np.uint64)
-
-
-def dense(clusters: np.ndarray) -> np.ndarray:
-    """Returns ids 1..n, uint64, in the order of their first places; 0 stays 0."""
-    names, first, inverse = np.unique(clusters, return_index=True, return_inverse=True)
-    order = np.argsort(np.where(names == 0, -1, first), kind="stable")
-    number = np.empty(len(names), np.uint64)
-    number[order] = np.arange(len(names)) + (0 if 0 in names[:1] else 1)
-    return number[inverse]
 
 
 def _absorb(

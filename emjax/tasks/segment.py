@@ -56,6 +56,11 @@ class Segment:
         return tuple(offset for target in self.targets for offset in target.channel_offsets)
 
     @property
+    def decoders(self) -> tuple[str, ...]:
+        """Of each channel the method of segmentation that its target names, '' where it names none."""
+        return tuple(target.decoder for target in self.targets for _ in target.names)
+
+    @property
     def uses_ids(self) -> bool:
         """Whether a target names ids, so that batches need `classes`."""
         return any(target.reads == "classes" for target in self.targets)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from emjax.segmentation.components import components
 from emjax.segmentation.evidence import (
     far,
     joined_by_affinity,
@@ -11,12 +10,13 @@ from emjax.segmentation.evidence import (
     reach,
     touching,
 )
+from emjax.segmentation.methods.components import components
 from emjax.segmentation.prediction import NEAREST, Prediction
 
 
 def _gather(evidence, prediction, fragments, own=None):
-    (gather,) = evidence.values()
-    return gather(prediction, fragments, own)
+    (table,) = evidence.values()
+    return table.gather(prediction, fragments, own)
 
 
 @pytest.mark.parametrize(("connectivity", "count"), [(6, 3), (18, 9), (26, 13)])

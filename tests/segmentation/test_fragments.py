@@ -6,10 +6,10 @@ from skimage.segmentation import watershed as skimage_watershed
 
 from emjax.errors import InputError
 from emjax.segmentation.basins import basins
-from emjax.segmentation.fragments import affinity_boundary, watershed
+from emjax.segmentation.boundary import affinity_boundary
+from emjax.segmentation.fragments import make_fragments, watershed
+from emjax.segmentation.methods.agglomerate import AgglomerateSettings
 from emjax.segmentation.prediction import NEAREST, Prediction
-from emjax.segmentation.settings import AgglomerateSettings
-from emjax.segmentation.supervoxels import make_fragments
 
 
 def _edges(prediction):

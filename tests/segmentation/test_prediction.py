@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.segmentation.prediction import NEAREST, Prediction, affinities_of_boundary
+from emjax.segmentation.boundary import affinities_of_boundary
+from emjax.segmentation.prediction import NEAREST, Prediction
 
 
 def _prediction(array, names=("foreground", "contour"), offsets=None):

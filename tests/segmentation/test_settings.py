@@ -3,15 +3,15 @@ import dataclasses
 import pytest
 
 from emjax.errors import InputError
-from emjax.segmentation.method_table import METHODS
-from emjax.segmentation.methods import GRID
+from emjax.segmentation.decode import METHODS
+from emjax.segmentation.methods.agglomerate import AgglomerateSettings
+from emjax.segmentation.methods.mutex import MutexSettings
+from emjax.segmentation.methods.seeded_watershed import ContourSettings
 from emjax.segmentation.settings import (
-    AgglomerateSettings,
-    ContourSettings,
-    MutexSettings,
     format_settings,
     parse_settings,
     read_settings,
+    values_to_try,
 )
 
 
@@ -80,8 +80,9 @@ def test_every_setting_is_documented_and_every_grid_value_allowed(name):
     for field in dataclasses.fields(kind):
         assert f"\n        {field.name}: " in documented
         read_settings(kind, name, {field.name: field.default})
-    assert GRID[name]
-    for setting, values in GRID[name].items():
+    grid = values_to_try(kind)
+    assert grid
+    for setting, values in grid.items():
         assert len(set(values)) == len(values) > 1
         for value in values:
             read_settings(kind, name, {setting: value})

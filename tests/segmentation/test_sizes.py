@@ -1,9 +1,8 @@
 import numpy as np
-import pytest
 
+from emjax.segmentation.edge_statistics import edge_statistics
 from emjax.segmentation.prediction import NEAREST, Prediction
-from emjax.segmentation.region_graph import edge_statistics
-from emjax.segmentation.sizes import dense, keep_sizes, relabel, remove_small
+from emjax.segmentation.sizes import limit_sizes, relabel, remove_small
 
 
 def _row(ids):
@@ -21,7 +20,7 @@ def _sized(row, affinities=None, **limits):
     row = _row(row)
     ids, sizes = np.unique(row[row > 0], return_counts=True)
     statistics = edge_statistics(row, affinities)
-    kept = keep_sizes(ids, sizes, ids=ids, statistics=statistics, **limits)
+    kept = limit_sizes(ids, sizes, ids=ids, statistics=statistics, **limits)
     lookup = np.zeros(int(ids.max()) + 1, np.uint64)
     lookup[ids] = kept
     return lookup[row].ravel().tolist()
@@ -61,7 +60,7 @@ def test_most_contact_wins():
     labels[0, 0] = 2
     labels[0, 1, 1] = 8  # one face to 2, three to 3
     ids, sizes = np.unique(labels, return_counts=True)
-    kept = keep_sizes(
+    kept = limit_sizes(
         ids, sizes, min_size=2, small="neighbour", ids=ids, statistics=edge_statistics(labels)
     )
     assert kept.tolist() == [2, 3, 3]
@@ -70,8 +69,8 @@ def test_most_contact_wins():
 def test_sizes_are_those_of_whole_clusters():
     # Fragments of 2 and 2 voxels make a cluster of 4; background has no size.
     clusters, sizes = np.array([5, 5, 6, 0], np.uint64), np.array([2, 2, 3, 9])
-    assert keep_sizes(clusters, sizes, min_size=4).tolist() == [5, 5, 0, 0]
-    assert keep_sizes(clusters, sizes, max_size=3).tolist() == [0, 0, 6, 0]
+    assert limit_sizes(clusters, sizes, min_size=4).tolist() == [5, 5, 0, 0]
+    assert limit_sizes(clusters, sizes, max_size=3).tolist() == [0, 0, 6, 0]
 
 
 def test_neighbours_of_clusters_add_up():
@@ -79,7 +78,7 @@ def test_neighbours_of_clusters_add_up():
     row = [1, 3, 2]
     affinities = _affinities([0, 0.5, 0.9])
     ids, sizes = np.array([1, 2, 3], np.uint64), np.array([5, 5, 1])
-    kept = keep_sizes(
+    kept = limit_sizes(
         np.array([1, 1, 3], np.uint64),
         sizes,
         min_size=2,
@@ -105,10 +104,3 @@ def test_dense_ids_in_the_order_of_first_voxels():
     assert found.ravel().tolist() == [1, 1, 2, 1, 0] and sizes.tolist() == [3, 1]
     found, sizes = relabel(_row([0, 0]))
     assert found.ravel().tolist() == [0, 0] and sizes.tolist() == []
-
-
-@pytest.mark.parametrize(
-    ("given", "found"), [([7, 0, 3, 7], [1, 0, 2, 1]), ([9, 3], [1, 2]), ([0, 0], [0, 0]), ([], [])]
-)
-def test_dense_clusters(given, found):
-    assert dense(np.array(given, np.uint64)).tolist() == found

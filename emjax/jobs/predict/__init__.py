@@ -149,6 +149,7 @@ def _open(
     attributes = {
         "targets": list(plan.names),
         "offsets": [offset and list(offset) for offset in plan.offsets],
+        "methods": list(plan.methods),
         "scale": 1 / 255 if config.dtype == "uint8" else 1.0,
         "checkpoint": plan.weights.source,
         IDENTITY: plan.identity,

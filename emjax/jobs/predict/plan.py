@@ -74,6 +74,12 @@ class Plan(NamedTuple):
         """Of the channels that are written, None for what is no affinity."""
         return tuple(self.task.offsets[index] for index in self.channels)
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Of segmentation, that the targets of these channels name; each once."""
+        named = (self.task.decoders[index] for index in self.channels)
+        return tuple(dict.fromkeys(name for name in named if name))
+
 
 def make_plan(config: ConfigDict) -> Plan:
     """Opens and checks everything that is read; writes nothing.

@@ -26,15 +26,14 @@ from emjax.blocks.output import (
 from emjax.blocks.passes import Passes, goes_on
 from emjax.errors import InputError
 from emjax.geometry.grid import Grid
-from emjax.jobs.segment.inputs import open_part, read_channels, read_method
+from emjax.jobs.segment.inputs import open_part, read_channels, read_method, suggested_methods
 from emjax.jobs.segment.report import closing_lines, save_picture
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.runs.whole_file import write_whole
 from emjax.segmentation.cells import choose_blocks, choose_cells, layout
 from emjax.segmentation.channels import Channels
+from emjax.segmentation.decode import METHODS, read_method_settings, suit_to_voxels
 from emjax.segmentation.graph_files import read_columns
-from emjax.segmentation.method_table import fragment_key
-from emjax.segmentation.methods import find, read_method_settings, suit_to_voxels
 from emjax.segmentation.passes import (
     FACES_FOLDER,
     FRAGMENTS,
@@ -45,7 +44,7 @@ from emjax.segmentation.passes import (
     Relabel,
     partition_graph,
 )
-from emjax.segmentation.settings import format_settings
+from emjax.segmentation.settings import format_settings, fragment_key
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.origin import place_of
@@ -141,10 +140,10 @@ def _prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> _Work:
     channels = Channels.of(volume, names, offsets)
     # Reads nothing, but refuses what is no prediction.
     channels.read(box)
-    method, given = read_method(config, names, offsets)
+    method, given = read_method(config, names, offsets, suggested_methods(volume))
     given = suit_to_voxels(method, given, volume.voxel_nm)
     settings = read_method_settings(method, given, offsets)
-    known = find(method)
+    known = METHODS.find(method)
     if len(config.halo) and not known.halo:
         raise InputError(f"halo={tuple(config.halo)}: method '{method}' needs none; leave it out")
     halo = tuple(config.halo) if known.halo else None

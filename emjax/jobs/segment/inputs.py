@@ -10,7 +10,7 @@ from etils import epath
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.segmentation.methods import choose_method
+from emjax.segmentation.decode import choose_method
 from emjax.segmentation.prediction import Prediction, parse_channels
 from emjax.segmentation.settings import parse_settings
 from emjax.volumes.attributes import read_attributes
@@ -63,6 +63,11 @@ def read_channels(
     return tuple(attributes["targets"]), offsets
 
 
+def suggested_methods(volume: Volume) -> tuple[str, ...]:
+    """Returns the methods of segmentation that the targets of a prediction name, as `configs/predict.py` wrote them."""
+    return tuple(read_attributes(volume.address).get("methods", ()))
+
+
 def read_prediction(
     volume: Volume,
     box: Box,
@@ -88,6 +93,7 @@ def read_method(
     config: Mapping[str, Any],
     names: tuple[str, ...],
     offsets: tuple[tuple[int, int, int] | None, ...],
+    suggested: tuple[str, ...] = (),
 ) -> tuple[str, dict[str, Any]]:
     """Returns the method and its settings: as given, as a `tune` chose them, or as the channels suggest.
 
@@ -95,6 +101,7 @@ def read_method(
         config: with `method` and `settings`.
         names: of the channels.
         offsets: of the channels.
+        suggested: methods that the targets of the prediction name.
 
     Raises:
         InputError: if a method or run folder is unknown, or the channels suit no method.
@@ -102,7 +109,7 @@ def read_method(
     text = config["settings"]
     tuned = epath.Path(text) / DECODING_FILE if text and "=" not in text else None
     if tuned is None:
-        return choose_method(config["method"], names, offsets), parse_settings(text)
+        return choose_method(config["method"], names, offsets, suggested), parse_settings(text)
     if not tuned.exists():
         raise InputError(
             f"settings={text}: no {DECODING_FILE} there; give NAME=VALUE&NAME=VALUE, or the run folder of a "

@@ -15,6 +15,7 @@ from emjax.volumes.origin import origin_voxels
 from emjax.volumes.store import open_volume
 from emjax.volumes.write.zarr import create_volume
 
+from ...segmentation.outside import write_package
 from ..running import read_refusal, run_command
 
 SEGMENT, TUNE = "configs/segment.py", "configs/tune.py"
@@ -99,6 +100,27 @@ def test_a_prediction_of_one_channel(volumes, tmp_path):
     assert status == 0
     ids = open_volume(str(output)).store.read().result()
     np.testing.assert_array_equal(ids, _labels() == 5)
+
+
+def test_a_method_of_another_package(volumes, tmp_path, monkeypatch, capfd):
+    known = {"targets": ["slices"], "offsets": [None], "methods": ["sections"]}
+    inside = (_labels() == 5)[None]
+    prediction = _write(tmp_path / "p.zarr", np.where(inside, 200, 20).astype(np.uint8), known)
+    fields = {"input": prediction, "output": tmp_path / "out.zarr"}
+    message = read_refusal(capfd, SEGMENT, tmp_path / "run", fields)
+    assert "its targets name method 'sections', which no installed package has" in message
+    monkeypatch.syspath_prepend(str(write_package(tmp_path)))
+    # Named; chosen as the only one that suits; and in cells, where its objects are the fragments.
+    cases = [{"method": "sections"}, {}, {"fragment_size": "3,48,48", "settings": "above=0.6"}]
+    for case in cases:
+        assert run_command(SEGMENT, tmp_path / "run", fields | case | {"overwrite": "true"}) == 0
+        ids = open_volume(str(tmp_path / "out.zarr")).store.read().result()
+        assert np.unique(ids).tolist() == [0, 1, 2, 3, 4, 5, 6]
+        assert all(
+            _same_partition(section, labels == 5)
+            for section, labels in zip(ids, _labels(), strict=True)
+        )
+    assert read_attributes(str(tmp_path / "out.zarr"))["method"] == "sections"
 
 
 def test_settings_and_box(volumes, tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from emjax.segmentation.methods import decode
+from emjax.segmentation.decode import decode
 from emjax.segmentation.prediction import Prediction
 from emjax.volumes.store import open_volume
 from emjax.volumes.write.zarr import create_volume

@@ -1,12 +1,32 @@
+import dataclasses
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.segmentation import supervoxels
-from emjax.segmentation.method_table import METHODS
-from emjax.segmentation.methods import choose_method, decode, suit_to_voxels
+from emjax.segmentation import fragments as fragments_module
+from emjax.segmentation.decode import METHODS, choose_method, decode, suit_to_voxels
+from emjax.segmentation.methods.agglomerate import AgglomerateSettings
 from emjax.segmentation.prediction import NEAREST, Prediction
+from emjax.segmentation.settings import SizeSettings
+from emjax.targets.language import TARGETS
+
+from .outside import write_package
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Bare(SizeSettings):
+    above: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Foreign:
+    above: float = 0.5
+
 
 LONG = (*NEAREST, (-2, 0, 0), (0, -5, 0), (0, 0, -5))
 OF_AFFINITIES = {
@@ -114,8 +134,10 @@ def test_same_bytes_again(noisy, method):
 
 def test_a_grid_makes_fragments_once_and_changes_nothing(noisy, monkeypatch):
     prediction, made = noisy(4), []
-    make = supervoxels.watershed
-    monkeypatch.setattr(supervoxels, "watershed", lambda *a, **k: made.append(k) or make(*a, **k))
+    make = fragments_module.watershed
+    monkeypatch.setattr(
+        fragments_module, "watershed", lambda *a, **k: made.append(k) or make(*a, **k)
+    )
     memo = {}
     grid = [
         ("agglomerate", {"threshold": 0.3}),
@@ -233,3 +255,49 @@ def test_boundary_of_a_real_volume(shared_data, voi, method, given):
     found = decode(prediction, method, given)
     one, each = np.ones_like(labels), np.arange(labels.size).reshape(labels.shape)
     assert voi(labels, found) < 0.6 * min(voi(labels, one), voi(labels, each))
+
+
+def test_the_methods_of_the_documentation_are_those_of_the_table():
+    page = (ROOT / "docs" / "segmentation.md").read_text()
+    rows = [f"| `{n}` | {METHODS[n].needs} | {METHODS[n].summary} |" for n in METHODS.own_names]
+    assert "\n".join(["| method | channels | how |", "|---|---|---|", *rows]) in page
+    # The comment of the configuration names them in the order in which they are preferred.
+    comment = (ROOT / "configs" / "segment.py").read_text()
+    comment = comment[comment.index("else the first that") : comment.index("c.method =")]
+    places = [comment.index(f"'{name}'") for name in METHODS.own_names]
+    assert places == sorted(places)
+
+
+def test_methods_that_targets_name_are_there():
+    named = {TARGETS[name].decoder for name in TARGETS.own_names}
+    assert named - {""} == {"agglomerate", "components", "contour", "distance"}
+    assert named - {""} <= set(METHODS.own_names)
+
+
+def test_a_method_from_outside_is_chosen_only_where_none_of_ours_suits(tmp_path, monkeypatch):
+    names, offsets = ("slices",), (None,)
+    with pytest.raises(InputError, match="no method is given.*methods that fit: components"):
+        choose_method("", names, offsets)
+    with pytest.raises(InputError, match="name method 'sections', which no installed package has"):
+        choose_method("", names, offsets, ("sections",))
+    monkeypatch.syspath_prepend(str(write_package(tmp_path)))
+    assert choose_method("", names, offsets) == "sections"
+    assert choose_method("", names, offsets, ("sections",)) == "sections"
+    assert choose_method("components", names, offsets, ("sections",)) == "components"
+    both = ("slices", "foreground")
+    assert choose_method("", both, (None, None), ("sections",)) == "components"
+    with pytest.raises(InputError, match="method 'sections' needs 'slices'; the channels are fore"):
+        choose_method("sections", ("foreground",), (None,))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"settings": _Bare}, r"_Bare\.above must be made by number or choice"),
+        ({"settings": AgglomerateSettings, "stitched": True}, "derive from .*StitchSettings"),
+        ({"settings": _Foreign}, "derive from emjax.segmentation.settings.SizeSettings"),
+    ],
+)
+def test_a_method_that_cannot_be_fails_when_it_is_made(changed, message):
+    with pytest.raises(TypeError, match=message):
+        dataclasses.replace(METHODS["components"], **changed)

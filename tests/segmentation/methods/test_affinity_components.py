@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
-from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from emjax.errors import InputError
-from emjax.segmentation.components import affinity_components, components
+from emjax.segmentation.methods.affinity_components import affinity_components
 from emjax.segmentation.prediction import NEAREST, Prediction
 
 
@@ -58,18 +56,3 @@ def test_a_higher_threshold_joins_less(noisy):
 
     counts = [count(t) for t in np.linspace(0, 1, 11)]
     assert counts == sorted(counts) and counts[0] == 1 and counts[-1] == affinities[0].size
-
-
-@pytest.mark.parametrize("connectivity", [6, 26])
-def test_components_equal_scipy(connectivity):
-    mask = np.random.default_rng(1).random((6, 9, 10)) > 0.7
-    structure = ndimage.generate_binary_structure(3, 1 if connectivity == 6 else 3)
-    truth, count = ndimage.label(mask, structure)
-    found = components(mask, connectivity)
-    assert found.dtype == np.uint64 and found.max() == count > 2
-    assert len(np.unique(np.stack([found.ravel(), truth.ravel()]), axis=1).T) == count + 1
-
-
-def test_other_connectivities_are_refused():
-    with pytest.raises(InputError, match="connectivity=8 is unknown; use 6 or 18 or 26"):
-        components(np.ones((1, 2, 2), bool), 8)

@@ -1,16 +1,46 @@
-"""Multicut of the region graph: the partition of least cost, without a threshold to merge at."""
+"""The method `multicut`: watershed fragments, and a partition of their graph at low cost, without a threshold."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import bioimage_cpp.graph as graphs
 import numpy as np
 from bioimage_cpp.graph import lifted_multicut as lifted_solvers
 from bioimage_cpp.graph import multicut as solvers
 
-from emjax.segmentation.region_graph import EdgeStatistics
+from emjax.errors import InputError
+from emjax.segmentation.clusters import smallest_ids
+from emjax.segmentation.edge_statistics import EdgeStatistics
+from emjax.segmentation.evidence import Evidence, Graph, far, near, near_and_far
+from emjax.segmentation.fragments import (
+    NEEDS_BOUNDARY,
+    FragmentSettings,
+    has_boundary,
+    make_fragments,
+)
+from emjax.segmentation.method import Memo, Method, Offsets
+from emjax.segmentation.settings import choice, number
 
 # Probabilities are kept this far from 0 and 1, where the cost would be infinite.
 _MARGIN = 1e-3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MulticutSettings(FragmentSettings):
+    """Fragments, partitioned at least cost; see `multicut`.
+
+    Attributes:
+        beta: prior of a boundary; more cuts more.
+        weighted: whether long boundaries count more than short ones.
+            The fragments in the code of arXiv:2308.09917 are boundary_threshold=0.25,
+            flood=boundary, sigma_seeds=2, sigma_weights=2, boundary_weight=0.9, min_fragment=100.
+        lifted: whether long-range affinities count between fragments that do not touch.
+    """
+
+    beta: float = number(0.5, 0.001, 0.999, grid=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), later=True)
+    weighted: bool = choice(True, (False, True), later=True)
+    lifted: bool = choice(False, (False, True), later=True)
 
 
 def edge_costs(statistics: EdgeStatistics, beta: float, weighted: bool = True) -> np.ndarray:
@@ -83,14 +113,48 @@ def multicut(
                 lifted_solvers.LiftedKernighanLinMulticut(),
             ]
         )
-    return _smallest(ids, solver.optimize(objective))
+    return smallest_ids(ids, solver.optimize(objective))
 
 
 def _nodes(ids: np.ndarray, statistics: EdgeStatistics) -> np.ndarray:
     return np.searchsorted(ids, statistics.pairs).astype(np.uint64)
 
 
-def _smallest(ids: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """The smallest id of each id's cluster; `ids` are sorted, so that it is the first one."""
-    _, first, index = np.unique(clusters, return_index=True, return_inverse=True)
-    return ids[first[index.reshape(-1)]]
+def _check(settings: MulticutSettings, offsets: Offsets) -> None:
+    longer = [o for o in offsets if o is not None and sum(o) < -1]
+    if settings.lifted and not longer:
+        raise InputError(
+            "multicut: lifted=true needs long-range affinities, and the prediction has none; leave lifted out"
+        )
+
+
+def _of_touching(settings: MulticutSettings) -> Evidence:
+    return near_and_far() if settings.long_range else near()
+
+
+def _evidence(settings: MulticutSettings) -> Evidence:
+    return {**_of_touching(settings), **(far() if settings.lifted else {})}
+
+
+def _partition(graph: Graph, settings: MulticutSettings, memo: Memo | None) -> np.ndarray:
+    del memo
+    (name,) = _of_touching(settings)
+    return multicut(
+        graph.ids,
+        graph.tables[name],
+        beta=settings.beta,
+        weighted=settings.weighted,
+        lifted=graph.tables.get("far"),
+    )
+
+
+METHOD = Method(
+    summary="fragments, then a partition of their graph at low cost; long-range affinities as lifted edges",
+    settings=MulticutSettings,
+    needs=NEEDS_BOUNDARY,
+    fits=has_boundary,
+    fragments=make_fragments,
+    evidence=_evidence,
+    partition=_partition,
+    check=_check,
+)

@@ -14,21 +14,29 @@ from typing import Any
 
 import numpy as np
 
-from emjax.config import nearest
 from emjax.errors import InputError
-from emjax.segmentation import settings as kinds
+from emjax.registry import Registry
+from emjax.segmentation.clusters import dense
 from emjax.segmentation.evidence import Evidence, Graph, near
-from emjax.segmentation.method_table import (
-    METHODS,
-    Memo,
-    Method,
-    Names,
-    Offsets,
-    fragment_key,
-    once,
-)
+from emjax.segmentation.method import Memo, Method, Names, Offsets, once
 from emjax.segmentation.prediction import Prediction, has_nearest, show_channels
-from emjax.segmentation.sizes import dense, keep_sizes, relabel
+from emjax.segmentation.settings import fragment_key, read_settings
+from emjax.segmentation.sizes import limit_sizes, relabel
+
+# Where no method is named, the first that suits the channels is preferred; see `choose_method`.
+METHODS = Registry(
+    "method",
+    "emjax.methods",
+    {
+        "distance": "emjax.segmentation.methods.seeded_watershed:DISTANCE",
+        "contour": "emjax.segmentation.methods.seeded_watershed:CONTOUR",
+        "agglomerate": "emjax.segmentation.methods.agglomerate:METHOD",
+        "mutex": "emjax.segmentation.methods.mutex:METHOD",
+        "multicut": "emjax.segmentation.methods.multicut:METHOD",
+        "affinity_components": "emjax.segmentation.methods.affinity_components:METHOD",
+        "components": "emjax.segmentation.methods.components:METHOD",
+    },
+)
 
 # Sections this much thicker than voxels are wide are cut into fragments one by one (our choice).
 PLANE_RATIO = 2.0
@@ -64,8 +72,8 @@ def decode(
         memo, "fragments", key, lambda: _fragments(prediction, method, values)
     )
     tables = {
-        name: once(memo, name, key, lambda gather=gather: gather(prediction, fragments, None))
-        for name, gather in evidence_of(method, values).items()
+        name: once(memo, name, key, lambda table=table: table.gather(prediction, fragments, None))
+        for name, table in evidence_of(method, values).items()
     }
     lookup = np.zeros(len(ids) + 1, np.uint64)
     lookup[1:] = solve(Graph(ids, sizes, tables), method, values, memo)
@@ -86,15 +94,16 @@ def solve(graph: Graph, method: str, settings: Any, memo: Memo | None = None) ->
     """
     if not len(graph.ids):
         return np.zeros(0, np.uint64)
-    clusters = find(method).partition(graph, settings, memo)
-    sized = keep_sizes(
+    clusters = METHODS.find(method).partition(graph, settings, memo)
+    neighbours = [n for n, t in evidence_of(method, settings).items() if t.contacts]
+    sized = limit_sizes(
         clusters,
         graph.sizes,
         min_size=settings.min_size,
         small=settings.small,
         max_size=settings.max_size,
         ids=graph.ids,
-        statistics=_of_neighbours(graph),
+        statistics=graph.tables[neighbours[0]] if neighbours else None,
     )
     return dense(sized)
 
@@ -110,18 +119,14 @@ def read_method_settings(method: str, given: Mapping[str, Any], offsets: Offsets
     Raises:
         InputError: as `read_settings`, or if the channels lack what a setting asks for.
     """
-    values = kinds.read_settings(find(method).settings, method, given)
-    longer = [o for o in offsets if o is not None and sum(o) < -1]
-    if getattr(values, "lifted", False) and not longer:
-        raise InputError(
-            f"{method}: lifted=true needs long-range affinities, and the prediction has none; leave lifted out"
-        )
+    values = read_settings(METHODS.find(method).settings, method, given)
+    METHODS.find(method).check(values, offsets)
     return values
 
 
 def evidence_of(method: str, settings: Any) -> Evidence:
     """Returns all tables that a method and its sizes ask for, but those of different cells alone."""
-    tables = dict(find(method).evidence(settings))
+    tables = dict(METHODS.find(method).evidence(settings))
     if settings.min_size > 1 and settings.small == "neighbour" and not tables:
         tables |= near()
     return tables
@@ -137,59 +142,60 @@ def suit_to_voxels(
         settings: setting -> value.
         voxel_nm: (z, y, x) nm; None: unknown, the default stays.
     """
-    fields = {field.name for field in dataclasses.fields(find(method).settings)}
+    fields = {field.name for field in dataclasses.fields(METHODS.find(method).settings)}
     if voxel_nm is None or "plane" not in fields or "plane" in settings:
         return dict(settings)
     return {**settings, "plane": voxel_nm[0] >= PLANE_RATIO * min(voxel_nm[1:])}
 
 
-def find(method: str) -> Method:
-    """Returns a method by its name; raises InputError that names the nearest."""
-    if method not in METHODS:
-        raise InputError(f"unknown method '{method}'{nearest(method, METHODS)}")
-    return METHODS[method]
-
-
-def choose_method(method: str, names: Names, offsets: Offsets) -> str:
+def choose_method(
+    method: str, names: Names, offsets: Offsets, suggested: Sequence[str] = ()
+) -> str:
     """Returns a method that channels suit: the given one, or for '' the preferred one.
 
-    Preferred are 'agglomerate' where there are affinities, else 'distance', 'contour', 'agglomerate'
-    of a membrane, 'components': the first whose channels are there.
+    Preferred are 'agglomerate' where there are affinities, else the first of `METHODS` whose channels are there; of
+    other packages' methods, and only where none of emjax's own suits, those that the targets of the prediction name
+    come first.
 
     Args:
         method: one of `METHODS`, or ''.
         names: of the channels.
         offsets: of the channels.
+        suggested: methods that the targets of the prediction name.
 
     Raises:
         InputError: an unknown method (names the nearest), or channels that do not suit it (names
             what there is, and the methods that do).
     """
-    fit = [name for name, known in METHODS.items() if known.fits(names, offsets)]
-    if not method and fit:
-        return "agglomerate" if has_nearest(offsets) else fit[0]
-    if method and find(method).fits(names, offsets):
+    if method and METHODS.find(method).fits(names, offsets):
         return method
+    if not method and has_nearest(offsets):
+        return "agglomerate"
+    own = METHODS.own_names
+    others = [*suggested, *(name for name in METHODS if name not in own)]
+    for name in () if method else (*own, *others):
+        if name in METHODS and _suits_unnamed(METHODS.find(name), names, offsets):
+            return name
+    fit = [name for name in METHODS if METHODS.find(name).fits(names, offsets)]
     instead = f"methods that fit: {', '.join(fit)}" if fit else "no method fits them"
-    needs = f"method '{method}' needs {METHODS[method].needs}" if method else "no method is given"
+    missing = [name for name in suggested if name not in METHODS]
+    if missing:
+        instead += f"; its targets name method '{missing[0]}', which no installed package has"
+    needs = (
+        f"method '{method}' needs {METHODS.find(method).needs}" if method else "no method is given"
+    )
     raise InputError(f"{needs}; the channels are {show_channels(names, offsets)}; {instead}")
+
+
+def _suits_unnamed(method: Method, names: Names, offsets: Offsets) -> bool:
+    return method.fits(names, offsets) and (
+        method.by_default is None or method.by_default(names, offsets)
+    )
 
 
 def _fragments(
     prediction: Prediction, method: str, settings: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns fragments, numbered by their first voxels, their ids and sizes."""
-    fragments, sizes = relabel(find(method).fragments(prediction, settings))
+    fragments, sizes = relabel(METHODS.find(method).fragments(prediction, settings))
     return fragments, np.arange(1, len(sizes) + 1, dtype=np.uint64), sizes
-
-
-def _of_neighbours(graph: Graph) -> Any:
-    """Returns a table that knows which fragments touch; None where no method asked for one."""
-    names = (name for name in graph.tables if name.startswith(("near", "all")))
-    return graph.tables.get(next(names, ""))
-
-
-# Method -> setting -> values worth trying.
-GRID: dict[str, dict[str, tuple]] = {
-    name: kinds.grid(method.settings) for name, method in METHODS.items()
-}

@@ -1,20 +1,22 @@
-"""Hierarchical agglomeration of fragments on the region graph: the strongest edge merges first."""
+"""Hierarchical agglomeration of fragments: the edge with the highest affinity merges first.
+
+The algorithm; `emjax.segmentation.methods.agglomerate` is the method that uses it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from emjax.compiled import compiled
 from emjax.errors import InputError
 from emjax.hash_table import EMPTY, find_place
-from emjax.segmentation.region_graph import BINS, UNIT, EdgeStatistics
+from emjax.segmentation.clusters import joined
+from emjax.segmentation.edge_statistics import BINS, UNIT, EdgeStatistics
 
 LINKAGES = ("mean", "quantile", "quantile_of_maxima")
-# From here on, numbers of half edges need 64 bits.
+# From this many half edges on, their numbers need 64 bits.
 _MANY = 2**31
 
 
@@ -41,16 +43,6 @@ class Dendrogram:
             `[k]` uint64, for each id the smallest id of its cluster.
         """
         return joined(ids, self.pairs[self.affinity > threshold])
-
-
-def joined(ids: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Returns for each of the sorted `ids` the smallest id that `pairs` `[n, 2]` connect it to."""
-    a, b = np.searchsorted(ids, pairs.T)
-    links = coo_array((np.ones(len(a), np.uint8), (a, b)), shape=(len(ids), len(ids)))
-    _, component = connected_components(links, directed=False)
-    smallest = np.full(component.max(initial=-1) + 1, len(ids), np.int64)
-    np.minimum.at(smallest, component, np.arange(len(ids)))
-    return ids[smallest[component]]
 
 
 def agglomerate(
@@ -108,7 +100,7 @@ def agglomerate(
             rows = np.column_stack([np.arange(len(touching)), bins, np.ones_like(bins)])
         amounts = np.zeros((len(touching), 2), np.int64)
         np.add.at(amounts[:, 1], rows[:, 0], rows[:, 2])
-    # Of what memory grows with, half is such numbers.
+    # Half of the memory holds numbers of edges: 32 bits for each where they suffice.
     numbers = np.int32 if 2 * max(len(ends), len(rows)) < _MANY else np.int64
     merges, affinity = _merge(
         len(ids), ends, amounts, rows, percent, threshold, np.empty(0, numbers)
@@ -122,7 +114,7 @@ def agglomerate(
 
 @compiled
 def _affinity(edge, amounts, rows, first, after, percent):
-    """What an edge is worth now."""
+    """Returns the affinity of an edge, of what has been joined to it so far."""
     count = amounts[edge, 1]
     if percent < 0:
         return amounts[edge, 0] / count / UNIT

@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from emjax.segmentation.multicut import edge_costs, multicut
-from emjax.segmentation.region_graph import UNIT, EdgeStatistics
+from emjax.segmentation.edge_statistics import UNIT, EdgeStatistics
+from emjax.segmentation.methods.multicut import edge_costs, multicut
 
 
 def _statistics(edges, contact=1):

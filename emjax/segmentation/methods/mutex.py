@@ -1,13 +1,36 @@
-"""Mutex watershed: near affinities join, long-range ones forbid, the surest first."""
+"""The method `mutex`: near affinities join voxels, long-range ones forbid it, the surest first."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import bioimage_cpp.segmentation as bioimage
 import numpy as np
 
 from emjax.errors import InputError
-from emjax.segmentation.components import affinity_components
-from emjax.segmentation.prediction import Affinities
+from emjax.segmentation.fragments import foreground_mask
+from emjax.segmentation.method import NEEDS_NEAREST, Method, Names, Offsets
+from emjax.segmentation.methods.affinity_components import affinity_components
+from emjax.segmentation.prediction import Affinities, Prediction, has_nearest
+from emjax.segmentation.settings import StitchSettings, number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MutexSettings(StitchSettings):
+    """Voxels joined and kept apart by affinities; see `mutex_watershed`.
+
+    Attributes:
+        strides: (z, y, x) voxels between those whose long-range affinities are used; 1/1/1 uses all
+            of them, cuts more and takes some fifteen times as long.
+        threshold: what only affinities of this or less hold together is cut.
+        foreground_threshold: as in `FragmentSettings`.
+    """
+
+    strides: tuple[int, int, int] = number(
+        (2, 8, 8), 1, grid=((1, 4, 4), (2, 8, 8), (4, 8, 8), (4, 16, 16))
+    )
+    threshold: float = number(0.0, 0, 1, grid=(0.0, 0.1, 0.3))
+    foreground_threshold: float = number(0.0, 0, 1)
 
 
 def mutex_watershed(
@@ -63,3 +86,28 @@ def mutex_watershed(
 
 def _shown(offsets: tuple[tuple[int, int, int], ...]) -> str:
     return " ".join(",".join(map(str, offset)) for offset in offsets)
+
+
+def _fits(names: Names, offsets: Offsets) -> bool:
+    del names
+    return has_nearest(offsets) and sum(o is not None for o in offsets) > 3
+
+
+def _fragments(prediction: Prediction, settings: MutexSettings) -> np.ndarray:
+    affinities = prediction.affinities()
+    return mutex_watershed(
+        affinities,
+        strides=settings.strides,
+        threshold=settings.threshold,
+        mask=foreground_mask(prediction, affinities, settings.foreground_threshold),
+    )
+
+
+METHOD = Method(
+    summary="mutex watershed of the voxels",
+    settings=MutexSettings,
+    needs=f"{NEEDS_NEAREST} and long-range ones",
+    fits=_fits,
+    fragments=_fragments,
+    stitched=True,
+)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.segmentation.mutex import mutex_watershed
+from emjax.segmentation.methods.mutex import mutex_watershed
 from emjax.segmentation.prediction import NEAREST, Prediction
 
 LONG = (*NEAREST, (0, 0, -2), (0, -5, 0), (0, 0, -5), (-2, 0, 0))

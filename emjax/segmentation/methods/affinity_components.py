@@ -1,35 +1,30 @@
-"""Connected components: of what is above a threshold, or of voxels that affinities join."""
+"""The method `affinity_components`: voxels that affinities above a threshold join, directly or by others."""
 
 from __future__ import annotations
 
-import cc3d
+import dataclasses
+
 import numpy as np
 
 from emjax.compiled import compiled
-from emjax.errors import InputError
-from emjax.segmentation.prediction import Affinities
+from emjax.segmentation.clusters import joined
+from emjax.segmentation.evidence import Evidence, Graph, joined_by_affinity
+from emjax.segmentation.method import NEEDS_NEAREST, Memo, Method, Names, Offsets
+from emjax.segmentation.prediction import Affinities, Prediction, has_nearest
+from emjax.segmentation.settings import SizeSettings, number
+from emjax.segmentation.sizes import limit_sizes
+from emjax.segmentation.union_find import root_of
 
-CONNECTIVITIES = (6, 18, 26)
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AffinityComponentsSettings(SizeSettings):
+    """Voxels joined by nearest affinities; see `affinity_components`.
 
-def components(mask: np.ndarray, connectivity: int = 6) -> np.ndarray:
-    """Returns the connected components of a mask.
-
-    Args:
-        mask: `[z, y, x]` bool.
-        connectivity: 6 (voxels that share a face), 18 (an edge) or 26 (a corner).
-
-    Returns:
-        `[z, y, x]` uint64, ids 1..n; 0 where the mask is False.
-
-    Raises:
-        InputError: another connectivity.
+    Attributes:
+        threshold: joins affinities above.
     """
-    if connectivity not in CONNECTIVITIES:
-        raise InputError(
-            f"connectivity={connectivity} is unknown; use {' or '.join(map(str, CONNECTIVITIES))}"
-        )
-    return cc3d.connected_components(mask, connectivity=connectivity, out_dtype=np.uint64)
+
+    threshold: float = number(0.5, 0, 1, grid=(0.5, 0.7, 0.8, 0.9, 0.95, 0.98))
 
 
 def affinity_components(
@@ -62,15 +57,6 @@ def affinity_components(
             within = np.ascontiguousarray(np.broadcast_to(within, values.shape))
         _unite(values, np.array(offset), np.float32(threshold), within, parents)
     return _number(parents, single).reshape(values.shape)
-
-
-@compiled
-def root_of(parents, voxel):
-    """The first voxel of the component, halving the path on the way."""
-    while parents[voxel] != voxel:
-        parents[voxel] = parents[parents[voxel]]
-        voxel = parents[voxel]
-    return voxel
 
 
 @compiled
@@ -111,3 +97,36 @@ def _number(parents, single):
             last += np.uint64(1)
             ids[voxel] = last
     return ids
+
+
+def _fits(names: Names, offsets: Offsets) -> bool:
+    del names
+    return has_nearest(offsets)
+
+
+def _fragments(prediction: Prediction, settings: AffinityComponentsSettings) -> np.ndarray:
+    # Single voxels, too: only other cells may know what they are joined to.
+    return affinity_components(prediction.affinities(), settings.threshold, single=True)
+
+
+def _across(settings: AffinityComponentsSettings) -> Evidence:
+    return joined_by_affinity(settings.threshold)
+
+
+def _partition(graph: Graph, settings: AffinityComponentsSettings, memo: Memo | None) -> np.ndarray:
+    del memo
+    (name,) = _across(settings)
+    clusters = joined(graph.ids, graph.tables[name].pairs) if name in graph.tables else graph.ids
+    return limit_sizes(clusters, graph.sizes, min_size=2)
+
+
+METHOD = Method(
+    summary="connected components of the voxels that affinities above a threshold join",
+    settings=AffinityComponentsSettings,
+    needs=NEEDS_NEAREST,
+    fits=_fits,
+    fragments=_fragments,
+    across=_across,
+    partition=_partition,
+    halo=False,
+)

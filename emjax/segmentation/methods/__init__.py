@@ -1,0 +1,1 @@
+"""The methods of segmentation, one file each; `METHODS` of `emjax.segmentation.decode` lists them."""

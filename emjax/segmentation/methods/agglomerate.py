@@ -1,0 +1,71 @@
+"""The method `agglomerate`: watershed fragments, of which the pair with the highest affinity is merged first."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from emjax.segmentation.agglomeration import LINKAGES, agglomerate
+from emjax.segmentation.evidence import Evidence, Graph, near, near_and_far
+from emjax.segmentation.fragments import (
+    NEEDS_BOUNDARY,
+    FragmentSettings,
+    has_boundary,
+    make_fragments,
+)
+from emjax.segmentation.method import Memo, Method, once
+from emjax.segmentation.settings import choice, fragment_key, number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AgglomerateSettings(FragmentSettings):
+    """Fragments, merged strongest first; see `emjax.segmentation.agglomeration.agglomerate`.
+
+    Attributes:
+        linkage: 'mean', 'quantile' or 'quantile_of_maxima' of the affinities between two clusters.
+            The default is the median of the fragment pairs' largest affinities, as in the code of
+            arXiv:2308.09917; its fragments are plane=true, boundary=mean, flood=boundary,
+            sigma_seeds=0.
+        quantile: percent.
+        threshold: merges affinities above; higher merges less. waterz' threshold is 1 - this.
+    """
+
+    linkage: str = choice("quantile_of_maxima", LINKAGES, LINKAGES, later=True)
+    quantile: int = number(50, 0, 100, later=True)
+    threshold: float = number(
+        0.5, 0, 1, grid=(0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), later=True
+    )
+
+
+def _evidence(settings: AgglomerateSettings) -> Evidence:
+    gather = near_and_far if settings.long_range else near
+    return gather(histogram=settings.linkage == "quantile")
+
+
+def _partition(graph: Graph, settings: AgglomerateSettings, memo: Memo | None) -> np.ndarray:
+    (name,) = _evidence(settings)
+    tree = once(
+        memo,
+        "tree",
+        (*fragment_key(settings), name, settings.linkage, settings.quantile),
+        lambda: agglomerate(
+            graph.tables[name],
+            linkage=settings.linkage,
+            quantile=settings.quantile,
+            # With a memo to the end, so that other thresholds are cuts of the same tree.
+            threshold=settings.threshold if memo is None else 0.0,
+        ),
+    )
+    return tree.cut(graph.ids, settings.threshold)
+
+
+METHOD = Method(
+    summary="watershed fragments, then the pair with the highest mean or median affinity merges first",
+    settings=AgglomerateSettings,
+    needs=NEEDS_BOUNDARY,
+    fits=has_boundary,
+    fragments=make_fragments,
+    evidence=_evidence,
+    partition=_partition,
+)
