@@ -13,7 +13,7 @@ from emjax.segmentation.prediction import NEAREST, Prediction
 from emjax.segmentation.settings import SizeSettings
 from emjax.targets.language import TARGETS
 
-from .outside import write_package
+from ..extending import write_package
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -275,7 +275,7 @@ def test_methods_that_targets_name_are_there():
 
 
 def test_a_method_from_outside_is_chosen_only_where_none_of_ours_suits(tmp_path, monkeypatch):
-    names, offsets = ("slices",), (None,)
+    names, offsets = ("large_ids",), (None,)
     with pytest.raises(InputError, match="no method is given.*methods that fit: components"):
         choose_method("", names, offsets)
     with pytest.raises(InputError, match="name method 'sections', which no installed package has"):
@@ -284,9 +284,11 @@ def test_a_method_from_outside_is_chosen_only_where_none_of_ours_suits(tmp_path,
     assert choose_method("", names, offsets) == "sections"
     assert choose_method("", names, offsets, ("sections",)) == "sections"
     assert choose_method("components", names, offsets, ("sections",)) == "components"
-    both = ("slices", "foreground")
+    both = ("large_ids", "foreground")
     assert choose_method("", both, (None, None), ("sections",)) == "components"
-    with pytest.raises(InputError, match="method 'sections' needs 'slices'; the channels are fore"):
+    with pytest.raises(
+        InputError, match="method 'sections' needs 'large_ids'; the channels are fore"
+    ):
         choose_method("sections", ("foreground",), (None,))
 
 

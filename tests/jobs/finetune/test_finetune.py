@@ -17,7 +17,7 @@ from emjax.jobs import finetune
 from emjax.train import interrupt
 from emjax.train.weights import restore_params
 
-from ...targets.outside import write_package
+from ...extending import write_package
 from ...tasks.small import smooth_noise
 from ..running import read_refusal, run_command
 

@@ -15,7 +15,7 @@ from emjax.volumes.origin import origin_voxels
 from emjax.volumes.store import open_volume
 from emjax.volumes.write.zarr import create_volume
 
-from ...segmentation.outside import write_package
+from ...extending import write_package
 from ..running import read_refusal, run_command
 
 SEGMENT, TUNE = "configs/segment.py", "configs/tune.py"
@@ -103,7 +103,7 @@ def test_a_prediction_of_one_channel(volumes, tmp_path):
 
 
 def test_a_method_of_another_package(volumes, tmp_path, monkeypatch, capfd):
-    known = {"targets": ["slices"], "offsets": [None], "methods": ["sections"]}
+    known = {"targets": ["large_ids"], "offsets": [None], "methods": ["sections"]}
     inside = (_labels() == 5)[None]
     prediction = _write(tmp_path / "p.zarr", np.where(inside, 200, 20).astype(np.uint8), known)
     fields = {"input": prediction, "output": tmp_path / "out.zarr"}
