@@ -31,7 +31,7 @@ from emjax.segmentation.methods.components import components
 from emjax.segmentation.prediction import Prediction
 from emjax.segmentation.settings import values_to_try
 from emjax.volumes.attributes import read_attributes
-from emjax.volumes.store import open_volume
+from emjax.volumes.opening import open_volume
 
 COLUMNS = ("voi", "voi_split", "voi_merge", "arand", "ap_50", "segments")
 

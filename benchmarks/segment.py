@@ -104,7 +104,7 @@ def _compare(written: report.Report, timings: dict[str, timing.Timing]) -> None:
 def load(input: str, labels: str, side: int) -> tuple[np.ndarray, tuple[Any, ...], np.ndarray]:
     """Returns uint8 affinities `[c, z, y, x]`, their offsets, and labels `[z, y, x]`."""
     from emjax.volumes.attributes import read_attributes
-    from emjax.volumes.store import open_volume
+    from emjax.volumes.opening import open_volume
 
     if input:
         volume = open_volume(input)

@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ALLOWED = {
     "geometry": {"errors", "geometry"},
     "runs": {"errors", "config", "geometry", "runs"},
-    "volumes": {"errors", "compiled", "geometry", "runs", "volumes"},
+    "volumes": {"errors", "compiled", "config", "registry", "geometry", "runs", "volumes"},
     "blocks": {"errors", "config", "geometry", "runs", "volumes", "blocks"},
     # Passes over blocks read volumes and write parts.
     "evaluation": {

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import tensorstore as ts
 
-from emjax.volumes.store import Volume, open_for_blocks
+from emjax.volumes.opening import open_for_blocks
+from emjax.volumes.volume import Volume
 from emjax.volumes.write.output import Output
 
 Made = TypeVar("Made", bound=Callable[..., Any])

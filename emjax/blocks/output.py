@@ -15,7 +15,8 @@ from absl import logging
 from emjax.blocks.done import DoneBlocks
 from emjax.errors import InputError
 from emjax.volumes.address import Address
-from emjax.volumes.write.output import Output, ZarrOutput
+from emjax.volumes.write.output import Output
+from emjax.volumes.write.zarr import ZarrOutput
 
 # Key of the attribute `emjax` that says which work made the volume.
 IDENTITY = "identity"

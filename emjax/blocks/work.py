@@ -20,7 +20,7 @@ from emjax.blocks.parts import part_path, write_part
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
 from emjax.geometry.sizes import Size
-from emjax.volumes.store import Volume
+from emjax.volumes.volume import Volume
 from emjax.volumes.write.output import Output
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from emjax.data.grey_values import stretch
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.store import Volume
+from emjax.volumes.volume import Volume
 
 # Stored with a checkpoint; the numbers are those of each volume.
 RULE = {"kind": "percentiles", "low": 0.5, "high": 99.5}

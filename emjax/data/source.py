@@ -18,7 +18,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
 from emjax.volumes.label_ids import NONE_NAMED, LabelIds
-from emjax.volumes.store import Volume
+from emjax.volumes.volume import Volume
 
 Example = dict[str, np.ndarray]
 # Seconds before each new try at a read that failed; remote stores fail now and then.

@@ -23,10 +23,11 @@ from emjax.objects.passes import MeasureObjects
 from emjax.runs.folder import open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.label_ids import LabelIds
+from emjax.volumes.opening import open_volume
 from emjax.volumes.origin import origin_voxels
 from emjax.volumes.pairs import lay
 from emjax.volumes.roles import open_ids, refuse_idle_keys
-from emjax.volumes.store import Volume, open_volume
+from emjax.volumes.volume import Volume
 
 OBJECTS, CONTACTS = "objects.parquet", "contacts.parquet"
 # Voxels that are measured at a time, and where chunks are not known.

@@ -17,7 +17,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block, Grid
 from emjax.geometry.sizes import Size
-from emjax.volumes.write.zarr import chunk_size, shard_size
+from emjax.volumes.write.pyramid import chunk_size, shard_size
 
 # Volumes of up to so many voxels are one cell; of larger ones a cell with its halo has about as many.
 _WHOLE = 1 << 25

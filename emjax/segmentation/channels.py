@@ -10,7 +10,7 @@ import numpy as np
 from emjax.blocks.opening import open_once
 from emjax.geometry.box import Box
 from emjax.segmentation.prediction import Offset, Prediction
-from emjax.volumes.store import Volume
+from emjax.volumes.volume import Volume
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,7 +36,7 @@ from emjax.segmentation.graph_files import (
 from emjax.segmentation.method import STITCHES
 from emjax.segmentation.sizes import relabel
 from emjax.segmentation.stitching import Face, match, outer_slabs
-from emjax.volumes.write.output import ZarrOutput
+from emjax.volumes.write.zarr import ZarrOutput
 
 FRAGMENTS = "fragments.zarr"
 SIZES = "sizes"

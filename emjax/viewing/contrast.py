@@ -10,7 +10,7 @@ from absl import logging
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.store import Volume
+from emjax.volumes.volume import Volume
 
 # As images are normalized for training.
 _PERCENTILES = (0.5, 99.5)

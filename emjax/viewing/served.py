@@ -19,7 +19,8 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
 from emjax.viewing.layers import LABELS, Layer
-from emjax.volumes.store import Volume, open_volume
+from emjax.volumes.opening import open_volume
+from emjax.volumes.volume import Volume
 
 # Types of voxels that the page cannot draw, and what they become.
 _DRAWN_AS = {"bool": "uint8", "int64": "uint64", "float16": "float32", "float64": "float32"}

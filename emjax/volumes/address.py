@@ -6,9 +6,11 @@ crop.zarr[0:64,256:768,:]    fib25.h5:raw[0:160]    gs://bucket/em.zarr?level=1 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 from emjax.errors import InputError
@@ -106,8 +108,7 @@ class Address:
         """Returns the address as a process with another working folder needs it."""
         if _SCHEME.match(self.path):
             return self
-        path = os.path.abspath(os.path.expanduser(self.path))
-        return dataclasses.replace(self, path=path)
+        return dataclasses.replace(self, path=os.path.abspath(local_path(self.path)))
 
     def ids(self, key: str) -> tuple[int, ...]:
         """Returns the ids that a key of an address of labels names, as `ignore=249,0`; empty without it.
@@ -125,6 +126,21 @@ class Address:
             raise InputError(
                 f"{self}: {key}={text} must be ids separated by commas, as in {key}=249,0"
             ) from error
+
+    def whole_number(self, key: str, meaning: str) -> int:
+        """Returns the number of a key such as `level=1`; 0 without it.
+
+        Args:
+            key: of the address.
+            meaning: what 0 means, for the message.
+
+        Raises:
+            InputError: if it is no whole number.
+        """
+        text = self.keys.get(key, "0")
+        if not text.isdecimal():
+            raise InputError(f"{self}: {key}={text} is not a whole number, {meaning}")
+        return int(text)
 
     @property
     def source(self) -> str:
@@ -188,6 +204,18 @@ def parse_volumes(text: str | Sequence[str]) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
+def local_path(text: str | os.PathLike[str]) -> Path:
+    """Returns a path of this machine, `~` and `~name` replaced by the home they stand for.
+
+    Raises:
+        InputError: if nobody of that name has a home here.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{os.fspath(text)}: {error}; write the whole path") from error
+
+
 def parse_triple(text: str, what: str) -> tuple[float, float, float]:
     """Reads `50,4,4`.
 
@@ -202,7 +230,7 @@ def parse_triple(text: str, what: str) -> tuple[float, float, float]:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = ()
-    if len(values) != 3 or any(not value > 0 for value in values):
+    if len(values) != 3 or any(not (value > 0 and math.isfinite(value)) for value in values):
         raise InputError(f"{what}={text}: needs three positive numbers, z,y,x, as in {what}=50,4,4")
     return values
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.volumes.address import SYNTHETIC, Address
+from emjax.volumes.address import SYNTHETIC, Address, local_path
 
 # Attribute of a zarr group.
 ATTRIBUTE = "emjax"
@@ -50,7 +49,7 @@ def folder_url(path: str | os.PathLike[str]) -> str:
     text = os.fspath(path)
     if "://" in text:
         return text.rstrip("/") + "/"
-    return Path(text).expanduser().absolute().as_uri().rstrip("/") + "/"
+    return local_path(text).absolute().as_uri().rstrip("/") + "/"
 
 
 def read_file(url: str, name: str) -> bytes | None:

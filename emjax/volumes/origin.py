@@ -1,32 +1,54 @@
-"""Where a volume lies: the translation of OME-Zarr, the offset of precomputed volumes, the box of an address.
+"""Where a volume lies in the whole that it is a part of: what its file says, and the box of its address.
+
+The one place that answers this for every format. Each format reads its own metadata (`Format.where`): the translation
+of OME-Zarr, `voxel_offset` of precomputed volumes, `offset` of CREMI's HDF5 and of zarr and N5 arrays, `transform` of
+OpenOrganelle. `known_origin` is None where a file does not say (TIFF, sections, tiles, arrays without such metadata);
+`origin_voxels` then takes the file's first voxel as 0.
 
 OME-Zarr says where the centre of a voxel lies. A part that begins at voxel 100 of a whole lies at 100, whether centres
-or corners are meant; a coarser level of it does not, hence two functions.
+or corners are meant; a coarser level of it does not, hence `file_corner`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
-from emjax.volumes.address import SYNTHETIC, Address
-from emjax.volumes.attributes import folder_url, read_file
-from emjax.volumes.store import Volume
+from emjax.volumes.address import Address
+from emjax.volumes.format import Request
+from emjax.volumes.formats import find_format
+from emjax.volumes.place import Place
 
-_REMOTE = ("gs://", "s3://", "http://", "https://")
+if TYPE_CHECKING:
+    from emjax.volumes.volume import Volume
+
+
+def known_origin(volume: Volume) -> Triple | None:
+    """Returns where the centre of a volume's first voxel lies, (z, y, x), counted in its voxels.
+
+    0 is the centre of a voxel. Two volumes of one voxel size whose origins differ by 100 lie 100 voxels apart.
+
+    Args:
+        volume: opened; of a part, its box counts too.
+
+    Returns:
+        None where the file does not say where it lies: its voxels can then be counted from its own first voxel alone.
+
+    Raises:
+        InputError: if the metadata are damaged.
+    """
+    place = _place(volume.address)
+    if place is None:
+        return None
+    return _triple(place.level.translation / place.level.scale + volume.box.start)
 
 
 def origin_voxels(volume: Volume) -> Triple:
-    """Returns where the centre of a volume's first voxel lies, (z, y, x), counted in its voxels.
-
-    0 is the centre of a voxel: that of the first one in files that do not say otherwise.
+    """Returns what `known_origin` does, with the first voxel of a file that does not say where it lies as 0.
 
     Args:
         volume: opened; of a part, its box counts too.
@@ -34,8 +56,8 @@ def origin_voxels(volume: Volume) -> Triple:
     Raises:
         InputError: if the metadata are damaged.
     """
-    place = _place(volume.address)
-    return _triple(place.level.translation / place.level.scale + volume.box.start)
+    origin = known_origin(volume)
+    return _triple(np.array(volume.box.start, float)) if origin is None else origin
 
 
 def place_of(volume: Volume, box: Box) -> Triple:
@@ -61,79 +83,45 @@ def file_corner(address: Address) -> Triple:
         address: of the file; its box makes no difference.
 
     Returns:
-        (z, y, x) voxels of the level that is addressed; whole numbers but for coarse levels.
+        (z, y, x) voxels of the level that is addressed; whole numbers but for coarse levels. 0 where the file does not
+        say.
 
     Raises:
         InputError: if the metadata are damaged.
     """
-    level, finest = _place(address)
+    place = _place(address)
+    if place is None:
+        return (0.0, 0.0, 0.0)
+    level, finest = place
     # A level without a place of its own begins where level 0 does.
     if not level.translation.any():
         return _triple(finest.translation / level.scale)
     return _triple((level.translation - (level.scale - finest.scale) / 2) / level.scale)
 
 
-class _Transformation(NamedTuple):
-    """(z, y, x) size of a voxel, and place of the first one, in one unit or another."""
-
-    scale: np.ndarray
-    translation: np.ndarray
-
-
-class _Place(NamedTuple):
-    """Of the level that is addressed, and of the finest."""
-
-    level: _Transformation
-    finest: _Transformation
-
-
-def _place(address: Address) -> _Place:
-    """Reads where a file lies; files that do not say begin at 0."""
-    start = _Transformation(np.ones(3), np.zeros(3))
-    local = not address.path.startswith(_REMOTE)
-    if address.path.startswith(SYNTHETIC):
-        return _Place(start, start)
-    if local and not os.path.isdir(os.path.expanduser(address.path)):
-        return _Place(start, start)
-    url = folder_url(address.path)
-    base = f"{url}{address.dataset}/" if address.dataset else url
-    level = int(address.keys.get("level", "0"))
+def _place(address: Address) -> Place | None:
+    """Reads where a file lies; None where it does not say, or says what cannot be."""
+    request = Request(address)
+    form = find_format(request)
+    if form.where is None:
+        return None
     try:
-        for name in ("zarr.json", ".zattrs", "info"):
-            text = read_file(base, name)
-            if not text:
-                continue
-            values = json.loads(text)
-            if "scales" in values:
-                # An offset counts voxels of the scale from the corner of all scales.
-                offset = np.array(values["scales"][level].get("voxel_offset", (0, 0, 0)))
-                moved = _Transformation(np.ones(3), offset[::-1].astype(float))
-                return _Place(moved, moved)
-            attributes = values.get("attributes", {}) if name == "zarr.json" else values
-            images = attributes.get("ome", attributes).get("multiscales")
-            if images:
-                return _Place(*(_of_level(images[0], number) for number in (level, 0)))
+        place = form.where(request)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"{address.path}: its metadata do not say where it lies: {type(error).__name__} {error}"
         ) from error
-    return _Place(start, start)
-
-
-def _of_level(image: Mapping[str, Any], level: int) -> _Transformation:
-    """Reads a level of an OME-Zarr image, in the units of its axes."""
-    axes = [a["name"] if isinstance(a, dict) else a for a in image.get("axes", "zyx")]
-    spatial = [axes.index(axis) for axis in "zyx"]
-    scale, translation = np.ones(3), np.zeros(3)
-    # Those of a level come first, those of all levels after them.
-    for owner in (image["datasets"][level], image):
-        for step in owner.get("coordinateTransformations", []):
-            values = np.asarray(step.get(step["type"], ()), float)
-            if step["type"] == "scale":
-                scale, translation = scale * values[spatial], translation * values[spatial]
-            elif step["type"] == "translation":
-                translation = translation + values[spatial]
-    return _Transformation(scale, translation)
+    if place is None:
+        return None
+    possible = all(
+        np.isfinite(part.scale).all()
+        and (part.scale > 0).all()
+        and np.isfinite(part.translation).all()
+        for part in place
+    )
+    return place if possible else None
 
 
 def _triple(values: np.ndarray) -> Triple:

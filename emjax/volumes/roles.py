@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from emjax.errors import InputError
 from emjax.volumes.address import Address
-from emjax.volumes.store import Volume, open_volume
+from emjax.volumes.opening import open_volume
+from emjax.volumes.volume import Volume
 
 # Keys that say what a volume is to a job, not how its file is read.
 _ROLE_KEYS = ("weight", "group", "kind", "background", "ignore")

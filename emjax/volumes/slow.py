@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import logging
 
 from emjax.volumes.address import Address
-from emjax.volumes.store import Volume
+from emjax.volumes.volume import Volume
 
 # Keys that change what a copy holds.
 _COPIED = ("voxel_nm", "level", "missing")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorstore as ts
 
 from emjax.geometry.sizes import Triple
@@ -27,18 +28,23 @@ def unit_nm(unit: str | None) -> float | None:
     return next((nm for names, nm in _NANOMETRES.items() if name in names), None)
 
 
-def attribute_voxel_nm(attributes: Mapping[str, Any]) -> Triple | None:
-    """Reads what zarr arrays of the field carry, in the order of their axes.
+def attribute_voxel_nm(
+    attributes: Mapping[str, Any], names: Sequence[str | None] = (None, None, None)
+) -> Triple | None:
+    """Reads what arrays of zarr and HDF5 carry, in the order of their axes.
 
     `resolution` and its like are nm unless `units` says otherwise; `transform` (OpenOrganelle) names its axes.
 
     Args:
         attributes: of the array.
+        names: of its axes, as `emjax.volumes.axes.axis_names` returns them.
     """
     for name in ("resolution", "voxel_size_nm_zyx", "voxel_size"):
-        values = _positive(attributes.get(name))
-        if values:
-            return _scaled(values, attributes.get("units") or ["nm"] * 3)
+        # One attribute says its order itself.
+        order = (None,) * 3 if name.endswith("_zyx") else names
+        values = spatial_values(attributes.get(name), order)
+        if values and min(values) > 0:
+            return _scaled(values, spatial_units(attributes.get("units"), order))
     return _transform_voxel_nm(attributes)
 
 
@@ -48,12 +54,52 @@ def n5_voxel_nm(attributes: Mapping[str, Any]) -> Triple | None:
     Args:
         attributes: of the array or group.
     """
-    values, units = _positive(attributes.get("resolution")), attributes.get("units") or ["nm"] * 3
+    order = ("x", "y", "z")
+    values, units = spatial_values(attributes.get("resolution"), order), attributes.get("units")
     pixel = attributes.get("pixelResolution")
     if values is None and isinstance(pixel, dict):
-        values, units = _positive(pixel.get("dimensions")), [pixel.get("unit", "nm")] * 3
-    found = _scaled(values, units) if values else None
-    return found[::-1] if found else _transform_voxel_nm(attributes)
+        values, unit = spatial_values(pixel.get("dimensions"), order), pixel.get("unit", "nm")
+        units = [unit] * 3
+    if values is None or not min(values) > 0:
+        return _transform_voxel_nm(attributes)
+    return _scaled(values, spatial_units(units, order))
+
+
+def spatial_values(values: object, names: Sequence[str | None]) -> Triple | None:
+    """Returns z, y, x of numbers that are listed in the order of an array's axes.
+
+    Args:
+        values: a number for each axis, or for each of z, y, x alone.
+        names: of the axes of the array, None where they are not named: z, y, x come last then.
+
+    Returns:
+        None for anything else.
+    """
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if not isinstance(values, list | tuple) or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) for v in values
+    ):
+        return None
+    found = _by_axis(values, names)
+    return None if found is None else tuple(float(v) for v in found)
+
+
+def spatial_units(units: object, names: Sequence[str | None]) -> tuple[str | None, ...]:
+    """Returns the units of z, y, x; nm where there are none.
+
+    Args:
+        units: one for all, or one for each axis, in the order of `names`.
+        names: of the axes of the array.
+    """
+    if isinstance(units, np.ndarray):
+        units = units.tolist()
+    if not units:
+        return ("nm",) * 3
+    if isinstance(units, str):
+        return (units,) * 3
+    found = _by_axis(units, names) if isinstance(units, list | tuple) else None
+    return (None,) * 3 if found is None else found
 
 
 def ome_voxel_nm(axes: Sequence[Mapping[str, Any]], scale: Sequence[float]) -> Triple | None:
@@ -64,7 +110,7 @@ def ome_voxel_nm(axes: Sequence[Mapping[str, Any]], scale: Sequence[float]) -> T
         scale: one number for each axis.
     """
     by_name = {
-        axis["name"]: (factor, unit_nm(axis.get("unit")))
+        axis["name"].lower(): (factor, unit_nm(axis.get("unit")))
         for axis, factor in zip(axes, scale, strict=True)
     }
     sides = [by_name.get(name) for name in "zyx"]
@@ -97,17 +143,18 @@ def _transform_voxel_nm(attributes: Mapping[str, Any]) -> Triple | None:
     return ome_voxel_nm(named, scale)
 
 
-def _positive(values: object) -> list[float] | None:
-    """Returns three numbers above 0, or None for anything else."""
-    if not isinstance(values, list | tuple) or len(values) != 3:
+def _by_axis(values: Sequence[Any], names: Sequence[str | None]) -> tuple[Any, Any, Any] | None:
+    """Returns the values of z, y, x."""
+    named = list(names) if set("zyx") <= set(names) else [None] * (len(names) - 3) + list("zyx")
+    if len(values) != len(named):
+        named = [name for name in named if name in tuple("zyx")]
+    if len(values) != len(named):
         return None
-    if not all(isinstance(v, int | float) and v > 0 for v in values):
-        return None
-    return [float(v) for v in values]
+    return tuple(values[named.index(axis)] for axis in "zyx")
 
 
-def _scaled(values: Sequence[float], units: object) -> Triple | None:
-    factors = [unit_nm(unit) for unit in units] if isinstance(units, list | tuple) else []
-    if len(factors) != 3 or not all(factors):
+def _scaled(values: Triple, units: Sequence[str | None]) -> Triple | None:
+    factors = [unit_nm(unit) for unit in units]
+    if not all(factors):
         return None
     return tuple(v * f for v, f in zip(values, factors, strict=True))

@@ -19,11 +19,14 @@ def write(tmp_path: Path) -> Callable[[str, np.ndarray], str]:
     """Writes an array as zarr and returns its address."""
 
     def write_array(name: str, voxels: np.ndarray) -> str:
-        zarr.create_array(tmp_path / name, data=voxels, chunks=(4, 8, 8)).attrs["resolution"] = [
-            40,
-            8,
-            8,
-        ]
+        # Chunks of zeros too: an array without any is refused.
+        array = zarr.create_array(
+            tmp_path / name,
+            data=voxels,
+            chunks=(4, 8, 8),
+            config={"write_empty_chunks": True},
+        )
+        array.attrs["resolution"] = [40, 8, 8]
         return str(tmp_path / name)
 
     return write_array

@@ -8,7 +8,7 @@ import zarr
 
 from emjax.data.normalization import Normalization, measure
 from emjax.errors import InputError
-from emjax.volumes.store import open_volume
+from emjax.volumes.opening import open_volume
 
 
 def test_apply_by_hand() -> None:

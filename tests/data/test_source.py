@@ -13,7 +13,7 @@ from emjax.data import source
 from emjax.data.source import Crops, _dense
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.store import Volume
+from emjax.volumes.volume import Volume
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -80,7 +80,7 @@ def test_host_jobs_and_what_their_workers_unpickle_import_no_jax():
         "from emjax.geometry.box import Box\n"
         "from emjax.volumes.write.casting import Cast\n"
         "from emjax.jobs.convert.passes import Copy\n"
-        "from emjax.volumes.write.output import ZarrOutput\n"
+        "from emjax.volumes.write.zarr import ZarrOutput\n"
         "import emjax.segmentation.passes, emjax.jobs.objects, emjax.blocks.dask_engine\n"
         "works = [CountPairs(Source('a.zarr'), 'parts', None, False, False),\n"
         "    Copy('a.zarr', ZarrOutput('b.zarr'), Cast('uint8', 'uint8', None), (0, 0, 0)),\n"

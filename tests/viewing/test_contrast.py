@@ -12,7 +12,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.viewing.contrast import measure
 from emjax.volumes.address import Address
-from emjax.volumes.store import Volume
+from emjax.volumes.volume import Volume
 
 
 def _volume(array: np.ndarray) -> Volume:

@@ -12,8 +12,8 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.volumes.address import Address
+from emjax.volumes.opening import open_volume
 from emjax.volumes.origin import file_corner, origin_voxels
-from emjax.volumes.store import open_volume
 from emjax.volumes.write.pyramid import plan_levels
 from emjax.volumes.write.zarr import create_volume
 
@@ -40,7 +40,7 @@ def test_ome_zarr_of_others(tmp_path):
             "metadata": {"shape": [8, 6, 4], "chunks": [8, 6, 4], "dtype": "|u1"},
         },
         create=True,
-    ).result()
+    ).result()[:] = 1
     axes = [{"name": n, "type": "space", "unit": "micrometer"} for n in "xyz"]
     level = [
         {"type": "scale", "scale": [2, 2, 1]},
@@ -79,7 +79,7 @@ def test_precomputed(tmp_path):
             },
         },
         create=True,
-    ).result()
+    ).result()[:] = 1
     assert origin_voxels(open_volume(f"{tmp_path}/p[1:]")) == (4, 20, 100)
 
 

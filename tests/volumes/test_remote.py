@@ -15,8 +15,9 @@ import zarr
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.read import arrays, folder_metadata
-from emjax.volumes.store import open_volume
+from emjax.volumes import format
+from emjax.volumes.opening import open_volume
+from emjax.volumes.read import folder_metadata
 from emjax.volumes.write.zarr import create_volume
 
 _VOXELS = np.random.default_rng(0).integers(1, 255, (16, 32, 32), np.uint8)
@@ -242,7 +243,7 @@ def test_addresses_of_buckets(
         asked.append(base)
         raise InputError("enough")
 
-    monkeypatch.setattr(arrays, "read_metadata", look)
+    monkeypatch.setattr(format, "read_metadata", look)
     with pytest.raises(InputError, match="enough"):
         open_volume(address)
     spec = ts.KvStore.Spec(asked[0]).to_json()

@@ -10,8 +10,9 @@ from emjax.blocks.run import check_aligned
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.geometry.sizes import Size
-from emjax.volumes.store import BLOCK_CACHE_BYTES, Volume
-from emjax.volumes.write.zarr import Level
+from emjax.volumes.opening import BLOCK_CACHE_BYTES
+from emjax.volumes.volume import Volume
+from emjax.volumes.write.pyramid import Level
 
 # Of a block of an input that decodes whole sections: the larger, the fewer blocks decode the same ones.
 _BLOCK_BYTES = 1 << 28

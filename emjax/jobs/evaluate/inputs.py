@@ -18,9 +18,10 @@ from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.label_ids import LabelIds
+from emjax.volumes.opening import open_volume
 from emjax.volumes.pairs import Laid, lay
 from emjax.volumes.roles import IMAGE_KEYS, SEGMENTATION_KEYS, open_ids, refuse_idle_keys
-from emjax.volumes.store import Volume, open_volume
+from emjax.volumes.volume import Volume
 
 KINDS = ("instances", "semantic", "clefts")
 

@@ -28,9 +28,8 @@ from emjax.parallel import runtime
 from emjax.parallel.mesh import make_mesh
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.volumes.origin import place_of
-from emjax.volumes.store import Volume
-from emjax.volumes.write.output import ZarrOutput
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.volume import Volume
+from emjax.volumes.write.zarr import ZarrOutput, create_volume
 
 ON_DEVICES = True
 

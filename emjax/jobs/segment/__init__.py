@@ -49,7 +49,7 @@ from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.origin import place_of
 from emjax.volumes.slow import say_if_slow
-from emjax.volumes.store import Volume
+from emjax.volumes.volume import Volume
 from emjax.volumes.write.zarr import create_volume
 
 GRAPH_FOLDER, BLOCKS_FOLDER = "graph", "blocks"

@@ -10,10 +10,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.volumes.format import Format, Request, Writer
+from emjax.volumes.place import Place, offset_place
 from emjax.volumes.read.missing import ERROR
 from emjax.volumes.read.opened import Opened, chunked
 
@@ -72,20 +73,14 @@ def _is_absent(data: h5py.Dataset, part: tuple[slice, ...]) -> bool:
     return data.id.get_chunk_info_by_coord(tuple(s.start for s in part)).byte_offset is None
 
 
-def open_hdf5(path: Path, dataset: str, missing: str, context: ts.Context) -> Opened:
-    """Opens a dataset of an HDF5 file.
-
-    Args:
-        path: the file.
-        dataset: path inside; '' takes the only volume, or `volumes/raw`, `raw` or `main`.
-        missing: `fill` takes chunks that were never written as the file's fill value, as HDF5 does; `error` refuses
-            them when they are read.
-        context: with the cache.
+def open_hdf5(request: Request) -> Opened:
+    """Opens a dataset of an HDF5 file: the one that is named, else the only volume, `volumes/raw`, `raw` or `main`.
 
     Raises:
         InputError: if it is no whole HDF5 file, has no such dataset, or needs a codec that is not installed; lists
             the datasets.
     """
+    path, dataset = request.path, request.address.dataset
     try:
         with LOCK:
             # It may have been written anew since it was last read.
@@ -105,9 +100,9 @@ def open_hdf5(path: Path, dataset: str, missing: str, context: ts.Context) -> Op
     if dtype.kind not in "uifb":
         raise InputError(f"{path}:{name} holds {dtype}, not numbers")
     chunk = chunks or tuple(map(min, shape, (1,) * (len(shape) - 3) + _CHUNK))
-    reader = _Dataset(str(path), name, missing)
+    reader = _Dataset(str(path), name, request.missing)
     slow = filters > 0 or (chunks is not None and math.prod(chunks) * dtype.itemsize > _LARGE)
-    return Opened(chunked(reader, shape, dtype, chunk, context), voxel_nm, slow)
+    return Opened(chunked(reader, shape, dtype, chunk, request.context), voxel_nm, slow)
 
 
 def _filters(path: Path, name: str, data: h5py.Dataset) -> int:
@@ -163,3 +158,34 @@ def _voxel_nm(data: h5py.Dataset, file: h5py.File) -> tuple[float, float, float]
             if len(values) == 3 and np.issubdtype(values.dtype, np.number) and (values > 0).all():
                 return tuple(float(v) * factor for v in values)
     return None
+
+
+def where(request: Request) -> Place | None:
+    """Reads the attribute `offset` of a dataset, z, y, x in nm, as CREMI and emjax write it."""
+    path = request.path
+    with LOCK, h5py.File(path, "r") as file:
+        data = file[_choose(path, file, request.address.dataset)]
+        attributes = {key: data.attrs[key] for key in ("offset", "units") if key in data.attrs}
+        return offset_place(attributes, _voxel_nm(data, file), (None,) * data.ndim)
+
+
+FORMAT = Format(
+    title="HDF5",
+    given=".h5",
+    examples=("fib25.h5:raw[0:160]", "cremi.hdf"),
+    reads="its chunks; boxes of 16 x 256 x 256 where it has none",
+    voxel_nm="",
+    open=open_hdf5,
+    where=where,
+    suffixes=(".h5", ".hdf5", ".hdf"),
+    datasets=True,
+    missing="fill",
+    slow=True,
+    writer=Writer(
+        "emjax.volumes.write.hdf5:Hdf5Output",
+        (".h5", ".hdf5", ".hdf"),
+        "NAME.h5[:DATASET] (HDF5)",
+        remote=False,
+        datasets=True,
+    ),
+)

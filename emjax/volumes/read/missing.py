@@ -20,12 +20,14 @@ def missing_key(address: Address, default: str) -> str:
 
     Args:
         address: maybe with `missing=error` or `missing=fill`.
-        default: of the format.
+        default: returned where it says nothing.
 
     Raises:
         InputError: if it says anything else.
     """
-    value = address.keys.get("missing", default)
+    value = address.keys.get("missing")
+    if value is None:
+        return default
     if value not in (ERROR, FILL):
         raise InputError(f"{address}: missing={value} must be {ERROR} or {FILL}")
     return value

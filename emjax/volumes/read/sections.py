@@ -10,16 +10,18 @@ import os
 from pathlib import Path
 
 import numpy as np
-import tensorstore as ts
 
 from emjax.errors import InputError
+from emjax.volumes.format import Format, Request
+from emjax.volumes.read.folder_metadata import METADATA_FILES
 from emjax.volumes.read.image_files import IMAGE_SUFFIXES, grey, image_size, read_image
-from emjax.volumes.read.missing import refuse_or_say
+from emjax.volumes.read.missing import ERROR, refuse_or_say
 from emjax.volumes.read.numbering import natural_order, with_gaps
 from emjax.volumes.read.opened import Opened, chunked
 
 # Threads that look at the heads of the files: on a network drive each look is a wait.
 _THREADS = 16
+_SUFFIXES = {*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,23 +50,19 @@ class _Sections:
         return section
 
 
-def open_sections(pattern: str, missing: str, context: ts.Context) -> Opened:
-    """Opens a folder of sections, in natural order (2 before 10).
-
-    Args:
-        pattern: such as `folder/*.png`.
-        missing: `error` refuses a gap in the numbering, `fill` takes the sections in it as 0.
-        context: with the cache.
+def open_sections(request: Request) -> Opened:
+    """Opens a folder of sections or a pattern such as `folder/*.png`, in natural order (2 before 10).
 
     Raises:
         InputError: if no file matches, a number is left out, two files differ in size, or the first is no grey section.
     """
+    pattern = str(request.path) if request.is_pattern else _pattern_in(request)
     paths = natural_order([p for p in glob.glob(pattern) if p.lower().endswith(IMAGE_SUFFIXES)])
     if not paths:
         raise InputError(f"no section matches {pattern}; give a pattern such as folder/*.png")
     sections = with_gaps(paths)
     absent = [path for path, there in sections if not there]
-    refuse_or_say(pattern, absent, len(sections), missing, "sections")
+    refuse_or_say(pattern, absent, len(sections), request.missing or ERROR, "sections")
     first = grey(paths[0], read_image(paths[0]))
     _check_sizes(tuple(paths), os.stat(Path(paths[0]).parent).st_mtime_ns)
     reader = _Sections(
@@ -74,7 +72,9 @@ def open_sections(pattern: str, missing: str, context: ts.Context) -> Opened:
         paths[0],
     )
     shape = (len(sections), *first.shape)
-    return Opened(chunked(reader, shape, first.dtype, (1, *first.shape), context), None, slow=True)
+    return Opened(
+        chunked(reader, shape, first.dtype, (1, *first.shape), request.context), None, slow=True
+    )
 
 
 @functools.lru_cache(maxsize=64)
@@ -92,3 +92,37 @@ def _other_size(path: str, size: tuple, first: str, first_size: tuple) -> InputE
         f"{path} is {size}, but {first} is {first_size}; all sections of a volume need one size: pad or crop them, or "
         "leave some out by a pattern"
     )
+
+
+def _claims(request: Request) -> bool:
+    if request.is_pattern:
+        return True
+    if not request.is_folder or request.names & set(METADATA_FILES):
+        return False
+    return not request.names or bool({Path(name).suffix for name in request.names} & _SUFFIXES)
+
+
+def _pattern_in(request: Request) -> str:
+    """Returns the pattern of the sections in a folder."""
+    folder = request.path
+    if not request.names:
+        raise InputError(f"{folder} is empty; give a folder of sections or of an array")
+    suffixes = sorted({Path(name).suffix for name in request.names} & _SUFFIXES)
+    if len(suffixes) > 1:
+        raise InputError(
+            f"{folder} holds {' and '.join(suffixes)}; say which are the sections, as in {folder}/*{suffixes[0]}"
+        )
+    return f"{glob.escape(str(folder))}/*{suffixes[0]}"
+
+
+FORMAT = Format(
+    title="one PNG, TIFF or JPEG a section, natural order (2 before 10)",
+    given="a folder of sections (folder/*.png)",
+    examples=("folder", "folder/*.png", "day*/s?.tif"),
+    reads="whole sections",
+    voxel_nm="nothing: give `voxel_nm`",
+    open=open_sections,
+    claims=_claims,
+    missing="error",
+    slow=True,
+)

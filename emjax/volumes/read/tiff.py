@@ -10,10 +10,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
-import tensorstore as ts
 import tifffile
 
 from emjax.errors import InputError
+from emjax.volumes.format import Format, Request
 from emjax.volumes.read.image_files import passes, reason
 from emjax.volumes.read.opened import Opened, chunked
 from emjax.volumes.voxel_sizes import unit_nm
@@ -57,16 +57,13 @@ class _Plain:
         return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[part]
 
 
-def open_tiff(path: Path, context: ts.Context) -> Opened:
+def open_tiff(request: Request) -> Opened:
     """Opens a multi-page TIFF.
-
-    Args:
-        path: the file.
-        context: with the cache.
 
     Raises:
         InputError: if it cannot be read, is cut short, or its pages are not grey sections of one size.
     """
+    path = request.path
     try:
         with tifffile.TiffFile(path) as file:
             first = file.pages[0]
@@ -82,7 +79,9 @@ def open_tiff(path: Path, context: ts.Context) -> Opened:
         raise
     except Exception as error:  # damaged files make tifffile raise anything
         raise InputError(f"{path} cannot be read as TIFF: {reason(error)}") from error
-    return Opened(chunked(reader, shape, dtype, (1, *shape[1:]), context), voxel_nm, slow=True)
+    return Opened(
+        chunked(reader, shape, dtype, (1, *shape[1:]), request.context), voxel_nm, slow=True
+    )
 
 
 def _stack(path: Path, file: tifffile.TiffFile) -> tuple[_Pages | _Plain, tuple[int, int, int]]:
@@ -169,3 +168,15 @@ def _ome_voxel_nm(file: tifffile.TiffFile) -> tuple[float, float, float] | None:
             return None
         sides.append(float(size) * factor)
     return tuple(sides)
+
+
+FORMAT = Format(
+    title="multi-page TIFF, also ImageJ, OME and BigTIFF",
+    given=".tif",
+    examples=("stack.tif",),
+    reads="whole sections",
+    voxel_nm="",
+    open=open_tiff,
+    suffixes=(".tif", ".tiff"),
+    slow=True,
+)

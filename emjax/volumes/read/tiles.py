@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage
-import tensorstore as ts
 
 from emjax.errors import InputError
+from emjax.volumes.format import Format, Request
 from emjax.volumes.read.image_files import grey, read_image
-from emjax.volumes.read.missing import FILL, refuse_or_say
+from emjax.volumes.read.missing import ERROR, FILL, refuse_or_say
 from emjax.volumes.read.opened import Opened, chunked
 
 _DTYPES = ("uint8", "uint16", "uint32", "uint64", "int32", "int64", "float32")
@@ -96,21 +96,19 @@ class _Tiles:
         return scipy.ndimage.zoom(tile, self.ratio, order=order)
 
 
-def open_tiles(path: Path, missing: str, context: ts.Context) -> Opened:
+def open_tiles(request: Request) -> Opened:
     """Opens a volume of tiles; each tile is decoded once while it is in the cache.
 
-    Args:
-        path: of the JSON; tiles with relative paths are looked for beside it.
-        missing: `error` refuses absent tiles, `fill` takes them as 0.
-        context: with the cache.
+    Tiles with relative paths are looked for beside the JSON.
 
     Raises:
         InputError: if the JSON is not one of tiles, contradicts itself, or tiles are absent.
     """
+    path, missing = request.path, request.missing or ERROR
     tiles = _parse(path, _read_json(path), missing == FILL)
     absent, total = _absent(tiles)
     refuse_or_say(str(path), absent, total, missing, "tiles")
-    store = chunked(tiles, tiles.shape, np.dtype(tiles.dtype), (1, *tiles.tile), context)
+    store = chunked(tiles, tiles.shape, np.dtype(tiles.dtype), (1, *tiles.tile), request.context)
     return Opened(store, None, slow=True)
 
 
@@ -199,3 +197,16 @@ def _pixels(path: str, dtype: str) -> np.ndarray:
             f"{path} is {image.dtype}, which does not fit the {dtype} of the JSON; correct its dtype"
         )
     return image.astype(dtype, copy=False)
+
+
+FORMAT = Format(
+    title="tiles, described by a JSON",
+    given="a .json of tiles",
+    examples=("em.json",),
+    reads="whole tiles",
+    voxel_nm="nothing: give `voxel_nm`",
+    open=open_tiles,
+    suffixes=(".json",),
+    missing="error",
+    slow=True,
+)

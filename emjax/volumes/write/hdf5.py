@@ -21,6 +21,7 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.runs.whole_file import rename_synced, sync
+from emjax.volumes.address import local_path
 from emjax.volumes.attributes import ATTRIBUTE
 from emjax.volumes.read.hdf5 import LOCK
 from emjax.volumes.write.output import NewVolume
@@ -147,7 +148,7 @@ class Hdf5Output:
 
     @property
     def _file(self) -> Path:
-        return Path(self.path).expanduser()
+        return local_path(self.path)
 
     @property
     def _partial(self) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -11,9 +10,7 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.geometry.sizes import Triple
-from emjax.volumes.attributes import read_attributes
-from emjax.volumes.write import zarr as create
-from emjax.volumes.write.zarr import Level
+from emjax.volumes.write.pyramid import Level
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,71 +113,3 @@ class Output(Protocol):
     def finish(self) -> None:
         """Gives a volume that is whole its name; does nothing if it has it."""
         ...
-
-
-@dataclasses.dataclass(frozen=True)
-class ZarrOutput:
-    """OME-Zarr 0.5, as `emjax.volumes.write.zarr` makes it.
-
-    Attributes:
-        path: of the folder, or an address that TensorStore writes.
-    """
-
-    path: str
-    most_levels: int = dataclasses.field(default=0, init=False)
-    shared: bool = dataclasses.field(default=True, init=False)
-    any_shard: bool = dataclasses.field(default=True, init=False)
-
-    @classmethod
-    def of(cls, path: str | os.PathLike[str]) -> ZarrOutput:
-        """Returns the output at a path."""
-        return cls(os.fspath(path))
-
-    def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
-        """Returns the type itself."""
-        return dtype
-
-    def check(self, new: NewVolume) -> None:
-        """Finds nothing: every volume can be held."""
-
-    def check_free(self, overwrite: bool) -> None:
-        """See `Output`."""
-        create.check_free(self.path, overwrite)
-
-    def exists(self) -> bool:
-        """See `Output`."""
-        return create.volume_exists(self.path)
-
-    def is_half_made(self) -> bool:
-        """See `Output`."""
-        return create.is_half_made(self.path)
-
-    def attributes(self) -> dict[str, Any]:
-        """See `Output`."""
-        return read_attributes(self.path)
-
-    def delete(self) -> None:
-        """See `Output`."""
-        create.delete_volume(self.path)
-
-    def create(self, new: NewVolume) -> None:
-        """See `Output`."""
-        create.create_volume(
-            self.path,
-            new.shape(),
-            new.dtype,
-            new.voxel_nm,
-            new.attributes,
-            chunk=new.levels[0].chunk,
-            shard=new.levels[0].shard,
-            origin=new.origin,
-            coarser=new.levels[1:],
-            downscaling=new.downscaling if len(new.levels) > 1 else "",
-        )
-
-    def open(self, level: int = 0) -> ts.TensorStore:
-        """See `Output`."""
-        return create.open_created(self.path, level)
-
-    def finish(self) -> None:
-        """Does nothing: it has its name from the start."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,11 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.geometry.sizes import Triple
+from emjax.volumes.address import local_path
 from emjax.volumes.attributes import ATTRIBUTE, first_sentence, folder_url, read_file
 from emjax.volumes.write.casting import LABELS, holds
 from emjax.volumes.write.output import NewVolume
-from emjax.volumes.write.zarr import Level
+from emjax.volumes.write.pyramid import Level
 
 _INFO = "info"
 _IMAGES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
@@ -66,7 +66,7 @@ class PrecomputedOutput:
                     f"{self.path} exists; give another output, or --config.overwrite=true to replace it"
                 )
         elif "://" not in self.path:
-            local = Path(self.path).expanduser()
+            local = local_path(self.path)
             if os.path.lexists(local) and (not local.is_dir() or any(local.iterdir())):
                 raise InputError(
                     f"{self.path} exists and is no precomputed volume; give another output"

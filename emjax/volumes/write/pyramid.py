@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size, Triple
-from emjax.volumes.write.zarr import Level, chunk_size, shard_size
 
 # An axis whose voxel is this much longer than the shortest is left as it is: the geometric middle of 1 and 2, so that
 # halving it makes the voxel no less isotropic than leaving it.
 _LONGEST = 2**0.5
+# What a reader decodes at least: small enough for a viewer's slice, large enough for a disk and for compression.
+_CHUNK_VOXELS = 64**3
+_CHUNK_SIDES = (8, 512)
+# Chunks of a shard along each axis: fewer files, and 64 reads of one instead of 64 files.
+_SHARD_CHUNKS = 4
 # Of a shard, which is held in memory while it is made.
 _SHARD_BYTES = 1 << 27
 # Of which a chunk has about as many voxels.
 _CHUNK = (64, 64, 64)
 _ENDLESS = (1 << 30,) * 3
 # Chunks along each axis of a shard, the most first.
-_SHARD_CHUNKS = (4, 2, 1)
+_FEWER_CHUNKS = (_SHARD_CHUNKS, 2, 1)
+
+
+class Level(NamedTuple):
+    """One resolution of a pyramid.
+
+    Attributes:
+        size: (z, y, x) voxels.
+        factor: (z, y, x) voxels of full resolution that a voxel stands for, along each axis.
+        chunk: (z, y, x) voxels that are compressed together.
+        shard: (z, y, x) voxels of a file, a multiple of the chunk.
+    """
+
+    size: Size
+    factor: Size
+    chunk: Size
+    shard: Size
 
 
 def plan_levels(
@@ -83,6 +104,31 @@ def pooling_factor(size: Size, voxel_nm: Triple) -> Size:
     return tuple(2 if n > 1 and nm <= most else 1 for n, nm in zip(size, voxel_nm, strict=True))
 
 
+def chunk_size(size: Size, voxel_nm: Triple | None) -> Size:
+    """Returns (z, y, x) voxels of a chunk: powers of two, about as long in nm along each axis.
+
+    Args:
+        size: of the volume; a chunk is never longer.
+        voxel_nm: nm; None is taken as isotropic.
+    """
+    voxel_nm = voxel_nm or (1.0, 1.0, 1.0)
+    side_nm = (_CHUNK_VOXELS * math.prod(voxel_nm)) ** (1 / 3)
+    least, most = _CHUNK_SIDES
+    sides = (2 ** round(math.log2(side_nm / nm)) for nm in voxel_nm)
+    return tuple(min(max(least, min(most, s)), n) for s, n in zip(sides, size, strict=True))
+
+
+def shard_size(size: Size, chunk: Size, chunks: int = _SHARD_CHUNKS) -> Size:
+    """Returns (z, y, x) voxels of a shard: some chunks along each axis, or as many as the volume has.
+
+    Args:
+        size: of the volume.
+        chunk: voxels.
+        chunks: along each axis.
+    """
+    return tuple(c * min(chunks, -(-n // c)) for n, c in zip(size, chunk, strict=True))
+
+
 def _level(
     size: Size,
     factor: Size,
@@ -94,7 +140,7 @@ def _level(
     whole = chunk or chunk_size(_ENDLESS, voxel_nm)
     chosen = tuple(map(min, whole, size))
     if shard is None:
-        for chunks in _SHARD_CHUNKS:
+        for chunks in _FEWER_CHUNKS:
             shard = shard_size(size, chosen, chunks)
             if math.prod(shard) * voxel_bytes <= _SHARD_BYTES:
                 break

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size, Triple
-from emjax.volumes.attributes import ATTRIBUTE, first_sentence, folder_url, read_file
+from emjax.volumes.address import local_path
+from emjax.volumes.attributes import (
+    ATTRIBUTE,
+    first_sentence,
+    folder_url,
+    read_attributes,
+    read_file,
+)
 from emjax.volumes.write.ome import ome_attributes
+from emjax.volumes.write.output import NewVolume
+from emjax.volumes.write.pyramid import Level, chunk_size, shard_size
 
-# What a reader decodes at least: small enough for a viewer's slice, large enough for a disk and for compression.
-_CHUNK_VOXELS = 64**3
-_CHUNK_SIDES = (8, 512)
-# Chunks of a shard along each axis: fewer files, and 64 reads of one instead of 64 files.
-_SHARD_CHUNKS = 4
 _ZSTD_LEVEL = 3
 # Files that say that a folder is a zarr volume, whole or half made.
 _WHOLE = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
@@ -30,22 +33,6 @@ _DTYPES = (
     *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
     *("float16", "float32", "float64"),
 )
-
-
-class Level(NamedTuple):
-    """One resolution of a pyramid.
-
-    Attributes:
-        size: (z, y, x) voxels.
-        factor: (z, y, x) voxels of full resolution that a voxel stands for, along each axis.
-        chunk: (z, y, x) voxels that are compressed together.
-        shard: (z, y, x) voxels of a file, a multiple of the chunk.
-    """
-
-    size: Size
-    factor: Size
-    chunk: Size
-    shard: Size
 
 
 def create_volume(
@@ -173,7 +160,7 @@ def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
                 f"{path} exists; give another output, or --config.overwrite=true to replace it"
             )
     elif folder_url(path).startswith("file://"):
-        local = Path(path).expanduser()
+        local = local_path(path)
         if os.path.lexists(local) and (not local.is_dir() or any(local.iterdir())):
             raise InputError(f"{path} exists and is no zarr volume; give another output")
 
@@ -192,31 +179,6 @@ def delete_volume(path: str | os.PathLike[str]) -> None:
         InputError: if what is there is no zarr volume.
     """
     _make_room(path, overwrite=True)
-
-
-def chunk_size(size: Size, voxel_nm: Triple | None) -> Size:
-    """Returns (z, y, x) voxels of a chunk: powers of two, about as long in nm along each axis.
-
-    Args:
-        size: of the volume; a chunk is never longer.
-        voxel_nm: nm; None is taken as isotropic.
-    """
-    voxel_nm = voxel_nm or (1.0, 1.0, 1.0)
-    side_nm = (_CHUNK_VOXELS * math.prod(voxel_nm)) ** (1 / 3)
-    least, most = _CHUNK_SIDES
-    sides = (2 ** round(math.log2(side_nm / nm)) for nm in voxel_nm)
-    return tuple(min(max(least, min(most, s)), n) for s, n in zip(sides, size, strict=True))
-
-
-def shard_size(size: Size, chunk: Size, chunks: int = _SHARD_CHUNKS) -> Size:
-    """Returns (z, y, x) voxels of a shard: some chunks along each axis, or as many as the volume has.
-
-    Args:
-        size: of the volume.
-        chunk: voxels.
-        chunks: along each axis.
-    """
-    return tuple(c * min(chunks, -(-n // c)) for n, c in zip(size, chunk, strict=True))
 
 
 def _create_array(
@@ -271,3 +233,71 @@ def _has_traces(path: str | os.PathLike[str]) -> bool:
 
 def _name(path: str | os.PathLike[str]) -> str:
     return os.path.basename(os.fspath(path).rstrip("/")).split(".")[0] or "volume"
+
+
+@dataclasses.dataclass(frozen=True)
+class ZarrOutput:
+    """OME-Zarr 0.5, as `create_volume` makes it.
+
+    Attributes:
+        path: of the folder, or an address that TensorStore writes.
+    """
+
+    path: str
+    most_levels: int = dataclasses.field(default=0, init=False)
+    shared: bool = dataclasses.field(default=True, init=False)
+    any_shard: bool = dataclasses.field(default=True, init=False)
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> ZarrOutput:
+        """Returns the output at a path."""
+        return cls(os.fspath(path))
+
+    def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
+        """Returns the type itself."""
+        return dtype
+
+    def check(self, new: NewVolume) -> None:
+        """Finds nothing: every volume can be held."""
+
+    def check_free(self, overwrite: bool) -> None:
+        """See `Output`."""
+        check_free(self.path, overwrite)
+
+    def exists(self) -> bool:
+        """See `Output`."""
+        return volume_exists(self.path)
+
+    def is_half_made(self) -> bool:
+        """See `Output`."""
+        return is_half_made(self.path)
+
+    def attributes(self) -> dict[str, Any]:
+        """See `Output`."""
+        return read_attributes(self.path)
+
+    def delete(self) -> None:
+        """See `Output`."""
+        delete_volume(self.path)
+
+    def create(self, new: NewVolume) -> None:
+        """See `Output`."""
+        create_volume(
+            self.path,
+            new.shape(),
+            new.dtype,
+            new.voxel_nm,
+            new.attributes,
+            chunk=new.levels[0].chunk,
+            shard=new.levels[0].shard,
+            origin=new.origin,
+            coarser=new.levels[1:],
+            downscaling=new.downscaling if len(new.levels) > 1 else "",
+        )
+
+    def open(self, level: int = 0) -> ts.TensorStore:
+        """See `Output`."""
+        return open_created(self.path, level)
+
+    def finish(self) -> None:
+        """Does nothing: it has its name from the start."""

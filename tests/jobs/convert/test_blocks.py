@@ -10,7 +10,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.jobs.convert.blocks import fit_sections, make_grids, say_decoded
 from emjax.volumes.address import Address
-from emjax.volumes.store import Volume
+from emjax.volumes.volume import Volume
 from emjax.volumes.write.pyramid import plan_levels
 
 

@@ -20,7 +20,7 @@ from ome_zarr_models.v05 import Image
 from emjax.blocks.done import DoneBlocks
 from emjax.geometry.box import Box
 from emjax.volumes.attributes import read_attributes
-from emjax.volumes.store import open_volume
+from emjax.volumes.opening import open_volume
 from emjax.volumes.write.zarr import create_volume
 
 from ..running import read_refusal, run_command
@@ -239,7 +239,7 @@ def test_coarse_levels_of_an_overwritten_run_do_not_count(folder, tmp_path, monk
 
     # Killed while the output is made anew.
     with monkeypatch.context() as patch:
-        patch.setattr("emjax.volumes.write.output.ZarrOutput.create", stopped)
+        patch.setattr("emjax.volumes.write.zarr.ZarrOutput.create", stopped)
         with pytest.raises(KeyboardInterrupt):
             run_command(CONFIG, tmp_path / "run", fields | {"overwrite": True})
     assert run_command(CONFIG, tmp_path / "run", fields | {"overwrite": True}) == 0

@@ -16,9 +16,10 @@ from emjax.geometry.grid import Grid
 from emjax.jobs.convert import passes
 from emjax.jobs.convert.passes import Copy, Pool
 from emjax.volumes.write.casting import Cast
-from emjax.volumes.write.output import NewVolume, ZarrOutput
+from emjax.volumes.write.output import NewVolume
 from emjax.volumes.write.pooling import pool
 from emjax.volumes.write.pyramid import plan_levels
+from emjax.volumes.write.zarr import ZarrOutput
 
 SIZE = (9, 31, 40)
 

@@ -16,12 +16,13 @@ from ome_zarr_models.v05 import Image
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.store import open_volume
+from emjax.volumes.formats import parse_output
+from emjax.volumes.opening import open_volume
 from emjax.volumes.write.hdf5 import Hdf5Output
-from emjax.volumes.write.names import parse_output
-from emjax.volumes.write.output import NewVolume, Output, ZarrOutput
+from emjax.volumes.write.output import NewVolume, Output
 from emjax.volumes.write.precomputed import PrecomputedOutput
 from emjax.volumes.write.pyramid import plan_levels
+from emjax.volumes.write.zarr import ZarrOutput
 
 SIZE = (9, 30, 40)
 FORMATS = {

@@ -12,7 +12,8 @@ import zarr
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.store import Volume, open_volume
+from emjax.volumes.opening import open_volume
+from emjax.volumes.volume import Volume
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (6, 10, 14), np.uint8)
 _BOX = Box((1, 2, 3), (4, 5, 6))

@@ -1,0 +1,139 @@
+"""Axes by their names: turned to z, y, x with channels before them, or refused where they cannot be understood."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorstore as ts
+
+from emjax.errors import InputError
+
+# Names that mean an axis, in small letters.
+_SYNONYMS = {
+    **dict.fromkeys(
+        ("z", "depth", "plane", "planes", "section", "sections", "slice", "slices"), "z"
+    ),
+    **dict.fromkeys(("y", "row", "rows", "height"), "y"),
+    **dict.fromkeys(("x", "col", "cols", "column", "columns", "width"), "x"),
+    # funlib marks axes that are not spatial by ^.
+    **dict.fromkeys(("c", "c^", "channel", "channels", "ch"), "c"),
+    **dict.fromkeys(("t", "time", "times", "frame", "frames"), "t"),
+}
+# What writers call axes that nobody named.
+_PLACEHOLDER = re.compile(r"^(phony_|array_)?(dim|dimension|axis|ax|d)?[ _]?\d+$")
+# Attributes that name the axes of an array, in the order in which they are looked for.
+_ATTRIBUTES = ("_ARRAY_DIMENSIONS", "axis_names", "axes", "axis_labels", "DIMENSION_LABELS")
+
+Names = tuple[str | None, ...]
+
+
+def axis_names(names: Sequence[object], rank: int) -> Names:
+    """Returns the names of axes as emjax writes them.
+
+    Args:
+        names: as a file has them, in capital letters or words; empty or None where an axis has none.
+        rank: of the array; names of another number are none.
+
+    Returns:
+        A name for each axis in small letters, `z`, `y`, `x`, `c` and `t` for what means them; all None where the axes
+        are not named, or by placeholders such as dim_0 alone.
+    """
+    found = []
+    for name in names:
+        text = name.decode(errors="replace") if isinstance(name, bytes) else str(name or "")
+        text = text.strip().lower()
+        found.append(_SYNONYMS.get(text, text) or None)
+    unnamed = all(name is None or _PLACEHOLDER.match(name) for name in found)
+    return (None,) * rank if unnamed or len(found) != rank else tuple(found)
+
+
+def attribute_names(attributes: Mapping[str, Any], rank: int) -> Names:
+    """Reads the names of axes from the attributes of an array, as xarray, funlib, ilastik and others write them.
+
+    Args:
+        attributes: of the array.
+        rank: of the array.
+
+    Returns:
+        As `axis_names`; all None where no attribute names them.
+    """
+    named = _axistags(attributes.get("axistags"))
+    candidates = [named] if named else []
+    candidates += [attributes[key] for key in _ATTRIBUTES if key in attributes]
+    for value in candidates:
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        if isinstance(value, str):
+            # One letter for each axis, or names between commas.
+            value = [part for part in re.split(r"[,\s]+", value) if part] if "," in value else value
+        if isinstance(value, Mapping) or not hasattr(value, "__iter__"):
+            continue
+        parts = [part.get("name") if isinstance(part, Mapping) else part for part in value]
+        names = axis_names(parts, rank)
+        if any(names):
+            return names
+    return (None,) * rank
+
+
+def arrange(store: ts.TensorStore, names: Names, where: str) -> ts.TensorStore:
+    """Turns an array to z, y, x or c, z, y, x, and drops other axes of length 1.
+
+    Args:
+        store: an array of any axes.
+        names: of its axes, as `axis_names` returns them; those without any are taken as ..., c, z, y, x.
+        where: the array is, for messages.
+
+    Raises:
+        InputError: if that cannot be: an axis is missing, there is more than one time, or two axes besides z, y, x.
+    """
+    kept = kept_axes(store.shape, names, where)
+    dropped = [axis for axis in range(store.rank) if axis not in kept]
+    for axis in reversed(dropped):
+        store = store[(slice(None),) * axis + (store.domain.inclusive_min[axis],)]
+    order = [axis - sum(other < axis for other in dropped) for axis in kept]
+    return store if order == sorted(order) else store[ts.d[order].transpose[:]]
+
+
+def kept_axes(shape: Sequence[int], names: Names, where: str) -> list[int]:
+    """Returns the axes that are kept, in the order c (if there is one), z, y, x.
+
+    Args:
+        shape: of the array.
+        names: of its axes.
+        where: the array is, for messages.
+
+    Raises:
+        InputError: as `arrange`.
+    """
+    axes = list(range(len(shape)))
+    if not any(names):
+        while len(axes) > 3 and shape[axes[0]] == 1:
+            axes.pop(0)
+        if len(axes) not in (3, 4):
+            raise InputError(
+                f"{where} has axes of {tuple(shape)}; a volume needs z, y, x or c, z, y, x"
+            )
+        return axes
+    listed = ", ".join(f"{name or '?'} of {n}" for name, n in zip(names, shape, strict=True))
+    if any(names.count(axis) != 1 for axis in "zyx"):
+        raise InputError(f"{where} has the axes {listed}; a volume needs z, y and x, each once")
+    others = [axis for axis in axes if names[axis] not in tuple("zyx") and shape[axis] != 1]
+    if any(names[axis] == "t" for axis in others):
+        raise InputError(f"{where} has the axes {listed}; emjax reads one time")
+    if len(others) > 1:
+        raise InputError(f"{where} has the axes {listed}; a volume needs z, y, x or c, z, y, x")
+    return others + [names.index(axis) for axis in "zyx"]
+
+
+def _axistags(value: object) -> list[str]:
+    """Reads the axistags of vigra, as ilastik writes them: JSON."""
+    if not isinstance(value, str | bytes):
+        return []
+    try:
+        axes = json.loads(value)["axes"]
+        return [axis["key"] for axis in axes]
+    except (ValueError, LookupError, TypeError):
+        return []

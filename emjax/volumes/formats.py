@@ -1,0 +1,131 @@
+"""The table of formats: what opens an address, and what writes an output."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emjax.errors import InputError
+from emjax.registry import Registry
+from emjax.volumes.address import Address
+from emjax.volumes.format import Format, Request, Writer
+from emjax.volumes.read.folder_metadata import shown, volumes_inside
+
+if TYPE_CHECKING:
+    from emjax.volumes.write.output import Output
+
+# In the order in which they are asked: those whose libraries take longer to import come last, and only what is asked
+# for is imported. A name is also a scheme: `synthetic://` goes to that format at once.
+FORMATS = Registry(
+    "format",
+    "emjax.formats",
+    {
+        "zarr": "emjax.volumes.read.zarr:FORMAT",
+        "n5": "emjax.volumes.read.n5:FORMAT",
+        "precomputed": "emjax.volumes.read.precomputed:FORMAT",
+        "hdf5": "emjax.volumes.read.hdf5:FORMAT",
+        "tiff": "emjax.volumes.read.tiff:FORMAT",
+        "sections": "emjax.volumes.read.sections:FORMAT",
+        "tiles": "emjax.volumes.read.tiles:FORMAT",
+        "synthetic": "emjax.volumes.read.synthetic:FORMAT",
+    },
+)
+
+
+def find_format(request: Request) -> Format:
+    """Returns the format of what is asked for.
+
+    Raises:
+        InputError: if there is nothing, or it is of no format that is known.
+    """
+    path = request.address.path
+    scheme, separator, _ = path.partition("://")
+    if separator and scheme in FORMATS:
+        return FORMATS.find(scheme)
+    if not request.remote:
+        if not request.path.exists() and not request.is_pattern:
+            raise InputError(f"no such path: {path}{_nearest_entry(request.path)}")
+        # Libraries say in many ways that something may not be read; Python in one.
+        if request.is_folder:
+            os.scandir(request.path).close()
+        elif not request.is_pattern:
+            request.path.open("rb").close()
+    for form in FORMATS.values():
+        if form.recognises(request):
+            return form
+    if request.remote or request.is_folder:
+        raise InputError(
+            f"{shown(request.base)} holds no zarr, N5 or precomputed array{volumes_inside(request.url)}"
+        )
+    given = [form.given for form in FORMATS.values()]
+    raise InputError(
+        f"{path} is no format that is known: give {', '.join(given[:-1])} or {given[-1]}"
+    )
+
+
+def parse_output(text: str) -> Output:
+    """Returns the output that a name means: its suffix says the format.
+
+    Args:
+        text: `NAME.zarr`, `NAME.precomputed`, `NAME.h5[:DATASET]` and their like; or `FORMAT://ADDRESS`, as in
+            `precomputed://gs://bucket/em`.
+
+    Raises:
+        InputError: if no format is written under such a name, or it has a box or keys.
+    """
+    scheme, separator, rest = text.partition("://")
+    told = scheme if separator and scheme in FORMATS and FORMATS.find(scheme).writer else ""
+    address = Address.parse(rest if told else text)
+    if address.box or address.keys:
+        bare = dataclasses.replace(address, box="", keys={})
+        raise InputError(
+            f"output={text}: an output is a whole volume, with no box or keys behind it; give {bare}"
+        )
+    path = address.path.rstrip("/")
+    writer = FORMATS.find(told).writer if told else _writer(text, path)
+    if "://" in path and not writer.remote:
+        raise InputError(
+            f"output={text}: this format is written to a disk; give a path, or NAME.zarr"
+        )
+    if address.dataset and not writer.datasets:
+        names = " and ".join(f.title for f in FORMATS.values() if f.writer and f.writer.datasets)
+        raise InputError(
+            f"output={text}: only {names} has datasets inside; leave out ':{address.dataset}'"
+        )
+    return _make(writer)(path, *([address.dataset] if address.dataset else []))
+
+
+def _writer(text: str, path: str) -> Writer:
+    """Returns what writes a name with such a suffix."""
+    name, given = path.rpartition("/")[2].lower(), []
+    for form in FORMATS.values():
+        if form.writer is None:
+            continue
+        if any(name.endswith(suffix) for suffix in form.writer.suffixes):
+            return form.writer
+        given.append(form.writer.given)
+    raise InputError(
+        f"output={text}: the name must say the format: {', '.join(given[:-1])}, or {given[-1]}"
+    )
+
+
+def _make(writer: Writer) -> Callable[..., Output]:
+    module, _, attribute = writer.make.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _nearest_entry(path: Path) -> str:
+    """Names what stands beside a path that does not exist."""
+    parent = path.parent
+    if not parent.is_dir():
+        return f"; nor is there a folder {parent}"
+    names = sorted(os.listdir(parent))
+    match = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    if match:
+        return f"; did you mean {parent / match[0]}?"
+    return f"; {parent} holds: {', '.join(names[:8]) or 'nothing'}"

@@ -1,0 +1,114 @@
+"""Where a file says that it lies, as its metadata of every kind write it.
+
+Formats count in units of their own, from centres or corners; nothing here is turned to voxels of the whole yet: see
+`emjax.volumes.origin`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emjax.geometry.sizes import Triple
+from emjax.volumes.voxel_sizes import spatial_units, spatial_values, unit_nm
+
+
+class Transformation(NamedTuple):
+    """(z, y, x) size of a voxel, and place of the centre of the first one, in one unit or another."""
+
+    scale: np.ndarray
+    translation: np.ndarray
+
+
+class Place(NamedTuple):
+    """Where the level that is addressed lies, and the finest one of its pyramid: the same for a plain array."""
+
+    level: Transformation
+    finest: Transformation
+
+    @classmethod
+    def of(cls, translation: Sequence[float], scale: Sequence[float] = (1, 1, 1)) -> Place:
+        """Returns the place of a plain array.
+
+        Args:
+            translation: (z, y, x) of the first voxel.
+            scale: (z, y, x) size of a voxel, in the same unit; 1 where the translation counts voxels.
+        """
+        plain = Transformation(np.array(scale, float), np.array(translation, float))
+        return cls(plain, plain)
+
+
+def offset_place(
+    attributes: Mapping[str, Any],
+    voxel_nm: Triple | None,
+    names: Sequence[str | None],
+    keys: Sequence[str] = ("offset",),
+) -> Place | None:
+    """Reads the `offset` of CREMI, funlib and Paintera: of the first voxel, in nm or as `units` says.
+
+    Args:
+        attributes: of the array.
+        voxel_nm: (z, y, x) size of its voxels; an offset in nm means nothing without.
+        names: of the axes of the array, in the order in which the offset counts them.
+        keys: of the attribute.
+
+    Returns:
+        None where there is no such attribute, or it cannot be understood.
+    """
+    for key in keys:
+        values = spatial_values(attributes.get(key), names)
+        if values is None or voxel_nm is None:
+            continue
+        factors = [unit_nm(u) for u in spatial_units(attributes.get("units"), names)]
+        if all(factors):
+            nm = [v * f for v, f in zip(values, factors, strict=True)]
+            return Place.of(nm, voxel_nm)
+    return _transform_place(attributes)
+
+
+def ome_place(image: Mapping[str, Any], level: int) -> Place | None:
+    """Reads the translations of an OME-Zarr image, in the units of its axes.
+
+    Args:
+        image: of `multiscales`.
+        level: that is addressed.
+
+    Returns:
+        None where neither the level, nor the finest one, nor the image has a translation.
+    """
+    steps = [
+        step
+        for owner in (image["datasets"][level], image["datasets"][0], image)
+        for step in owner.get("coordinateTransformations", [])
+    ]
+    place = Place(_of_level(image, level), _of_level(image, 0))
+    return place if any(step["type"] == "translation" for step in steps) else None
+
+
+def _of_level(image: Mapping[str, Any], level: int) -> Transformation:
+    axes = [a["name"] if isinstance(a, dict) else a for a in image.get("axes", "zyx")]
+    spatial = [[a.lower() for a in axes].index(axis) for axis in "zyx"]
+    scale, translation = np.ones(3), np.zeros(3)
+    # Those of a level come first, those of all levels after them.
+    for owner in (image["datasets"][level], image):
+        for step in owner.get("coordinateTransformations", []):
+            values = np.asarray(step.get(step["type"], ()), float)
+            if step["type"] == "scale":
+                scale, translation = scale * values[spatial], translation * values[spatial]
+            elif step["type"] == "translation":
+                translation = translation + values[spatial]
+    return Transformation(scale, translation)
+
+
+def _transform_place(attributes: Mapping[str, Any]) -> Place | None:
+    """Reads `transform` of OpenOrganelle, which names its axes."""
+    transform = attributes.get("transform")
+    if not isinstance(transform, Mapping):
+        return None
+    axes = transform.get("axes", [])
+    scale, translate = (spatial_values(transform.get(key), axes) for key in ("scale", "translate"))
+    if scale is None or translate is None:
+        return None
+    return Place.of(translate, scale)

@@ -1,0 +1,181 @@
+"""Chunks of precomputed volumes that CloudVolume compressed on a local disk: `0-64_0-64_0-64.gz`.
+
+On a server the same files have names without an ending, and say in a header how they are compressed. A disk has no
+headers, so that CloudVolume appends the ending, which TensorStore does not look for. Here each file is decompressed,
+and TensorStore decodes what it holds: all of its encodings can be read.
+"""
+
+from __future__ import annotations
+
+import bz2
+import dataclasses
+import functools
+import gzip
+import itertools
+import json
+import lzma
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tensorstore as ts
+
+from emjax.errors import InputError
+from emjax.volumes.attributes import first_sentence
+from emjax.volumes.format import Request
+from emjax.volumes.read.chunks import Chunks
+from emjax.volumes.read.folder_metadata import shown
+from emjax.volumes.read.missing import ERROR
+from emjax.volumes.read.opened import chunked
+
+# Endings that CloudVolume's files have, and what they stand for.
+CODECS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.decompress,
+    ".br": imagecodecs.brotli_decode,
+    ".zstd": imagecodecs.zstd_decode,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+}
+# Names in a folder that are looked at before it is believed that none is compressed.
+_MOST_NAMES = 200_000
+
+
+def any_compressed(chunks: Chunks) -> bool:
+    """Whether a folder of chunks on this machine has some whose names say that they are compressed."""
+    folder = os.path.dirname(os.path.join(shown(chunks.base), chunks.first))
+    try:
+        entries = os.scandir(folder)
+    except OSError:
+        return False
+    endings = tuple(ending for ending in CODECS if ending)
+    with entries:
+        names = (entry.name for entry in itertools.islice(entries, _MOST_NAMES))
+        return any(name.endswith(endings) for name in names)
+
+
+def open_compressed(base: str, info: dict[str, Any], request: Request) -> ts.TensorStore:
+    """Opens a scale whose chunks may be compressed.
+
+    Args:
+        base: URL of the volume's folder on this machine, with a slash at its end.
+        info: of the volume.
+        request: for it.
+
+    Returns:
+        Axes x, y, z, channel, origin as the volume says.
+
+    Raises:
+        InputError: if TensorStore cannot open it.
+    """
+    text = json.dumps(info)
+    try:
+        store = _decoder(text, request.level).store
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"{shown(base)} cannot be opened: {first_sentence(error)}") from error
+    scale = info["scales"][request.level]
+    layout = store.chunk_layout.read_chunk.shape
+    offset = tuple(store.domain.inclusive_min)
+    folder = os.path.join(shown(base), scale["key"].strip("/"))
+    reader = _Compressed(text, request.level, folder, offset, request.missing == ERROR)
+    dtype = store.dtype.numpy_dtype
+    read = chunked(reader, tuple(store.shape), dtype, tuple(layout), request.context)
+    return read[ts.d[:].translate_to[offset]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Compressed:
+    """Reads one chunk at a time, as `chunked` asks for them.
+
+    Attributes:
+        info: of the volume, JSON.
+        level: number of the scale.
+        folder: of its chunks.
+        offset: (x, y, z, channel) of the first voxel, which names of chunks count from.
+        strict: whether a chunk that is not there is refused.
+    """
+
+    info: str
+    level: int
+    folder: str
+    offset: tuple[int, ...]
+    strict: bool
+
+    def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
+        ranges = [(s.start + o, s.stop + o) for s, o in zip(part[:3], self.offset[:3], strict=True)]
+        name = "_".join(f"{start}-{stop}" for start, stop in ranges)
+        found = self._bytes(name)
+        if found is None:
+            if self.strict:
+                raise InputError(
+                    f"{os.path.join(self.folder, name)} is missing, also with .gz behind its name; restore it, or "
+                    "add ?missing=fill to take absent chunks as 0"
+                )
+            return np.zeros([s.stop - s.start for s in part], _decoder(self.info, self.level).dtype)
+        path, data = found
+        try:
+            return _decoder(self.info, self.level).decode(name, data, ranges)[..., part[3]]
+        except (ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{path} cannot be decoded: {first_sentence(error)}; the file is damaged: restore it"
+            ) from error
+
+    def _bytes(self, name: str) -> tuple[str, bytes] | None:
+        """Returns the file of a chunk and what it holds, decompressed; None where there is none."""
+        for ending, decompress in CODECS.items():
+            path = os.path.join(self.folder, name + ending)
+            try:
+                with open(path, "rb") as file:
+                    data = file.read()
+            except FileNotFoundError:
+                continue
+            try:
+                return path, decompress(data)
+            except Exception as error:  # each codec has errors of its own
+                raise InputError(
+                    f"{path} cannot be decompressed: {error}; the file is damaged: restore it"
+                ) from error
+        return None
+
+
+class _Decoder:
+    """Decodes chunks by TensorStore, from memory."""
+
+    def __init__(self, info: str, level: int) -> None:
+        self._key = json.loads(info)["scales"][level]["key"].strip("/")
+        context = ts.Context()
+        self._memory = ts.KvStore.open("memory://", context=context).result()
+        self._memory.write("info", info).result()
+        self.store = ts.open(
+            {
+                "driver": "neuroglancer_precomputed",
+                "kvstore": "memory://",
+                "scale_index": level,
+                "fill_missing_data_reads": False,
+            },
+            open=True,
+            read=True,
+            context=context,
+        ).result()
+        self.dtype = self.store.dtype.numpy_dtype
+        # Threads may decode at once, but not the same chunk: it lies under one name meanwhile.
+        self._locks = [threading.Lock() for _ in range(64)]
+
+    def decode(self, name: str, data: bytes, ranges: list[tuple[int, int]]) -> np.ndarray:
+        """Returns `[x, y, z, channel]` of a chunk."""
+        key = f"{self._key}/{name}"
+        with self._locks[hash(key) % len(self._locks)]:
+            self._memory.write(key, data).result()
+            try:
+                part = tuple(slice(start, stop) for start, stop in ranges)
+                return self.store[part].read().result()
+            finally:
+                self._memory.write(key, None).result()
+
+
+@functools.lru_cache(maxsize=16)
+def _decoder(info: str, level: int) -> _Decoder:
+    return _Decoder(info, level)

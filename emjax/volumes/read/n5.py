@@ -1,0 +1,150 @@
+"""N5: arrays with axes x, y, z (and c), and groups of levels s0, s1, ... as Paintera and BigDataViewer write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+from emjax.errors import InputError
+from emjax.geometry.sizes import Triple
+from emjax.volumes.axes import Names, arrange, attribute_names
+from emjax.volumes.format import Format, Request
+from emjax.volumes.place import Place, offset_place
+from emjax.volumes.read.arrays import checked, only_level_0, open_store
+from emjax.volumes.read.chunks import Chunks, refuse_if_none
+from emjax.volumes.read.folder_metadata import read_metadata, shown, volumes_inside
+from emjax.volumes.read.opened import Opened
+from emjax.volumes.voxel_sizes import n5_voxel_nm
+
+_FILE = "attributes.json"
+
+
+def open_n5(request: Request) -> Opened:
+    """Opens an array, or a level of a group of them.
+
+    Raises:
+        InputError: if there is no such level or array, or it cannot be read; if none of its chunks are there.
+    """
+    folder, own, group = _addressed(request)
+    store = open_store(folder, "n5", request)
+    sides = store.chunk_layout.write_chunk.shape
+    grid = tuple(-(-n // side) for n, side in zip(store.shape, sides, strict=True))
+    refuse_if_none(Chunks(folder, grid, lambda index: "/".join(map(str, index))), request, own)
+    store = arrange(_reversed(store), _names(own), shown(folder))
+    return Opened(store, _voxel_nm(request, folder, own, group))
+
+
+def where(request: Request) -> Place | None:
+    """Reads the `offset` or `translation` of an array or of its group, x, y, z in nm; or `transform`."""
+    folder, own, group = _addressed(request)
+    voxel_nm = _voxel_nm(request, folder, own, group)
+    for attributes in (own, group):
+        place = offset_place(attributes, voxel_nm, ("x", "y", "z"), keys=("offset", "translation"))
+        if place is not None:
+            return place
+    return None
+
+
+def _addressed(request: Request) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
+    """Returns the folder of the array that is addressed, its attributes, and those of its group of levels."""
+    base = request.base
+    attributes = request.metadata[_FILE] or {}
+    if "dimensions" in attributes:
+        only_level_0(base, request.level)
+        return base, attributes, {}
+    folder = f"{base}s{request.level}/"
+    inner = read_metadata(folder, request.context)[_FILE]
+    if inner is None or "dimensions" not in inner:
+        raise InputError(
+            f"{shown(base)} is an N5 group without a level s{request.level}; name an array{volumes_inside(base)}"
+        )
+    return folder, inner, attributes
+
+
+def _names(attributes: Mapping[str, Any]) -> Names:
+    """Returns the names of the axes, last first: as they lie in memory."""
+    rank = len(attributes["dimensions"])
+    named = attribute_names(attributes, rank)
+    return named[::-1]
+
+
+def _reversed(store: ts.TensorStore) -> ts.TensorStore:
+    return store[ts.d[tuple(reversed(range(store.rank)))].transpose[:]]
+
+
+def _voxel_nm(
+    request: Request, folder: str, own: Mapping[str, Any], group: Mapping[str, Any]
+) -> Triple | None:
+    """Reads the size of a voxel of an array, which may be a level of a pyramid.
+
+    N5 Viewer and BigDataViewer give the size at full resolution, with the array or with its group, and how often a
+    level is halved: with the level as `downsamplingFactors`, with the group as `scales` (N5 Viewer) or
+    `downsamplingFactors` (BigDataViewer), one for each level. OpenOrganelle gives each level its own size.
+    """
+    if not group:
+        group = _parent(request, folder)
+    factors = _factors(request, folder, own, group)
+    size, whole = n5_voxel_nm(own), n5_voxel_nm(group)
+    if size is not None:
+        # A level that has its factors besides may mean full resolution by its size, or itself.
+        full = whole is None or np.allclose(size, whole)
+        stated = own.get("pixelResolution") is not None and "transform" not in own
+        return _times(size, factors) if stated and factors and full else size
+    if whole is None or factors is None:
+        return None
+    return _times(whole, factors)
+
+
+def _factors(
+    request: Request, folder: str, own: Mapping[str, Any], group: Mapping[str, Any]
+) -> Sequence[float] | None:
+    """Returns how many voxels of full resolution one is along x, y, z; None where a coarse level does not say."""
+    if "downsamplingFactors" in own:
+        return own["downsamplingFactors"]
+    name = shown(folder).rpartition("/")[2]
+    level = int(name[1:]) if name[:1] == "s" and name[1:].isdecimal() else None
+    if level is None:
+        return None
+    listed = group.get("scales") or group.get("downsamplingFactors")
+    if not _of_levels(listed):
+        # BigDataViewer keeps those of all times with the view that they are of: setup0/timepoint0/s1.
+        above = folder.rstrip("/").rsplit("/", 2)[0] + "/"
+        listed = (read_metadata(above, request.context)[_FILE] or {}).get("downsamplingFactors")
+    if _of_levels(listed) and level < len(listed):
+        return listed[level]
+    return (1, 1, 1) if level == 0 else None
+
+
+def _of_levels(listed: object) -> bool:
+    return isinstance(listed, list) and bool(listed) and isinstance(listed[0], list)
+
+
+def _parent(request: Request, folder: str) -> Mapping[str, Any]:
+    """Returns the attributes of the group that an array s0, s1, ... is a level of."""
+    parent, _, name = folder.rstrip("/").rpartition("/")
+    if not (name[:1] == "s" and name[1:].isdecimal()):
+        return {}
+    return read_metadata(parent + "/", request.context)[_FILE] or {}
+
+
+def _times(voxel_nm: Triple, factors: Sequence[float]) -> Triple:
+    return tuple(a * float(b) for a, b in zip(voxel_nm, list(factors)[2::-1], strict=True))
+
+
+FORMAT = Format(
+    title="N5",
+    given=".n5",
+    examples=("em.n5:volumes/raw", "em.n5:em?level=2"),
+    reads="its chunks",
+    voxel_nm="",
+    open=checked(open_n5),
+    where=where,
+    claims=lambda request: request.metadata[_FILE] is not None,
+    remote=True,
+    datasets=True,
+    levels=True,
+    missing="fill",
+)

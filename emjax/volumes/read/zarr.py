@@ -1,0 +1,153 @@
+"""Zarr 2 and 3, plain or sharded, and the pyramids of OME-Zarr on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorstore as ts
+
+from emjax.errors import InputError
+from emjax.volumes.axes import Names, arrange, attribute_names, axis_names
+from emjax.volumes.format import Format, Request, Writer
+from emjax.volumes.place import Place, offset_place, ome_place
+from emjax.volumes.read.arrays import check_level, checked, only_level_0, open_store
+from emjax.volumes.read.chunks import Chunks, refuse_if_none
+from emjax.volumes.read.folder_metadata import shown, volumes_inside
+from emjax.volumes.read.opened import Opened
+from emjax.volumes.voxel_sizes import attribute_voxel_nm, ome_voxel_nm, unit_voxel_nm
+
+Metadata = dict[str, dict[str, Any] | None]
+
+
+def open_zarr(request: Request) -> Opened:
+    """Opens an array, or one level of a pyramid.
+
+    Raises:
+        InputError: if it is a group of arrays, has no such level, or cannot be read; if none of its chunks are there.
+    """
+    image = _image(request.metadata)
+    if image is not None:
+        return _open_level(request, image)
+    if _node(request.metadata) == "group":
+        base = request.base
+        raise InputError(f"{shown(base)} is a group, not an array; name one{volumes_inside(base)}")
+    only_level_0(request.base, request.level)
+    store = _open_array(request.base, request)
+    attributes, names = _attributes(request.metadata), _names(request.metadata, store)
+    voxel_nm = attribute_voxel_nm(attributes, names)
+    store = arrange(store, names, shown(request.base))
+    return Opened(store, voxel_nm or unit_voxel_nm(store))
+
+
+def where(request: Request) -> Place | None:
+    """Reads the translations of OME-Zarr, or the `offset` or `transform` of an array."""
+    image = _image(request.metadata)
+    if image is not None:
+        return ome_place(image, request.level)
+    attributes = _attributes(request.metadata)
+    array = request.metadata["zarr.json"] or request.metadata[".zarray"] or {}
+    names = attribute_names(attributes, len(array.get("shape", ())))
+    if not any(names):
+        names = axis_names(array.get("dimension_names") or (), len(array.get("shape", ())))
+    return offset_place(attributes, attribute_voxel_nm(attributes, names), names)
+
+
+def _open_level(request: Request, image: dict[str, Any]) -> Opened:
+    """Opens a level of an OME-Zarr image, version 0.4 or 0.5."""
+    base, levels = request.base, image["datasets"]
+    check_level(base, request.level, len(levels))
+    level = levels[request.level]
+    folder = base + level["path"].strip("/") + "/"
+    store = _open_array(folder, request)
+    axes = [a if isinstance(a, dict) else {"name": a} for a in image.get("axes", [])]
+    # Version 0.3 and older have none: they are t, c, z, y, x.
+    axes = axes or [{"name": name} for name in "tczyx"[-store.rank :]]
+    names = axis_names([a["name"] for a in axes], len(axes))
+    if not set("zyx") <= set(names) or len(names) != store.rank:
+        listed = [a["name"] for a in axes]
+        raise InputError(f"{shown(base)} has axes {listed}; a volume needs z, y and x")
+    scale = [1.0] * store.rank
+    for owner in (image, level):
+        for transformation in owner.get("coordinateTransformations", []):
+            if transformation.get("type") == "scale":
+                scale = [a * b for a, b in zip(scale, transformation["scale"], strict=True)]
+    named = [{**axis, "name": name} for axis, name in zip(axes, names, strict=True)]
+    return Opened(arrange(store, names, shown(base)), ome_voxel_nm(named, scale))
+
+
+def _open_array(base: str, request: Request) -> ts.TensorStore:
+    """Opens an array of either version, and checks that some of its chunks are there."""
+    attributes = _attributes(request.metadata)
+    if request.metadata["zarr.json"] is not None:
+        store = open_store(base, "zarr3", request)
+        encoding = store.spec().to_json()["metadata"].get("chunk_key_encoding", {})
+        start = [] if encoding.get("name") == "v2" else ["c"]
+        default = "/" if start else "."
+        separator = encoding.get("configuration", {}).get("separator", default)
+        refuse_if_none(_chunks(base, store, start, separator), request, attributes)
+        return store
+    store = open_store(base, "zarr", request)
+    separator = store.spec().to_json()["metadata"].get("dimension_separator", ".")
+    chunks = _chunks(base, store, [], separator)
+    if separator == "." and not chunks.any_there():
+        # Nested chunks of zarr-python 2: metadata of that time do not say so.
+        nested = _chunks(base, store, [], "/")
+        if nested.any_there():
+            return open_store(base, "zarr", request, metadata={"dimension_separator": "/"})
+    refuse_if_none(chunks, request, attributes)
+    return store
+
+
+def _chunks(base: str, store: ts.TensorStore, start: list[str], separator: str) -> Chunks:
+    sides = store.chunk_layout.write_chunk.shape
+    grid = tuple(-(-n // side) for n, side in zip(store.shape, sides, strict=True))
+    return Chunks(base, grid, lambda index: separator.join([*start, *map(str, index)]))
+
+
+def _claims(request: Request) -> bool:
+    metadata = request.metadata
+    if metadata["zarr.json"] is not None or metadata[".zarray"] is not None:
+        return True
+    return "multiscales" in (metadata[".zattrs"] or {})
+
+
+def _node(metadata: Metadata) -> str:
+    return (metadata["zarr.json"] or {}).get("node_type", "array")
+
+
+def _image(metadata: Metadata) -> dict[str, Any] | None:
+    """Returns the first image of a group; None of an array."""
+    if metadata[".zarray"] is not None or (metadata["zarr.json"] and _node(metadata) == "array"):
+        return None
+    attributes = _attributes(metadata)
+    images = attributes.get("ome", attributes).get("multiscales")
+    return images[0] if images else None
+
+
+def _attributes(metadata: Metadata) -> dict[str, Any]:
+    if metadata["zarr.json"] is not None:
+        return metadata["zarr.json"].get("attributes", {})
+    return metadata[".zattrs"] or {}
+
+
+def _names(metadata: Metadata, store: ts.TensorStore) -> Names:
+    """Returns the names of the axes: those of zarr 3, else those of attributes."""
+    names = axis_names(store.domain.labels, store.rank)
+    return names if any(names) else attribute_names(_attributes(metadata), store.rank)
+
+
+FORMAT = Format(
+    title="zarr",
+    given=".zarr",
+    examples=("em.zarr", "em.zarr:volumes/raw", "em.zarr?level=1", "plate.zarr:0"),
+    reads="its chunks (inner chunks of shards)",
+    voxel_nm="",
+    open=checked(open_zarr),
+    where=where,
+    claims=_claims,
+    remote=True,
+    datasets=True,
+    levels=True,
+    missing="fill",
+    writer=Writer("emjax.volumes.write.zarr:ZarrOutput", (".zarr",), "NAME.zarr (OME-Zarr)"),
+)
