@@ -51,6 +51,12 @@ class Layer:
     colours: tuple[int, ...] = ()
 
     @property
+    def limits(self) -> tuple[float, float]:
+        """Values that are black and white; not of labels."""
+        assert self.contrast is not None
+        return self.contrast.low, self.contrast.high
+
+    @property
     def start_nm(self) -> np.ndarray:
         """`[3]` z, y, x of its first corner."""
         return np.multiply(self.origin, self.voxel_nm)
@@ -153,7 +159,7 @@ def describe(layer: Layer) -> str:
     if any(layer.origin):
         text += ", from voxel " + ",".join(f"{v:g}" for v in layer.origin)
     if layer.kind == IMAGE:
-        text += f", black {layer.contrast.low:.4g}, white {layer.contrast.high:.4g}"
+        text += ", black {:.4g}, white {:.4g}".format(*layer.limits)
     if layer.kind == AFFINITIES:
         shown = [
             f"{colour} {layer.channels[c] if layer.channels else f'channel {c}'}"

@@ -148,10 +148,8 @@ def _drawn(layer: Layer, source: ServedVolume) -> neuroglancer.Layer:
 
 def _range(layer: Layer) -> list[float]:
     """Returns the values that are black and white, whole numbers where voxels are."""
-    limits = layer.contrast[:2]
-    return (
-        [float(v) for v in limits] if layer.volume.dtype.kind == "f" else [round(v) for v in limits]
-    )
+    floats = layer.volume.dtype.kind == "f"
+    return [float(v) if floats else round(v) for v in layer.limits]
 
 
 def _colour_shader(layer: Layer) -> str:

@@ -199,7 +199,7 @@ def _draw_row(layers: Sequence[Layer], plane: Plane, depth_nm: float) -> list[np
 
 
 def _stretch(voxels: np.ndarray, layer: Layer) -> np.ndarray:
-    low, high = layer.contrast.low, layer.contrast.high
+    low, high = layer.limits
     values = np.nan_to_num(voxels.astype(np.float32), copy=False)
     return np.clip((values - low) / (high - low), 0, 1)
 

@@ -205,7 +205,10 @@ def _coarsest_scale(size: Size, voxel_nm: tuple[float, ...], factors: list[Size]
     """Returns the most voxels that the page may ask to be drawn as one: what some level makes with little reading."""
     coarsest = (1, 1, 1)
     scales = compute_near_isotropic_downsampling_scales(
-        np.asarray(size), np.asarray(voxel_nm), [0, 1, 2], max_downsampling=float("inf")
+        np.asarray(size),
+        np.asarray(voxel_nm),
+        [0, 1, 2],
+        max_downsampling=float("inf"),  # pyright: ignore[reportArgumentType]  # no limit
     )
     for scale in scales:
         wanted = tuple(int(f) for f in scale)

@@ -30,7 +30,7 @@ from emjax.evaluation.passes import CountPairs, LookUpPoints, MeasureClefts
 from emjax.evaluation.skeletons import blocks_of, expected_run_length, voxels_of
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
-from emjax.geometry.sizes import Triple
+from emjax.geometry.sizes import Size, Triple
 from emjax.jobs.evaluate.inputs import Inputs, open_inputs
 from emjax.jobs.evaluate.report import closing_lines, draw_sections, write_plots
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
@@ -152,8 +152,9 @@ def _judge_labels(config: ConfigDict, inputs: Inputs, passes: BlockPasses) -> Ju
             boundaries = BoundaryCounts.total((boundaries, part.boundaries))
     table = sums.total()
     if not table.voxels:
+        name = inputs.labels.name if inputs.labels else inputs.segmentation.name
         raise InputError(
-            f"every voxel of {inputs.labels.name} in {box} is ignored or masked: nothing can be scored; check "
+            f"every voxel of {name} in {box} is ignored or masked: nothing can be scored; check "
             "ignore_ids and mask"
         )
     if instances:
@@ -180,6 +181,8 @@ def _judge_clefts(inputs: Inputs, passes: BlockPasses, grid: Grid) -> dict[str, 
             surfaces.append(arrays[name])
     path = passes.path("surfaces.npz")
     write_part(path, {name: np.concatenate(surfaces) for name, surfaces in kept.items()})
+    # Without it there are no surfaces.
+    assert inputs.voxel_nm is not None
     measure = MeasureClefts(inputs.source, passes.path("distances"), path, inputs.voxel_nm)
     passes.run("distances", grid, measure)
     sums = {"found_to_true": Distances(), "true_to_found": Distances()}
@@ -213,7 +216,7 @@ def _judge_skeletons(config: ConfigDict, inputs: Inputs, passes: BlockPasses) ->
     kept, inner, outside = [], [], 0
     for skeleton in inputs.skeletons:
         voxels = voxels_of(skeleton, inputs.voxel_nm) - origin
-        inside = ((voxels >= box.start) & (voxels < box.stop)).all(axis=1)
+        inside: np.ndarray = np.all((voxels >= box.start) & (voxels < box.stop), axis=1)
         outside += int(np.count_nonzero(~inside))
         kept.append(skeleton.keep(inside))
         inner.append(voxels[inside])
@@ -236,7 +239,7 @@ def _look_up(inputs: Inputs, passes: BlockPasses, voxels: np.ndarray, grid: Grid
     order = np.argsort(blocks, kind="stable")
     path = passes.path("points.npz")
     write_part(path, {"voxels": voxels[order], "blocks": blocks[order]})
-    visited = np.unique(blocks)
+    visited = np.unique(blocks).tolist()
     look_up = LookUpPoints(inputs.source, passes.path("skeletons"), path)
     passes.run("skeletons", grid, look_up, visited)
     ids = np.zeros(len(voxels), np.uint64)
@@ -278,5 +281,5 @@ def _identity(config: ConfigDict, inputs: Inputs) -> str:
     )
 
 
-def _block_size(config: ConfigDict, box: Box) -> tuple[int, int, int]:
+def _block_size(config: ConfigDict, box: Box) -> Size:
     return tuple(config.block_size) or tuple(map(min, _BLOCK, box.size))

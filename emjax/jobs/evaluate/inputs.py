@@ -79,9 +79,8 @@ def open_inputs(config: ConfigDict) -> Inputs:
     laid = lay(named, around=("image",))
     laid.log()
     box = _box(config.box, next(iter(named.values())), laid)
-    labels, segmentation, mask, image = map(
-        laid.volumes.get, ("labels", "segmentation", "mask", "image")
-    )
+    segmentation = laid.volumes["segmentation"]
+    labels, mask, image = map(laid.volumes.get, ("labels", "mask", "image"))
     source = Source(
         segmentation=str(segmentation.address.absolute()),
         labels=str(labels.address.absolute()) if labels else "",

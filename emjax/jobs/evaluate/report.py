@@ -63,7 +63,9 @@ def draw_sections(inputs: Inputs) -> np.ndarray:
     rows = []
     for z in chosen:
         part = Box((start[0] + z, start[1], start[2]), (1, size[1], size[2]))
-        grey = normalization.apply(image.read(part))[0] / 255 if image is not None else None
+        grey = None
+        if image is not None and normalization is not None:
+            grey = normalization.apply(image.read(part))[0] / 255
         ids = [source.segment_ids.segments(inputs.segmentation.read(part)[0])]
         if inputs.labels is not None:
             true = inputs.labels.read(part)[0]
