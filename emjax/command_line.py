@@ -14,7 +14,7 @@ import ast
 import difflib
 import importlib.util
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +25,8 @@ from emjax.errors import InputError
 from emjax.jobs import describe_jobs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Groups whose fields belong to the part that one of them names, and what each part has besides.
+CHOSEN_BY = {"model": ("name", "dtype"), "augment": ("recipe",)}
 TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -69,7 +71,7 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
     rest, overrides = _split_overrides(arguments)
     flags = parser.parse_args(rest)
     config = load_config(flags.config)
-    fresh = choose_network(config, dict(overrides).get("model.name"))
+    fresh = choose_parts(config, dict(overrides))
     for name, text in overrides:
         override(config, name, text, fresh)
     flags.workdir = flags.workdir or f"runs/{config.job}"
@@ -105,32 +107,35 @@ def load_config(address: str) -> ConfigDict:
     return module.get_config().lock()
 
 
-def choose_network(config: ConfigDict, name: str | None) -> str:
-    """Begins the group `model` anew where a command names another network: the fields of the old one are not its own.
+def choose_parts(config: ConfigDict, given: Mapping[str, str]) -> frozenset[str]:
+    """Begins a group anew where a command names another part: the fields of the old one are not its own.
 
     Args:
         config: changed in place.
-        name: of the network that the command asks for; None: it does not.
+        given: dotted name -> text of each field that the command sets.
 
     Returns:
-        The group whose fields are free now, 'model'; '' where nothing was changed.
+        The groups whose fields are free now; who reads them checks them by name.
     """
-    old = config.get("model")
-    if old is None or name in (None, old.get("name")):
-        return ""
-    with config.unlocked():
-        config.model = Config({"name": name, "dtype": old.dtype})
-    return "model"
+    fresh = set()
+    for group, (chooser, *kept) in CHOSEN_BY.items():
+        old, name = config.get(group), given.get(f"{group}.{chooser}")
+        if old is None or name in (None, old.get(chooser)):
+            continue
+        with config.unlocked():
+            config[group] = Config({chooser: name} | {field: old[field] for field in kept})
+        fresh.add(group)
+    return frozenset(fresh)
 
 
-def override(config: ConfigDict, name: str, text: str, fresh: str = "") -> None:
+def override(config: ConfigDict, name: str, text: str, fresh: Collection[str] = ()) -> None:
     """Sets one field from its text; the field's present value gives the type.
 
     Args:
         config: changed in place.
         name: dotted name of the field.
         text: new value.
-        fresh: group that takes fields which it does not have: who reads it checks them by name.
+        fresh: groups that take fields which they do not have: who reads them checks them by name.
 
     Raises:
         InputError: if there is no such field, naming the nearest, or the text is of another type.
@@ -139,7 +144,7 @@ def override(config: ConfigDict, name: str, text: str, fresh: str = "") -> None:
     parent = config
     for depth, part in enumerate(parts):
         if not isinstance(parent, ConfigDict) or part not in parent:
-            if fresh and ".".join(parts[:-1]) == fresh:
+            if ".".join(parts[:-1]) in fresh:
                 with config.unlocked():
                     parent[part] = _parse_literal(text)
                 return

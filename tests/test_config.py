@@ -123,6 +123,13 @@ def test_another_network_begins_its_group_anew():
             _parse(*texts)
 
 
+def test_another_recipe_begins_its_group_anew():
+    assert plain(_parse("augment.recipe=released").augment) == {"recipe": "released"}
+    both = _parse("augment.max_offset=2,9,9", "augment.recipe=released").augment
+    assert plain(both) == {"recipe": "released", "max_offset": [2, 9, 9]}
+    assert "own_orientation" in _parse("augment.recipe=ours").augment
+
+
 def test_plain_is_what_json_holds():
     config = ConfigDict({"a": (1, 2), "b": {"c": None}})
     config.d = config.get_ref("a")
