@@ -108,7 +108,6 @@ def compile_step_of(preset: str, topology: str, per_device: int, *overrides: str
     import jax
     import jax.numpy as jnp
 
-    from emjax.augment.recipes import window_size
     from emjax.command_line import load_config, override
     from emjax.config import plain, validate
     from emjax.parallel.mesh import batch_sharding, check_batch_size, make_mesh
@@ -116,6 +115,7 @@ def compile_step_of(preset: str, topology: str, per_device: int, *overrides: str
     from emjax.train.flops import training_flops
     from emjax.train.optimizer import make_optimizer
     from emjax.train.preparation import with_network
+    from emjax.train.settings import TrainSettings
     from emjax.train.state import abstract_state
     from emjax.train.step import compile_step, make_step
 
@@ -131,16 +131,18 @@ def compile_step_of(preset: str, topology: str, per_device: int, *overrides: str
     task = build_pretrain(values)
     mesh = make_mesh(values["mesh"], devices)
     check_batch_size(config.data.batch_size, mesh)
-    settings = config.optimizer
-    optimizer, schedule = make_optimizer(settings, config.num_steps, task.backbone.layers)
-    ema = settings.ema_decay > 0
-    state = abstract_state(task, optimizer, seed=0, ema=ema, mesh=mesh)
-    window = window_size(task.crop_size, task.recipe)
-    shape = (config.data.batch_size, *window)
+    settings = TrainSettings.from_config(config)
+    chosen = settings.optimizer
+    optimizer, schedule = make_optimizer(chosen, settings.num_steps, task.backbone.layers)
+    state = abstract_state(task, optimizer, seed=0, ema=settings.uses_ema, mesh=mesh)
+    shape = (settings.data.batch_size, *task.window_size)
     batch = {"image": jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=batch_sharding(mesh))}
-    accumulate = settings.accumulate_steps
     step = make_step(
-        task, optimizer, schedule, accumulate_steps=accumulate, ema_decay=settings.ema_decay
+        task,
+        optimizer,
+        schedule,
+        accumulate_steps=chosen.accumulate_steps,
+        ema_decay=chosen.ema_decay,
     )
     sys.stderr.write(f"compiling {preset} for {topology}, {mesh.size} devices\n")
     began = time.perf_counter()

@@ -20,6 +20,7 @@ from emjax.parallel.sharding import describe_copies
 from emjax.tasks.build import build_pretrain, build_segment
 from emjax.train.optimizer import make_optimizer
 from emjax.train.preparation import with_network
+from emjax.train.settings import TrainSettings
 from emjax.train.state import abstract_state
 
 CONFIGS = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py"))
@@ -63,7 +64,9 @@ def test_large_presets_split_their_state_over_eight(preset, millions):
     task = build_pretrain(values)
     mesh = make_mesh(values["mesh"], jax.devices()[:8])
     check_batch_size(config.data.batch_size, mesh)
-    optimizer, _ = make_optimizer(config.optimizer, config.num_steps, task.backbone.layers)
+    optimizer, _ = make_optimizer(
+        TrainSettings.from_config(config).optimizer, config.num_steps, task.backbone.layers
+    )
     state = abstract_state(task, optimizer, seed=0, ema=True, mesh=mesh)
     leaves = jax.tree.leaves(state.params)
     assert round(sum(leaf.size for leaf in leaves) / 1e6, 1) == millions

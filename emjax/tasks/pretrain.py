@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from emjax.augment.recipes import Recipe
+from emjax.augment.recipes import Recipe, window_size
 from emjax.augment.views import Views, make_views
 from emjax.geometry.sizes import Size
 from emjax.losses.contrastive import nce, released_nce
@@ -75,6 +75,11 @@ class Pretrain:
     recipe: Recipe
     crop_size: Size
     settings: LossSettings
+
+    @property
+    def window_size(self) -> Size:
+        """(z, y, x) voxels of the windows that batches hold."""
+        return window_size(self.crop_size, self.recipe)
 
     def init(self, key: jax.Array) -> Params:
         """Makes the parameters of network, projection and matcher."""

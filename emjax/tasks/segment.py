@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from emjax.augment.labelled import augment_labelled
-from emjax.augment.recipes import Recipe
+from emjax.augment.recipes import Recipe, window_size
 from emjax.geometry.sizes import Size
 from emjax.losses.dense import weighted_loss
 from emjax.models.backbone import Backbone
@@ -64,6 +64,11 @@ class Segment:
     def uses_ids(self) -> bool:
         """Whether a target names ids, so that batches need `classes`."""
         return any(target.reads == "classes" for target in self.targets)
+
+    @property
+    def window_size(self) -> Size:
+        """(z, y, x) voxels of the windows that batches hold."""
+        return window_size(self.crop_size, self.recipe)
 
     def init(self, key: jax.Array) -> Params:
         """Makes the parameters of the network."""

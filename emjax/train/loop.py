@@ -2,7 +2,7 @@
 
 Where the state comes from, the first that applies:
 1. the latest readable checkpoint of the run folder (the same command again);
-2. `config.init_from`: the weights of another run;
+2. `init_from`: the weights of another run;
 3. the task's own initialisation.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import collections
 import math
-import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +20,6 @@ from absl import logging
 from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from emjax.errors import InputError
 from emjax.parallel import runtime
@@ -30,25 +28,25 @@ from emjax.parallel.sharding import describe_copies
 from emjax.runs.disk import full_disk_explained
 from emjax.runs.folder import check_space
 from emjax.runs.spec import RunSpec
-from emjax.tasks.protocol import Task
+from emjax.tasks.task import Task
+from emjax.train.batch_source import BatchSource
 from emjax.train.checkpoint import Checkpoints
 from emjax.train.clock import Clock
 from emjax.train.device import peak_flops, peak_memory
+from emjax.train.fit_result import FitResult
 from emjax.train.flops import training_flops
-from emjax.train.interfaces import Batches, Evaluation, Evaluator, FitResult
 from emjax.train.interrupt import Interrupt
+from emjax.train.judge import Evaluator
 from emjax.train.metrics import MetricsLog
 from emjax.train.optimizer import make_optimizer
 from emjax.train.profile import Profile
 from emjax.train.progress import Progress
 from emjax.train.rates import Layers, rate_multipliers
-from emjax.train.run_folder import open_training_folder
+from emjax.train.settings import TrainSettings
 from emjax.train.state import TrainState, abstract_state, create_state, state_bytes, with_params
 from emjax.train.step import TrainStep, compile_step, make_step
 from emjax.train.transfer import start_from
 from emjax.train.weights import restore_params
-
-__all__ = ["Batches", "Evaluation", "Evaluator", "FitResult", "fit"]
 
 # Steps whose results the host has not waited for: enough to keep a device busy, few enough that
 # batches and metrics do not pile up on it.
@@ -60,46 +58,46 @@ _ORIGIN = ("index", "volume", "start")
 
 def fit(
     task: Task,
-    batches: Batches,
-    config: ConfigDict,
-    workdir: str | os.PathLike[str],
+    batches: BatchSource,
+    settings: TrainSettings,
+    folder: epath.Path,
     *,
     mesh: Mesh,
     run_spec: RunSpec,
     evaluator: Evaluator | None = None,
     layers: Layers = (),
 ) -> FitResult:
-    """Trains for `config.num_steps` batches, from wherever the run folder stands.
+    """Trains for `settings.num_steps` batches, from wherever the run folder stands.
 
     Args:
         task: what is learnt.
         batches: the loader, at its beginning.
-        config: as made from `emjax.config.base_config`, validated.
-        workdir: run folder.
+        settings: of the run.
+        folder: as opened by `emjax.train.run_folder`.
         mesh: as made by `make_mesh`.
         run_spec: saved with each checkpoint.
-        evaluator: called every `config.eval.every_steps` steps and at the end.
-        layers: of the backbone, for `config.optimizer.layer_decay`.
+        evaluator: called every `settings.eval_every_steps` steps and at the end.
+        layers: of the backbone, for `optimizer.layer_decay`.
 
     Returns:
         What the run came to.
 
     Raises:
-        InputError: if folder, disk, batch size, checkpoints or `init_from` cannot work, before
-            anything is compiled; if `config.max_bad_steps` steps in a row were not finite, naming
-            the crops.
+        InputError: if disk, batch size, checkpoints or `init_from` cannot work, before anything is
+            compiled; if `settings.max_bad_steps` steps in a row were not finite, naming the crops.
         OSError: if the disk is full.
     """
     runtime.use_compilation_cache()
-    check_batch_size(config.data.batch_size, mesh)
-    folder = open_training_folder(workdir, config)
-    optimizer, schedule = make_optimizer(config.optimizer, config.num_steps, layers)
-    ema = config.optimizer.ema_decay > 0
-    abstract = abstract_state(task, optimizer, seed=config.seed, ema=ema, mesh=mesh)
+    check_batch_size(settings.data.batch_size, mesh)
+    optimizer, schedule = make_optimizer(settings.optimizer, settings.num_steps, layers)
+    ema = settings.uses_ema
+    abstract = abstract_state(task, optimizer, seed=settings.seed, ema=ema, mesh=mesh)
     # For its errors alone; the step would raise them only when it is compiled.
-    rate_multipliers(abstract.params, layers, config.optimizer.layer_decay, config.optimizer.freeze)
-    check_space(folder, state_bytes(abstract), config.save.keep)
-    checkpoints = Checkpoints(folder, keep=config.save.keep, ema=ema)
+    rate_multipliers(
+        abstract.params, layers, settings.optimizer.layer_decay, settings.optimizer.freeze
+    )
+    check_space(folder, state_bytes(abstract), settings.save.keep)
+    checkpoints = Checkpoints(folder, keep=settings.save.keep, ema=ema)
     with full_disk_explained(folder):
         run = None
         try:
@@ -108,18 +106,20 @@ def fit(
                 state, position = restored
                 batches.set_state(position)
             else:
-                state = create_state(task, optimizer, seed=config.seed, abstract=abstract)
-                if config.init_from:
-                    weights = restore_params(config.init_from)
-                    state = with_params(state, start_from(state.params, weights, config.job))
+                state = create_state(task, optimizer, seed=settings.seed, abstract=abstract)
+                if settings.init_from:
+                    weights = restore_params(settings.init_from)
+                    state = with_params(state, start_from(state.params, weights, settings.job))
             step = make_step(
                 task,
                 optimizer,
                 schedule,
-                accumulate_steps=config.optimizer.accumulate_steps,
-                ema_decay=config.optimizer.ema_decay,
+                accumulate_steps=settings.optimizer.accumulate_steps,
+                ema_decay=settings.optimizer.ema_decay,
             )
-            run = _Run(task, batches, config, folder, mesh, run_spec, evaluator, checkpoints, state)
+            run = _Run(
+                task, batches, settings, folder, mesh, run_spec, evaluator, checkpoints, state
+            )
             return run.train(step)
         finally:
             # Also on an error: a save in the background is not lost, and files are whole.
@@ -136,8 +136,8 @@ class _Run:
     def __init__(
         self,
         task: Task,
-        batches: Batches,
-        config: ConfigDict,
+        batches: BatchSource,
+        settings: TrainSettings,
         folder: epath.Path,
         mesh: Mesh,
         spec: RunSpec,
@@ -147,7 +147,7 @@ class _Run:
     ) -> None:
         self._task = task
         self._batches = batches
-        self._config = config
+        self._settings = settings
         self._mesh = mesh
         self._spec = spec
         self._evaluator = evaluator
@@ -159,19 +159,19 @@ class _Run:
         self._evaluation: dict[str, float] = {}
         main = runtime.is_main()
         self._log = MetricsLog(folder, self._step, shown=main)
-        self._progress = Progress(config.num_steps, self._step, shown=main)
-        self._profile = Profile(folder, config.profile_steps if main else "")
+        self._progress = Progress(settings.num_steps, self._step, shown=main)
+        self._profile = Profile(folder, settings.profile_steps if main else "")
         self._clock = Clock()
         # FLOPs of a step as a part of a second of all devices at their peak; None where that is not known.
         self._peak_seconds: float | None = None
 
     def train(self, step: TrainStep) -> FitResult:
         """Runs the remaining steps."""
-        config = self._config
+        settings = self._settings
         preempted = False
         with jax.set_mesh(self._mesh):
             self._catch_up()
-            if self._step < config.num_steps:
+            if self._step < settings.num_steps:
                 parameter_overview.log_parameter_overview(
                     self._state.params, include_stats="sharding", msg="Parameters:"
                 )
@@ -205,16 +205,16 @@ class _Run:
 
     def _catch_up(self) -> None:
         """Does what an interruption prevented: finds the best checkpoint, evaluates this step."""
-        config = self._config
-        if config.save.best_metric:
+        settings = self._settings
+        if settings.save.best_metric:
             self._update_best()
-        due = 0 < self._step < config.num_steps and self._step % config.eval.every_steps == 0
+        due = 0 < self._step < settings.num_steps and self._step % settings.eval_every_steps == 0
         if due and not runtime.agree(int(self._step in self._log.evaluations)):
             self._evaluate()
 
     def _steps(self, compiled: Any, batch: dict[str, jax.Array], interrupt: Interrupt) -> bool:
         """Takes steps until the last one or an interruption; tells whether it was one."""
-        config = self._config
+        settings = self._settings
         self._clock.start()
         while True:
             self._profile.before_step(self._step, self._state)
@@ -224,12 +224,12 @@ class _Run:
                 self._pending.append(metrics)
                 if len(self._pending) > MAX_STEPS_IN_FLIGHT:
                     self._pending[-1 - MAX_STEPS_IN_FLIGHT]["loss"].block_until_ready()
-            done = self._step == config.num_steps
+            done = self._step == settings.num_steps
             stop = interrupt.reached(self._step) and not done
-            saves = self._step % config.save.every_steps == 0 or done or stop
-            evaluates = self._step % config.eval.every_steps == 0 and not done and not stop
+            saves = self._step % settings.save.every_steps == 0 or done or stop
+            evaluates = self._step % settings.eval_every_steps == 0 and not done and not stop
             # Before every save, so that the record of metrics can be cut off exactly there.
-            if self._step % config.log.every_steps == 0 or saves or evaluates:
+            if self._step % settings.log_every_steps == 0 or saves or evaluates:
                 self._flush()
             if saves:
                 self._save()
@@ -296,7 +296,7 @@ class _Run:
         origins = list(self._origins)[-len(steps) :]
         crops = _name_crops(origins[worst], self._spec.volumes)
         last = self._step - len(steps) + worst + 1
-        if count < self._config.max_bad_steps:
+        if count < self._settings.max_bad_steps:
             logging.warning("step %d was not finite, and is left out; its crops: %s", last, crops)
             return
         raise InputError(
@@ -317,7 +317,7 @@ class _Run:
         self._evaluation = {name: float(value) for name, value in found.scalars.items()}
         self._log.log_evaluation(self._step, self._evaluation, found.images)
         self._clock.start()
-        metric = self._config.save.best_metric
+        metric = self._settings.save.best_metric
         if not metric:
             return
         if metric not in self._evaluation:
@@ -328,7 +328,7 @@ class _Run:
 
     def _update_best(self) -> int:
         """Finds the best of the checkpoints and the present step; 0 if none was evaluated."""
-        metric, mode = self._config.save.best_metric, self._config.save.best_mode
+        metric, mode = self._settings.save.best_metric, self._settings.save.best_mode
         steps = {*self._checkpoints.steps, self._step}
         # Process 0 decides, or rounding could make one process save alone.
         best = runtime.agree(self._log.best_step(metric, mode, sorted(steps)) or 0)
@@ -340,10 +340,10 @@ class _Run:
         """Returns where the time of the last steps went, the rates of the run, and how full things are."""
         timing = self._clock.lap(count)
         per_second = self._clock.steps / self._clock.seconds
-        examples = self._config.data.batch_size * per_second
+        examples = self._settings.data.batch_size * per_second
         timing |= {
             "examples_per_s": examples,
-            "voxels_per_s": examples * math.prod(self._config.data.crop_size),
+            "voxels_per_s": examples * math.prod(self._settings.data.crop_size),
             "loader_queue": self._batches.queued(),
         }
         if self._peak_seconds is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import jax
@@ -11,8 +10,9 @@ import optax
 
 from emjax.config import OPTIMIZERS, SCHEDULES, nearest
 from emjax.errors import InputError
-from emjax.tasks.protocol import Params
+from emjax.tasks.task import Params
 from emjax.train.rates import Layers, with_rates
+from emjax.train.settings import OptimizerSettings
 
 Schedule: TypeAlias = optax.Schedule
 
@@ -25,11 +25,11 @@ RELEASED_FINAL_FRACTION = 0.1
 RELEASED_EPSILON = 0.01
 
 
-def make_schedule(settings: Mapping[str, Any], num_updates: int) -> Schedule:
+def make_schedule(settings: OptimizerSettings, num_updates: int) -> Schedule:
     """Returns the learning rate as a function of the number of updates made before.
 
     Args:
-        settings: `schedule`, `learning_rate`, `final_learning_rate`, `warmup_fraction`.
+        settings: of the schedule its name, both rates and the share of the warm-up are read.
         num_updates: of the whole run.
 
     Raises:
@@ -39,7 +39,7 @@ def make_schedule(settings: Mapping[str, Any], num_updates: int) -> Schedule:
         Microscopy Instance
     Segmentation" (arXiv:2308.09917); `cosine` after "SGDR" (arXiv:1608.03983), one period.
     """
-    name, peak = settings["schedule"], settings["learning_rate"]
+    name, peak = settings.schedule, settings.learning_rate
     if name not in SCHEDULES:
         raise InputError(f"optimizer.schedule='{name}' is unknown{nearest(name, SCHEDULES)}")
     if name == "paper":
@@ -48,8 +48,8 @@ def make_schedule(settings: Mapping[str, Any], num_updates: int) -> Schedule:
             (peak - final) * (1 - jnp.minimum(count / RELEASED_UPDATES, 1.0)) ** RELEASED_POWER
             + final
         )
-    warmup = round(settings["warmup_fraction"] * num_updates)
-    final = settings["final_learning_rate"] if name == "cosine" else peak
+    warmup = round(settings.warmup_fraction * num_updates)
+    final = settings.final_learning_rate if name == "cosine" else peak
     decay_updates = max(1, num_updates - warmup)
 
     def schedule(count: Any) -> jax.Array:
@@ -63,13 +63,12 @@ def make_schedule(settings: Mapping[str, Any], num_updates: int) -> Schedule:
 
 
 def make_optimizer(
-    settings: Mapping[str, Any], num_steps: int, layers: Layers = ()
+    settings: OptimizerSettings, num_steps: int, layers: Layers = ()
 ) -> tuple[optax.GradientTransformation, Schedule]:
     """Returns the optimizer of a run, and its learning rate as a function of the number of updates.
 
     Args:
-        settings: the group `optimizer` of a configuration; its fields are documented in
-            `emjax.config`.
+        settings: of the run.
         num_steps: batches of the whole run.
         layers: of the backbone, for `layer_decay`; see `emjax.train.rates`.
 
@@ -82,10 +81,10 @@ def make_optimizer(
     after the correction of their bias, the released code before; they differ only in the first few
     hundred updates.
     """
-    every = settings["accumulate_steps"]
+    every = settings.accumulate_steps
     schedule = make_schedule(settings, max(1, num_steps // every))
-    name, decay = settings["name"], settings["weight_decay"]
-    b1, b2 = settings["betas"]
+    name, decay = settings.name, settings.weight_decay
+    b1, b2 = settings.betas
     if name == "adamw":
         inner = optax.adamw(schedule, b1, b2, weight_decay=decay, mask=decay_mask)
     elif name == "lamb":
@@ -103,10 +102,10 @@ def make_optimizer(
         )
     else:
         raise InputError(f"optimizer.name='{name}' is unknown{nearest(name, OPTIMIZERS)}")
-    if settings["clip_norm"]:
-        inner = optax.chain(optax.clip_by_global_norm(settings["clip_norm"]), inner)
-    if settings["layer_decay"] < 1 or settings["freeze"]:
-        inner = with_rates(inner, layers, settings["layer_decay"], settings["freeze"])
+    if settings.clip_norm:
+        inner = optax.chain(optax.clip_by_global_norm(settings.clip_norm), inner)
+    if settings.layer_decay < 1 or settings.freeze:
+        inner = with_rates(inner, layers, settings.layer_decay, settings.freeze)
     if every == 1:
         return inner, schedule
     # Negatives of a contrastive loss are those of one batch, however many batches are accumulated.

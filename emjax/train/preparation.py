@@ -8,20 +8,18 @@ from typing import Any
 import jax
 from etils import epath
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from emjax.data.loader import Batches
 from emjax.data.opening import OpenedEntry
 from emjax.data.source import Crops
+from emjax.geometry.sizes import Size
 from emjax.models.build import fit_to_voxels
 from emjax.runs.folder import check_space
-from emjax.tasks.protocol import Task
+from emjax.tasks.task import Task
 from emjax.train.optimizer import make_optimizer
 from emjax.train.rates import Layers
+from emjax.train.settings import DataSettings, TrainSettings
 from emjax.train.state import abstract_state, state_bytes
-
-# Another seed than any run's: the same held-out crops judge every run.
-HELD_OUT_SEED = 2**32
 
 
 def common_voxel_nm(values: Mapping[str, Any], entries: Sequence[OpenedEntry]) -> tuple[float, ...]:
@@ -50,53 +48,50 @@ def with_network(
 
 
 def make_crops(
-    values: Mapping[str, Any],
+    data: DataSettings,
     entries: Sequence[OpenedEntry],
-    window: tuple[int, int, int],
+    window: Size,
     *,
     seed: int,
     **options: Any,
 ) -> Crops:
-    """Makes the examples that the group `data` of a configuration describes.
+    """Makes the examples that the settings describe.
 
     Args:
-        values: the configuration as plain dicts.
+        data: how volumes are mixed and read.
         entries: volumes.
         window: (z, y, x) voxels of a window.
         seed: of the order and the places.
         **options: further ones of `Crops`.
     """
-    data = values["data"]
     return Crops(
         entries,
         window,
         seed=seed,
-        voxel_nm=data["voxel_nm"],
-        probabilities=data["probabilities"],
-        pad=data["pad"],
-        max_blank_tries=data["max_blank_tries"],
+        voxel_nm=data.voxel_nm,
+        probabilities=data.probabilities,
+        pad=data.pad,
+        max_blank_tries=data.max_blank_tries,
         **options,
     )
 
 
-def make_batches(values: Mapping[str, Any], crops: Crops) -> Batches:
+def make_batches(data: DataSettings, crops: Crops) -> Batches:
     """Makes this process's rows of the global batches."""
-    data = values["data"]
     return Batches(
         crops,
-        data["batch_size"],
+        data.batch_size,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        num_threads=data["num_threads"],
-        prefetch_batches=data["prefetch_batches"],
+        num_threads=data.num_threads,
+        prefetch_batches=data.prefetch_batches,
     )
 
 
 def check_disk(
-    task: Task, config: ConfigDict, folder: epath.Path, mesh: Mesh, layers: Layers
+    task: Task, settings: TrainSettings, folder: epath.Path, mesh: Mesh, layers: Layers
 ) -> None:
     """Checks the space for checkpoints before anything is compiled, not only when the loop begins."""
-    optimizer, _ = make_optimizer(config.optimizer, config.num_steps, layers)
-    ema = config.optimizer.ema_decay > 0
-    abstract = abstract_state(task, optimizer, seed=config.seed, ema=ema, mesh=mesh)
-    check_space(folder, state_bytes(abstract), config.save.keep)
+    optimizer, _ = make_optimizer(settings.optimizer, settings.num_steps, layers)
+    abstract = abstract_state(task, optimizer, seed=settings.seed, ema=settings.uses_ema, mesh=mesh)
+    check_space(folder, state_bytes(abstract), settings.save.keep)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from emjax.errors import InputError
-from emjax.tasks.protocol import Params
+from emjax.tasks.task import Params
 
 # Layers in the order of the forward pass: pattern of their paths within the backbone, and how many of them are
 # stacked along the first axis of each array.

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from emjax.parallel.compile import jit
 from emjax.parallel.sharding import infer_sharding
-from emjax.tasks.protocol import Params, Task
+from emjax.tasks.task import Params, Task
 
 
 class TrainState(struct.PyTreeNode):

@@ -16,7 +16,7 @@ from orbax.checkpoint import multihost
 
 from emjax.parallel.compile import jit
 from emjax.parallel.mesh import batch_sharding, replicated
-from emjax.tasks.protocol import Batch, Task
+from emjax.tasks.task import Batch, Task
 from emjax.train.optimizer import Schedule
 from emjax.train.state import TrainState
 

@@ -20,7 +20,7 @@ from absl import logging
 from emjax.errors import InputError
 from emjax.models.backbone import PARTS
 from emjax.parallel import runtime
-from emjax.tasks.protocol import Params
+from emjax.tasks.task import Params
 from emjax.train.weights import Weights
 
 BACKBONE = "backbone"

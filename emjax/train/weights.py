@@ -14,7 +14,7 @@ from etils import epath
 
 from emjax.errors import InputError
 from emjax.runs.spec import RunSpec
-from emjax.tasks.protocol import Params
+from emjax.tasks.task import Params
 from emjax.train.checkpoint import BEST_FILE, CHECKPOINT_FOLDER
 
 # In order of preference.

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from emjax.augment.recipes import window_size
 from emjax.command_line import load_config
 from emjax.config import plain
 from emjax.data.opening import open_entries
@@ -19,8 +18,11 @@ from emjax.parallel.mesh import make_mesh
 from emjax.runs.spec import RunSpec
 from emjax.tasks.build import build_pretrain
 from emjax.tasks.pretrain import Pretrain
-from emjax.train.loop import FitResult, fit
+from emjax.train.fit_result import FitResult
+from emjax.train.loop import fit
 from emjax.train.preparation import make_batches, make_crops, with_network
+from emjax.train.run_folder import open_training_folder
+from emjax.train.settings import TrainSettings
 
 STEPS = 20
 VOLUME = "synthetic://neurites?shape=8,64,64&voxel_nm=40,12,12"
@@ -118,14 +120,15 @@ def train(
     mesh = make_mesh(dict(zip(names, mesh_sizes, strict=True)), devices)
     values = with_network(plain(config), (40, 12, 12))
     task = build_pretrain(values)
-    window = window_size(task.crop_size, task.recipe)
+    settings = TrainSettings.from_config(config)
     entries = open_entries(config.data.volumes)
-    crops = make_crops(values, entries, window, seed=config.seed)
-    batches = Recorded(make_batches(values, crops), stop_at)
+    crops = make_crops(settings.data, entries, task.window_size, seed=config.seed)
+    batches = Recorded(make_batches(settings.data, crops), stop_at)
     result = None
     try:
         spec = RunSpec(job="pretrain", config=values, volumes=(VOLUME,))
-        result = fit(task, batches, config, folder, mesh=mesh, run_spec=spec)
+        opened = open_training_folder(folder, config)
+        result = fit(task, batches, settings, opened, mesh=mesh, run_spec=spec)
     except KeyboardInterrupt:
         pass
     finally:

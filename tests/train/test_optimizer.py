@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,12 +10,13 @@ import pytest
 
 from emjax.errors import InputError
 from emjax.train.optimizer import decay_mask, make_optimizer, make_schedule
+from emjax.train.settings import TrainSettings
 
 from .toy import toy_config
 
 
 def _settings(**overrides):
-    return toy_config().optimizer.copy_and_resolve_references().to_dict() | overrides
+    return dataclasses.replace(TrainSettings.from_config(toy_config()).optimizer, **overrides)
 
 
 def test_cosine_schedule():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from emjax.errors import InputError
 from emjax.models.build import build_backbone, init_params
 from emjax.train.optimizer import make_optimizer
 from emjax.train.rates import rate_multipliers
+from emjax.train.settings import TrainSettings
 
 from .toy import toy_config
 
@@ -45,16 +48,17 @@ def test_one_rate_everywhere_unless_asked():
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0])
 def test_frozen_parts_stay_and_do_not_clip_the_others(clip_norm):
-    settings = toy_config().optimizer.to_dict() | {
-        "name": "sgd",
-        "learning_rate": 0.1,
-        "schedule": "constant",
-        "warmup_fraction": 0.0,
-        "weight_decay": 0.1,
-        "betas": (0.0, 0.0),
-        "clip_norm": clip_norm,
-        "freeze": "backbone/(stem|encoder), bias$",
-    }
+    settings = dataclasses.replace(
+        TrainSettings.from_config(toy_config()).optimizer,
+        name="sgd",
+        learning_rate=0.1,
+        schedule="constant",
+        warmup_fraction=0.0,
+        weight_decay=0.1,
+        betas=(0.0, 0.0),
+        clip_norm=clip_norm,
+        freeze="backbone/(stem|encoder), bias$",
+    )
     params = _params()
     optimizer, _ = make_optimizer(settings, 10, LAYERS)
     gradient = jax.tree.map(jnp.zeros_like, params)

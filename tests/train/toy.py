@@ -13,9 +13,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from emjax.config import base_config
-from emjax.parallel.mesh import make_mesh
+from emjax.parallel.mesh import check_batch_size, make_mesh
 from emjax.runs.spec import RunSpec
-from emjax.train.loop import Evaluation, FitResult, fit
+from emjax.train.fit_result import FitResult
+from emjax.train.judge import Evaluation
+from emjax.train.loop import fit
+from emjax.train.run_folder import open_training_folder
+from emjax.train.settings import TrainSettings
 
 CROP_SIZE = (2, 4, 4)
 BATCH_SIZE = 4
@@ -124,12 +128,14 @@ def toy_mesh(devices: int = 1, **sizes: int) -> Mesh:
 def run_toy(
     config: ConfigDict, workdir: Path, batches: Any = None, mesh: Mesh | None = None, **more: Any
 ) -> FitResult:
+    settings, mesh = TrainSettings.from_config(config), mesh or toy_mesh()
+    check_batch_size(settings.data.batch_size, mesh)
     return fit(
         more.pop("task", ToyTask()),
         batches or ToyBatches(),
-        config,
-        workdir,
-        mesh=mesh or toy_mesh(),
+        settings,
+        open_training_folder(workdir, config),
+        mesh=mesh,
         run_spec=RunSpec(job="toy", config=config.to_dict(), volumes=("a.h5",)),
         **more,
     )

@@ -1,16 +1,15 @@
-"""The pictures of a finetuning run, and the lines that it ends with."""
+"""The pictures of a finetuning run, and the scores that it ends with."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from etils import epath
 
-from emjax.evaluation.figures import curves, image_grid, save_png
-
-PLOTS = "plots"
+from emjax.evaluation.figures import curves, image_grid
+from emjax.train.job import summary_line
+from emjax.train.pictures import read_courses, write_pictures
 
 
 def draw_crops(crops: Sequence[Mapping[str, np.ndarray]], kinds: Sequence[str]) -> np.ndarray:
@@ -38,7 +37,7 @@ def draw_crops(crops: Sequence[Mapping[str, np.ndarray]], kinds: Sequence[str]) 
 
 
 def draw_curves(folder: epath.Path, metrics: Sequence[str]) -> np.ndarray:
-    """Draws the course of a run from its `metrics.jsonl`.
+    """Draws the course of a run from its record.
 
     Args:
         folder: run folder.
@@ -47,19 +46,17 @@ def draw_curves(folder: epath.Path, metrics: Sequence[str]) -> np.ndarray:
     Returns:
         `[height, width, 3]` uint8.
     """
-    lines = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
-
-    def course(name: str, group: str) -> tuple[list, list]:
-        points = [
-            (line["step"], line[group][name])
-            for line in lines
-            if group in line and name in line[group]
-        ]
-        return [p[0] for p in points], [p[1] for p in points]
-
-    panels = {"loss": {"training": course("loss", "train"), "held out": course("val_loss", "eval")}}
+    trained, evaluated = read_courses(folder, "train"), read_courses(folder, "eval")
+    nothing = ([], [])
+    panels = {
+        "loss": {
+            "training": trained.get("loss", nothing),
+            "held out": evaluated.get("val_loss", nothing),
+        }
+    }
     for name in metrics:
-        panels[name.removeprefix("val_").replace("_", " ")] = {"held out": course(name, "eval")}
+        title = name.removeprefix("val_").replace("_", " ")
+        panels[title] = {"held out": evaluated.get(name, nothing)}
     return curves(panels)
 
 
@@ -70,31 +67,14 @@ def write_plots(
     metrics: Sequence[str],
 ) -> list[epath.Path]:
     """Writes the pictures to `plots/`; returns their paths."""
-    (folder / PLOTS).mkdir(exist_ok=True)
     pictures = {"crops.png": draw_crops(crops, kinds), "curves.png": draw_curves(folder, metrics)}
-    paths = []
-    for name, picture in pictures.items():
-        paths.append(folder / PLOTS / name)
-        save_png(paths[-1], picture)
-    return paths
+    return write_pictures(folder, pictures)
 
 
-def closing_lines(
-    folder: epath.Path, results: Mapping[str, float], plots: Sequence[epath.Path]
-) -> str:
-    """Returns what a user wants to know at the end: the scores, and where all is."""
-    lines = [
-        f"{'loss, first and last 5 %':<28}{results['loss_first']:>9.3f}   {results['loss_last']:.3f}"
+def summarise(results: Mapping[str, float]) -> list[str]:
+    """Returns the held-out loss and metrics, a line each."""
+    names = [n for n in results if n.startswith("val_") and not n.startswith("val_loss_")]
+    return [
+        summary_line(f"held out, {n.removeprefix('val_').replace('_', ' ')}", results, n, ".3f")
+        for n in names
     ]
-    for name, value in results.items():
-        if name.startswith("val_") and not name.startswith("val_loss_"):
-            lines.append(
-                f"{'held out, ' + name.removeprefix('val_').replace('_', ' '):<28}{value:>9.3f}"
-            )
-    lines += [
-        f"checkpoints  {folder / 'checkpoints'}",
-        f"results      {folder / 'results.json'}",
-        f"pictures     {', '.join(map(str, plots))}",
-        f"curves       tensorboard --logdir {folder / 'tensorboard'}",
-    ]
-    return "\n".join(lines)

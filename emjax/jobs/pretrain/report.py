@@ -1,17 +1,17 @@
-"""The pictures of a pretraining run, and the lines that it ends with."""
+"""The pictures of a pretraining run, and the scores that it ends with."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from emjax.evaluation.figures import curves, image_grid, save_png
+from emjax.evaluation.figures import curves, image_grid
+from emjax.train.job import summary_line
+from emjax.train.pictures import read_courses, write_pictures
 
-PLOTS = "plots"
 _TITLES = ("view", "other view", "its target", "reconstructed", "where it is found")
 
 
@@ -36,7 +36,7 @@ def draw_crops(crops: Sequence[Mapping[str, Any]]) -> np.ndarray:
 
 
 def draw_curves(folder: epath.Path, references: Mapping[str, float]) -> np.ndarray:
-    """Draws the course of a run from its `metrics.jsonl`.
+    """Draws the course of a run from its record.
 
     Args:
         folder: run folder.
@@ -45,30 +45,21 @@ def draw_curves(folder: epath.Path, references: Mapping[str, float]) -> np.ndarr
     Returns:
         `[height, width, 3]` uint8.
     """
-    lines = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
-    train = [line for line in lines if "train" in line]
-    evaluated = [line for line in lines if "eval" in line]
+    trained, evaluated = read_courses(folder, "train"), read_courses(folder, "eval")
 
-    def course(name: str, group: str, source: list) -> tuple[list, list]:
-        points = [(line["step"], line[group][name]) for line in source if name in line[group]]
-        return [p[0] for p in points], [p[1] for p in points]
+    def parts(group: str) -> dict[str, Any]:
+        prefix = f"{group}/"
+        names = sorted(name for name in trained if name.startswith(prefix))
+        return {name.removeprefix(prefix): trained[name] for name in names}
 
-    terms = sorted(n for n in train[-1]["train"] if n.startswith("loss/")) if train else []
-    shares = (
-        sorted(n for n in train[-1]["train"] if n.startswith("gradient_share/")) if train else []
-    )
     untrained = references["retrieval_top1_untrained"]
-    first = ([0], [untrained])
-    top1 = course("retrieval_top1", "eval", evaluated)
-    rank = course("effective_rank", "eval", evaluated)
+    steps, top1 = evaluated.get("retrieval_top1", ([], []))
     return curves(
         {
-            "losses": {n.removeprefix("loss/"): course(n, "train", train) for n in terms},
-            "share of the gradient": {
-                n.removeprefix("gradient_share/"): course(n, "train", train) for n in shares
-            },
-            "retrieval, top-1": {"trained": (first[0] + top1[0], first[1] + top1[1])},
-            "effective rank": {"trained": rank},
+            "losses": parts("loss"),
+            "share of the gradient": parts("gradient_share"),
+            "retrieval, top-1": {"trained": ([0, *steps], [untrained, *top1])},
+            "effective rank": {"trained": evaluated.get("effective_rank", ([], []))},
         },
         {
             "retrieval, top-1": {
@@ -85,55 +76,19 @@ def write_plots(
     folder: epath.Path, crops: Sequence[Mapping[str, Any]], references: Mapping[str, float]
 ) -> list[epath.Path]:
     """Writes the pictures to `plots/`; returns their paths."""
-    (folder / PLOTS).mkdir(exist_ok=True)
-    paths = []
-    for name, picture in (
-        ("crops.png", draw_crops(crops) if crops else None),
-        ("curves.png", draw_curves(folder, references)),
-    ):
-        if picture is not None:
-            paths.append(folder / PLOTS / name)
-            save_png(paths[-1], picture)
-    return paths
+    pictures = {"crops.png": draw_crops(crops)} if crops else {}
+    return write_pictures(folder, pictures | {"curves.png": draw_curves(folder, references)})
 
 
-def closing_lines(
-    folder: epath.Path, results: Mapping[str, float], plots: Sequence[epath.Path]
-) -> str:
-    """Returns what a user wants to know at the end: the scores beside what they compare with, and where all is."""
-
-    def row(title: str, name: str, form: str, *others: str) -> str:
-        values = [f"{title:<28}{format(results[name], form):>9}"]
-        for suffix in others:
-            key = name + suffix
-            if key in results:
-                values.append(
-                    f"{suffix.strip('_').replace('raw', 'raw pixels')} {results[key]:{form}}"
-                )
-        return "   ".join(values)
-
-    lines = [
-        f"{'loss, first and last 5 %':<28}{results['loss_first']:>9.3f}   {results['loss_last']:.3f}",
-        row("retrieval top-1", "retrieval_top1", ".3f", "_untrained", "_raw", "_chance"),
-        row("matching error, voxels", "matching_error_voxels", ".1f", "_untrained", "_raw"),
-        row("reconstruction PSNR, dB", "psnr_db", ".1f", "_untrained", "_raw"),
-        row("effective rank", "effective_rank", ".1f", "_untrained"),
+def summarise(results: Mapping[str, float]) -> list[str]:
+    """Returns the scores beside what they compare with, a line each."""
+    rows = (
+        ("retrieval top-1", "retrieval_top1", ".3f"),
+        ("matching error, voxels", "matching_error_voxels", ".1f"),
+        ("reconstruction PSNR, dB", "psnr_db", ".1f"),
+        ("effective rank", "effective_rank", ".1f"),
+        ("membrane probe, AP", "probe_average_precision", ".3f"),
+    )
+    return [
+        summary_line(title, results, name, form) for title, name, form in rows if name in results
     ]
-    if "probe_average_precision" in results:
-        lines.append(
-            row(
-                "membrane probe, AP",
-                "probe_average_precision",
-                ".3f",
-                "_untrained",
-                "_raw",
-                "_chance",
-            )
-        )
-    lines += [
-        f"checkpoints  {folder / 'checkpoints'}",
-        f"results      {folder / 'results.json'}",
-        f"pictures     {', '.join(map(str, plots))}",
-        f"curves       tensorboard --logdir {folder / 'tensorboard'}",
-    ]
-    return "\n".join(lines)

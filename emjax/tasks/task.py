@@ -1,4 +1,4 @@
-"""What the train loop needs to know of a task: how parameters begin, and what is minimised."""
+"""What is learnt: how parameters begin, what is minimised, and what crops of volumes it takes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
 
 import jax
+
+from emjax.geometry.sizes import Size
+from emjax.models.backbone import Backbone
 
 # Nested dicts of arrays.
 Params: TypeAlias = Any
@@ -45,4 +48,21 @@ class Task(Protocol):
         Returns:
             A float32 scalar, and float32 scalars to log by name.
         """
+        ...
+
+
+class CropTask(Task, Protocol):
+    """A task that learns from crops of volumes by a network; see `emjax.train.job`.
+
+    Attributes:
+        backbone: the network; its parameters are `params['backbone']`, so that other tasks can start from them.
+        crop_size: (z, y, x) voxels that the network sees.
+    """
+
+    backbone: Backbone
+    crop_size: Size
+
+    @property
+    def window_size(self) -> Size:
+        """(z, y, x) voxels of the windows in a batch: the crop and what augmentation draws in around it."""
         ...

@@ -1,0 +1,50 @@
+"""What a segmentation network is scored by: the loss and one metric for each target, on held-out crops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from absl import logging
+from etils import epath
+
+from emjax.jobs.finetune.report import draw_crops, summarise, write_plots
+from emjax.tasks.segment_evaluation import SegmentEvaluation
+from emjax.tasks.task import Params
+from emjax.train.job import HeldOut
+from emjax.train.judge import Evaluation
+
+
+class SegmentJudge:
+    """A `Judge` of segmentation networks."""
+
+    def __init__(self, given: HeldOut) -> None:
+        """Reads held-out crops."""
+        task = given.task
+        crops = given.read_crops(task.crop_size)
+        self._evaluation = SegmentEvaluation(task, crops, mesh=given.mesh, chunk=given.chunk)
+        self._kinds = [target.kind for target in task.targets]
+        self._metrics = [f"val_{target.metric.name}" for target in task.targets]
+
+    def __call__(self, params: Params, step: int) -> Evaluation:
+        """Scores parameters, and draws some crops."""
+        scores = self._evaluation(params)
+        found = ", ".join(f"{name} {scores[name]:.3f}" for name in self._metrics if name in scores)
+        logging.info("step %d: held-out loss %.4f, %s", step, scores["val_loss"], found)
+        return Evaluation(scores, {"crops": draw_crops(self._evaluation.show(params), self._kinds)})
+
+    def references(self) -> dict[str, float]:
+        """Returns nothing: losses and metrics mean something by themselves."""
+        return {}
+
+    def show(self, params: Params) -> list[dict[str, Any]]:
+        """Computes what the pictures need."""
+        return self._evaluation.show(params)
+
+    def plot(self, folder: epath.Path, shown: list[dict[str, Any]]) -> list[epath.Path]:
+        """Writes crops and curves."""
+        return write_plots(folder, shown, self._kinds, self._metrics)
+
+    def summarise(self, results: Mapping[str, float]) -> list[str]:
+        """Returns the held-out scores."""
+        return summarise(results)

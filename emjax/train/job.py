@@ -1,0 +1,265 @@
+"""One training job: the steps that all of them share, and what each brings.
+
+A new training job is its task, its config, and a module like
+
+    ON_DEVICES = True
+    JOB = TrainingJob(build_task=build_distill, make_judge=DistillJudge)
+
+    def run(config, workdir):
+        return run_training(JOB, config, workdir)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from etils import epath
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from emjax.config import plain, validate
+from emjax.data.heldout import hold_out, limit_labels
+from emjax.data.labelled import check_labelled, find_objects
+from emjax.data.normalization import RULE
+from emjax.data.opening import OpenedEntry, open_entries
+from emjax.geometry.sizes import Size
+from emjax.parallel import runtime
+from emjax.parallel.mesh import check_batch_size, make_mesh
+from emjax.runs.exit_status import DONE, PREEMPTED
+from emjax.runs.folder import write_results
+from emjax.runs.spec import RunSpec, check_voxel_nm
+from emjax.tasks.task import CropTask, Params
+from emjax.train.judge import Judge
+from emjax.train.loop import fit
+from emjax.train.preparation import (
+    check_disk,
+    common_voxel_nm,
+    make_batches,
+    make_crops,
+    with_network,
+)
+from emjax.train.run_folder import open_training_folder
+from emjax.train.settings import TrainSettings
+from emjax.train.weights import restore_params
+
+Values = Mapping[str, Any]
+
+# Another seed than any run's: the same held-out crops judge every run.
+HELD_OUT_SEED = 2**32
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """What a judge is made of.
+
+    Attributes:
+        values: the complete configuration, as plain dicts.
+        settings: the part of it that all training jobs share.
+        task: what is learnt.
+        mesh: scores are wanted on every process of it.
+        entries: the volumes, or parts of volumes, that are never trained on.
+        read_options: as in training.
+    """
+
+    values: Values
+    settings: TrainSettings
+    task: Any
+    mesh: Mesh
+    entries: Sequence[OpenedEntry]
+    read_options: Mapping[str, Any]
+
+    def read_crops(self, size: Size) -> dict[str, np.ndarray]:
+        """Reads `eval.crops` crops that are the same for every run.
+
+        Args:
+            size: (z, y, x) voxels.
+
+        Returns:
+            As `emjax.data.source.Crops.example`, with a leading axis.
+        """
+        crops = make_crops(
+            self.settings.data, self.entries, size, seed=HELD_OUT_SEED, **self.read_options
+        )
+        return crops.stack(range(self.values["eval"]["crops"]))
+
+    @property
+    def chunk(self) -> int:
+        """Crops to score at a time: a divisor of their number that is no more than a batch."""
+        return math.gcd(self.values["eval"]["crops"], self.settings.data.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingJob:
+    """What a training job brings.
+
+    Attributes:
+        build_task: makes what is learnt, from the complete configuration as plain dicts; raises InputError on values
+            that cannot work.
+        make_judge: makes what scores it. None: nothing is held out or scored, and `results.json` has the losses alone.
+        labelled: whether every volume must have labels, and the weights that it starts from its voxel size.
+        read_options: further options of `emjax.data.source.Crops`, from the configuration and the task.
+        remember: what prediction has to know of the task besides the configuration, see `RunSpec.task`.
+    """
+
+    build_task: Callable[[Values], CropTask]
+    make_judge: Callable[[HeldOut], Judge] | None = None
+    labelled: bool = False
+    read_options: Callable[[Values, Any], Mapping[str, Any]] = lambda values, task: {}
+    remember: Callable[[Any], Mapping[str, Any]] = lambda task: {}
+
+
+def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
+    """Trains as configured, and writes checkpoints, `results.json`, TensorBoard files and plots to `workdir`.
+
+    Args:
+        job: what is learnt, and how it is judged.
+        config: as made from `emjax.config.base_config`.
+        workdir: run folder; continued when it holds an unfinished run of the same configuration.
+
+    Returns:
+        Exit status: `DONE`, or `PREEMPTED` when interrupted after saving.
+
+    Raises:
+        InputError: if the configuration, the volumes, the weights or the folder cannot work; before anything is
+            compiled.
+    """
+    validate(config)
+    settings = TrainSettings.from_config(config)
+    entries = open_entries(settings.data.volumes, exclude=settings.data.exclude)
+    if job.labelled:
+        check_labelled(entries, "data.volumes")
+    voxel_nm = common_voxel_nm(plain(config), entries)
+    values = _complete(job, plain(config), voxel_nm)
+    task = job.build_task(values)
+    mesh = make_mesh(settings.mesh)
+    check_batch_size(settings.data.batch_size, mesh)
+    training, held_out = _split(job, values, entries, task.window_size)
+    folder = open_training_folder(workdir, config)
+    check_disk(task, settings, folder, mesh, task.backbone.layers)
+    options = job.read_options(values, task)
+    crops = make_crops(settings.data, training, task.window_size, seed=settings.seed, **options)
+    batches = make_batches(settings.data, crops)
+
+    runtime.use_compilation_cache()
+    judge = None
+    if job.make_judge:
+        with jax.set_mesh(mesh):
+            judge = job.make_judge(HeldOut(values, settings, task, mesh, held_out, options))
+    spec = RunSpec(
+        job=settings.job,
+        config=values,
+        voxel_nm=voxel_nm,
+        normalization=RULE,
+        volumes=tuple(entry.image.name for entry in training),
+        task=job.remember(task),
+    )
+    try:
+        result = fit(
+            task,
+            batches,
+            settings,
+            folder,
+            mesh=mesh,
+            run_spec=spec,
+            evaluator=judge,
+            layers=task.backbone.layers,
+        )
+    finally:
+        batches.close()
+    if result.preempted:
+        logging.info("interrupted after step %d, saved; the same command continues", result.steps)
+        return PREEMPTED
+    results: dict[str, Any] = result.results() | result.evaluation
+    if judge is not None:
+        results |= judge.references()
+    for number, entry in enumerate(training):
+        results[f"normalization_low_volume{number}"] = entry.normalization.low
+        results[f"normalization_high_volume{number}"] = entry.normalization.high
+    _report(folder, results, judge, result.params, mesh)
+    return DONE
+
+
+def summary_line(title: str, results: Mapping[str, float], name: str, form: str) -> str:
+    """Returns one line of the summary: a score, and what it compares with.
+
+    Args:
+        title: of the line.
+        results: as in `results.json`; `name_untrained`, `name_raw` and `name_chance` are added where they are there.
+        name: of the score.
+        form: format of the numbers, such as '.3f'.
+    """
+    parts = [f"{title:<28}{results[name]:>9{form}}"]
+    for suffix, what in (("untrained", "untrained"), ("raw", "raw pixels"), ("chance", "chance")):
+        if f"{name}_{suffix}" in results:
+            parts.append(f"{what} {results[f'{name}_{suffix}']:{form}}")
+    return "   ".join(parts)
+
+
+def _complete(job: TrainingJob, values: Values, voxel_nm: Sequence[float]) -> dict[str, Any]:
+    """Chooses what the network leaves open: as the weights have it that it starts from, else by the voxels."""
+    source = values["init_from"]
+    if not source:
+        return with_network(values, voxel_nm)
+    spec = restore_params(source).spec
+    if job.labelled:
+        check_voxel_nm(voxel_nm, spec.voxel_nm, "data.volumes", f"init_from={source}")
+        voxel_nm = spec.voxel_nm
+    return with_network(values, voxel_nm, spec.config["model"])
+
+
+def _split(
+    job: TrainingJob, values: Values, entries: list[OpenedEntry], window: Size
+) -> tuple[list[OpenedEntry], list[OpenedEntry]]:
+    """Returns the volumes to train on, within the budget of labels, and those that are held out."""
+    data, judged = values["data"], values["eval"]
+    training, held_out = entries, list[OpenedEntry]()
+    if job.make_judge and judged["volumes"]:
+        held_out = open_entries(judged["volumes"])
+        if job.labelled:
+            check_labelled(held_out, "eval.volumes")
+    elif job.make_judge:
+        training, held_out = hold_out(
+            entries,
+            judged["held_out"],
+            judged["margin"],
+            window,
+            judged.get("held_out_axis", ""),
+            data["pad"],
+        )
+    if job.labelled:
+        training = limit_labels(training, data["label_fraction"], data.get("label_sections", 0))
+        find_objects(training)
+    return training, held_out
+
+
+def _report(
+    folder: epath.Path, results: Mapping[str, Any], judge: Judge | None, params: Params, mesh: Mesh
+) -> None:
+    """Writes results and pictures, and prints what a user wants to know at the end: the scores, and where all is."""
+    shown = None
+    if judge is not None:
+        # On every process: they compute together.
+        with jax.set_mesh(mesh):
+            shown = judge.show(params)
+    if not runtime.is_main():
+        return
+    lines = [
+        f"{'loss, first and last 5 %':<28}{results['loss_first']:>9.3f}   {results['loss_last']:.3f}"
+    ]
+    pictures = []
+    if judge is not None:
+        pictures = judge.plot(folder, shown)
+        lines += judge.summarise(results)
+    write_results(folder, results)
+    lines += [f"checkpoints  {folder / 'checkpoints'}", f"results      {folder / 'results.json'}"]
+    if pictures:
+        lines.append(f"pictures     {', '.join(map(str, pictures))}")
+    lines.append(f"curves       tensorboard --logdir {folder / 'tensorboard'}")
+    print("\n".join(lines), flush=True)

@@ -1,0 +1,116 @@
+"""What a training run is asked for, as frozen values: read from the configuration once, at the job's boundary.
+
+Each field is documented in `emjax.config.base_config`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from ml_collections import ConfigDict
+
+from emjax.config import plain
+from emjax.geometry.sizes import Size
+
+_Group = TypeVar("_Group")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+    """The group `optimizer`."""
+
+    name: str
+    learning_rate: float
+    final_learning_rate: float
+    schedule: str
+    warmup_fraction: float
+    weight_decay: float
+    betas: tuple[float, float]
+    clip_norm: float
+    accumulate_steps: int
+    layer_decay: float
+    freeze: str
+    ema_decay: float
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """The group `data`, as far as all training jobs have it in common."""
+
+    volumes: str | tuple[str, ...]
+    batch_size: int
+    crop_size: Size
+    voxel_nm: tuple[float, ...]
+    exclude: str
+    pad: str
+    label_fraction: float
+    probabilities: tuple[float, ...]
+    max_blank_tries: int
+    num_threads: int
+    prefetch_batches: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SaveSettings:
+    """The group `save`."""
+
+    every_steps: int
+    keep: int
+    best_metric: str
+    best_mode: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """A whole training run.
+
+    Attributes:
+        eval_every_steps: `eval.every_steps`.
+        log_every_steps: `log.every_steps`.
+        mesh: devices on each axis.
+    """
+
+    job: str
+    seed: int
+    num_steps: int
+    init_from: str
+    max_bad_steps: int
+    profile_steps: str
+    data: DataSettings
+    optimizer: OptimizerSettings
+    save: SaveSettings
+    eval_every_steps: int
+    log_every_steps: int
+    mesh: Mapping[str, int]
+
+    @classmethod
+    def from_config(cls, config: ConfigDict | Mapping[str, Any]) -> TrainSettings:
+        """Reads a configuration that `emjax.config.validate` has passed; fields of the job's own are left out."""
+        values = plain(config)
+        own = {
+            "data": pick(DataSettings, values["data"]),
+            "optimizer": pick(OptimizerSettings, values["optimizer"]),
+            "save": pick(SaveSettings, values["save"]),
+            "eval_every_steps": values["eval"]["every_steps"],
+            "log_every_steps": values["log"]["every_steps"],
+        }
+        names = {field.name for field in dataclasses.fields(cls)} - own.keys()
+        return cls(**{name: values[name] for name in names}, **own)
+
+    @property
+    def uses_ema(self) -> bool:
+        """Whether a moving average of the weights is kept."""
+        return self.optimizer.ema_decay > 0
+
+
+def pick(kind: type[_Group], values: Mapping[str, Any]) -> _Group:
+    """Makes a group of settings of the values that it has fields for; lists become tuples.
+
+    Args:
+        kind: a dataclass.
+        values: of a group of a configuration; others than the fields are left out.
+    """
+    chosen = {field.name: values[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()})
