@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import h5py
 import numpy as np
 
 from emjax.train.weights import restore_params
 
 from ..extending import write_package
+from ..tasks.small import smooth_noise
 from .running import run_command
 
 
@@ -20,8 +22,16 @@ def test_a_training_job_from_outside_is_its_task_its_config_and_less_than_60_lin
     toys = write_package(tmp_path / "toys")
     monkeypatch.syspath_prepend(str(toys))
     assert len((toys / "copy_job.py").read_text().splitlines()) < 60
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = smooth_noise((8, 48, 96))
     config, run = str(toys / "copy_config.py"), tmp_path / "run"
-    fields = {"model.name": "toy", "model.width": 3, "mesh.data": 1, "optimizer.name": "sgd"}
+    fields = {
+        "data.volumes": f"{tmp_path}/a.h5:raw?voxel_nm=40,12,12",
+        "model.name": "toy",
+        "model.width": 3,
+        "mesh.data": 1,
+        "optimizer.name": "sgd",
+    }
     assert run_command(config, run, fields) == 0
     results = json.loads((run / "results.json").read_text())
     assert results["steps"] == 2 and results["val_error_chance"] == 0.25

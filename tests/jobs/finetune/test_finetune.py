@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from emjax.jobs import finetune
-from emjax.train import interrupt
+from emjax.jobs.finetune import judge
+from emjax.runs.exit_status import PREEMPTED
+from emjax.train import interrupt, job
 from emjax.train.weights import restore_params
 
 from ...extending import write_package
@@ -114,8 +115,8 @@ def refused(monkeypatch, tmp_path, capfd) -> Callable[..., str]:
     def compiled(*_: object, **__: object) -> None:
         raise AssertionError("something was compiled before the input was refused")
 
-    monkeypatch.setattr(finetune, "SegmentEvaluation", compiled)
-    monkeypatch.setattr(finetune, "fit", compiled)
+    monkeypatch.setattr(judge, "SegmentEvaluation", compiled)
+    monkeypatch.setattr(job, "fit", compiled)
 
     def call(fields: dict[str, object], workdir: Path = tmp_path / "run") -> str:
         return read_refusal(capfd, CONFIG, workdir, fields)
@@ -173,7 +174,7 @@ def test_stopped_and_continued_is_the_same_run(volumes, tmp_path, monkeypatch):
     assert run_command(CONFIG, tmp_path / "straight", fields) == 0
     with monkeypatch.context() as patch:
         patch.setattr(interrupt.Interrupt, "reached", lambda self, step: step >= 2)
-        assert run_command(CONFIG, tmp_path / "stopped", fields) == interrupt.PREEMPTED
+        assert run_command(CONFIG, tmp_path / "stopped", fields) == PREEMPTED
     assert not (tmp_path / "stopped" / "results.json").exists()
     assert run_command(CONFIG, tmp_path / "stopped", fields) == 0
     one, other = (restore_params(tmp_path / name).params for name in ("straight", "stopped"))

@@ -15,8 +15,9 @@ import pytest
 from matplotlib.image import imread
 from scipy import ndimage
 
-from emjax.jobs import pretrain
-from emjax.train import interrupt
+from emjax.jobs.pretrain import judge
+from emjax.runs.exit_status import PREEMPTED
+from emjax.train import interrupt, job
 from emjax.train.weights import restore_params
 
 from ..running import read_refusal, run_command
@@ -122,8 +123,8 @@ def refused(monkeypatch, tmp_path, capfd) -> Iterator:
     def compiled(*_: object, **__: object) -> None:
         raise AssertionError("the evaluation was prepared before the input was refused")
 
-    monkeypatch.setattr(pretrain, "PretrainEvaluation", compiled)
-    monkeypatch.setattr(pretrain, "fit", compiled)
+    monkeypatch.setattr(judge, "PretrainEvaluation", compiled)
+    monkeypatch.setattr(job, "fit", compiled)
 
     def call(volume: str, workdir: Path = tmp_path / "run", **overrides: object) -> str:
         return read_refusal(capfd, CONFIG, workdir, SMALL | {"data.volumes": volume} | overrides)
@@ -195,7 +196,7 @@ def test_stopped_and_continued_is_the_same_run(volumes, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(interrupt.Interrupt, "reached", lambda self, step: step >= 2)
         status = _command(f"{volumes}:raw", tmp_path / "stopped", **settings)
-    assert status == interrupt.PREEMPTED
+    assert status == PREEMPTED
     assert not (tmp_path / "stopped" / "results.json").exists()
     assert _command(f"{volumes}:raw", tmp_path / "stopped", **settings) == 0
     one, other = (restore_params(tmp_path / name).params for name in ("straight", "stopped"))
