@@ -11,8 +11,10 @@ Nothing here imports what it names, so that a table of twenty networks costs wha
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -94,7 +96,16 @@ class Registry(Mapping[str, Any]):
         """Returns how many there are."""
         return sum(1 for _ in self)
 
-    def _outside(self) -> dict[str, str]:
-        return {
-            point.name: point.value for point in importlib.metadata.entry_points(group=self.group)
-        }
+    def _outside(self) -> Mapping[str, str]:
+        return _entry_points(self.group, tuple(sys.path))
+
+
+@functools.cache
+def _entry_points(group: str, path: tuple[str, ...]) -> Mapping[str, str]:
+    """Returns name -> place of the parts that packages on a search path offer.
+
+    Args:
+        group: of the entry points.
+        path: `sys.path`. Looking through it takes 10 ms, and an address is opened for each block.
+    """
+    return {point.name: point.value for point in importlib.metadata.entry_points(group=group)}
