@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import concurrent.futures
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from absl import logging
 
 from emjax.data.grey_values import stretch
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.volumes.grey_range import PERCENTILES, grey_range
 from emjax.volumes.volume import Volume
 
 # Stored with a checkpoint; the numbers are those of each volume.
-RULE = {"kind": "percentiles", "low": 0.5, "high": 99.5}
+RULE = {
+    "kind": "percentiles",
+    "low": PERCENTILES[0],
+    "high": PERCENTILES[1],
+    "left_out": ["padding", "saturated"],  # see emjax.volumes.grey_range
+}
+# Of checkpoints whose training left nothing out: images for them are scaled likewise.
+ALL_VOXELS = {"kind": "percentiles", "low": 0.5, "high": 99.5}
 _SAMPLES = 24
 _SAMPLE_SIZE = (8, 128, 128)
 _IMAGE_DTYPES = ("uint8", "uint16", "int16", "float16", "float32", "float64")
@@ -41,17 +51,23 @@ class Normalization(NamedTuple):
         return stretch(image, self.low, self.high)
 
 
-def measure(volume: Volume) -> Normalization:
-    """Finds a volume's percentiles from blocks spread over it.
+def measure(volume: Volume, rule: Mapping[str, Any] = RULE) -> Normalization:
+    """Finds a volume's percentiles from blocks spread over it; says what is left out as no tissue.
 
     The blocks depend on the volume's size alone, so that a run that goes on sees the same contrast.
 
     Args:
         volume: an image.
+        rule: `RULE`, or `ALL_VOXELS` for a checkpoint that was trained so.
 
     Raises:
-        InputError: if it cannot be an image: wrong type, labels, NaN, or no contrast.
+        InputError: if it cannot be an image: wrong type, labels, NaN, or no contrast; or there is no such rule.
     """
+    if rule not in (RULE, ALL_VOXELS):
+        raise InputError(f"images are scaled by {RULE}, or {ALL_VOXELS}, not by {dict(rule)}")
+    kind = volume.address.keys.get("kind", "image")
+    if kind != "image":
+        raise InputError(f"{volume.address}: kind={kind}, but an image is needed; leave it out")
     dtype = volume.dtype
     if dtype.kind in "ui" and dtype.itemsize >= 4:
         raise InputError(
@@ -66,7 +82,10 @@ def measure(volume: Volume) -> Normalization:
             f"{volume.name} has axes {volume.shape}; an image needs z, y, x: choose one with ?channel=0"
         )
     try:
-        blocks = _sample(volume)
+        boxes = _boxes(volume)
+        # A server or a codec is waited for by all at once.
+        with concurrent.futures.ThreadPoolExecutor(8) as threads:
+            blocks = list(threads.map(volume.read, boxes))
     except (ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise
@@ -84,13 +103,20 @@ def measure(volume: Volume) -> Normalization:
         raise InputError(
             f"{volume.name} is constant ({values.min()}) in all {len(blocks)} places looked at; check address and box"
         )
-    if volume.address.keys.get("kind") != "image":
+    if "kind" not in volume.address.keys:
         _refuse_labels(volume, blocks)
-    low, high = (float(v) for v in np.percentile(values, (RULE["low"], RULE["high"])))
-    if low == high:
-        # Almost all voxels are padding of one value; the rest must still have contrast.
-        low, high = float(values.min()), float(values.max())
-    return Normalization(low, high)
+    if rule == ALL_VOXELS:
+        low, high = (float(v) for v in np.percentile(values, PERCENTILES))
+        if low == high:
+            # Almost all voxels are padding of one value; the rest must still have contrast.
+            low, high = float(values.min()), float(values.max())
+        return Normalization(low, high)
+    found = grey_range(blocks, boxes, volume.size, volume.read)
+    if found.remark:
+        logging.warning(
+            "%s: %s; black is %g, white %g", volume.name, found.remark, found.low, found.high
+        )
+    return Normalization(found.low, found.high)
 
 
 def _refuse_labels(volume: Volume, blocks: list[np.ndarray]) -> None:
@@ -109,12 +135,9 @@ def _refuse_labels(volume: Volume, blocks: list[np.ndarray]) -> None:
         )
 
 
-def _sample(volume: Volume) -> list[np.ndarray]:
+def _boxes(volume: Volume) -> list[Box]:
     size = tuple(map(min, _SAMPLE_SIZE, volume.size))
     rng = np.random.Generator(np.random.Philox(key=[0, 0]))
     room = [n - s + 1 for n, s in zip(volume.size, size, strict=True)]
     starts = [tuple(int(rng.integers(r)) for r in room) for _ in range(_SAMPLES)]
-    boxes = [Box(start, size) for start in dict.fromkeys(starts)]
-    # A server or a codec is waited for by all at once.
-    with concurrent.futures.ThreadPoolExecutor(8) as threads:
-        return list(threads.map(volume.read, boxes))
+    return [Box(start, size) for start in dict.fromkeys(starts)]

@@ -10,10 +10,9 @@ from absl import logging
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.volumes.grey_range import GreyRange, grey_range
 from emjax.volumes.volume import Volume
 
-# As images are normalized for training.
-_PERCENTILES = (0.5, 99.5)
 # (z, y, x) voxels of a block, and where blocks lie: quarters of each axis.
 _BLOCK = (4, 64, 64)
 _QUARTERS = (0.25, 0.75)
@@ -44,33 +43,39 @@ def measure(volume: Volume) -> Contrast:
     Raises:
         InputError: if none of the blocks can be read.
     """
-    blocks = _read(volume)
-    values = np.concatenate([block.ravel() for block in blocks]).astype(np.float64)
-    values = values[np.isfinite(values)]
-    low, high = np.percentile(values, _PERCENTILES) if values.size else (0.0, 1.0)
-    if low == high and values.size:
-        # Nearly all is padding of one value; the rest must still have contrast.
-        low, high = values.min(), values.max()
+    boxes, blocks = _read(volume)
+    found = GreyRange(0.0, 1.0)
+    if all(np.isfinite(block).all() for block in blocks):
+        read = volume.read if len(volume.shape) == 3 else None
+        found = grey_range([block.astype(np.float64) for block in blocks], boxes, volume.size, read)
+    else:
+        finite = [block[np.isfinite(block)].astype(np.float64) for block in blocks]
+        if any(values.size for values in finite):
+            found = grey_range(finite)
+    if found.remark:
+        logging.info("%s: %s", volume.name, found.remark)
+    low, high = found.low, found.high
     if low == high:
         high = low + 1
     textured = [b for b in blocks if b.shape[-1] > 1 and b.min() != b.max()]
     equal = [np.mean(b[..., 1:] == b[..., :-1]) for b in textured]
     flat = volume.dtype.kind in "ui" and bool(equal) and float(np.mean(equal)) >= _FLAT
-    return Contrast(float(low), float(high), flat)
+    return Contrast(low, high, flat)
 
 
-def _read(volume: Volume) -> list[np.ndarray]:
+def _read(volume: Volume) -> tuple[list[Box], list[np.ndarray]]:
     """Reads the blocks; damaged ones are left out, since the rest can still be looked at."""
     size = tuple(map(min, _BLOCK, volume.size))
-    blocks, errors = [], []
+    boxes, blocks, errors = [], [], []
     for quarters in itertools.product(_QUARTERS, repeat=3):
         start = tuple(int(q * (n - s)) for q, n, s in zip(quarters, volume.size, size, strict=True))
         try:
             blocks.append(volume.read(Box(start, size)))
+            boxes.append(Box(start, size))
         except (InputError, OSError) as error:
             errors.append(error)
     if not blocks:
         raise InputError(str(errors[0])) from errors[0]
     if errors:
         logging.warning("%s", errors[0])
-    return blocks
+    return boxes, blocks

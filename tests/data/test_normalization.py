@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import zarr
+from absl import logging
 
-from emjax.data.normalization import Normalization, measure
+from emjax.data.normalization import ALL_VOXELS, Normalization, measure
 from emjax.errors import InputError
 from emjax.volumes.opening import open_volume
 
@@ -56,6 +57,25 @@ def test_contrast_does_not_depend_on_scale_and_offset(write, noise) -> None:
     for name, values in (("a.zarr", voxels), ("b.zarr", voxels * 1e-3 - 7)):
         pair.append(measure(open_volume(write(name, values))).apply(values).astype(int))
     np.testing.assert_allclose(*pair, atol=1)
+
+
+def test_rims_are_left_out_unless_the_network_saw_them(write, noise, monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr(logging, "warning", lambda text, *values: said.append(text % values))
+    tissue = np.clip(noise(8, 64, 64), 40, 255)
+    padded = np.zeros((8, 96, 96), np.uint8)
+    padded[:, 16:80, 16:80] = tissue
+    plain = measure(open_volume(write("a.zarr", tissue)))
+    assert plain == measure(open_volume(write("c.zarr", tissue)), ALL_VOXELS) and not said
+    volume = open_volume(write("b.zarr", padded))
+    np.testing.assert_allclose(measure(volume), plain, atol=1)
+    assert "b.zarr: of its sampled voxels, 55.6% are padding of 0 at its border" in said[0]
+    assert f"black is {plain.low:g}, white {plain.high:g}" in said[0]
+    assert measure(volume, ALL_VOXELS) == tuple(np.percentile(padded, (0.5, 99.5)))
+    with pytest.raises(InputError, match="not by {'kind': 'mean'}"):
+        measure(volume, {"kind": "mean"})
+    with pytest.raises(InputError, match="kind=labels, but an image is needed"):
+        measure(open_volume(f"{volume.address}?kind=labels"))
 
 
 def _labels(dtype: str) -> np.ndarray:

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 from emjax.blocks.block_size import default_block_size, fit_chunk
 from emjax.blocks.output import check_apart, work_identity
 from emjax.blocks.run import check_aligned
-from emjax.config import nearest
-from emjax.data.normalization import RULE, Normalization, measure
+from emjax.config import nearest, plain
+from emjax.data.normalization import ALL_VOXELS, RULE, Normalization, measure
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
@@ -109,15 +109,16 @@ def make_plan(config: ConfigDict) -> Plan:
     spec = weights.spec
     task = build_segment(spec.config)
     channels = _channels(config.channels, task)
-    if dict(spec.normalization) != RULE:
+    rule = plain(spec.normalization)
+    if rule not in (RULE, ALL_VOXELS):
         raise InputError(
-            f"{weights.source} was trained with images scaled by {dict(spec.normalization)}; this version has {RULE}"
+            f"{weights.source} was trained with images scaled by {rule}; this version has {RULE} and {ALL_VOXELS}"
         )
     volume = open_for_blocks(config.input)
     refuse_idle_keys(volume.address, "input", IMAGE_KEYS)
     say_if_slow(volume)
     check_apart(config.output, volume.address)
-    normalization = measure(volume)
+    normalization = measure(volume, rule)
     check_voxel_nm(volume.voxel_nm or (), spec.voxel_nm, config.input, config.checkpoint)
     if volume.voxel_nm is None or not spec.voxel_nm:
         unknown = config.input if volume.voxel_nm is None else config.checkpoint

@@ -6,6 +6,7 @@ import errno
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from emjax.blocks.lock import OutputLock
 from emjax.blocks.run import run_blocks
 from emjax.command_line import load_config
 from emjax.config import plain
-from emjax.data.normalization import RULE, measure
+from emjax.data.normalization import ALL_VOXELS, RULE, measure
 from emjax.geometry.box import Box
 from emjax.inference.predictor import Predictor
 from emjax.jobs import predict
@@ -96,6 +97,24 @@ def _fields(folder: Path, output: Path, **fields: object) -> dict[str, object]:
         "batch_size": 8,
         "block_size": "6,20,50",
     } | fields
+
+
+@pytest.mark.parametrize(("rule", "low"), [(RULE, 30), (ALL_VOXELS, 0)])
+def test_the_rule_of_the_checkpoint_scales_the_images(folder, tmp_path, rule, low):
+    shutil.copytree(folder / "run", tmp_path / "run")
+    (metadata,) = tmp_path.rglob("metadata")
+    spec = json.loads(metadata.read_text())
+    metadata.write_text(json.dumps(spec | {"normalization": rule}))
+    padded = np.pad(np.clip(smooth_noise((4, 48, 48)), 40, 255), ((0, 0), (8, 8), (8, 8)))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = padded
+    fields = {"checkpoint": tmp_path / "run", "input": f"{tmp_path}/a.h5:raw", "output": "o.zarr"}
+    config = load_config(CONFIG)
+    for name, value in fields.items():
+        config[name] = str(value)
+    plan = predict_plan.make_plan(config)
+    assert plan.normalization.low >= low
+    assert (plan.normalization.low == 0) == (rule == ALL_VOXELS)
 
 
 def _bytes(output: Path) -> dict[str, bytes]:
