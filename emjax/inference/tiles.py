@@ -126,11 +126,9 @@ class Tiling:
         for shift in {offset[axis] if offset else 0 for offset in self.offsets}:
             partner = np.arange(tile) + shift
             seen = (partner >= 0) & (partner < tile)
-            # Beyond the volume there is no edge, and no tile that could see it better.
-            outside = (places + shift < 0) | (places + shift >= length)
-            weight = plain * (seen | outside)
+            weight = plain * seen
             total = np.bincount(places.ravel(), weight.ravel(), length)
-            # An offset longer than the overlap: no tile holds both ends of some edges.
+            # No tile holds both ends of an edge that leaves the volume, or that is longer than the overlap.
             weight = np.where(total[places] > 0, weight, plain)
             total = np.bincount(places.ravel(), weight.ravel(), length)
             made[shift] = weight / total[places]

@@ -78,6 +78,17 @@ def test_means_by_hand():
     assert tree.cut(ids, 0.0).tolist() == [1, 1, 1, 1, 6]
 
 
+def test_what_is_as_strong_as_the_threshold_stays_apart():
+    edges = {(1, 2): [0.75], (2, 3): [0.5], (3, 4): [0.25]}
+    ids = np.arange(1, 5, dtype=np.uint64)
+    tree = agglomerate(_statistics(edges))
+    assert tree.affinity.tolist() == [0.75, 0.5, 0.25]
+    assert tree.cut(ids, 0.5).tolist() == [1, 1, 3, 4]
+    assert tree.cut(ids, 0.25).tolist() == [1, 1, 1, 4]
+    # Merging stops where the cut is.
+    assert agglomerate(_statistics(edges), threshold=0.5).affinity.tolist() == [0.75]
+
+
 def test_quantiles_by_hand():
     # Median: the element after half of them, as in waterz; the value is the centre of its bin.
     edges = {(1, 2): [0.9, 0.9], (1, 3): [0.1, 0.3, 0.7], (2, 3): [0.7, 0.8]}

@@ -37,6 +37,16 @@ def test_the_share_of_the_smaller_one(share, joined):
     assert len(_pairs(([1, 1, 1], [1, 0, 0]), ([0, 7, 7], [0, 7, 7]), share)) == joined
 
 
+@pytest.mark.parametrize(("share", "joined"), [(0.0, 1), (0.7, 1), (0.75, 0), (0.8, 0)])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_share_is_that_of_the_smaller_one_of_unequal_objects(share, joined, swapped):
+    # Nine voxels and four, of which three are common: .75 of four, a third of nine.
+    large = ([1, 1, 1, 1, 1], [0, 1, 1, 1, 1])
+    small = ([0, 0, 0, 7, 7], [7, 7, 0, 0, 0])
+    lower, upper = (small, large) if swapped else (large, small)
+    assert len(_pairs(lower, upper, share)) == joined
+
+
 def test_slabs_lie_beyond_the_faces_and_within_the_volume():
     first, second, last = CELLS.grid
     assert Face(2, True).slab(first, CELLS) == Box((0, 0, 12), (4, 10, 5))
