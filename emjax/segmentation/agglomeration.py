@@ -81,10 +81,9 @@ def agglomerate(
         raise InputError(f"linkage={linkage!r} is unknown; use {', '.join(LINKAGES)}")
     if not 0 <= quantile <= 100:
         raise InputError(f"quantile={quantile} is no percentage; use 0 to 100, 50 is the median")
-    if linkage == "quantile" and statistics.histogram is None:
-        raise InputError("linkage='quantile' needs histograms; gather them with histogram=True")
     # What touches but has no affinity (count 0) has nothing to merge it.
     touching = statistics.select((statistics.contact > 0) & (statistics.count > 0))
+    histogram = touching.histogram
     ids = np.unique(touching.pairs)
     ends = np.searchsorted(ids, touching.pairs)
     if linkage == "mean":
@@ -94,7 +93,11 @@ def agglomerate(
     else:
         percent = quantile
         if linkage == "quantile":
-            rows = touching.histogram.copy()
+            if histogram is None:
+                raise InputError(
+                    "linkage='quantile' needs histograms; gather them with histogram=True"
+                )
+            rows = histogram.copy()
         else:
             bins = np.minimum(touching.maximum * BINS // UNIT, BINS - 1)
             rows = np.column_stack([np.arange(len(touching)), bins, np.ones_like(bins)])
@@ -232,7 +235,7 @@ def _merge(nodes, ends, amounts, rows, percent, threshold, numbers):
     tail = np.full(nodes, -1, numbers.dtype)
     degree = np.zeros(nodes, np.int64)
     following = np.full(2 * edges, -1, numbers.dtype)
-    worth = np.empty(edges)
+    worth = np.empty(edges, np.float64)
     heap, place = np.empty(edges, numbers.dtype), np.empty(edges, numbers.dtype)
     alive = np.ones(edges, np.bool_)
     for e in range(edges):
@@ -253,7 +256,8 @@ def _merge(nodes, ends, amounts, rows, percent, threshold, numbers):
     capacity = 8
     while capacity < 3 * edges:
         capacity *= 2
-    table, edge_at = np.empty(capacity, np.int64), np.empty(capacity, numbers.dtype)
+    table = np.empty(capacity, np.int64)
+    edge_at: np.ndarray = np.empty(capacity, numbers.dtype)
     used = _fill(table, edge_at, nodes, ends, alive)
 
     merges = np.empty((max(nodes - 1, 0), 2), np.int64)

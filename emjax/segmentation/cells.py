@@ -16,7 +16,7 @@ import numpy as np
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block, Grid
-from emjax.geometry.sizes import Size
+from emjax.geometry.sizes import Size, Triple
 from emjax.volumes.write.pyramid import chunk_size, shard_size
 
 # Volumes of up to so many voxels are one cell; of larger ones a cell with its halo has about as many.
@@ -84,7 +84,7 @@ class Cells:
 
 def choose_cells(
     outer: Box,
-    voxel_nm: Sequence[float] | None,
+    voxel_nm: Triple | None,
     size: Sequence[int] = (),
     halo: Sequence[int] | None = None,
 ) -> Cells:
@@ -138,7 +138,7 @@ def choose_blocks(cells: Cells, block_size: Sequence[int]) -> Grid:
     return Grid(cells.outer, block)
 
 
-def layout(cells: Cells, voxel_nm: Sequence[float] | None) -> tuple[Size, Size]:
+def layout(cells: Cells, voxel_nm: Triple | None) -> tuple[Size, Size]:
     """Returns (z, y, x) voxels of the chunks and shards of a volume that is written cell by cell.
 
     No two cells share a shard.

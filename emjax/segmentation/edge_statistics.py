@@ -105,14 +105,15 @@ def merge_statistics(parts: Sequence[EdgeStatistics]) -> EdgeStatistics:
         # Of no rows at all, `reduceat` makes an error.
         return ufunc.reduceat(values, starts) if len(starts) else values
 
+    histograms = [part.histogram for part in parts if part.histogram is not None]
     histogram = None
-    if parts[0].histogram is not None:
+    if histograms:
         index = np.empty(len(order), np.int64)
         index[order] = np.cumsum(first) - 1
         offsets = np.cumsum([0, *(len(part) for part in parts)])
         rows = [
-            np.column_stack([index[part.histogram[:, 0] + offset], part.histogram[:, 1:]])
-            for part, offset in zip(parts, offsets[:-1], strict=True)
+            np.column_stack([index[rows[:, 0] + offset], rows[:, 1:]])
+            for rows, offset in zip(histograms, offsets[:-1], strict=True)
         ]
         histogram = _add_bins(np.concatenate(rows))
     return EdgeStatistics(
@@ -169,17 +170,17 @@ def edge_statistics(
         else [(0, n) for n in fragments.shape],
         np.int64,
     )
-    table = np.full(1 << 12, EMPTY, np.int64), np.zeros(1 << 12, np.int64)
+    table, entry_of = np.full(1 << 12, EMPTY, np.int64), np.zeros(1 << 12, np.int64)
     entries = np.zeros((1 << 11, 4), np.int64)
     keys = np.zeros(1 << 11, np.int64)
     bin_table = np.full(1 << 12 if histogram else 1, EMPTY, np.int64)
     bin_amounts = np.zeros(bin_table.shape, np.int64)
-    state = _State(*table, keys, entries, 0, bin_table, bin_amounts, 0)
+    state = _State(table, entry_of, keys, entries, 0, bin_table, bin_amounts, 0)
     known = affinities.offsets if affinities is not None else ()
     nothing = np.zeros((0, 0, 0), np.float32)
     for offset in (*NEAREST, *(o for o in known if o not in NEAREST)):
         values = nothing
-        if offset in known:
+        if affinities is not None and offset in known:
             values = np.ascontiguousarray(affinities[known.index(offset)])
             _check_shape(values, fragments, offset)
         binned = histogram and offset in known

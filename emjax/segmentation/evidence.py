@@ -124,13 +124,15 @@ def reach(evidence: Evidence, offsets: Sequence[Offset | None]) -> tuple[int, in
         return (0, 0, 0)
     long_range = any(table.long_range for table in evidence.values())
     used = [o for o in offsets if o is not None] if long_range else []
-    return tuple(max(-o[axis] for o in (*NEAREST, *used)) for axis in range(3))
+    z, y, x = (max(-o[axis] for o in (*NEAREST, *used)) for axis in range(3))
+    return z, y, x
 
 
 def neighbours(connectivity: int) -> list[Offset]:
     """Returns one of the two steps to each pair of opposite neighbours: 3, 9 or 13 of them."""
     most = {6: 1, 18: 2, 26: 3}[connectivity]
-    steps = itertools.product((-1, 0, 1), repeat=3)
+    sides = (-1, 0, 1)
+    steps = itertools.product(sides, sides, sides)
     # Of opposite steps the one whose first number that is not 0 is negative.
     return [s for s in steps if 0 < sum(map(abs, s)) <= most and s < (0, 0, 0)]
 

@@ -46,8 +46,8 @@ def flood_affinities(
     if mask is not None:
         labels[inner][~mask] = _OUTSIDE
     levels = np.empty((len(axes), *padded), np.uint8)
-    for level, affinity in zip(levels, affinities, strict=True):
-        np.rint(affinity * np.float32(_LEVELS), out=level[inner], casting="unsafe")
+    for i, affinity in enumerate(affinities):
+        np.rint(affinity * np.float32(_LEVELS), out=levels[i][inner], casting="unsafe")
     strides = np.array([labels.strides[axis] // labels.itemsize for axis in axes])
     _flood(levels.reshape(len(axes), -1), strides, labels.reshape(-1))
     return np.maximum(labels[inner], 0).astype(np.uint32)

@@ -124,7 +124,8 @@ def _read_statistics(path: str | os.PathLike[str]) -> EdgeStatistics:
                 amounts.flatten().to_numpy(),
             ]
         )
-    return EdgeStatistics(pairs, *(table[name].to_numpy() for name in _COLUMNS), histogram)
+    contact, total, count, maximum = (table[name].to_numpy() for name in _COLUMNS)
+    return EdgeStatistics(pairs, contact, total, count, maximum, histogram)
 
 
 def _read(path: str | os.PathLike[str], names: Sequence[str] | None = None) -> pa.Table:

@@ -101,12 +101,12 @@ class MakeFragments:
         for cell in plan.cells.within(block.core):
             prediction = plan.channels.read(cell.read)
             labels = METHODS.find(plan.method).fragments(prediction, plan.settings)
-            core, labels, counts = _numbered(labels, cell, plan.stitched)
+            core, around, counts = _numbered(labels, cell, plan.stitched)
             first = plan.cells.first_id(cell.index)
             ids.append(np.arange(first + 1, first + 1 + len(counts), dtype=np.uint64))
             sizes.append(counts)
-            if plan.stitched:
-                slabs = outer_slabs(labels, cell, plan.cells)
+            if around is not None:
+                slabs = outer_slabs(around, cell, plan.cells)
                 _write_slabs(plan.file(FACES_FOLDER, f"cell-{cell.index}.npz"), slabs, first)
             core[core > 0] += np.uint64(first)
             store[plan.cells.inside(cell.core).slices].write(core).result()
@@ -145,8 +145,8 @@ class GatherEvidence:
         read = cell.core.grow(margin).clip(plan.cells.outer)
         fragments = _read(plan.open(plan.file(FRAGMENTS)), plan.cells.inside(read))
         prediction = plan.channels.read(read)
-        own = cell.core.translate(tuple(-start for start in read.start)).slices
-        return {name: t.gather(prediction, fragments, own) for name, t in tables.items()}
+        z, y, x = cell.core.translate(tuple(-start for start in read.start)).slices
+        return {name: t.gather(prediction, fragments, (z, y, x)) for name, t in tables.items()}
 
     def _stitches(self, cell: Block) -> list[EdgeStatistics]:
         """Compares a cell with its neighbours on the lower side of each axis."""
@@ -250,7 +250,7 @@ def _numbered(
 def _write_slabs(path: str, slabs: dict[str, np.ndarray], first: int) -> None:
     buffer = io.BytesIO()
     moved = {n: np.where(s > 0, s + np.uint64(first), np.uint64(0)) for n, s in slabs.items()}
-    np.savez_compressed(buffer, **moved)
+    np.savez_compressed(buffer, allow_pickle=False, **moved)
     write_whole(path, buffer.getvalue())
 
 

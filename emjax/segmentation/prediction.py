@@ -19,6 +19,33 @@ NEAREST: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 _ROUNDING = 1e-3
 
 
+class ChannelArray(Protocol):
+    """What is needed of an array `[c, z, y, x]`; one on disk reads a channel when it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(c, z, y, x)."""
+        ...
+
+    @property
+    def ndim(self) -> int:
+        """4."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the stored numbers."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of channels."""
+        ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        """Returns a channel, `[z, y, x]`."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Prediction:
     """Channels with their names; nothing is converted before it is asked for.
@@ -30,7 +57,7 @@ class Prediction:
             None for what is no affinity.
     """
 
-    array: np.ndarray
+    array: ChannelArray
     names: tuple[str, ...]
     offsets: tuple[Offset | None, ...]
 
@@ -66,7 +93,8 @@ class Prediction:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(z, y, x) voxels."""
-        return self.array.shape[1:]
+        _, z, y, x = self.array.shape
+        return z, y, x
 
     @property
     def has_affinities(self) -> bool:
@@ -99,10 +127,9 @@ class Prediction:
                 "affinities -1,0,0 and 0,-1,0 and 0,0,-1 are needed; the prediction has "
                 f"{self.summary()}"
             )
-        indices = [i for i, offset in enumerate(self.offsets) if offset is not None]
+        joins = [(i, offset) for i, offset in enumerate(self.offsets) if offset is not None]
         return Affinities(
-            tuple(_Stored(self, i) for i in indices),
-            tuple(tuple(self.offsets[i]) for i in indices),
+            tuple(_Stored(self, i) for i, _ in joins), tuple((z, y, x) for _, (z, y, x) in joins)
         )
 
     def summary(self) -> str:

@@ -14,7 +14,7 @@ from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.segmentation.sizes import SMALL
 
-S = TypeVar("S")
+S = TypeVar("S", bound="SizeSettings")
 
 
 def number(

@@ -81,6 +81,8 @@ def limit_sizes(
     targets = np.arange(len(names))
     if min_size > 1:
         if small == "neighbour":
+            if statistics is None or ids is None:
+                raise ValueError("small='neighbour' needs statistics and ids of the fragments")
             touching = contract(statistics, ids, clusters).touching()
             targets = _absorb(names, totals, min_size, touching)
             np.add.at(joined := np.zeros_like(totals), targets, totals)

@@ -202,9 +202,9 @@ def _graph_marks(work: _Work) -> tuple[DoneBlocks, DoneBlocks]:
     """Returns what remembers the done blocks of the two passes that make the graph."""
     # Blocks of another size have other numbers.
     identity = work_identity({"graph": work.graph_identity, "block_size": work.grid.core_size})
-    return tuple(
-        DoneBlocks(work.plan.file("done", name), identity) for name in ("fragments", "evidence")
-    )
+    file = work.plan.file
+    fragments, evidence = (DoneBlocks(file("done", n), identity) for n in ("fragments", "evidence"))
+    return fragments, evidence
 
 
 def _make_graph(work: _Work, passes: Passes) -> None:
@@ -239,7 +239,9 @@ def _make_output(
     """Partitions the graph and relabels the fragments; returns the seconds of what sees the whole graph."""
     segments, seconds = os.path.join(folder, SEGMENTS), {}
     if how != CONTINUE or not epath.Path(segments).exists():
-        blocks = _read_complete(work.plan.graph)["blocks"]
+        known = _read_complete(work.plan.graph)
+        assert known is not None, "the graph was made before"
+        blocks = known["blocks"]
         began = time.monotonic()
         partition_graph(work.plan, blocks, segments)
         seconds["partition"] = time.monotonic() - began

@@ -95,25 +95,24 @@ def multicut(
     graph = graphs.UndirectedGraph.from_unique_edges(len(ids), _nodes(ids, touching))
     costs = edge_costs(touching, beta, weighted)
     if lifted is None:
-        objective = solvers.MulticutObjective(graph, costs)
         solver = solvers.ChainedMulticutSolvers(
             [solvers.GreedyAdditiveMulticut(), solvers.KernighanLinMulticut()]
         )
-    else:
-        apart = lifted.select((lifted.contact == 0) & (lifted.count > 0))
-        objective = lifted_solvers.LiftedMulticutObjective(
-            graph,
-            costs,
-            lifted_uvs=_nodes(ids, apart),
-            lifted_costs=edge_costs(apart, beta, weighted),
-        )
-        solver = lifted_solvers.LiftedChainedSolvers(
-            [
-                lifted_solvers.LiftedGreedyAdditiveMulticut(),
-                lifted_solvers.LiftedKernighanLinMulticut(),
-            ]
-        )
-    return smallest_ids(ids, solver.optimize(objective))
+        return smallest_ids(ids, solver.optimize(solvers.MulticutObjective(graph, costs)))
+    apart = lifted.select((lifted.contact == 0) & (lifted.count > 0))
+    objective = lifted_solvers.LiftedMulticutObjective(
+        graph,
+        costs,
+        lifted_uvs=_nodes(ids, apart),
+        lifted_costs=edge_costs(apart, beta, weighted),
+    )
+    lifted_solver = lifted_solvers.LiftedChainedSolvers(
+        [
+            lifted_solvers.LiftedGreedyAdditiveMulticut(),
+            lifted_solvers.LiftedKernighanLinMulticut(),
+        ]
+    )
+    return smallest_ids(ids, lifted_solver.optimize(objective))
 
 
 def _nodes(ids: np.ndarray, statistics: EdgeStatistics) -> np.ndarray:
