@@ -29,6 +29,7 @@ UNHASHED = (
     "profile_steps",
     "num_workers",
     "cluster",
+    "data.allow_overlap",
     "data.num_threads",
     "data.prefetch_batches",
     "eval.every_steps",
@@ -77,6 +78,9 @@ def base_config(job: str) -> Config:
     c.data.crop_size = (8, 64, 64)  # z, y, x voxels that the network sees
     c.data.voxel_nm = ()  # z, y, x nm to resample crops to; (): as they are stored
     c.data.exclude = ""  # addresses with boxes that are never read, separated by ';'
+    c.data.allow_overlap = (
+        False  # True: score the network also on voxels that it is trained on (eval.volumes, probes)
+    )
     c.data.pad = "error"  # volumes smaller than a crop: 'error', or 'reflect' to mirror them
     c.data.label_fraction = 1.0  # part of each labelled volume that is used, in (0, 1]
     c.data.probabilities = ()  # one for each data set, summing to 1; (): equal for all data sets

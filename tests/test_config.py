@@ -62,7 +62,13 @@ def test_identity_leaves_out_what_does_not_matter():
 # somebody who thought of it.
 _MAY_CHANGE = {
     *("overwrite", "max_bad_steps", "profile_steps", "num_workers", "cluster"),
-    *("data.num_threads", "data.prefetch_batches", "eval.every_steps", "log.every_steps"),
+    *(
+        "data.allow_overlap",
+        "data.num_threads",
+        "data.prefetch_batches",
+        "eval.every_steps",
+        "log.every_steps",
+    ),
     *("mesh.data", "mesh.fsdp", "mesh.spatial"),
     *("save.every_steps", "save.keep", "save.best_metric", "save.best_mode"),
 }
@@ -182,7 +188,7 @@ def test_override_reaches_derived_fields():
         ("optimizer.schedul=paper", "did you mean --config.optimizer.schedule?"),
         ("zzz=1", "fields of config: data, eval"),
         ("seed.x=1", "seed is a value, not a group"),
-        ("data=1", "is a group; set one of its fields: batch_size"),
+        ("data=1", "is a group; set one of its fields: allow_overlap, batch_size"),
         ("data.batch_size=many", "needs a whole number"),
         ("data.batch_size=1.5", "needs a whole number"),
         ("data.crop_size=8,64,a", "needs values separated by commas"),

@@ -94,7 +94,7 @@ class Origins:
             # Windows that start here touch the box.
             reach = tuple(s - w + 1 for s, w in zip(box.start, window, strict=True))
             touching = Box.between(reach, box.stop)
-            pieces = [part for piece in pieces for part in _without(piece, touching)]
+            pieces = [part for piece in pieces for part in without(piece, touching)]
         if not pieces:
             raise InputError(
                 f"{name}: no window of {tuple(window)} voxels fits beside the excluded boxes "
@@ -111,7 +111,7 @@ class Origins:
         return tuple(a + int(rng.integers(n)) for a, n in zip(piece.start, piece.size, strict=True))
 
 
-def _without(box: Box, hole: Box) -> list[Box]:
+def without(box: Box, hole: Box) -> list[Box]:
     """Cuts a box into boxes that cover all of it but the hole."""
     common = box.intersect(hole)
     if common is None:

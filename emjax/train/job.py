@@ -27,6 +27,7 @@ from ml_collections import ConfigDict
 from emjax.config import plain, validate
 from emjax.data.heldout import hold_out, limit_labels
 from emjax.data.labelled import check_labelled, find_objects
+from emjax.data.leakage import Scored, check_apart
 from emjax.data.normalization import RULE
 from emjax.data.opening import OpenedEntry, open_entries
 from emjax.geometry.sizes import Size
@@ -48,6 +49,8 @@ from emjax.train.preparation import (
 from emjax.train.run_folder import open_training_folder
 from emjax.train.settings import TrainSettings
 from emjax.train.weights import restore_params
+from emjax.volumes.address import parse_volumes
+from emjax.volumes.opening import open_volume
 
 Values = Mapping[str, Any]
 
@@ -104,6 +107,7 @@ class TrainingJob:
             that cannot work.
         make_judge: makes what scores it. None: nothing is held out or scored, and `results.json` has the losses alone.
         labelled: whether every volume must have labels, and the weights that it starts from its voxel size.
+        scored_on: field of the configuration -> addresses, of what else scores come from: it must not be trained on.
         read_options: further options of `emjax.data.source.Crops`, from the configuration and the task.
         remember: what prediction has to know of the task besides the configuration, see `RunSpec.task`.
     """
@@ -111,6 +115,7 @@ class TrainingJob:
     build_task: Callable[[Values], CropTask]
     make_judge: Callable[[HeldOut], Judge] | None = None
     labelled: bool = False
+    scored_on: Callable[[Values], Mapping[str, str]] = lambda values: {}
     read_options: Callable[[Values, Any], Mapping[str, Any]] = lambda values, task: {}
     remember: Callable[[Any], Mapping[str, Any]] = lambda task: {}
 
@@ -141,6 +146,9 @@ def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLik
     mesh = make_mesh(settings.mesh)
     check_batch_size(settings.data.batch_size, mesh)
     training, held_out = _split(job, values, entries, task.window_size)
+    halo = task.backbone.footprint.halo
+    scored = _scored(job, values, held_out)
+    check_apart(training, scored, halo, allow=settings.data.allow_overlap)
     folder = open_training_folder(workdir, config)
     check_disk(task, settings, folder, mesh, task.backbone.layers)
     options = job.read_options(values, task)
@@ -237,6 +245,20 @@ def _split(
         training = limit_labels(training, data["label_fraction"], data.get("label_sections", 0))
         find_objects(training)
     return training, held_out
+
+
+def _scored(
+    job: TrainingJob, values: Values, held_out: Sequence[OpenedEntry]
+) -> dict[str, list[Scored]]:
+    """Returns what scores come from, by the field that names it."""
+    field = "eval.volumes" if values["eval"].get("volumes") else "eval.held_out"
+    scored = {field: [Scored(entry.image, entry.labels) for entry in held_out]}
+    for name, text in job.scored_on(values).items():
+        scored[name] = [
+            Scored(open_volume(e.image), open_volume(e.labels) if e.labels else None)
+            for e in parse_volumes(text)
+        ]
+    return scored
 
 
 def _report(

@@ -44,6 +44,7 @@ class DataSettings:
     crop_size: Size
     voxel_nm: tuple[float, ...]
     exclude: str
+    allow_overlap: bool
     pad: str
     label_fraction: float
     probabilities: tuple[float, ...]

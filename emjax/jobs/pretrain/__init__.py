@@ -6,11 +6,11 @@ import os
 
 from ml_collections import ConfigDict
 
-from emjax.jobs.pretrain.judge import PretrainJudge, build_judged
+from emjax.jobs.pretrain.judge import PretrainJudge, build_judged, probe_parts
 from emjax.train.job import TrainingJob, run_training
 
 ON_DEVICES = True
-JOB = TrainingJob(build_task=build_judged, make_judge=PretrainJudge)
+JOB = TrainingJob(build_task=build_judged, make_judge=PretrainJudge, scored_on=probe_parts)
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:

@@ -37,6 +37,11 @@ def build_judged(values: Mapping[str, Any]) -> Pretrain:
     return task
 
 
+def probe_parts(values: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the fields of the membrane probe and their addresses."""
+    return {f"eval.{name}": values["eval"][name] for name in ("probe_train", "probe_test")}
+
+
 class PretrainJudge:
     """A `Judge` of pretraining: `PretrainEvaluation`, and the membrane probe where parts for it are given."""
 

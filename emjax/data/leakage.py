@@ -1,0 +1,198 @@
+"""Whether what scores a network has been trained on: the same voxels, however their address is written.
+
+Two addresses are of the same tissue if they are of one file on this machine (symbolic links and relative paths
+followed), one array in it, or levels of one pyramid; stacks of sections, if they share a file. Copies in other files
+look like other tissue and are not found.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+
+from emjax.data.opening import OpenedEntry
+from emjax.data.sampling import without
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.geometry.sizes import Size
+from emjax.volumes.address import SYNTHETIC, Address, local_path
+from emjax.volumes.read.numbering import natural_order, with_gaps
+from emjax.volumes.volume import Volume
+
+# Names of the levels of a pyramid: 0, 1 (OME-Zarr), s0, s1 (N5), scale0, mag4, 8_8_8, 16x16x40.
+_LEVEL = re.compile(r"(s|scale|level|mag)?\d+([-_x]\d+)*")
+
+
+class Scored(NamedTuple):
+    """What scores come from: an image, and labels where it has some."""
+
+    image: Volume
+    labels: Volume | None = None
+
+
+def check_apart(
+    training: Sequence[OpenedEntry],
+    scored: Mapping[str, Sequence[Scored]],
+    halo: Size,
+    *,
+    allow: bool,
+) -> None:
+    """Checks that nothing is trained on which scores the network; says where the two are close.
+
+    Args:
+        training: the volumes that are trained on; boxes that they exclude are not.
+        scored: field of the configuration -> what scores come from. Volumes of one field may overlap each other,
+            those of two fields may not.
+        halo: (z, y, x) voxels on each side that the network sees.
+        allow: whether overlaps are allowed, and only said.
+
+    Raises:
+        InputError: if they overlap; names both, and the voxels that they share.
+    """
+    known = [_Known("data.volumes", Scored(e.image, e.labels), tuple(e.excluded)) for e in training]
+    for field, parts in scored.items():
+        for part in parts:
+            for other in known:
+                common = _common(other, part)
+                if common is not None:
+                    _answer(field, part, other, common, allow)
+                elif other.field == "data.volumes":
+                    _say_if_close(field, part, other, halo)
+        known += [_Known(field, part) for part in parts]
+
+
+class _Known(NamedTuple):
+    """What a field names, and the boxes of it that are never read, in voxels of the image."""
+
+    field: str
+    part: Scored
+    excluded: tuple[Box, ...] = ()
+
+
+def _common(known: _Known, part: Scored) -> Box | None:
+    """Returns voxels of the files of `known` that both show, None if there are none."""
+    for one, other in zip(known.part, part, strict=True):
+        seen = _in_voxels_of(one, other) if one is not None and other is not None else None
+        common = seen.intersect(one.box) if one is not None and seen is not None else None
+        if common is None:
+            continue
+        pieces = [common]
+        for hole in known.excluded:
+            outside = hole.translate(one.box.start)
+            pieces = [rest for piece in pieces for rest in without(piece, outside)]
+        if pieces:
+            return pieces[0]
+    return None
+
+
+def _answer(field: str, part: Scored, known: _Known, common: Box, allow: bool) -> None:
+    other = f"{known.field}, {known.part.image.name}"
+    message = f"{field}: {part.image.name} overlaps {other}, at the voxels {common} of it"
+    if allow:
+        logging.warning("%s: its scores are not those of unseen tissue", message)
+        return
+    raise InputError(
+        f"{message}: scores must come from tissue that was not trained on; give boxes that lie apart, leave them out "
+        "of training by data.exclude, or accept it by data.allow_overlap=true"
+    )
+
+
+def _say_if_close(field: str, part: Scored, known: _Known, halo: Size) -> None:
+    seen = _in_voxels_of(known.part.image, part.image)
+    if seen is not None and known.part.image.box.grow(halo).overlaps(seen):
+        logging.warning(
+            "%s: between %s and %s, which is trained on, lie fewer voxels than the %s that the network sees to each "
+            "side: tissue so close is easier than tissue elsewhere",
+            field,
+            part.image.name,
+            known.part.image.name,
+            halo,
+        )
+
+
+class _Place(NamedTuple):
+    """Where an array is: the file or folder, and the names inside."""
+
+    root: str
+    inner: tuple[str, ...]
+
+
+def _in_voxels_of(volume: Volume, other: Volume) -> Box | None:
+    """Returns the box of `other` in voxels of the file of `volume`; None if it is other tissue."""
+    one, two = volume.address, other.address
+    if one.path.startswith(SYNTHETIC) or two.path.startswith(SYNTHETIC):
+        return other.box if one.source == two.source else None
+    first, second = _place(one), _place(two)
+    if first == second and one.keys.get("level") == two.keys.get("level"):
+        return other.box
+    if _of_one_pyramid(first, second):
+        return _scaled(volume, other)
+    shift = _section_shift(_sections(one.path), _sections(two.path))
+    return other.box.translate((shift, 0, 0)) if shift is not None else None
+
+
+def _place(address: Address) -> _Place:
+    """Returns the place of an array, the same for every way to write it."""
+    if "://" in address.path:
+        return _Place("", (*address.path.split("/"), *filter(None, address.dataset.split("/"))))
+    path = local_path(address.path)
+    inside = path / address.dataset
+    if path.is_file():
+        status = path.stat()
+        # Also of a file that has two names.
+        return _Place(
+            f"{status.st_dev}:{status.st_ino}", tuple(filter(None, address.dataset.split("/")))
+        )
+    return _Place("", Path(os.path.realpath(inside)).parts)
+
+
+def _of_one_pyramid(first: _Place, second: _Place) -> bool:
+    """Whether two arrays are one, or levels of one pyramid; a file without dataset may be any array in it."""
+    if first.root != second.root:
+        return False
+    short, long = sorted((first.inner, second.inner), key=len)
+    if long[: len(short)] == short:
+        return True
+    levels = bool(_LEVEL.fullmatch(short[-1]) and _LEVEL.fullmatch(long[-1]))
+    return len(short) == len(long) and short[:-1] == long[:-1] and levels
+
+
+def _scaled(volume: Volume, other: Volume) -> Box:
+    """Returns the box of `other` in voxels of `volume`, which may be another level of the same pyramid."""
+    if volume.voxel_nm is None or other.voxel_nm is None:
+        # Nobody knows which voxels these are.
+        return volume.box
+    ratio = np.divide(other.voxel_nm, volume.voxel_nm)
+    start = np.floor(np.multiply(other.box.start, ratio) + 1e-6).astype(int)
+    stop = np.ceil(np.multiply(other.box.stop, ratio) - 1e-6).astype(int)
+    return Box.between(tuple(start.tolist()), tuple(np.maximum(stop, start + 1).tolist()))
+
+
+@functools.lru_cache(maxsize=64)
+def _sections(path: str) -> tuple[str, ...]:
+    """Returns the files of a stack of sections, '' where a number is left out; empty for anything else."""
+    if "://" in path:
+        return ()
+    pattern = str(local_path(path))
+    if os.path.isdir(pattern):
+        pattern = f"{glob.escape(pattern)}/*.*"
+    if not glob.has_magic(pattern):
+        return ()
+    ordered = with_gaps(natural_order(glob.glob(pattern)))
+    return tuple(os.path.realpath(name) if there else "" for name, there in ordered)
+
+
+def _section_shift(first: Sequence[str], second: Sequence[str]) -> int | None:
+    """Returns how many sections later the second stack's first one is in the first stack; None if they share none."""
+    numbers = {name: number for number, name in enumerate(first) if name}
+    return next(
+        (numbers[name] - number for number, name in enumerate(second) if name in numbers), None
+    )
