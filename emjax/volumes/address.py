@@ -18,7 +18,7 @@ from emjax.errors import InputError
 # What may stand behind the question mark for every format.
 KEYS = (
     *("voxel_nm", "level", "channel", "missing"),
-    *("weight", "group", "kind", "background", "ignore"),
+    *("weight", "group", "kind", "background", "ignore", "offset"),
 )
 # And for the embedded generator besides.
 SYNTHETIC_KEYS = ("shape", "seed", "labels", "defects")
@@ -176,6 +176,24 @@ class Entry:
     def __str__(self) -> str:
         """Writes the entry as `parse_volumes` reads it."""
         return f"{self.image}|{self.labels}" if self.labels else str(self.image)
+
+
+def parse_offset(text: str) -> tuple[float, float, float]:
+    """Reads `100,0,-20` of the key `offset`.
+
+    Args:
+        text: three numbers, z, y, x voxels.
+
+    Raises:
+        InputError: if it is anything else.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(math.isfinite(value) for value in values):
+        raise InputError(f"offset={text}: needs three numbers, z,y,x voxels, as in offset=100,0,0")
+    return values
 
 
 def parse_volumes(text: str | Sequence[str]) -> tuple[Entry, ...]:

@@ -3,7 +3,8 @@
 The one place that answers this for every format. Each format reads its own metadata (`Format.where`): the translation
 of OME-Zarr, `voxel_offset` of precomputed volumes, `offset` of CREMI's HDF5 and of zarr and N5 arrays, `transform` of
 OpenOrganelle. `known_origin` is None where a file does not say (TIFF, sections, tiles, arrays without such metadata);
-`origin_voxels` then takes the file's first voxel as 0.
+`origin_voxels` then takes the file's first voxel as 0. `?offset=` of an address, in voxels, holds before what the file
+says.
 
 OME-Zarr says where the centre of a voxel lies. A part that begins at voxel 100 of a whole lies at 100, whether centres
 or corners are meant; a coarser level of it does not, hence `file_corner`.
@@ -18,7 +19,7 @@ import numpy as np
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
-from emjax.volumes.address import Address
+from emjax.volumes.address import Address, parse_offset
 from emjax.volumes.format import Request
 from emjax.volumes.formats import find_format
 from emjax.volumes.place import Place
@@ -100,7 +101,9 @@ def file_corner(address: Address) -> Triple:
 
 
 def _place(address: Address) -> Place | None:
-    """Reads where a file lies; None where it does not say, or says what cannot be."""
+    """Reads where a file lies; None where neither it nor the address says, or it says what cannot be."""
+    if "offset" in address.keys:
+        return Place.of(parse_offset(address.keys["offset"]))
     request = Request(address)
     form = find_format(request)
     if form.where is None:

@@ -1,7 +1,7 @@
 """Volumes that are compared voxel by voxel, laid over each other where they say that they lie.
 
-A file says where it lies by a translation or an offset in its metadata that is not 0. A box in an address moves the
-place along. What a file does not say is not made up, so that there are four cases:
+A file says where it lies by a translation or an offset in its metadata, an address by `?offset=`. A box in an address
+moves the place along. What a file does not say is not made up, so that there are four cases:
 
 - No file says a place: the volumes must have one size, and are taken to be the same part, since the user names them
   together.
@@ -24,7 +24,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size, Triple
 from emjax.volumes.opening import open_volume
-from emjax.volumes.origin import file_corner
+from emjax.volumes.origin import file_corner, known_origin
 from emjax.volumes.volume import Volume
 
 # Voxels that two grids may be apart and still be taken for one: rounded nanometres, but not half a voxel.
@@ -116,7 +116,7 @@ class _Sheet:
     def of(cls, what: str, volume: Volume) -> _Sheet:
         corner = np.asarray(file_corner(volume.address))
         place = tuple((corner + volume.box.start).tolist())
-        return cls(what, volume, place, bool(corner.any()))
+        return cls(what, volume, place, known_origin(volume) is not None)
 
     def whole_size(self) -> Size:
         """Returns the size of its file."""

@@ -13,7 +13,7 @@ from emjax.volumes.address import Address
 from emjax.volumes.volume import Volume
 
 # Keys that change what a copy holds.
-_COPIED = ("voxel_nm", "level", "missing")
+_COPIED = ("voxel_nm", "offset", "level", "missing")
 
 
 def say_if_slow(*volumes: Volume | None) -> None:

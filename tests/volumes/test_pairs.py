@@ -111,6 +111,16 @@ def test_a_file_without_a_place_lies_where_the_other_does(folder):
         assert laid.place[1:] == (8, 0)
 
 
+def test_the_address_holds_before_the_file(folder):
+    laid = _lay(folder, "high.zarr?offset=0,0,0", "low.zarr?offset=0,0,0")
+    assert laid.remarks == () and laid.volumes["labels"].size == (4, 16, 28)
+    laid = _lay(folder, "high.zarr?offset=12,8,0", "whole.h5:ids[2:6]?offset=10,0,0")
+    assert laid.place == (12, 8, 0) and laid.volumes["labels"].size == (4, 16, 28)
+    for text in ("1,2", "1,2,a", "1,2,inf"):
+        with pytest.raises(InputError, match=f"offset={text}: needs three numbers"):
+            _lay(folder, f"high.zarr?offset={text}", "low.zarr")
+
+
 def test_what_lies_around_is_cut_without_a_word(folder):
     laid = _lay(folder, "high.zarr", "whole.h5:ids", around=("segmentation",))
     assert laid.remarks == () and laid.volumes["segmentation"].size == (4, 16, 28)
