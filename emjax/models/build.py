@@ -24,6 +24,10 @@ NETWORKS = Registry(
     {
         "unet": "emjax.models.unet:UNet",
         "vit": "emjax.models.vit:ViT",
+        "resnet": "emjax.models.resnet:ResNet",
+        "efficientnet_lite0": "emjax.models.efficientnet:EfficientNetLite0",
+        "convnext": "emjax.models.convnext:ConvNext",
+        "image_vit": "emjax.models.image_vit:ImageViT",
     },
 )
 

@@ -1,0 +1,216 @@
+"""Networks whose encoder is one of photographs: what they share, which is all but the encoder.
+
+A 2D network that predicts a section from n adjacent ones, given as its input channels, is the 3D network whose first
+kernel is n deep and whose others are flat. So there is one network here for 2D (n = 1), for several sections and for
+3D (`kernel_depth` above 1), with the U-Net's decoder, and weights of photographs fit all of them
+(`emjax.weights.inflate`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from emjax.errors import InputError
+from emjax.geometry.footprint import Footprint
+from emjax.geometry.sizes import Size
+from emjax.models.backbone import Features, check_multiple
+from emjax.models.heads import Head
+from emjax.models.image_layers import ImageConv, Step
+from emjax.models.layers import ACTIVATIONS, STEM_KERNEL
+from emjax.models.unet import SECTION_KERNEL, Block, Decoder, block_reach
+from emjax.weights.inflate import FILLS, SCALES
+
+
+class EncoderDecoder(nn.Module):
+    """What the networks with an encoder of photographs share; parts stem, encoder, centre, decoder and head.
+
+    A network of its own has `pools`, `steps`, `encoder_layers` and `encode`.
+
+    Attributes:
+        slices: sections that the first kernel sees; odd, the middle one is predicted.
+        stem_fill: how weights of photographs are laid onto them, a fill of `emjax.weights.inflate`.
+        stem_scale: of the uniform fills.
+        kernel_depth: sections that later kernels of more than one pixel see; odd. 1: as in two dimensions.
+        kernel_fill: how 2D weights are laid onto those, 'center' or 'average'.
+        decoder_widths: channels of the decoder's levels, fine to coarse, the finest at the input's size.
+        decoder_kernel: (z, y, x) of the decoder's convolutions.
+        skips: 'none' (pretraining), or 'add': the encoder's maps, by a 1x1 convolution each, and the image itself.
+        upsampling: 'depth_to_space' or 'resize'.
+        groups: most groups of a normalisation in the decoder.
+        activation: of decoder and head.
+        out_channels: of the head.
+        remat: recompute blocks in the backward pass.
+        dtype: of the computation; the output is float32.
+    """
+
+    slices: int = 1
+    stem_fill: str = "average"
+    stem_scale: str = "none"
+    kernel_depth: int = 1
+    kernel_fill: str = "center"
+    decoder_widths: tuple[int, ...] = (16, 32, 64, 96, 128)
+    decoder_kernel: Size = (1, 3, 3)
+    skips: str = "none"
+    upsampling: str = "depth_to_space"
+    groups: int = 4
+    activation: str = "elu"
+    out_channels: int = 1
+    remat: bool = False
+    dtype: jnp.dtype = jnp.float32
+
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "stem_fill": FILLS,
+        "stem_scale": SCALES,
+        "kernel_fill": ("center", "average"),
+        "skips": ("none", "add"),
+        "upsampling": ("depth_to_space", "resize"),
+        "activation": tuple(ACTIVATIONS),
+    }
+
+    @property
+    def pools(self) -> tuple[Size, ...]:
+        """(z, y, x) voxels of each level per cell of the next coarser one; of the centre last."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What a voxel passes on its way to the centre."""
+        raise NotImplementedError
+
+    @property
+    def encoder_layers(self) -> tuple[tuple[str, int], ...]:
+        """As `layers`, of the encoder alone."""
+        raise NotImplementedError
+
+    def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
+        """Maps `[b, z, y, x, 1]` to a map for each level (None where there is none) and the centre."""
+        raise NotImplementedError
+
+    @property
+    def level_strides(self) -> tuple[Size, ...]:
+        """(z, y, x) voxels of the input per cell of each pyramid level, coarse to fine."""
+        strides = itertools.accumulate(self.pools[:-1], _times, initial=(1, 1, 1))
+        return tuple(strides)[::-1]
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        """Channels of each pyramid level, coarse to fine."""
+        return self.decoder_widths[::-1]
+
+    @property
+    def layers(self) -> tuple[tuple[str, int], ...]:
+        """Patterns of the parameters' paths in the order of the forward pass, for `emjax.train.rates`."""
+        levels = reversed(range(len(self.decoder_widths)))
+        decoder = [(f"decoder(_[a-z]+{i}|/[a-z]+{i})", 1) for i in levels]
+        return (("stem", 1), *self.encoder_layers, ("centre", 1), *decoder)
+
+    @property
+    def footprint(self) -> Footprint:
+        """Stride of the coarsest grid, and how far an output voxel can see."""
+        sections, reach, stride = self.slices // 2, 0, 1
+        for step in self.steps:
+            sections += step.depth // 2
+            reach += stride * step.reach
+            stride *= step.stride
+        halo = [size // 2 for size in STEM_KERNEL]
+        halo[0] += sections
+        halo[1] += reach
+        halo[2] += reach
+        for cell in self.level_strides:
+            for axis, cells in enumerate(block_reach(self.decoder_kernel)):
+                halo[axis] += cell[axis] * cells
+        total = (1, 1, 1)
+        for pool in self.pools:
+            total = _times(total, pool)
+        return Footprint(total, (halo[0], halo[1], halo[2]))
+
+    @classmethod
+    def fit_to_voxels(
+        cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
+    ) -> dict[str, Any]:
+        """Chooses nothing: the encoder is the same for all voxels."""
+        del model, voxel_nm, crop_size
+        return {}
+
+    def check(self) -> None:
+        """Raises InputError unless there is a middle section, and a width for each level."""
+        for name in ("slices", "kernel_depth"):
+            if getattr(self, name) % 2 == 0:
+                raise InputError(
+                    f"model.{name}={getattr(self, name)} has no section in the middle; give an odd number"
+                )
+        levels = len(self.pools)
+        if len(self.decoder_widths) != levels:
+            raise InputError(
+                f"model.decoder_widths={self.decoder_widths}: give {levels}, one for each level of this encoder, fine "
+                "to coarse"
+            )
+        if any(size % 2 == 0 for size in self.decoder_kernel):
+            raise InputError(f"model.decoder_kernel={self.decoder_kernel} must be odd")
+
+    def check_crop(self, crop_size: Size) -> None:
+        """Raises InputError unless the encoder's stride divides the crop; names the nearest that it does."""
+        check_multiple(crop_size, self.footprint.stride, "the encoder's stride")
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> Features:
+        """Maps `[b, z, y, x, 1]`, float in [0, 1], to the features that `Backbone` describes."""
+        maps, centre = self.encode(x)
+        block = nn.remat(Block) if self.remat else Block
+        levels: list[jax.Array] = []
+        if self.skips == "add":
+            levels = [self._skip(i, found, x, block) for i, found in enumerate(maps)]
+        count = len(self.decoder_widths)
+        pyramid = Decoder(
+            self.decoder_widths,
+            (self.decoder_kernel,) * count,
+            self.pools,
+            self.groups,
+            self.activation,
+            self.dtype,
+            block,
+            self.skips,
+            self.upsampling,
+            name="decoder",
+        )(centre, levels)
+        output = Head(self.out_channels, self.activation, self.dtype, name="head")(pyramid[-1])
+        return {"pyramid": tuple(pyramid), "centre": centre, "output": output}
+
+    def _skip(
+        self, level: int, found: jax.Array | None, image: jax.Array, block: type[nn.Module]
+    ) -> jax.Array:
+        """Returns what is added to a decoder level: the encoder's map, at the finest the image, or nothing."""
+        width = self.decoder_widths[level]
+        if found is not None:
+            return ImageConv(width, 1, dtype=self.dtype, name=f"decoder_skip{level}")(found)
+        if level == 0:
+            common = (self.groups, self.activation, self.dtype)
+            return block(width, SECTION_KERNEL, *common, name="decoder_image0")(image)
+        return jnp.zeros((), self.dtype)
+
+
+def _times(a: Size, b: Size) -> Size:
+    return (a[0] * b[0], a[1] * b[1], a[2] * b[2])
+
+
+def halvings(count: int) -> tuple[Size, ...]:
+    """Returns so many poolings by two in the section."""
+    return ((1, 2, 2),) * count
+
+
+def prime_factors(number: int) -> tuple[int, ...]:
+    """Returns the prime factors of a number, ascending; `(1,)` of 1."""
+    factors, rest = [], number
+    while rest > 1:
+        factor = next(f for f in range(2, math.isqrt(rest) + 2) if rest % f == 0 or f * f > rest)
+        factor = factor if rest % factor == 0 else rest
+        factors.append(factor)
+        rest //= factor
+    return tuple(factors) or (1,)
