@@ -29,7 +29,8 @@ CONFIGS = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py"))
 def test_networks_by_name_import_no_jax():
     code = (
         "import sys\nfrom emjax.models.presets import PRESETS, network\n"
-        "for name in PRESETS:\n    assert network(name).name in ('unet', 'vit')\n"
+        "known = {'unet', 'vit', 'resnet', 'efficientnet_lite0', 'convnext', 'image_vit'}\n"
+        "assert {network(name).name for name in PRESETS} == known\n"
         "assert not {'jax', 'flax', 'numpy'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

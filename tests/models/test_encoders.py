@@ -13,6 +13,7 @@ from emjax.errors import InputError
 from emjax.models import layers, unet
 from emjax.models.build import apply, build_backbone, count_params, init_params
 from emjax.models.encoder_decoder import prime_factors
+from emjax.models.presets import network
 from emjax.parallel.compile import jit
 from emjax.weights.inflate import inflate
 
@@ -80,31 +81,23 @@ def made(request):
 
 
 @pytest.mark.parametrize(
-    ("fields", "crop", "published"),
+    ("preset", "published"),
     [
-        ({**RESNET, "variant": "resnet18"}, 32, 11_176_512),
-        ({**RESNET, "variant": "resnet50"}, 32, 23_508_032),
+        ("resnet18", 11_176_512),
+        ("resnet50", 23_508_032),
         # 4,652,008 in all: less a convolution to 1280 channels, its normalisation, and the classifier.
-        (EFFICIENTNET, 32, 4_652_008 - 320 * 1280 - 2 * 1280 - 1281 * 1000),
-        ({"name": "convnext"}, 32, 27_820_128),
-        ({"name": "image_vit"}, 32, 21_665_664),
-        ({"name": "image_vit", "width": 768, "heads": 12, "mlp_width": 3072}, 32, 85_798_656),
-        (
-            {"name": "image_vit", "width": 1024, "heads": 16, "mlp_width": 4096, "depth": 24},
-            *(32, 303_301_632),
-        ),
-        (
-            {
-                **{"name": "image_vit", "patch": 14, "position_grid": 37, "layer_scale": True},
-                **{"taps": (5,), "decoder_widths": (16, 64)},
-            },
-            *(28, 22_056_192),
-        ),
+        ("efficientnet_lite0", 4_652_008 - 320 * 1280 - 2 * 1280 - 1281 * 1000),
+        ("convnext_tiny", 27_820_128),
+        ("vit_small", 21_665_664),
+        ("vit_base", 85_798_656),
+        ("vit_large", 303_301_632),
+        ("dinov2_small", 22_056_192),
     ],
 )
-def test_the_encoder_has_the_published_number_of_parameters(fields, crop, published):
+def test_the_encoder_has_the_published_number_of_parameters(preset, published):
+    fields, crop = network(preset), 28 if preset == "dinov2_small" else 32
     # Three sections in place of the three colours.
-    shapes = shapes_of(build_backbone({**fields, "slices": 3}), (1, crop, crop))
+    shapes = shapes_of(build_backbone({**fields.to_dict(), "slices": 3}), (1, crop, crop))
     encoder = {
         name: part for name, part in shapes.items() if not name.startswith(("decoder", "head"))
     }
