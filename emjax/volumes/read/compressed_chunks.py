@@ -40,6 +40,8 @@ CODECS: dict[str, Callable[[bytes], bytes]] = {
     ".bz2": bz2.decompress,
     ".xz": lzma.decompress,
 }
+# Chunks that are decoded at once.
+_THREADS = max(2, os.cpu_count() or 2)
 # Names in a folder that are looked at before it is believed that none is compressed.
 _MOST_NAMES = 200_000
 
@@ -146,7 +148,8 @@ class _Decoder:
 
     def __init__(self, info: str, level: int) -> None:
         self._key = json.loads(info)["scales"][level]["key"].strip("/")
-        context = ts.Context()
+        # Threads of its own: those of other contexts wait for what is decoded here.
+        context = ts.Context({"data_copy_concurrency": {"limit": _THREADS}})
         self._memory = ts.KvStore.open("memory://", context=context).result()
         self._memory.write("info", info).result()
         self.store = ts.open(

@@ -6,20 +6,23 @@ import dataclasses
 import math
 import threading
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.geometry.sizes import Triple
+from emjax.volumes.address import parse_triple
+from emjax.volumes.axes import Names, arrange, attribute_names, axis_names, kept_axes
 from emjax.volumes.format import Format, Request, Writer
 from emjax.volumes.place import Place, offset_place
+from emjax.volumes.read.hdf5_datasets import find_dataset
+from emjax.volumes.read.hdf5_presence import is_chunk_absent, refuse_absent
 from emjax.volumes.read.missing import ERROR
 from emjax.volumes.read.opened import Opened, chunked
+from emjax.volumes.voxel_sizes import spatial_units, spatial_values, unit_nm
 
-# Of files that hold more than one volume, taken where none was named; CREMI's first.
-_USUAL = ("volumes/raw", "raw", "main")
 # Of what is read at a time where the file has no chunks.
 _CHUNK = (16, 256, 256)
 # A chunk that is larger, in bytes, is read for crops that need a small part of it.
@@ -48,7 +51,7 @@ class _Dataset:
                     _FILES[self.path] = h5py.File(self.path, "r")
                 data = _FILES[self.path][self.dataset]
                 values = data[part]
-                absent = self.missing == ERROR and _is_absent(data, part)
+                absent = self.missing == ERROR and is_chunk_absent(data, part)
         except (OSError, RuntimeError, KeyError) as error:
             text = str(error).splitlines()[0]
             if "errno" in text:
@@ -66,43 +69,86 @@ class _Dataset:
         return f"chunk {Box.between(start, stop)} of {self.path}:{self.dataset}"
 
 
-def _is_absent(data: h5py.Dataset, part: tuple[slice, ...]) -> bool:
-    """Whether a chunk has no place in the file; readers get the fill value."""
-    if data.chunks is None:
-        return False
-    return data.id.get_chunk_info_by_coord(tuple(s.start for s in part)).byte_offset is None
-
-
 def open_hdf5(request: Request) -> Opened:
-    """Opens a dataset of an HDF5 file: the one that is named, else the only volume, `volumes/raw`, `raw` or `main`.
+    """Opens a dataset of an HDF5 file: the one that is named, else the only volume or the usual one of several.
 
     Raises:
-        InputError: if it is no whole HDF5 file, has no such dataset, or needs a codec that is not installed; lists
-            the datasets.
+        InputError: if it is no whole HDF5 file or another program writes it, has no such dataset, or needs a codec
+            that is not installed; if source files are lost, nothing was ever written, or its axes are no volume.
     """
-    path, dataset = request.path, request.address.dataset
+    path = request.path
     try:
         with LOCK:
             # It may have been written anew since it was last read.
             if str(path) in _FILES:
                 _FILES.pop(str(path)).close()
         with LOCK, h5py.File(path, "r") as file:
-            name = _choose(path, file, dataset)
-            data = file[name]
+            name, data = find_dataset(path, file, request.address.dataset)
+            if data.shape is None or data.dtype.kind not in "uifb":
+                raise InputError(f"{path}:{name} holds {data.dtype}, not numbers")
             shape, dtype, chunks = data.shape, data.dtype, data.chunks
             filters = _filters(path, name, data)
-            voxel_nm = _voxel_nm(data, file)
+            refuse_absent(request, data)
+            names = _names(data)
+            voxel_nm = _voxel_nm(data, names)
     except (OSError, RuntimeError) as error:
-        text = str(error).splitlines()[0]
-        if "truncated" in text:
-            text = f"the file is truncated, copy it again ({text})"
-        raise InputError(f"{path} cannot be read as HDF5: {text}") from error
-    if dtype.kind not in "uifb":
-        raise InputError(f"{path}:{name} holds {dtype}, not numbers")
-    chunk = chunks or tuple(map(min, shape, (1,) * (len(shape) - 3) + _CHUNK))
+        raise InputError(f"{path} cannot be read as HDF5: {_reason(error)}") from error
+    axes = kept_axes(shape, names, f"{path}:{name}")
+    chunk = chunks or _box(shape, axes)
     reader = _Dataset(str(path), name, request.missing)
     slow = filters > 0 or (chunks is not None and math.prod(chunks) * dtype.itemsize > _LARGE)
-    return Opened(chunked(reader, shape, dtype, chunk, request.context), voxel_nm, slow)
+    store = chunked(reader, shape, dtype, chunk, request.context)
+    return Opened(arrange(store, names, f"{path}:{name}"), voxel_nm, slow)
+
+
+def where(request: Request) -> Place | None:
+    """Reads the attribute `offset` of a dataset, in the order of its axes and nm, as CREMI and emjax write it."""
+    path = request.path
+    try:
+        with LOCK, h5py.File(path, "r") as file:
+            _, data = find_dataset(path, file, request.address.dataset)
+            names = _names(data)
+            voxel_nm = _voxel_nm(data, names)
+            if voxel_nm is None and "voxel_nm" in request.address.keys:
+                voxel_nm = parse_triple(request.address.keys["voxel_nm"], "voxel_nm")
+            return offset_place(dict(data.attrs), voxel_nm, names)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path} cannot be read as HDF5: {_reason(error)}") from error
+
+
+def _box(shape: tuple[int, ...], axes: list[int]) -> tuple[int, ...]:
+    """Returns what is read at a time of a dataset without chunks, in the order of its axes."""
+    sides = dict(zip(axes[-3:], _CHUNK, strict=True))
+    return tuple(min(n, sides.get(axis, 1)) for axis, n in enumerate(shape))
+
+
+def _names(data: h5py.Dataset) -> Names:
+    """Returns the names of the axes: vigra's axistags, else dimension scales, else attributes."""
+    rank = len(data.shape)
+    attributes = {}
+    for key in data.attrs:
+        try:
+            attributes[key] = data.attrs[key]
+        except (OSError, TypeError):
+            # Of a type that h5py cannot read: no name is.
+            continue
+    names = attribute_names({k: v for k, v in attributes.items() if k == "axistags"}, rank)
+    if not any(names):
+        names = axis_names([dimension.label for dimension in data.dims], rank)
+    return names if any(names) else attribute_names(attributes, rank)
+
+
+def _reason(error: Exception) -> str:
+    """Returns what HDF5 said in one line, and what helps."""
+    text = str(error).splitlines()[0]
+    if "truncated" in text:
+        return f"the file is truncated, copy it again ({text})"
+    if "lock" in text:
+        return (
+            f"another program has it open for writing, or its drive has no locks ({text}); close that program, or set "
+            "HDF5_USE_FILE_LOCKING=FALSE in the environment"
+        )
+    return text
 
 
 def _filters(path: Path, name: str, data: h5py.Dataset) -> int:
@@ -123,50 +169,36 @@ def _filters(path: Path, name: str, data: h5py.Dataset) -> int:
     return made.get_nfilters()
 
 
-def _choose(path: Path, file: h5py.File, dataset: str) -> str:
-    found: dict[str, h5py.Dataset] = {}
+def _voxel_nm(data: h5py.Dataset, names: Names) -> Triple | None:
+    """Reads the voxel size: CREMI's `resolution` and its like, in the order of the axes; ilastik's `element_size_um`.
 
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            found[name] = item
-
-    file.visititems(visit)
-    listed = ", ".join(f"{name} {item.shape}" for name, item in found.items()) or "nothing"
-    if dataset:
-        if dataset not in found:
-            raise InputError(f"{path} has no dataset '{dataset}'; it holds: {listed}")
-        return dataset
-    volumes = [name for name, item in found.items() if item.ndim in (3, 4)]
-    for name in volumes if len(volumes) == 1 else _USUAL:
-        if name in volumes:
-            return name
-    raise InputError(f"{path}: name a dataset, as in {path.name}:NAME; it holds: {listed}")
-
-
-def _voxel_nm(data: h5py.Dataset, file: h5py.File) -> tuple[float, float, float] | None:
-    """Reads the voxel size: CREMI's `resolution`, ilastik's `element_size_um`, and their like, all z, y, x."""
+    What stands with the file, and not with the dataset, counts where that has none. `element_size_um` is z, y, x
+    whatever the order of the axes.
+    """
+    spatial = tuple(name for name in names if name in tuple("zyx")) or (None,) * 3
     for owner, name, factor in (
         (data, "resolution", 1.0),
         (data, "voxel_size", 1.0),
         (data, "element_size_um", 1000.0),
-        (file, "voxel_size_nm_zyx", 1.0),
-        (file, "resolution", 1.0),
-        (file, "voxel_size", 1.0),
+        (data.file, "voxel_size_nm_zyx", 1.0),
+        (data.file, "resolution", 1.0),
+        (data.file, "voxel_size", 1.0),
     ):
-        if name in owner.attrs:
-            values = np.ravel(owner.attrs[name])
-            if len(values) == 3 and np.issubdtype(values.dtype, np.number) and (values > 0).all():
-                return tuple(float(v) * factor for v in values)
+        if name not in owner.attrs:
+            continue
+        values = np.ravel(owner.attrs[name])
+        if not np.issubdtype(values.dtype, np.number):
+            continue
+        order = names if len(values) == len(names) else spatial
+        if name in ("element_size_um", "voxel_size_nm_zyx"):
+            order = (None,) * 3
+        found = spatial_values(values, order)
+        if found and min(found) > 0:
+            units = spatial_units(owner.attrs.get("units"), order) if factor == 1 else ("nm",) * 3
+            factors = [unit_nm(unit) for unit in units]
+            if all(factors):
+                return tuple(v * f * factor for v, f in zip(found, factors, strict=True))
     return None
-
-
-def where(request: Request) -> Place | None:
-    """Reads the attribute `offset` of a dataset, z, y, x in nm, as CREMI and emjax write it."""
-    path = request.path
-    with LOCK, h5py.File(path, "r") as file:
-        data = file[_choose(path, file, request.address.dataset)]
-        attributes = {key: data.attrs[key] for key in ("offset", "units") if key in data.attrs}
-        return offset_place(attributes, _voxel_nm(data, file), (None,) * data.ndim)
 
 
 FORMAT = Format(

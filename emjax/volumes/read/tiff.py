@@ -7,35 +7,61 @@ import math
 import struct
 import threading
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
 from emjax.errors import InputError
+from emjax.geometry.sizes import Size, Triple
 from emjax.volumes.format import Format, Request
 from emjax.volumes.read.image_files import passes, reason
+from emjax.volumes.read.missing import ERROR, FILL, refuse_or_say
 from emjax.volumes.read.opened import Opened, chunked
 from emjax.volumes.voxel_sizes import unit_nm
 
 # Of open files that each thread keeps; finding a page again from the start of the file costs a read for each before it.
 _MOST_FILES = 8
 _LOCAL = threading.local()
+# Pages whose strips and tiles are looked for when a file is opened.
+_LOOKED_AT = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class _Pages:
-    """Reads sections of a multi-page TIFF; `written` is when the file was, so that no older one is read."""
+    """Reads sections of a multi-page TIFF.
+
+    Attributes:
+        path: of the file.
+        written: when the file was, so that no older one is read.
+        pages: number of the page of each section, -1 where there is none; empty where they are in order.
+        shape: (y, x) pixels of a page.
+        dtype: of a page.
+        fill: whether what is absent is 0.
+    """
 
     path: str
     written: int
+    pages: tuple[int, ...]
+    shape: tuple[int, int]
+    dtype: str
+    fill: bool
 
     def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
         return np.stack([self._read(z) for z in range(part[0].start, part[0].stop)])[:, *part[1:]]
 
     def _read(self, z: int) -> np.ndarray:
+        number = self.pages[z] if self.pages else z
+        if number < 0:
+            return np.zeros(self.shape, self.dtype)
         try:
-            return _tiff(self.path, self.written).pages[z].asarray()
+            page = _tiff(self.path, self.written).pages[number]
+            if not self.fill and _is_absent(page):
+                raise InputError(
+                    "strips or tiles of it were never written; ?missing=fill takes them as 0"
+                )
+            return page.asarray()
         except Exception as error:  # each codec has errors of its own
             if passes(error):
                 raise
@@ -61,7 +87,8 @@ def open_tiff(request: Request) -> Opened:
     """Opens a multi-page TIFF.
 
     Raises:
-        InputError: if it cannot be read, is cut short, or its pages are not grey sections of one size.
+        InputError: if it cannot be read, is cut short, or its pages are not grey sections of one size; if a section, or
+            strips or tiles of one, are absent and the address does not say that they are to be filled.
     """
     path = request.path
     try:
@@ -72,20 +99,20 @@ def open_tiff(request: Request) -> Opened:
                     f"{path} has pages of {first.shape}; emjax reads grey sections [y, x] (tifffile takes stacks of 3 "
                     "or 4 for colours: write them with photometric='minisblack')"
                 )
-            reader, shape = _stack(path, file)
+            reader, shape = _stack(request, file)
             voxel_nm = _ome_voxel_nm(file) or _imagej_voxel_nm(file)
             dtype = first.dtype
     except InputError:
         raise
     except Exception as error:  # damaged files make tifffile raise anything
         raise InputError(f"{path} cannot be read as TIFF: {reason(error)}") from error
-    return Opened(
-        chunked(reader, shape, dtype, (1, *shape[1:]), request.context), voxel_nm, slow=True
-    )
+    store = chunked(reader, shape, dtype, (1, *shape[1:]), request.context)
+    return Opened(store, voxel_nm, slow=True)
 
 
-def _stack(path: Path, file: tifffile.TiffFile) -> tuple[_Pages | _Plain, tuple[int, int, int]]:
+def _stack(request: Request, file: tifffile.TiffFile) -> tuple[_Pages | _Plain, Size]:
     """Returns what reads the sections, and z, y, x."""
+    path = request.path
     first, count, stack = file.pages[0], len(file.pages), file.series[0]
     if count == 1 and len(stack.shape) == 3 and stack.dataoffset is not None:
         # ImageJ describes only the first section of a large stack.
@@ -93,23 +120,69 @@ def _stack(path: Path, file: tifffile.TiffFile) -> tuple[_Pages | _Plain, tuple[
         _refuse_cut(path, file.filehandle.size < end)
         order = file.byteorder + stack.dtype.char
         return _Plain(str(path), stack.dataoffset, stack.shape, order), stack.shape
+    lengths = dict(zip(stack.axes, stack.shape, strict=True))
+    if math.prod(lengths.get(axis, 1) for axis in "CTS") > 1:
+        raise InputError(
+            f"{path} has axes {stack.axes} of {stack.shape}; emjax reads one channel and one time (frames that are "
+            "sections: ImageJ, Image > Hyperstacks > Re-order)"
+        )
     _refuse_cut(path, (file.imagej_metadata or {}).get("images", 1) > count)
     last = file.pages[count - 1]
     ends = [a + b for a, b in zip(last.dataoffsets, last.databytecounts, strict=True)]
     _refuse_cut(path, _next_page(file) != 0 or file.filehandle.size < max(ends))
-    lengths = dict(zip(stack.axes, stack.shape, strict=True))
-    if math.prod(lengths.get(axis, 1) for axis in "CTS") > 1:
-        raise InputError(
-            f"{path} has axes {stack.axes} of {stack.shape}; emjax reads one channel and one time"
-        )
     # Pages that were written one by one are a series each.
     kinds = {(series.shape[-2:], series.dtype) for series in file.series}
-    if len(kinds) > 1 or count != sum(math.prod(s.shape[:-2]) for s in file.series):
+    pages = _ome_order(request, file) if file.is_ome else ()
+    total = len(pages) or sum(math.prod(s.shape[:-2]) for s in file.series)
+    if len(kinds) > 1 or (not pages and count != total):
         sizes = ", ".join(f"{shape} {dtype}" for shape, dtype in sorted(kinds, key=str)[:4])
         raise InputError(
             f"{path} has pages of several kinds ({sizes}); emjax reads sections of one size"
         )
-    return _Pages(str(path), path.stat().st_mtime_ns), (count, *first.shape)
+    _refuse_absent(request, file, pages or range(count))
+    written, fill = path.stat().st_mtime_ns, request.missing == FILL
+    reader = _Pages(str(path), written, pages, first.shape, first.dtype.name, fill)
+    return reader, (total, *first.shape)
+
+
+def _ome_order(request: Request, file: tifffile.TiffFile) -> tuple[int, ...]:
+    """Returns the page of each section as OME-XML orders them, -1 where it names none; empty where they lie in order.
+
+    Raises:
+        InputError: if sections lie in other files, or there are several images; if one is absent and not to be filled.
+    """
+    path, text = request.path, file.ome_metadata or ""
+    stack = file.series[0]
+    if "BinaryOnly" in text or stack.is_multifile:
+        raise InputError(
+            f"{path} is one file of an OME-TIFF of several, whose sections lie in an order that another file knows; "
+            "give all files by a pattern (folder/*.tif) if their names are in order, or write them to one file"
+        )
+    if len(file.series) > 1:
+        raise InputError(
+            f"{path} is an OME-TIFF of {len(file.series)} images; emjax reads one: give it a file of its own"
+        )
+    pages = tuple(-1 if page is None else page.index for page in stack.pages)
+    absent = [f"section {z}" for z, page in enumerate(pages) if page < 0]
+    refuse_or_say(str(path), absent, len(pages), request.missing or ERROR, "pages")
+    return () if pages == tuple(range(len(file.pages))) else pages
+
+
+def _refuse_absent(request: Request, file: tifffile.TiffFile, pages: Sequence[int]) -> None:
+    """Refuses strips or tiles that have no place in the file, or says that they are 0.
+
+    Looking at every page of a large file takes as long as reading it: the rest is looked at when it is read.
+    """
+    step = -(-len(pages) // _LOOKED_AT)
+    looked = range(0, len(pages), step)
+    absent = [f"section {z}" for z in looked if pages[z] >= 0 and _is_absent(file.pages[pages[z]])]
+    what = "sections with all of their strips or tiles"
+    refuse_or_say(str(request.path), absent, len(looked), request.missing or ERROR, what)
+
+
+def _is_absent(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
+    """Whether a strip or tile of a page was never written; readers get 0."""
+    return 0 in page.dataoffsets or 0 in page.databytecounts
 
 
 def _refuse_cut(path: Path, cut: bool) -> None:
@@ -137,23 +210,24 @@ def _tiff(path: str, written: int) -> tifffile.TiffFile:
     return files[path, written]
 
 
-def _imagej_voxel_nm(file: tifffile.TiffFile) -> tuple[float, float, float] | None:
+def _imagej_voxel_nm(file: tifffile.TiffFile) -> Triple | None:
     """Reads ImageJ's spacing and pixels per unit."""
     about = file.imagej_metadata or {}
-    factor = unit_nm(about.get("unit"))
+    # Axes may have units of their own, beside that of x.
+    factors = [unit_nm(about.get(name, about.get("unit"))) for name in ("zunit", "yunit", "unit")]
     tags = file.pages[0].tags
-    if not factor or "spacing" not in about or "XResolution" not in tags:
+    if not all(factors) or "spacing" not in about or "XResolution" not in tags:
         return None
-    sides = []
+    sides = [float(about["spacing"])]
     for name in ("YResolution", "XResolution"):
         pixels, units = tags[name].value
         if not pixels:
             return None
-        sides.append(units / pixels * factor)
-    return (float(about["spacing"]) * factor, *sides)
+        sides.append(units / pixels)
+    return tuple(side * factor for side, factor in zip(sides, factors, strict=True))
 
 
-def _ome_voxel_nm(file: tifffile.TiffFile) -> tuple[float, float, float] | None:
+def _ome_voxel_nm(file: tifffile.TiffFile) -> Triple | None:
     """Reads the physical sizes of OME-TIFF."""
     if not file.ome_metadata:
         return None
@@ -178,5 +252,6 @@ FORMAT = Format(
     voxel_nm="",
     open=open_tiff,
     suffixes=(".tif", ".tiff"),
+    missing="error",
     slow=True,
 )

@@ -15,8 +15,9 @@ _STRETCHED = ("uint8", "uint16")
 
 
 def guess_kind(dtype: np.dtype) -> str:
-    """Returns 'image' for uint8, uint16 and floats, 'labels' for other integers and masks."""
-    return IMAGE if dtype.kind == "f" or dtype.name in _STRETCHED else LABELS
+    """Returns 'image' for integers of 8 and 16 bits and floats, 'labels' for longer integers and masks."""
+    ids = dtype.kind == "b" or (dtype.kind in "ui" and dtype.itemsize >= 4)
+    return LABELS if ids else IMAGE
 
 
 def holds(target: np.dtype, source: np.dtype) -> bool:

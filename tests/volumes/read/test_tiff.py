@@ -132,8 +132,6 @@ def test_no_such_thing(tmp_path: Path) -> None:
     (tmp_path / "d.tif").write_bytes(b"no TIFF")
     with pytest.raises(InputError, match="d.tif cannot be read as TIFF"):
         open_volume(f"{tmp_path}/d.tif")
-    with pytest.raises(InputError, match="nothing can be absent.*leave out missing=fill"):
-        open_volume(f"{tmp_path}/f.tif?missing=fill")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])

@@ -10,11 +10,10 @@ from emjax.volumes.write.casting import IMAGE, LABELS, Cast, guess_kind
 
 
 def test_kinds() -> None:
-    images = [
-        n for n in ("uint8", "uint16", "float32", "float16") if guess_kind(np.dtype(n)) == IMAGE
-    ]
-    assert images == ["uint8", "uint16", "float32", "float16"]
-    for name in ("bool", "int16", "uint32", "int64", "uint64"):
+    # int8 and int16 are what MRC files of microscopes hold.
+    for name in ("uint8", "int8", "uint16", "int16", "float32", "float16"):
+        assert guess_kind(np.dtype(name)) == IMAGE
+    for name in ("bool", "uint32", "int64", "uint64"):
         assert guess_kind(np.dtype(name)) == LABELS
 
 
