@@ -1,4 +1,4 @@
-"""The order of sections by the numbers in their names, and which of them are missing."""
+"""The order of sections by the numbers in their names, which of them are missing, and which files are no sections."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from collections.abc import Sequence
 _DIGITS = re.compile(r"(\d+)")
 # Share of equal steps from which on numbers count as a numbering, and not as times or other marks.
 _REGULAR = 0.5
+# Files whose names are alike that make a numbering which other files do not fit.
+_FEW = 3
 
 
 def natural_order(paths: Sequence[str]) -> list[str]:
-    """Sorts paths so that 2 comes before 10."""
-    return sorted(paths, key=_natural)
+    """Sorts paths so that 2 comes before 10, and -2 before -1 where names beside it lack the minus sign."""
+    minus = {folder: _signed(list(group)) for folder, group in _by_folder(sorted(paths))}
+    return sorted(paths, key=lambda path: _natural(path, minus[os.path.dirname(path)]))
 
 
 def with_gaps(paths: Sequence[str]) -> list[tuple[str, bool]]:
     """Finds the files that a numbering leaves out.
 
     In each folder, the first number of the names that differs between all files and goes up in steps counts the
-    sections. The step is the most frequent one (1, or 50 for sections named by nanometres). Where no number does
-    that, nothing is known to be missing.
+    sections. The step is the most frequent one (1, or 50 for sections named by nanometres). Where names are of several
+    kinds, or the numbers before it go up as well (r1_s1, r1_s2, r2_s1), those of each kind count for themselves. Where
+    no number does that, nothing is known to be missing.
 
     Args:
         paths: in natural order.
@@ -32,31 +36,100 @@ def with_gaps(paths: Sequence[str]) -> list[tuple[str, bool]]:
         (path, whether it is there) of each section, gaps filled with the names that the numbering asks for.
     """
     found = []
-    for _, group in itertools.groupby(paths, key=os.path.dirname):
-        found += _folder_with_gaps(list(group))
+    for _, group in _by_folder(paths):
+        folder = list(group)
+        minus = _signed(folder)
+        for _, alike in itertools.groupby(folder, key=lambda path: _template(path, minus)):
+            found += _with_gaps(list(alike), minus)
     return found
 
 
-def _folder_with_gaps(paths: list[str]) -> list[tuple[str, bool]]:
-    there = [(path, True) for path in paths]
-    parts = [_DIGITS.split(os.path.basename(path)) for path in paths]
-    if len({len(p) for p in parts}) > 1:
-        return there
-    for field in range(1, len(parts[0]), 2):
-        numbers = [int(p[field]) for p in parts]
-        step = _step(numbers)
-        if not step:
+def strangers(paths: Sequence[str]) -> list[str]:
+    """Returns the files whose names do not fit the numbering of the others in their folder.
+
+    An overview among sections s000, s001, ... or a copy s002_2 would be stacked as a section.
+
+    Args:
+        paths: in natural order.
+
+    Returns:
+        Files of names of another kind than most, or with a number that another file has as well; empty where the names
+        are no numbering.
+    """
+    found = []
+    for _, group in _by_folder(paths):
+        folder = list(group)
+        minus = _signed(folder)
+        kinds: dict[tuple[str, ...], list[str]] = {}
+        for path in folder:
+            kinds.setdefault(_template(path, minus), []).append(path)
+        most = max(kinds.values(), key=len)
+        # Of files with the same numbers, s1 and s01, only one can be that section.
+        unique = list({tuple(_numbers(path, minus)): path for path in reversed(most)}.values())
+        if len(unique) < _FEW or not _field(unique[::-1], minus):
             continue
-        filled = there[:1]
-        for before, after, path in zip(parts, parts[1:], paths[1:], strict=False):
-            folder = os.path.dirname(path)
-            for number in range(int(before[field]) + step, int(after[field]), step):
-                text = str(number).zfill(len(before[field]))
-                name = "".join([*before[:field], text, *before[field + 1 :]])
-                filled.append((os.path.join(folder, name), False))
-            filled.append((path, True))
-        return filled
-    return there
+        runs = [key for key, _ in itertools.groupby(folder, key=lambda p: _template(p, minus))]
+        for key, members in kinds.items():
+            # Parts named a_001, ... and b_001, ... follow each other; a copy of each section lies between.
+            part = len(members) >= _FEW and runs.count(key) == 1 and bool(_field(members, minus))
+            if members is not most and not part:
+                found += members
+        found += [path for path in most if path not in set(unique)]
+    return found
+
+
+def _by_folder(paths: Sequence[str]) -> itertools.groupby[str, str]:
+    return itertools.groupby(paths, key=os.path.dirname)
+
+
+def _with_gaps(paths: list[str], minus: bool) -> list[tuple[str, bool]]:
+    """Fills the gaps between files of one folder whose names are of one kind."""
+    field = _field(paths, minus)
+    if field:
+        return _filled(paths, field, minus)
+    last = _last_varying(paths, minus)
+    if last is None or len(paths) < 2:
+        return [(path, True) for path in paths]
+    # A numbering that begins anew with each value of the numbers before it.
+    found = []
+    for _, group in itertools.groupby(paths, key=lambda path: _split(path, minus)[:last]):
+        part = list(group)
+        if len(part) == len(paths):
+            return [(path, True) for path in paths]
+        field = _field(part, minus) if len(part) >= _FEW else 0
+        found += _filled(part, field, minus) if field else [(path, True) for path in part]
+    return found
+
+
+def _filled(paths: list[str], field: int, minus: bool) -> list[tuple[str, bool]]:
+    parts = [_split(path, minus) for path in paths]
+    step = _step([int(p[field]) for p in parts])
+    filled = [(paths[0], True)]
+    for before, after, path in zip(parts, parts[1:], paths[1:], strict=False):
+        folder = os.path.dirname(path)
+        for number in range(int(before[field]) + step, int(after[field]), step):
+            width = len(before[field].removeprefix("-"))
+            text = ("-" if number < 0 else "") + str(abs(number)).zfill(width)
+            name = "".join([*before[:field], text, *before[field + 1 :]])
+            filled.append((os.path.join(folder, name), False))
+        filled.append((path, True))
+    return filled
+
+
+def _field(paths: list[str], minus: bool) -> int:
+    """Returns which part of the names counts the files; 0 where none does."""
+    parts = [_split(path, minus) for path in paths]
+    if len({len(p) for p in parts}) > 1:
+        return 0
+    return next(
+        (field for field in range(1, len(parts[0]), 2) if _step([int(p[field]) for p in parts])), 0
+    )
+
+
+def _last_varying(paths: list[str], minus: bool) -> int | None:
+    parts = [_split(path, minus) for path in paths]
+    varying = [f for f in range(1, len(parts[0]), 2) if len({p[f] for p in parts}) > 1]
+    return varying[-1] if varying else None
 
 
 def _step(numbers: list[int]) -> int:
@@ -70,5 +143,40 @@ def _step(numbers: list[int]) -> int:
     return step
 
 
-def _natural(path: str) -> list[tuple[int, int | str]]:
-    return [(0, int(p)) if p.isdecimal() else (1, p) for p in _DIGITS.split(path) if p]
+def _signed(paths: list[str]) -> bool:
+    """Whether a minus before a number means it, in a folder: the same names are there without one."""
+    plain = {_template(path, False) for path in paths}
+    for template in plain:
+        for i, text in enumerate(template[:-1]):
+            if text.endswith("-") and (*template[:i], text[:-1], *template[i + 1 :]) in plain:
+                return True
+    return False
+
+
+def _template(path: str, minus: bool) -> tuple[str, ...]:
+    """Returns what stands between the numbers of a name."""
+    return tuple(_split(path, minus)[::2])
+
+
+def _numbers(path: str, minus: bool) -> list[int]:
+    return [int(part) for part in _split(path, minus)[1::2]]
+
+
+def _split(path: str, minus: bool) -> list[str]:
+    """Splits a name at its numbers, which are every second part; a minus that means the number is part of it."""
+    parts = _DIGITS.split(os.path.basename(path))
+    if minus:
+        for i in range(1, len(parts), 2):
+            if parts[i - 1].endswith("-"):
+                parts[i - 1], parts[i] = parts[i - 1][:-1], "-" + parts[i]
+    return parts
+
+
+def _natural(path: str, minus: bool) -> list[tuple[int, int | str]]:
+    folder = [
+        (0, int(p)) if p.isdecimal() else (1, p) for p in _DIGITS.split(os.path.dirname(path)) if p
+    ]
+    # The end of a folder's name comes before any name in it.
+    end: list[tuple[int, int | str]] = [(-1, 0)]
+    name = [(0, int(p)) if i % 2 else (1, p) for i, p in enumerate(_split(path, minus)) if p]
+    return [*folder, *end, *name]

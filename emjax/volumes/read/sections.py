@@ -16,11 +16,12 @@ from emjax.volumes.format import Format, Request
 from emjax.volumes.read.folder_metadata import METADATA_FILES
 from emjax.volumes.read.image_files import IMAGE_SUFFIXES, grey, image_size, read_image
 from emjax.volumes.read.missing import ERROR, refuse_or_say
-from emjax.volumes.read.numbering import natural_order, with_gaps
+from emjax.volumes.read.numbering import natural_order, strangers, with_gaps
 from emjax.volumes.read.opened import Opened, chunked
 
 # Threads that look at the heads of the files: on a network drive each look is a wait.
 _THREADS = 16
+_MOST_NAMED = 8
 _SUFFIXES = {*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES)}
 
 
@@ -54,12 +55,14 @@ def open_sections(request: Request) -> Opened:
     """Opens a folder of sections or a pattern such as `folder/*.png`, in natural order (2 before 10).
 
     Raises:
-        InputError: if no file matches, a number is left out, two files differ in size, or the first is no grey section.
+        InputError: if no file matches, a number is left out, a name does not fit the numbering of the
+            others, two files differ in size, or the first is no grey section.
     """
     pattern = str(request.path) if request.is_pattern else _pattern_in(request)
     paths = natural_order([p for p in glob.glob(pattern) if p.lower().endswith(IMAGE_SUFFIXES)])
     if not paths:
         raise InputError(f"no section matches {pattern}; give a pattern such as folder/*.png")
+    _refuse_strangers(pattern, strangers(paths), len(paths))
     sections = with_gaps(paths)
     absent = [path for path, there in sections if not there]
     refuse_or_say(pattern, absent, len(sections), request.missing or ERROR, "sections")
@@ -74,6 +77,17 @@ def open_sections(request: Request) -> Opened:
     shape = (len(sections), *first.shape)
     return Opened(
         chunked(reader, shape, first.dtype, (1, *first.shape), request.context), None, slow=True
+    )
+
+
+def _refuse_strangers(pattern: str, strange: list[str], count: int) -> None:
+    if not strange:
+        return
+    names = [os.path.basename(path) for path in strange]
+    named = ", ".join(names[:_MOST_NAMED]) + (" ..." if len(names) > _MOST_NAMED else "")
+    raise InputError(
+        f"{pattern}: the names of {len(names)} of {count} files do not fit the numbering of the others: {named}; move "
+        "what is no section elsewhere, or give a pattern of the sections alone, such as folder/s???.png"
     )
 
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from emjax.volumes.read.numbering import natural_order, with_gaps
+from emjax.volumes.read.numbering import natural_order, strangers, with_gaps
 
 
 def _gaps(names: list[str]) -> list[str]:
@@ -46,3 +46,48 @@ def test_sections_taken_out_of_a_numbering_are_found() -> None:
         draw.shuffle(left)
         assert _gaps(left) == [names[z] for z in lost]
         assert [name for name, _ in with_gaps(natural_order(left))] == names
+
+
+@pytest.mark.parametrize(
+    ("names", "gaps"),
+    [
+        # A minus is a sign only where names beside it have none.
+        (["z-2.png", "z-1.png", "z0.png", "z2.png"], ["z1.png"]),
+        (["z-4.png", "z-2.png", "z-1.png", "z0.png", "z1.png"], ["z-3.png"]),
+        (["s-001.png", "s-002.png", "s-004.png"], ["s-003.png"]),
+        # A number that begins anew with each round, and parts of other names.
+        (["r1_s1", "r1_s2", "r1_s4", "r2_s1", "r2_s2", "r2_s3"], ["r1_s3"]),
+        (["a1", "a2", "a4", "b1", "b2", "b3"], ["a3"]),
+        # A file that is no section hides nothing.
+        (["overview.png", "s0.png", "s1.png", "s2.png", "s4.png"], ["s3.png"]),
+    ],
+)
+def test_gaps_in_names_of_several_kinds(names: list[str], gaps: list[str]) -> None:
+    assert _gaps(names) == gaps
+
+
+def test_negative_numbers_are_in_their_order() -> None:
+    names = [f"z{number}.png" for number in range(-12, 13)]
+    draw = random.Random(1)
+    shuffled = draw.sample(names, len(names))
+    assert natural_order(shuffled) == names
+    # A separator is none.
+    assert natural_order(["s-10", "s-2", "s-1"]) == ["s-1", "s-2", "s-10"]
+
+
+@pytest.mark.parametrize(
+    ("names", "strange"),
+    [
+        (["s0.png", "s1.png", "s2.png", "overview.png"], ["overview.png"]),
+        (["s000.png", "s001.png", "s002.png", "s002_2.png"], ["s002_2.png"]),
+        (["s0.png", "s0_x1.png", "s1.png", "s1_x1.png", "s2.png", "s2_x1.png"], 3),
+        (["s1.png", "s01.png", "s2.png", "s3.png"], 1),
+        (["s0.png", "s1.png", "s2.png"], []),
+        (["first.png", "second.png", "third.png"], []),
+        (["a1", "a2", "a3", "b1", "b2", "b3"], []),
+        (["r1_s1", "r1_s2", "r1_s3", "r2_s1", "r2_s2", "r2_s3"], []),
+    ],
+)
+def test_files_that_do_not_fit_the_numbering(names: list[str], strange: list[str] | int) -> None:
+    found = strangers(natural_order(names))
+    assert found == strange if isinstance(strange, list) else len(found) == strange
