@@ -31,6 +31,7 @@ from emjax.segmentation.methods.components import components
 from emjax.segmentation.prediction import Prediction
 from emjax.segmentation.settings import values_to_try
 from emjax.volumes.attributes import read_attributes
+from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.opening import open_volume
 
 COLUMNS = ("voi", "voi_split", "voi_merge", "arand", "ap_50", "segments")
@@ -135,7 +136,8 @@ def main() -> None:
 
     def judge(part: Part, segmentation: np.ndarray) -> dict[str, float]:
         ignored = tuple(arguments.ignore_ids)
-        return score(Contingency.from_arrays(part.labels, segmentation, ignore_ids=ignored))
+        label_ids = LabelIds(ignore=ignored)
+        return score(Contingency.from_arrays(part.labels, segmentation, label_ids=label_ids))
 
     lines = ["| method | " + " | ".join(COLUMNS) + " | validation VOI | chosen on validation | s |"]
     lines.append("|---" * (len(COLUMNS) + 4) + "|")

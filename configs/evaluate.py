@@ -8,9 +8,8 @@ reads both block by block, so that volumes larger than memory are scored, and wr
 made of blocks. Unless told otherwise, background of the labels is not scored by VOI and Rand,
 and what the segmentation leaves 0 counts as one segment; what was left out is printed with the scores.
 
-Masks of organelles are scored with `--config.kind=semantic`, synaptic clefts with `--config.kind=clefts` (CREMI's files
-need `--config.background_ids=18446744073709551615`), and neurons without labels by their skeletons:
-`--config.skeletons=neurons.swc`. A number that cannot be computed is absent.
+Masks of organelles are scored with `--config.kind=semantic`, synaptic clefts with `--config.kind=clefts`, and neurons
+without labels by their skeletons: `--config.skeletons=neurons.swc`. A number that cannot be computed is absent.
 """
 
 from emjax.config import Config
@@ -32,6 +31,9 @@ def get_config() -> Config:
         False  # True: VOI and Rand judge the labels' background, too, as one object
     )
     c.boundary_tolerance = 2.0  # a boundary is right within so many of a voxel's shortest sides
+    c.cremi_border_nm = (
+        25.0  # CREMI's score leaves out voxels within so many nm of a border of the labels; 0: none
+    )
     c.skeletons = ""  # SWC file, each tree a neuron; or folder or pattern of files, each a neuron
     c.skeleton_unit_nm = 1.0  # nm in one unit of these; 1000 where they are micrometres
     c.skeleton_merge_points = 1  # points that a neuron needs in a segment to be part of a merger

@@ -19,10 +19,11 @@ def get_config() -> Config:
     c.labels = ""  # address of its labels, of the same size
     c.method = ""  # as in configs/segment.py; '': what the channels suggest
     c.grid = ""  # values to try, NAME=VALUE,VALUE&NAME=VALUE,...; '': the method's own grid
-    # What is best: 'voi' (variation of information), 'arand' (adapted Rand error): the least; 'ap_50', 'ap_75'
-    # (average precision), 'foreground_iou', 'dice': the most.
+    # What is best: 'voi' (variation of information), 'arand' (adapted Rand error), 'cremi_score' (CREMI's; needs a size
+    # of voxels): the least; 'ap_50', 'ap_75' (average precision), 'foreground_iou', 'dice': the most.
     c.metric = "voi"
     c.background_ids = (0,)  # ids of the labels that are no object: not scored
     c.ignore_ids = ()  # ids of the labels of which nothing is known: not scored
+    c.cremi_border_nm = 25.0  # as in configs/evaluate.py
     c.channels = ""  # as in configs/segment.py
     return c

@@ -10,6 +10,7 @@ import numpy as np
 from emjax.evaluation.boundaries import BoundaryCounts, BoundaryTolerance
 from emjax.evaluation.clefts import surface
 from emjax.evaluation.contingency import Contingency
+from emjax.evaluation.cremi import CremiBorders
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
 from emjax.volumes.label_ids import NONE_NAMED, LabelIds
@@ -66,23 +67,23 @@ class Counts:
 
     Attributes:
         table: pairs of ids.
+        far: the same of voxels far from borders, where it was asked for.
         boundaries: voxels at boundaries, where they were asked for.
         true_surface: voxels at the surface of the truth's foreground, where they were asked for.
         found_surface: of the segmentation's.
     """
 
     table: Contingency
+    far: Contingency | None = None
     boundaries: BoundaryCounts | None = None
     true_surface: np.ndarray | None = None
     found_surface: np.ndarray | None = None
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Returns all of it as named arrays of numbers, as files hold them."""
-        arrays = {
-            "labels": self.table.labels,
-            "segments": self.table.segments,
-            "counts": self.table.counts,
-        }
+        arrays = _columns(self.table, "")
+        if self.far is not None:
+            arrays |= _columns(self.far, "far_")
         if self.boundaries is not None:
             arrays["boundaries"] = np.asarray(self.boundaries, np.int64)
         surfaces = {"true_surface": self.true_surface, "found_surface": self.found_surface}
@@ -91,10 +92,15 @@ class Counts:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Counts:
         """Returns what `to_arrays` was given."""
-        table = Contingency(arrays["labels"], arrays["segments"], arrays["counts"])
+        names = [field.name for field in dataclasses.fields(Contingency)]
+        table = Contingency(*(arrays[name] for name in names))
+        far = None
+        if "far_counts" in arrays:
+            far = Contingency(*(arrays[f"far_{name}"] for name in names))
         boundaries = arrays.get("boundaries")
         return cls(
             table,
+            far,
             None if boundaries is None else BoundaryCounts(*boundaries.tolist()),
             arrays.get("true_surface"),
             arrays.get("found_surface"),
@@ -105,6 +111,7 @@ def count_block(
     pair: Pair,
     block: Block,
     *,
+    borders: CremiBorders | None = None,
     tolerance: BoundaryTolerance | None = None,
     of_foreground: bool = False,
     surfaces: bool = False,
@@ -113,7 +120,8 @@ def count_block(
 
     Args:
         pair: what is compared.
-        block: with the halo that `tolerance` asks for.
+        block: with the halo that `borders` and `tolerance` ask for.
+        borders: of the truth, far from which voxels are counted once more; None: they are not.
         tolerance: of boundaries; None: they are not counted.
         of_foreground: whether boundaries are those of foreground, not those of ids.
         surfaces: whether to collect the surfaces of both foregrounds.
@@ -131,7 +139,15 @@ def count_block(
         segment_ids=pair.segment_ids,
         mask=mask,
     )
-    boundaries = true = found = None
+    far = boundaries = true = found = None
+    if borders is not None:
+        away = borders.far(labels)[core]
+        far = Contingency.from_arrays(
+            labels[core],
+            segmentation[core],
+            label_ids=pair.label_ids,
+            mask=away if mask is None else away & mask,
+        )
     if tolerance is not None:
         objects, known = pair.label_ids.objects(labels), pair.known(labels, block.read)
         # All background is one, whatever its ids.
@@ -141,4 +157,9 @@ def count_block(
     if surfaces:
         masks = pair.foregrounds(block.core)
         true, found = (surface(mask, block.core.start) for mask in masks)
-    return Counts(table, boundaries, true, found)
+    return Counts(table, far, boundaries, true, found)
+
+
+def _columns(table: Contingency, prefix: str) -> dict[str, np.ndarray]:
+    fields = (field.name for field in dataclasses.fields(table))
+    return {f"{prefix}{name}": getattr(table, name) for name in fields}

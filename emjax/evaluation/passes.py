@@ -23,6 +23,7 @@ from emjax.blocks.work import BlockWork, Parts
 from emjax.evaluation.boundaries import BoundaryTolerance
 from emjax.evaluation.clefts import Nearest
 from emjax.evaluation.counting import Pair, count_block
+from emjax.evaluation.cremi import CremiBorders
 from emjax.evaluation.skeletons import look_up
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
@@ -72,6 +73,7 @@ class CountPairs(BlockWork):
     Attributes:
         source: what is compared.
         folder: of the parts.
+        borders: far from which voxels are counted once more, for CREMI's score; None: they are not.
         tolerance: of boundaries; None: they are not counted.
         of_foreground: whether boundaries are those of foreground, not those of ids.
         surfaces: whether to collect the surfaces of both foregrounds.
@@ -79,6 +81,7 @@ class CountPairs(BlockWork):
 
     source: Source
     folder: str
+    borders: CremiBorders | None
     tolerance: BoundaryTolerance | None
     of_foreground: bool
     surfaces: bool
@@ -93,6 +96,7 @@ class CountPairs(BlockWork):
         counts = count_block(
             self.source.pair(),
             block,
+            borders=self.borders,
             tolerance=self.tolerance,
             of_foreground=self.of_foreground,
             surfaces=self.surfaces,

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
+from emjax.evaluation.cremi import CremiBorders, cremi_scores
 from emjax.geometry.box import Box
 from emjax.jobs.evaluate import score
 from emjax.jobs.segment.inputs import (
@@ -75,6 +76,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     for settings in trials:
         read_settings(METHODS.find(method).settings, method, settings)
     labels = open_ids(config.labels, "labels")
+    voxel_nm = labels.voxel_nm or volume.voxel_nm
+    if config.metric == "cremi_score" and voxel_nm is None:
+        raise InputError(
+            f"metric=cremi_score needs the size of voxels; add ?voxel_nm=Z,Y,X to labels={config.labels}"
+        )
     laid = lay({"prediction": volume, "labels": labels})
     laid.log()
     labels = laid.volumes["labels"]
@@ -91,14 +97,17 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
 
     label_ids = LabelIds.of(labels.address, config.background_ids, config.ignore_ids)
     truth = labels.read(box)
+    far = CremiBorders(config.cremi_border_nm, voxel_nm).far(truth) if voxel_nm else None
     prediction = read_prediction(volume, box, names, offsets)
     memo: dict = {}
     rows = []
     for settings in tqdm(trials, desc=f"tune {method}", disable=None, unit="trial"):
-        table = Contingency.from_arrays(
-            truth, decode(prediction, method, settings, memo), label_ids=label_ids
-        )
-        rows.append({"settings": settings, "scores": score(table)})
+        segmentation = decode(prediction, method, settings, memo)
+        scores = score(Contingency.from_arrays(truth, segmentation, label_ids=label_ids))
+        if far is not None:
+            table = Contingency.from_arrays(truth, segmentation, label_ids=label_ids, mask=far)
+            scores |= cremi_scores(table.without_background())
+        rows.append({"settings": settings, "scores": scores})
     known = [row for row in rows if config.metric in row["scores"]]
     if not known:
         raise InputError(

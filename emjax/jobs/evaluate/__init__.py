@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from emjax.evaluation.boundaries import BoundaryCounts, BoundaryTolerance
 from emjax.evaluation.clefts import Distances, cleft_scores
 from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.counting import Counts
+from emjax.evaluation.cremi import CremiBorders, cremi_scores
 from emjax.evaluation.overlap import class_overlap, foreground_overlap
 from emjax.evaluation.partition import adapted_rand, variation_of_information
 from emjax.evaluation.passes import CountPairs, LookUpPoints, MeasureClefts
@@ -119,9 +119,6 @@ def score(table: Contingency, *, score_background: bool = False) -> dict[str, fl
     """
     judged = table if score_background else table.without_background()
     partition = variation_of_information(judged) | adapted_rand(judged)
-    if "voi" in partition and "arand" in partition:
-        # CREMI's score of neurons, the geometric mean.
-        partition["cremi_score"] = math.sqrt(partition["voi"] * max(partition["arand"], 0.0))
     objects = {
         "labels": int(np.count_nonzero(table.label_sizes()[0])),
         "segments": int(np.count_nonzero(table.segment_sizes()[0])),
@@ -140,14 +137,20 @@ def _judge_labels(config: ConfigDict, inputs: Inputs, passes: BlockPasses) -> Ju
         remarks.append(
             "no cleft distances: no voxel size is known; add ?voxel_nm=Z,Y,X to the address of the labels"
         )
-    grid = Grid(box, _block_size(config, box), tolerance.halo if tolerance else (0, 0, 0))
+    borders, said = _cremi_borders(config, voxel_nm) if instances else (None, [])
+    remarks += said
+    halos = [part.halo for part in (tolerance, borders) if part is not None]
+    halo = tuple(max(sides) for sides in zip((0, 0, 0), *halos, strict=True))
+    grid = Grid(box, _block_size(config, box), halo)
     folder = passes.path("evaluate")
-    count = CountPairs(inputs.source, folder, tolerance, not instances, surfaces)
+    count = CountPairs(inputs.source, folder, borders, tolerance, not instances, surfaces)
     passes.run("evaluate", grid, count)
-    sums, boundaries = RunningTotal(Contingency), BoundaryCounts()
+    sums, far, boundaries = RunningTotal(Contingency), RunningTotal(Contingency), BoundaryCounts()
     for arrays in passes.parts("evaluate", range(len(grid))):
         part = Counts.from_arrays(arrays)
         sums.add(part.table)
+        if part.far is not None:
+            far.add(part.far)
         if part.boundaries is not None:
             boundaries = BoundaryCounts.total((boundaries, part.boundaries))
     table = sums.total()
@@ -159,6 +162,13 @@ def _judge_labels(config: ConfigDict, inputs: Inputs, passes: BlockPasses) -> Ju
         )
     if instances:
         scores = score(table, score_background=config.score_background)
+        away = far.total()
+        cremi = cremi_scores(away if config.score_background else away.without_background())
+        scores |= cremi
+        if borders is not None and not cremi:
+            remarks.append(
+                f"no CREMI score: no voxel is farther than {config.cremi_border_nm:g} nm from a border of the labels"
+            )
     else:
         scores = foreground_overlap(table) | {"voxels": table.voxels}
         # Two are foreground and background, whatever their ids.
@@ -203,6 +213,21 @@ def _boundary_tolerance(
     where = "within sections" if in_sections else "in 3D"
     tolerance = BoundaryTolerance(most, size, in_sections)
     return tolerance, [f"boundaries {where}, right within {most:g} {unit}"]
+
+
+def _cremi_borders(
+    config: ConfigDict, voxel_nm: Triple | None
+) -> tuple[CremiBorders | None, list[str]]:
+    """Returns the borders that CREMI's score leaves out, and says so."""
+    if voxel_nm is None:
+        return None, [
+            "no CREMI score: no voxel size is known; add ?voxel_nm=Z,Y,X to the address of the labels"
+        ]
+    nm = config.cremi_border_nm
+    left_out = f"without voxels within {nm:g} nm of a border in the section, and " if nm else ""
+    return CremiBorders(nm, voxel_nm), [
+        f"CREMI score: {left_out}with each voxel of segment 0 a segment of its own in its Rand error"
+    ]
 
 
 def _judge_skeletons(config: ConfigDict, inputs: Inputs, passes: BlockPasses) -> Judged:

@@ -17,7 +17,7 @@ from emjax.evaluation.swc import Skeleton, read_swc
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
 from emjax.volume_config import validate_volume_config
-from emjax.volumes.label_ids import LabelIds
+from emjax.volumes.label_ids import UNLABELLED, LabelIds
 from emjax.volumes.opening import open_volume
 from emjax.volumes.pairs import Laid, lay
 from emjax.volumes.roles import IMAGE_KEYS, SEGMENTATION_KEYS, open_ids, refuse_idle_keys
@@ -85,9 +85,7 @@ def open_inputs(config: ConfigDict) -> Inputs:
         segmentation=str(segmentation.address.absolute()),
         labels=str(labels.address.absolute()) if labels else "",
         mask=str(mask.address.absolute()) if mask else "",
-        label_ids=LabelIds.of(labels.address, config.background_ids, config.ignore_ids)
-        if labels
-        else LabelIds(),
+        label_ids=_label_ids(config, labels) if labels else LabelIds(),
         segment_ids=LabelIds.of(segmentation.address),
         run=uuid.uuid4().hex,
     )
@@ -103,6 +101,12 @@ def open_inputs(config: ConfigDict) -> Inputs:
         read_skeletons(config.skeletons, config.skeleton_unit_nm) if config.skeletons else [],
         laid.remarks,
     )
+
+
+def _label_ids(config: ConfigDict, labels: Volume) -> LabelIds:
+    # CREMI's files of clefts mark voxels without one so, and know all voxels.
+    clefts = (UNLABELLED,) if config.kind == "clefts" else ()
+    return LabelIds.of(labels.address, (*config.background_ids, *clefts), config.ignore_ids)
 
 
 def _box(text: str, truth: Volume, laid: Laid) -> Box:
@@ -153,6 +157,8 @@ def _check_fields(config: ConfigDict) -> None:
         )
     if config.boundary_tolerance < 0:
         raise InputError(f"boundary_tolerance={config.boundary_tolerance} must be 0 or more voxels")
+    if config.cremi_border_nm < 0:
+        raise InputError(f"cremi_border_nm={config.cremi_border_nm} must be 0 or more nm")
     if config.skeleton_unit_nm <= 0:
         raise InputError(f"skeleton_unit_nm={config.skeleton_unit_nm} must be above 0 nm")
     if config.skeleton_merge_points < 1:

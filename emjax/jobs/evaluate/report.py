@@ -22,7 +22,7 @@ _SHOWN = 512
 _TABLE = (
     ("variation of info., bits", ("voi", "voi_split", "voi_merge")),
     ("adapted Rand error", ("arand", "arand_precision", "arand_recall")),
-    ("CREMI score", ("cremi_score",)),
+    ("CREMI score", ("cremi_score", "cremi_voi_split", "cremi_voi_merge", "cremi_rand")),
     ("average precision", ("ap_50", "ap_75", "ap_50_95")),
     ("  by size of object", ("ap_75_small", "ap_75_medium", "ap_75_large")),
     ("foreground", ("foreground_iou", "mean_iou", "dice")),

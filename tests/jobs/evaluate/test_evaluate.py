@@ -74,8 +74,13 @@ def test_clefts_of_a_cremi_file_against_themselves(volumes, tmp_path):
     address = f"{{a}}:clefts?voxel_nm=40,4,4&background={CREMI_BACKGROUND}"
     found = _results(volumes, tmp_path, kind="clefts", labels=address, segmentation=address)
     assert found["foreground_iou"] == 1 and found["cremi_cleft"] == 0
-    # The file's mark for no cleft is none in a segmentation that does not name it, either.
-    plain = _results(volumes, tmp_path / "plain", **CLEFTS | {"segmentation": "{a}:clefts"})
+    # The challenge's mark for no cleft is background without being named, too.
+    fields = {
+        "kind": "clefts",
+        "labels": "{a}:clefts?voxel_nm=40,4,4",
+        "segmentation": "{a}:clefts",
+    }
+    plain = _results(volumes, tmp_path / "plain", **fields)
     assert plain == found
 
 
@@ -102,11 +107,30 @@ def test_scores_and_pictures(volumes, tmp_path, capfd):
 
 
 def test_blocks_make_no_difference(volumes, tmp_path):
-    whole = _results(volumes, tmp_path / "whole")
+    # Borders of 9 nm reach into the next block.
+    fields = {"labels": "{a}:labels?voxel_nm=40,4,4", "cremi_border_nm": 9}
+    whole = _results(volumes, tmp_path / "whole", **fields)
     for number, size in enumerate(("1,40,48", "4,7,13", "6,40,48")):
-        assert _results(volumes, tmp_path / f"{number}", block_size=size, num_workers=2) == whole
+        how = fields | {"block_size": size, "num_workers": 2}
+        assert _results(volumes, tmp_path / f"{number}", **how) == whole
     assert {"boundary_f1", "ap_50_95", "cremi_score"} <= whole.keys()
-    assert whole["cremi_score"] == pytest.approx(np.sqrt(whole["voi"] * whole["arand"]))
+    voi = whole["cremi_voi_split"] + whole["cremi_voi_merge"]
+    assert whole["cremi_score"] == pytest.approx(np.sqrt(voi * whole["cremi_rand"]))
+
+
+def test_the_score_of_cremi(volumes, tmp_path, capfd):
+    fields = {"labels": "{a}:labels?voxel_nm=40,4,4"}
+    found = _results(volumes, tmp_path / "some", **fields)
+    assert found["cremi_score"] == 0 < found["voi_merge"]
+    assert "CREMI score: without voxels within 25 nm of a border" in capfd.readouterr().out
+    # Objects are 10 x 12 voxels large.
+    assert "cremi_score" not in _results(volumes, tmp_path / "none", **fields, cremi_border_nm=99)
+    assert "no CREMI score: no voxel is farther than 99 nm from" in capfd.readouterr().out
+    found = _results(volumes, tmp_path / "all", **fields, cremi_border_nm=0)
+    assert found["cremi_voi_merge"] == pytest.approx(found["voi_merge"])
+    assert found["cremi_rand"] == pytest.approx(found["arand"], abs=1e-4)
+    assert "cremi_score" not in _results(volumes, tmp_path / "unknown")
+    assert "no CREMI score: no voxel size is known" in capfd.readouterr().out
 
 
 def test_box_mask_and_ignored_ids(volumes, tmp_path):
@@ -135,6 +159,7 @@ def test_box_mask_and_ignored_ids(volumes, tmp_path):
         ({"segmentation": "{a}:channels"}, ["uint8[2, 6, 40, 48]", "ids are integers"]),
         ({"segmentation": "{a}:negative"}, ["the segmentation has the id -"]),
         ({"labels": "{a}:labels?ignore=a"}, ["ignore=a", "ids separated by commas"]),
+        ({"cremi_border_nm": "-1"}, ["cremi_border_nm=-1.0 must be 0 or more nm"]),
         ({"boundary_tolerance": "-1"}, ["boundary_tolerance=-1.0"]),
         ({"skeletons": "{a}.swc"}, ["no file", "a.h5.swc", "folder or pattern"]),
         ({"labels": "", "skeletons": "{a}"}, ["cannot read skeleton", "it is no text"]),
