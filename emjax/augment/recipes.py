@@ -316,11 +316,12 @@ def damage(key: jax.Array, volume: jax.Array, recipe: Recipe) -> Warped:
         fold = defects.fold(keys["fold"], shift.volume, probability=chosen["fold"])
     image, displacement, valid = fold
     if "misalign" in chosen and "fold" in chosen:
-        # A misaligned section moves as a whole, so its shift needs no resampling under the fold.
-        displacement = displacement + shift.displacement
-        y = jnp.arange(volume.shape[1])[None, :, None] + displacement[..., 0]
-        x = jnp.arange(volume.shape[2])[None, None, :] + displacement[..., 1]
-        valid = valid & geometry.inside_section(y, x, volume.shape)
+        # A misaligned section moves as a whole, so its shift needs no resampling under the fold. Where the fold alone
+        # already reads beyond the border, the image is mirrored there, and the sum could point back inside, to other
+        # tissue: the fold's displacement stays, which says that nothing is known.
+        folded_in = _inside(displacement, volume.shape)[..., None]
+        displacement = displacement + jnp.where(folded_in, shift.displacement, 0.0)
+        valid = valid & _inside(displacement, volume.shape)
 
     if "sobel" in chosen:
         image = intensity.sobel(keys["sobel"], image, chosen["sobel"])
@@ -335,6 +336,13 @@ def damage(key: jax.Array, volume: jax.Array, recipe: Recipe) -> Warped:
             cut = operator(keys[name], image, probability=chosen[name])
             image, valid = cut.volume, valid & cut.valid
     return Warped(image, displacement, valid)
+
+
+def _inside(displacement: jax.Array, shape: Sequence[int]) -> jax.Array:
+    """Whether what is displaced came from inside of its section, `[z, y, x]` bool."""
+    y = jnp.arange(shape[1])[None, :, None] + displacement[..., 0]
+    x = jnp.arange(shape[2])[None, None, :] + displacement[..., 1]
+    return geometry.inside_section(y, x, shape)
 
 
 def degrade(key: jax.Array, volume: jax.Array, strength: str, recipe: Recipe) -> Warped:

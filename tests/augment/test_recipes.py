@@ -93,3 +93,26 @@ def test_released_draws_all_operators():
     kept = [np.array_equal(np.sort(o.ravel()), np.sort(crop.ravel())) for o in out]
     assert 0 < np.mean(kept) < 0.5
     assert any((o == 0).mean() > 0.02 for o in out)
+
+
+def test_the_displacement_of_shifted_and_folded_sections_is_that_of_the_tissue():
+    both = {"misalign": 1.0, "fold": 1.0}
+    recipe = recipes.make_recipe("ours", strong_weights=both, strong_count=(2, 2))
+    shape = (6, 32, 32)
+    _, *places = np.indices(shape, np.float32)
+    keys = jax.random.split(jax.random.key(0), 12)
+    run = jax.jit(
+        jax.vmap(lambda key, volume: recipes.damage(key, volume, recipe), in_axes=(0, None))
+    )
+    # Two volumes say where their content was: along y, and along x.
+    runs = [run(jax.random.clone(keys), (place + 1) / 255) for place in places]
+    displacement = np.asarray(runs[0].displacement)
+    source = [place + displacement[..., axis] for axis, place in enumerate(places)]
+    known = np.all([(s >= 0) & (s <= 31) for s in source], axis=0)
+    # What is black is the gap of a fold.
+    known &= np.asarray(runs[0].volume) * 255 > 0.5
+    assert known.mean() > 0.3 and np.abs(displacement[known]).max() > 8
+    for one, wanted in zip(runs, source, strict=True):
+        shown = np.asarray(one.volume)[known] * 255 - 1
+        # Beside the border a voxel may be a blend with one that is mirrored in.
+        assert np.abs(shown - wanted[known]).max() <= 1.5
