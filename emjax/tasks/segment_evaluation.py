@@ -47,14 +47,15 @@ class SegmentEvaluation:
 
         Returns:
             `val_loss`, `val_loss_<target>_<loss>`, and `val_<metric>` of each target; see `emjax.targets.metrics`. A
-            metric that no known voxel decides is absent.
+            loss or metric that no known voxel decides is absent, and crops without any count for none: their loss is 0
+            whatever is predicted.
         """
         parts = [jax.device_get(self._measure(params, chunk)) for chunk in self._chunks()]
-        losses = [part["losses"] for part in parts]
-        scores = {
-            name: float(np.mean([loss[name] for loss in losses], dtype=np.float64))
-            for name in losses[0]
-        }
+        known = np.array([part["known"] for part in parts]) > 0
+        scores = _mean({"val_loss": [part["loss"] for part in parts]}, known.any(axis=1))
+        for index in range(len(self._task.targets)):
+            losses = [part["losses"][index] for part in parts]
+            scores |= _mean({n: [loss[n] for loss in losses] for n in losses[0]}, known[:, index])
         for index, target in enumerate(self._task.targets):
             sums = [np.asarray(part["sums"][index], np.float64) for part in parts]
             value = target.metric.score(np.sum(sums, axis=0))
@@ -91,14 +92,31 @@ class SegmentEvaluation:
 
     def _sums(self, params: Params, batch: Mapping[str, jax.Array]) -> dict[str, Any]:
         loss, parts, units, truths = self._task.judge(params, batch)
-        losses = {"val_loss": loss}
-        losses |= {f"val_{name.replace('/', '_')}": value for name, value in parts.items()}
-        sums = [
-            # Weights of the loss are none of a metric.
-            target.metric.sums(unit, value, (mask > 0).astype(jnp.float32))
-            for target, unit, (value, mask) in zip(self._task.targets, units, truths, strict=True)
+        targets = self._task.targets
+        losses = [
+            {
+                f"val_loss_{target.kind}_{name}": parts[f"loss/{target.kind}_{name}"]
+                for name, _ in target.losses
+            }
+            for target in targets
         ]
-        return {"losses": losses, "sums": sums}
+        # Weights of the loss are none of a metric.
+        masks = [(mask > 0).astype(jnp.float32) for _, mask in truths]
+        sums = [
+            target.metric.sums(unit, value, mask)
+            for target, unit, (value, _), mask in zip(targets, units, truths, masks, strict=True)
+        ]
+        known = jnp.stack([jnp.any(mask > 0) for mask in masks])
+        return {"loss": loss, "losses": losses, "sums": sums, "known": known}
+
+
+def _mean(values: Mapping[str, list[np.ndarray]], known: np.ndarray) -> dict[str, float]:
+    """Means over the chunks that are known; nothing where none is."""
+    if not known.any():
+        return {}
+    return {
+        name: float(np.mean(np.asarray(each, np.float64)[known])) for name, each in values.items()
+    }
 
 
 def _shown_channels(task: Segment) -> list[int]:

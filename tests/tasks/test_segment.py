@@ -181,9 +181,15 @@ def test_affinity_f1_is_of_the_edges_that_separate():
 
 def test_a_metric_that_nothing_decides_is_absent():
     image, labels = np.zeros((1, *CROP), np.uint8), np.full((1, *CROP), -1, np.int32)
-    scores = _scores("foreground; distance", image, labels)
-    assert scores["val_loss"] == 0
-    assert not {"val_foreground_iou", "val_distance_mae"} & set(scores)
+    assert _scores("foreground; distance", image, labels) == {}
+    # Of two crops the one that is labelled decides: with the other, whose loss is 0, the mean would be half of it.
+    both = _scores(
+        "foreground?losses=bce",
+        np.zeros((2, *CROP), np.uint8),
+        np.stack([labels[0] + 2, labels[0]]),
+    )
+    assert both["val_loss"] == both["val_loss_foreground_bce"] == pytest.approx(20, rel=1e-4)
+    assert both["val_foreground_iou"] == 0
 
 
 def test_a_pretrained_network_has_no_head_for_it():

@@ -25,12 +25,18 @@ class SegmentJudge:
         self._evaluation = SegmentEvaluation(task, crops, mesh=given.mesh, chunk=given.chunk)
         self._kinds = [target.kind for target in task.targets]
         self._metrics = [f"val_{target.metric.name}" for target in task.targets]
+        if not (crops["labels"] >= 0).any():
+            logging.warning(
+                "no voxel of the held-out crops is labelled: there is no held-out loss and no metric, and the last "
+                "checkpoint counts as the best; choose another part by eval.held_out_axis or eval.volumes"
+            )
 
     def __call__(self, params: Params, step: int) -> Evaluation:
         """Scores parameters, and draws some crops."""
         scores = self._evaluation(params)
-        found = ", ".join(f"{name} {scores[name]:.3f}" for name in self._metrics if name in scores)
-        logging.info("step %d: held-out loss %.4f, %s", step, scores["val_loss"], found)
+        names = [name for name in ("val_loss", *self._metrics) if name in scores]
+        found = ", ".join(f"{name.removeprefix('val_')} {scores[name]:.4f}" for name in names)
+        logging.info("step %d, held out: %s", step, found or "no labelled voxel, no score")
         return Evaluation(scores, {"crops": draw_crops(self._evaluation.show(params), self._kinds)})
 
     def references(self) -> dict[str, float]:
