@@ -321,8 +321,11 @@ class _Run:
         if not metric:
             return
         if metric not in self._evaluation:
-            known = sorted(self._evaluation)
-            logging.warning("save.best_metric=%s: the evaluation has only %s", metric, known)
+            known = ", ".join(sorted(self._evaluation)) or "nothing"
+            logging.warning(
+                "save.best_metric=%s has no value at step %d, which cannot be the best then; measured was %s",
+                *(metric, self._step, known),
+            )
         elif self._update_best() == self._step:
             self._save()
 
