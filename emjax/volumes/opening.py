@@ -110,10 +110,11 @@ def _open(address: Address, context: ts.Context) -> Opened:
 
 def _possible(voxel_nm: Triple | None, name: str) -> Triple | None:
     """Returns the size of a voxel that a file gives, or None, and says so, where no voxel can have it."""
-    if voxel_nm is None or all(
-        math.isfinite(nm) and _LEAST_NM <= nm <= _MOST_NM for nm in voxel_nm
-    ):
-        return voxel_nm
+    if voxel_nm is None:
+        return None
+    z, y, x = (float(nm) for nm in voxel_nm)
+    if all(math.isfinite(nm) and _LEAST_NM <= nm <= _MOST_NM for nm in (z, y, x)):
+        return z, y, x
     _say_impossible(name, ",".join(f"{nm:g}" for nm in voxel_nm))
     return None
 

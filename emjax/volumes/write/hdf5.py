@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +17,10 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.runs.whole_file import rename_synced, sync
-from emjax.volumes.address import local_path
+from emjax.runs.whole_file import sync
 from emjax.volumes.attributes import ATTRIBUTE
 from emjax.volumes.read.hdf5 import LOCK
+from emjax.volumes.write.one_file import OneFile
 from emjax.volumes.write.output import NewVolume
 
 DEFAULT_DATASET = "main"
@@ -32,7 +29,7 @@ _SHARD = "emjax_shard"
 
 
 @dataclasses.dataclass(frozen=True)
-class Hdf5Output:
+class Hdf5Output(OneFile):
     """A dataset of a file of its own.
 
     Attributes:
@@ -40,90 +37,44 @@ class Hdf5Output:
         dataset: its path inside.
     """
 
-    path: str
     dataset: str = DEFAULT_DATASET
-    most_levels: int = dataclasses.field(default=1, init=False)
-    shared: bool = dataclasses.field(default=False, init=False)
-    any_shard: bool = dataclasses.field(default=True, init=False)
 
-    def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
-        """Returns the type itself."""
-        return dtype
-
-    def check(self, new: NewVolume) -> None:
-        """Checks that the disk has room, since all of it is taken from the start."""
-        needed = math.prod(new.shape()) * np.dtype(new.dtype).itemsize
-        folder = self._file.parent
-        while not folder.exists():
-            folder = folder.parent
-        # A run that goes on has its room already.
-        if not self._partial.exists() and shutil.disk_usage(folder).free < needed:
-            free = shutil.disk_usage(folder).free
+    def check_replaceable(self, file: Path) -> None:
+        """Checks that the file is HDF5, and holds no other dataset."""
+        others = _datasets(file) - {self.dataset}
+        if others:
             raise InputError(
-                f"{self.path} needs {needed / 2**30:.3g} GiB, but {folder} has {free / 2**30:.3g} GiB free; give "
-                "another output, or a compressed one (.zarr)"
+                f"{file} holds other datasets, which would be deleted: {', '.join(sorted(others)[:4])}; give "
+                "another output"
             )
-
-    def check_free(self, overwrite: bool) -> None:
-        """See `Output`."""
-        for file in (self._file, self._partial):
-            if not os.path.lexists(file):
-                continue
-            if not overwrite:
-                raise InputError(
-                    f"{file} exists; give another output, or --config.overwrite=true to replace it"
-                )
-            others = _datasets(file) - {self.dataset}
-            if others:
-                raise InputError(
-                    f"{file} holds other datasets, which would be deleted: {', '.join(sorted(others)[:4])}; give "
-                    "another output"
-                )
-
-    def exists(self) -> bool:
-        """See `Output`; an unfinished one is under its partial name."""
-        return self._file.exists() or self._partial.exists()
-
-    def is_half_made(self) -> bool:
-        """Returns False: it has not even its partial name before it is made."""
-        return False
 
     def attributes(self) -> dict[str, Any]:
         """See `Output`."""
-        file = self._partial if self._partial.exists() else self._file
         try:
-            with LOCK, h5py.File(file, "r") as opened:
+            with LOCK, h5py.File(self.current, "r") as opened:
                 return json.loads(opened[self.dataset].attrs[ATTRIBUTE])
         except (OSError, KeyError, ValueError):
             return {}
 
-    def delete(self) -> None:
-        """Deletes the file, whole, partial or just being made."""
-        for file in (self._file, self._partial, self._making):
-            file.unlink(missing_ok=True)
-
     def create(self, new: NewVolume) -> None:
         """See `Output`."""
-        making = self._making
-        level = new.levels[0]
-        try:
-            making.parent.mkdir(parents=True, exist_ok=True)
-            with LOCK, h5py.File(making, "w", libver=("earliest", "v110")) as file:
+
+        def write(path: Path) -> None:
+            with LOCK, h5py.File(path, "w", libver=("earliest", "v110")) as file:
                 data = _preallocate(file, self.dataset, new)
                 if new.voxel_nm is not None:
                     data.attrs["resolution"] = [float(v) for v in new.voxel_nm]
                     data.attrs["offset"] = [
                         o * v for o, v in zip(new.origin, new.voxel_nm, strict=True)
                     ]
-                data.attrs[_SHARD] = level.shard
+                data.attrs[_SHARD] = new.levels[0].shard
                 data.attrs[ATTRIBUTE] = json.dumps(dict(new.attributes))
-            rename_synced(making, self._partial)
-        except OSError as error:
-            raise InputError(f"cannot write {self.path}: {_reason(error)}") from error
+
+        self.make(write)
 
     def open(self, level: int = 0) -> ts.TensorStore:
         """See `Output`."""
-        file = self._partial if self._partial.exists() else self._file
+        file = self.current
         try:
             with LOCK, h5py.File(file, "r") as opened:
                 data = opened[self.dataset]
@@ -140,23 +91,6 @@ class Hdf5Output:
             dtype=ts.dtype(dtype),
             chunk_layout=ts.ChunkLayout(write_chunk_shape=chunk),
         )
-
-    def finish(self) -> None:
-        """See `Output`."""
-        if self._partial.exists():
-            rename_synced(self._partial, self._file)
-
-    @property
-    def _file(self) -> Path:
-        return local_path(self.path)
-
-    @property
-    def _partial(self) -> Path:
-        return self._file.with_name(f"{self._file.name}.partial")
-
-    @property
-    def _making(self) -> Path:
-        return self._file.with_name(f"{self._file.name}.making")
 
 
 @dataclasses.dataclass(frozen=True)
