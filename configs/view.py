@@ -19,6 +19,9 @@ def get_config() -> Config:
     c.job = "view"
     # Addresses separated by ';', labels after '|'; ?kind=image, labels or affinities where that is not plain.
     c.volumes = ""
+    c.allow_incomplete = (
+        False  # True: also show volumes that emjax has not finished; what is missing is black
+    )
     c.box = ""  # the part that is shown, in voxels of the first volume, z0:z1,y0:y1,x0:x1; '': all
     c.png = ""  # picture to write instead of serving a page; one that is there is replaced
     c.sections = (

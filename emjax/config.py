@@ -25,6 +25,7 @@ DTYPES = ("auto", "float32", "bfloat16")
 # are: they may set what is held out.
 UNHASHED = (
     "overwrite",
+    "allow_incomplete",
     "max_bad_steps",
     "profile_steps",
     "num_workers",

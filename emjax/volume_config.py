@@ -28,7 +28,10 @@ def volume_config(job: str) -> Config:
     # scheduler, see docs/cluster.md
     c.cluster = ""
     c.num_workers = 1  # blocks at a time; a dask scheduler's workers are all used
-    c.overwrite = False  # True: replace a finished output, or one of another configuration
+    c.overwrite = False  # True: replace a finished output, or one of another configuration or input
+    c.allow_incomplete = (
+        False  # True: read volumes that emjax has not finished; what is missing is 0
+    )
     return c
 
 

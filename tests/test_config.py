@@ -61,7 +61,7 @@ def test_identity_leaves_out_what_does_not_matter():
 # How a run is done, not what it computes: written out, so that a field which is added to `UNHASHED` is added here by
 # somebody who thought of it.
 _MAY_CHANGE = {
-    *("overwrite", "max_bad_steps", "profile_steps", "num_workers", "cluster"),
+    *("overwrite", "allow_incomplete", "max_bad_steps", "profile_steps", "num_workers", "cluster"),
     *(
         "data.allow_overlap",
         "data.num_threads",

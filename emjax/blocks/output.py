@@ -110,12 +110,15 @@ def open_output(
     return create()
 
 
-def await_output(path: str | os.PathLike[str], done: DoneBlocks) -> ts.TensorStore:
+def await_output(
+    path: str | os.PathLike[str], done: DoneBlocks, ready: Callable[[], bool] = lambda: True
+) -> ts.TensorStore:
     """Opens the output that the first of several processes makes.
 
     Args:
         path: of the output.
         done: blocks of this work.
+        ready: whether what is there can be the one that is meant, and not one that is about to be replaced.
 
     Raises:
         InputError: if it does not come.
@@ -123,7 +126,7 @@ def await_output(path: str | os.PathLike[str], done: DoneBlocks) -> ts.TensorSto
     output = _as_output(path)
     end = time.monotonic() + _PATIENCE
     while True:
-        if _made_by(output, done):
+        if ready() and _made_by(output, done):
             return output.open()
         if time.monotonic() > end:
             raise InputError(

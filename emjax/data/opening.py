@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
+from emjax.blocks.complete import refuse_incomplete
 from emjax.data.normalization import Normalization, measure
 from emjax.data.overlaps import known_overlaps
 from emjax.errors import InputError
@@ -82,6 +83,8 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
         refuse_idle_keys(entry.labels, "labels", LABEL_KEYS)
     image = open_volume(entry.image)
     labels = open_volume(entry.labels) if entry.labels else None
+    for address in filter(None, (entry.image, entry.labels)):
+        refuse_incomplete(address, "training volume", hint=False)
     if labels is not None:
         if len(labels.shape) != 3:
             raise InputError(f"labels {labels.name} have axes {labels.shape}; labels need z, y, x")

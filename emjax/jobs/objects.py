@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from emjax.blocks.block_size import whole_chunks
+from emjax.blocks.complete import refuse_incomplete
 from emjax.blocks.fingerprint import fingerprint
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import work_identity
@@ -98,6 +99,9 @@ def _open(config: ConfigDict) -> _Inputs:
             f"--config.input='{volume.name}?voxel_nm=40,4,4'"
         )
     image = open_volume(config.image) if config.image else None
+    for name in ("input", "image"):
+        if config[name]:
+            refuse_incomplete(config[name], name, config.allow_incomplete)
     if image is not None:
         refuse_idle_keys(image.address, "image")
         check_image(image.dtype, image.name)

@@ -12,6 +12,7 @@ from etils import epath
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from emjax.blocks.complete import refuse_incomplete
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
@@ -67,6 +68,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     if config.metric not in METRICS:
         raise InputError(f"metric='{config.metric}' is unknown{nearest(config.metric, METRICS)}")
     volume, box = open_part(config.input, config.box)
+    for name in ("input", "labels"):
+        refuse_incomplete(config[name], name, config.allow_incomplete)
     names, offsets = read_channels(config, volume)
     method = choose_method(config.method, names, offsets, suggested_methods(volume))
     grid = _parse_grid(config.grid) if config.grid else values_to_try(METHODS.find(method).settings)

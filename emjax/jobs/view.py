@@ -12,6 +12,7 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
+from emjax.blocks.complete import refuse_incomplete
 from emjax.errors import InputError
 from emjax.evaluation.figures import save_png
 from emjax.evaluation.swc import Skeleton, read_swc
@@ -39,6 +40,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """
     _check(config)
     layers = open_layers(config.volumes)
+    for layer in layers:
+        refuse_incomplete(layer.volume.address, "volumes:", config.allow_incomplete)
     warn_of_gaps(layers)
     whole = layers[0].volume.size
     box = Box.from_text(config.box, whole) if config.box else Box((0, 0, 0), whole)

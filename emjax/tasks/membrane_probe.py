@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from scipy import ndimage
 
+from emjax.blocks.complete import refuse_incomplete
 from emjax.data.normalization import measure
 from emjax.errors import InputError
 from emjax.evaluation.probe import linear_probe, membrane_target
@@ -79,6 +80,8 @@ class MembraneProbe:
         image = open_volume(entries[0].image)
         labels = open_ids(entries[0].labels, f"eval.{name}: labels", ("ignore",))
         refuse_idle_keys(image.address, f"eval.{name}: image", IMAGE_KEYS)
+        for address in (entries[0].image, entries[0].labels):
+            refuse_incomplete(address, f"eval.{name}:", hint=False)
         size = self._task.crop_size
         needed = f"image and labels must be equal and hold a crop of {size}"
         try:

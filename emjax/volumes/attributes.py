@@ -1,4 +1,4 @@
-"""What emjax remembers with a volume that it wrote: the group attribute `emjax`."""
+"""What emjax remembers with a volume that it wrote: the attribute `emjax` of a zarr group or a precomputed `info`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def read_attributes(address: str | Address) -> dict[str, Any]:
     """Reads what was remembered with a volume.
 
     A prediction has `targets` (name of each channel), `offsets` (z, y, x of each channel, or None), `scale` (what a
-    stored number is multiplied by to be in [0, 1]) and `checkpoint`.
+    stored number is multiplied by to be in [0, 1]) and `checkpoint`. All that is made block by block has `complete`
+    (`emjax.blocks.complete`).
 
     Args:
         address: of a volume; box and keys make no difference.
@@ -41,7 +42,17 @@ def read_attributes(address: str | Address) -> dict[str, Any]:
         attributes = json.loads(text).get("attributes", {}) if text else {}
         if ATTRIBUTE in attributes:
             return attributes[ATTRIBUTE]
-    return {}
+    return _of_info(read_file(url, "info"))
+
+
+def _of_info(text: bytes | None) -> dict[str, Any]:
+    """Returns what a Neuroglancer volume remembers; nothing of a file that is no such `info`."""
+    try:
+        info = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    found = info.get(ATTRIBUTE, {}) if isinstance(info, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def folder_url(path: str | os.PathLike[str]) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+import h5py
 import numpy as np
+import pytest
 
-from emjax.blocks.fingerprint import fingerprint
+from emjax.blocks.fingerprint import differences, fingerprint
 from emjax.volumes.write.zarr import create_volume
 
 
@@ -32,3 +34,84 @@ def test_of_what_is_no_file_the_address_is_known():
     assert fingerprint("gs://bucket/a.zarr?level=1") == ["gs://bucket/a.zarr?level=1"]
     assert len(fingerprint("synthetic://neurites?seed=3")) == 1
     assert len(fingerprint("/nowhere/*.png")) == 1
+
+
+def _later(path) -> None:
+    """As a file that is written in the next second."""
+    status = os.stat(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+
+
+def test_new_chunks_tell_though_the_metadata_stay(tmp_path):
+    path = tmp_path / "a.zarr"
+    store = create_volume(path, (4, 8, 8), np.uint8, None, {}, chunk=(4, 4, 4), shard=(4, 4, 4))
+    store.write(1).result()
+    before = fingerprint(str(path))
+    assert fingerprint(str(path)) == before
+    # What lies beside the array, and a lock, are no part of it.
+    (tmp_path / "notes.txt").write_text("")
+    (path / ".a.lock").write_text("")
+    assert fingerprint(str(path)) == before
+    _later(path / "0" / "c" / "0" / "1" / "0")
+    assert differences(before, fingerprint(str(path))) == [f"{path} was written since"]
+
+
+def test_a_folder_of_too_many_chunks_is_known_by_its_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("emjax.blocks.fingerprint._MOST_FILES", 3)
+    folder = tmp_path / "a.zarr" / "many"
+    folder.mkdir(parents=True)
+    for name in ("x", "many/0", "many/1", "many/2"):
+        (tmp_path / "a.zarr" / name).write_bytes(b"1")
+    (tmp_path / "a.zarr" / ".zgroup").write_text("{}")
+    before = fingerprint(str(tmp_path / "a.zarr"))
+    _later(folder / "1")
+    assert fingerprint(str(tmp_path / "a.zarr")) == before
+    _later(folder)
+    assert fingerprint(str(tmp_path / "a.zarr")) != before
+
+
+@pytest.mark.parametrize("address", ["sections", "sections/*.png"])
+def test_every_section_counts(tmp_path, address):
+    folder = tmp_path / "sections"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.png").write_bytes(b"1")
+    before = fingerprint(f"{tmp_path}/{address}")
+    (folder / "notes.txt").write_text("")
+    assert fingerprint(f"{tmp_path}/{address}") == before and len(before) == 2
+    _later(folder / "1.png")
+    changed = fingerprint(f"{tmp_path}/{address}")
+    assert changed != before
+    (folder / "1.png").rename(folder / "3.png")
+    assert fingerprint(f"{tmp_path}/{address}") not in (before, changed)
+
+
+def test_files_that_a_file_refers_to_count(tmp_path):
+    with h5py.File(tmp_path / "source.h5", "w") as file:
+        file["a"] = np.zeros((4, 4, 4), np.uint8)
+    layout = h5py.VirtualLayout((4, 4, 4), np.uint8)
+    layout[:] = h5py.VirtualSource("source.h5", "a", (4, 4, 4))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_virtual_dataset("raw", layout)
+        file["other"] = np.zeros(3)
+    (tmp_path / "0_0.png").write_bytes(b"1")
+    (tmp_path / "a.json").write_text('{"image": ["{row}_{column}.png"]}')
+    addresses = [f"{tmp_path}/{name}" for name in ("a.h5", "a.h5:raw", "a.h5:other", "a.json")]
+    before = [fingerprint(address) for address in addresses]
+    _later(tmp_path / "source.h5")
+    _later(tmp_path / "0_0.png")
+    said = [differences(b, fingerprint(a)) for a, b in zip(addresses, before, strict=True)]
+    source = f"{tmp_path}/source.h5 was written since"
+    assert said == [[source], [source], [], [f"tiles of {tmp_path}/a.json was written since"]]
+
+
+def test_differences_are_named_file_by_file():
+    def print_(**sizes):
+        return ["a", *({"path": p, "bytes": n, "time_ns": 1} for p, n in sizes.items())]
+
+    assert differences(print_(x=1, y=2, z=3), print_(x=1, y=5, w=1)) == [
+        "w is new",
+        "y has 5 bytes, it had 2",
+        "z is gone",
+    ]
+    assert differences(print_(x=1), print_(x=1)) == []

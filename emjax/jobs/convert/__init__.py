@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from pathlib import Path
 from etils import epath
 from ml_collections import ConfigDict
 
+from emjax.blocks.complete import incomplete, mark_complete
 from emjax.blocks.done import DoneBlocks
+from emjax.blocks.inputs import Inputs
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import CONTINUE, open_output, plan_output
 from emjax.blocks.passes import Passes, goes_on
@@ -38,19 +41,22 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             cannot be held, or blocks could not be read or written.
     """
     plan = make_plan(config)
+    inputs = Inputs.of(config, "input")
+    changed = inputs.check_same(workdir, config.overwrite)
     levels = [
         DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER / str(level), plan.identity)
         for level in range(len(plan.grids))
     ]
     finished = (epath.Path(workdir) / RESULTS_FILE).exists()
     with OutputLock(plan.output.path, "convert"):
-        _open(config, workdir, plan, levels, finished)
+        _open(config, workdir, plan, levels, finished or changed, inputs)
         passes = Passes(config.cluster, config.num_workers)
         began = time.monotonic()
         for level, (grid, done) in enumerate(zip(plan.grids, levels, strict=True)):
             name = f"level {level} of {len(levels) - 1}"
             passes.work_on(name, grid, plan.work(level), done, here=len(grid) <= _MOST_HERE)
-        plan.output.finish()
+        # What was made of an incomplete volume stays one.
+        plan.output.finish() if inputs.incomplete else mark_complete(plan.output)
     # What finished before keeps the figures of the time when it was done.
     if passes.voxels or not finished:
         write_results(workdir, _results(plan, passes, time.monotonic() - began))
@@ -64,6 +70,7 @@ def _open(
     plan: Plan,
     levels: Sequence[DoneBlocks],
     finished: bool,
+    inputs: Inputs,
 ) -> None:
     """Makes the output or goes on with it; everything is checked before anything is deleted."""
     what = plan_output(plan.output, levels[0], overwrite=config.overwrite, finished=finished)
@@ -72,7 +79,12 @@ def _open(
         # Before the first level is claimed: else, after a kill in between, coarse levels would count as done.
         for done in levels:
             done.clear()
-    open_output(plan.output, levels[0], what, lambda: plan.output.create(plan.new))
+    inputs.remember(workdir)
+    new = plan.new
+    if not plan.output.hidden:
+        mark = incomplete([] if inputs.incomplete else list(zip(levels, plan.grids, strict=True)))
+        new = dataclasses.replace(new, attributes={**new.attributes, **mark})
+    open_output(plan.output, levels[0], what, lambda: plan.output.create(new))
     for done in levels[1:]:
         if not done.begun_by_us():
             done.begin()

@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from emjax.blocks.complete import COMPLETE, PROGRESS
 from emjax.blocks.output import IDENTITY, check_apart, work_identity
 from emjax.blocks.work import BlockWork
 from emjax.config import nearest
@@ -221,7 +222,8 @@ def _value_range(config: ConfigDict, volume: Volume) -> tuple[float, float] | No
 def _attributes(volume: Volume, cast: Cast) -> dict[str, Any]:
     """Returns what the input remembered, as far as it is true of the output, and where that came from."""
     kept = read_attributes(volume.address)
-    kept.pop(IDENTITY, None)
+    for name in (IDENTITY, COMPLETE, PROGRESS):
+        kept.pop(name, None)
     changed = cast.source != cast.target or cast.value_range is not None
     if changed and "targets" in kept:
         logging.warning("%s is a prediction; with other values it is none any more", volume.address)

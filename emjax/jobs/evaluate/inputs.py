@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from emjax.blocks.complete import refuse_incomplete
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.evaluation.passes import Source
@@ -69,6 +70,9 @@ def open_inputs(config: ConfigDict) -> Inputs:
     segmentation = open_ids(config.segmentation, "segmentation", SEGMENTATION_KEYS)
     labels = open_ids(config.labels, "labels") if config.labels else None
     image, mask = (open_volume(a) if a else None for a in (config.image, config.mask))
+    for name in ("segmentation", "labels", "image", "mask"):
+        if config[name]:
+            refuse_incomplete(config[name], name, config.allow_incomplete)
     if image is not None:
         refuse_idle_keys(image.address, "image", IMAGE_KEYS)
     if mask is not None:

@@ -14,7 +14,10 @@ from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
+from emjax.blocks.complete import incomplete, mark_complete
 from emjax.blocks.done import DoneBlocks
+from emjax.blocks.fingerprint import Fingerprint
+from emjax.blocks.inputs import Inputs
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import CONTINUE, IDENTITY, await_output, open_output, plan_output
 from emjax.blocks.passes import Passes, goes_on
@@ -58,18 +61,23 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         )
     rank, world = _part(config.part)
     plan = make_plan(config)
+    weights: Fingerprint = [config.checkpoint, plan.weights_print]
+    inputs = Inputs.of(config, "input").with_print("checkpoint", weights)
+    changed = inputs.check_same(workdir, config.overwrite)
     done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, plan.identity)
     # Other parts wait for the first one without a lock: it makes the output when nobody works on it.
     if rank:
-        await_output(config.output, done)
+        await_output(config.output, done, lambda: not inputs.changed(workdir))
     with OutputLock(config.output, f"predict part={config.part}", (rank, world)) as lock:
         finished = (epath.Path(workdir) / RESULTS_FILE).exists()
         if not rank:
-            _open(config, workdir, plan, done, finished, lock)
+            _open(config, workdir, plan, done, finished or changed, lock, inputs)
         passes = Passes(num_workers=config.num_workers, part=(rank, world))
         if not passes.work_on("predict", plan.grid, _make_work(config, plan), done):
             logging.info("this part is done; blocks of other parts are not yet")
             return 0
+        if not inputs.incomplete:
+            mark_complete(ZarrOutput(config.output))
         # What finished before keeps the figures of the time when it was done.
         if passes.voxels or not finished:
             results = passes.results() | {
@@ -139,6 +147,7 @@ def _open(
     done: DoneBlocks,
     finished: bool,
     lock: OutputLock,
+    inputs: Inputs,
 ) -> None:
     """Makes the output or goes on with it; everything is checked before anything is deleted."""
     how = plan_output(config.output, done, overwrite=config.overwrite, finished=finished)
@@ -152,6 +161,7 @@ def _open(
         "scale": 1 / 255 if config.dtype == "uint8" else 1.0,
         "checkpoint": plan.weights.source,
         IDENTITY: plan.identity,
+        **incomplete([] if inputs.incomplete else [(done, plan.grid)]),
     }
 
     def create() -> ts.TensorStore:
@@ -169,11 +179,14 @@ def _open(
 
     if how == CONTINUE:
         open_run_folder(workdir, shared)
-        open_output(config.output, done, how, create)
+        inputs.remember(workdir)
         return
     with lock.without_other_parts():
         open_run_folder(workdir, shared)
+        done.clear()
         open_output(config.output, done, how, create)
+        # Other parts wait for this.
+        inputs.remember(workdir)
 
 
 def _part(text: str) -> tuple[int, int]:

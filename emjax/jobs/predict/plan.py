@@ -52,6 +52,7 @@ class Plan(NamedTuple):
         chunk: (z, y, x) voxels of the output that are compressed together.
         channels: of the network's that are written.
         identity: hash of all that decides what the output holds.
+        digest: hash of the weights.
     """
 
     task: Any
@@ -64,6 +65,12 @@ class Plan(NamedTuple):
     chunk: tuple[int, int, int]
     channels: tuple[int, ...]
     identity: str
+    digest: str
+
+    @property
+    def weights_print(self) -> dict[str, str]:
+        """What tells these weights from others of the same checkpoint, for `emjax.blocks.inputs`."""
+        return {"path": self.weights.source, "digest": self.digest}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -137,9 +144,10 @@ def make_plan(config: ConfigDict) -> Plan:
     if config.box:
         outer = Box.from_text(config.box, volume.size)
     grid, chunk = _blocks(config, tiling, outer, volume)
+    digest = _digest(weights.params)
     identity = work_identity(
         {
-            "weights": _digest(weights.params),
+            "weights": digest,
             "network": spec.to_json()["config"]["model"],
             "targets": spec.config["targets"],
             "input": [str(volume.address.source), str(volume.box), volume.dtype.name, volume.size],
@@ -152,7 +160,17 @@ def make_plan(config: ConfigDict) -> Plan:
         }
     )
     return Plan(
-        task, weights, volume, normalization, tiling, variants, grid, chunk, channels, identity
+        task,
+        weights,
+        volume,
+        normalization,
+        tiling,
+        variants,
+        grid,
+        chunk,
+        channels,
+        identity,
+        digest,
     )
 
 

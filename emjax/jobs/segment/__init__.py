@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
+from emjax.blocks.complete import incomplete, mark_complete
 from emjax.blocks.done import DoneBlocks
+from emjax.blocks.inputs import Inputs
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import (
     CONTINUE,
@@ -67,6 +71,7 @@ class _Work:
         grid: blocks.
         graph_identity: hash of all that decides what the graph holds.
         identity: hash of all that decides what the output holds, and of its blocks.
+        inputs: the prediction, as far as its files tell.
     """
 
     volume: Volume
@@ -74,6 +79,12 @@ class _Work:
     grid: Grid
     graph_identity: str
     identity: str
+    inputs: Inputs
+
+    def is_of(self, graph: Mapping[str, Any]) -> bool:
+        """Whether a whole graph is that of this prediction; one of an earlier version does not say of which files."""
+        input_ = self.inputs.prints["input"]
+        return graph["identity"] == self.graph_identity and graph["input"] in (None, input_)
 
 
 @goes_on
@@ -92,16 +103,21 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             written.
     """
     work = _prepare(config, workdir)
+    changed = work.inputs.check_same(workdir, config.overwrite)
     done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, work.identity)
     finished = (epath.Path(workdir) / RESULTS_FILE).exists()
-    output = plan_output(config.output, done, overwrite=config.overwrite, finished=finished)
+    anew = finished or changed
+    output = plan_output(config.output, done, overwrite=config.overwrite, finished=anew)
     _check_graph(config, work)
     with OutputLock(config.output, "segment"):
-        if finished and config.overwrite and not config.graph:
+        if anew and config.overwrite and not config.graph:
             # Asked for anew: the prediction may be another one under the same name. Before the run is forgotten, so
             # that a kill in between changes nothing.
             _forget_graph(work)
         folder = open_run_folder(workdir, config)
+        if changed:
+            done.clear()
+        work.inputs.remember(workdir)
         logging.info(
             "%s of %s: %s; %d cell(s) of %s, %d block(s)",
             work.plan.method,
@@ -135,6 +151,7 @@ def _prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> _Work:
     """Opens and checks everything that is read."""
     validate_volume_config(config, ("input", "output"))
     volume, box = open_part(config.input, config.box)
+    inputs = Inputs.of(config, "input")
     say_if_slow(volume)
     names, offsets = read_channels(config, volume)
     channels = Channels.of(volume, names, offsets)
@@ -175,13 +192,13 @@ def _prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> _Work:
             "block_size": grid.core_size,
         }
     )
-    return _Work(volume, plan, grid, graph_identity, identity)
+    return _Work(volume, plan, grid, graph_identity, identity, inputs)
 
 
 def _check_graph(config: ConfigDict, work: _Work) -> None:
     """Refuses a graph of something else; changes nothing."""
     known = _read_complete(work.plan.graph)
-    if known is not None and known["identity"] != work.graph_identity and config.graph:
+    if known is not None and not work.is_of(known) and config.graph:
         raise InputError(
             f"graph={config.graph} is of another prediction, box, fragment_size, halo or settings of fragments; give "
             "those that it was made with, or another folder"
@@ -201,8 +218,12 @@ def _forget_graph(work: _Work) -> None:
 def _graph_marks(work: _Work) -> tuple[DoneBlocks, DoneBlocks]:
     """Returns what remembers the done blocks of the two passes that make the graph."""
     # Blocks of another size have other numbers.
-    identity = work_identity({"graph": work.graph_identity, "block_size": work.grid.core_size})
-    file = work.plan.file
+    values = {
+        "graph": work.graph_identity,
+        "block_size": work.grid.core_size,
+        "input": work.inputs.prints["input"],
+    }
+    identity, file = work_identity(values), work.plan.file
     fragments, evidence = (DoneBlocks(file("done", n), identity) for n in ("fragments", "evidence"))
     return fragments, evidence
 
@@ -211,7 +232,7 @@ def _make_graph(work: _Work, passes: Passes) -> None:
     """Makes fragments and the graph where they are not there."""
     plan = work.plan
     known = _read_complete(plan.graph)
-    if known is not None and known["identity"] == work.graph_identity:
+    if known is not None and work.is_of(known):
         logging.info("fragments and graph are taken from %s", plan.graph)
         return
     with OutputLock(plan.graph, "make a graph"):
@@ -226,7 +247,11 @@ def _make_graph(work: _Work, passes: Passes) -> None:
             evidence.begin()
         passes.work_on("fragments", work.grid, MakeFragments(plan), fragments)
         passes.work_on("evidence", work.grid, GatherEvidence(plan), evidence)
-        complete = {"identity": work.graph_identity, "blocks": len(work.grid)}
+        complete = {
+            "identity": work.graph_identity,
+            "blocks": len(work.grid),
+            "input": work.inputs.prints["input"],
+        }
         write_whole(plan.file(_COMPLETE), json.dumps(complete).encode())
         faces = epath.Path(plan.file(FACES_FOLDER))
         if faces.exists():
@@ -246,13 +271,20 @@ def _make_output(
         partition_graph(work.plan, blocks, segments)
         seconds["partition"] = time.monotonic() - began
     output = config.output if "://" in config.output else os.path.abspath(config.output)
-    open_output(output, done, how, lambda: _create(output, work, work.identity))
+    partial = work.inputs.incomplete
+    mark = incomplete([] if partial else [(done, work.grid)])
+    open_output(output, done, how, lambda: _create(output, work, work.identity, mark))
     passes.work_on("relabel", work.grid, Relabel(work.plan, segments, output), done)
+    # What was made of an incomplete volume stays one.
+    if not partial:
+        mark_complete(ZarrOutput(output))
     return seconds
 
 
-def _create(path: str, work: _Work, identity: str) -> Any:
-    """Makes a volume of ids."""
+def _create(
+    path: str, work: _Work, identity: str, mark: Mapping[str, Any] = MappingProxyType({})
+) -> Any:
+    """Makes a volume of ids, with further attributes."""
     plan = work.plan
     chunk, shard = layout(plan.cells, work.volume.voxel_nm)
     attributes = {
@@ -261,6 +293,7 @@ def _create(path: str, work: _Work, identity: str) -> Any:
         "method": plan.method,
         "settings": dataclasses.asdict(plan.settings),
         IDENTITY: identity,
+        **mark,
     }
     return create_volume(
         path,
@@ -281,6 +314,10 @@ def _read_complete(graph: str) -> dict[str, Any] | None:
         return None
     try:
         known = json.loads(path.read_text())
-        return {"identity": known["identity"], "blocks": int(known["blocks"])}
+        return {
+            "identity": known["identity"],
+            "blocks": int(known["blocks"]),
+            "input": known.get("input"),
+        }
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged; delete it, and run the same command again") from error

@@ -10,8 +10,9 @@ import dataclasses
 import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class OneFile:
     most_levels: int = dataclasses.field(default=1, init=False)
     shared: bool = dataclasses.field(default=False, init=False)
     any_shard: bool = dataclasses.field(default=True, init=False)
+    hidden: bool = dataclasses.field(default=True, init=False)
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
         """Returns the type itself."""
@@ -80,6 +82,10 @@ class OneFile:
     def is_half_made(self) -> bool:
         """Returns False: it has not even its partial name before it is made."""
         return False
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Is never needed: a file that has its name is whole, and needs no mark for that."""
+        raise NotImplementedError
 
     def delete(self) -> None:
         """Deletes the file, whole, partial or just being made."""

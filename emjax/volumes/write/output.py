@@ -51,12 +51,14 @@ class Output(Protocol):
         most_levels: that the format has room for; 0: any number.
         shared: whether several processes may write it.
         any_shard: whether shards may have different numbers of chunks along each axis.
+        hidden: whether it has another name until it is finished, so that nobody takes it for whole before.
     """
 
     path: str
     most_levels: int
     shared: bool
     any_shard: bool
+    hidden: bool
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
         """Returns the type, the same or a wider one, that the format keeps such voxels in.
@@ -92,6 +94,14 @@ class Output(Protocol):
 
     def attributes(self) -> dict[str, Any]:
         """Returns what was remembered with the volume that is there."""
+        ...
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Replaces what is remembered with the volume that is there; of one that is not hidden.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
         ...
 
     def delete(self) -> None:

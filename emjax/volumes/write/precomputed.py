@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class PrecomputedOutput:
     most_levels: int = dataclasses.field(default=0, init=False)
     shared: bool = dataclasses.field(default=True, init=False)
     any_shard: bool = dataclasses.field(default=False, init=False)
+    hidden: bool = dataclasses.field(default=False, init=False)
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
         """Returns the type, of labels the narrowest of 32 and 64 bits that holds all of it."""
@@ -84,6 +86,10 @@ class PrecomputedOutput:
         """See `Output`."""
         return self._read_info().get(ATTRIBUTE, {})
 
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """See `Output`."""
+        self._write_info(self._read_info() | {ATTRIBUTE: dict(attributes)})
+
     def delete(self) -> None:
         """Deletes the scales, then the `info`; meshes and what else is there stay."""
         info = self._read_info()
@@ -99,11 +105,7 @@ class PrecomputedOutput:
 
     def create(self, new: NewVolume) -> None:
         """See `Output`."""
-        text = json.dumps(_info(new) | {ATTRIBUTE: dict(new.attributes)}, indent=2)
-        try:
-            ts.KvStore.open(folder_url(self.path)).result().write(_INFO, text).result()
-        except (ValueError, OSError, RuntimeError) as error:
-            raise InputError(f"cannot write {self.path}: {first_sentence(error)}") from error
+        self._write_info(_info(new) | {ATTRIBUTE: dict(new.attributes)})
 
     def open(self, level: int = 0) -> ts.TensorStore:
         """See `Output`."""
@@ -124,6 +126,13 @@ class PrecomputedOutput:
 
     def finish(self) -> None:
         """Does nothing: it has its name from the start."""
+
+    def _write_info(self, info: Mapping[str, Any]) -> None:
+        try:
+            folder = ts.KvStore.open(folder_url(self.path)).result()
+            folder.write(_INFO, json.dumps(info, indent=2)).result()
+        except (ValueError, OSError, RuntimeError) as error:
+            raise InputError(f"cannot write {self.path}: {first_sentence(error)}") from error
 
     def _read_info(self) -> dict[str, Any]:
         text = read_file(folder_url(self.path), _INFO)

@@ -139,6 +139,25 @@ def open_created(path: str | os.PathLike[str], level: int = 0) -> ts.TensorStore
         raise InputError(f"cannot open {path} for writing: {first_sentence(error)}") from error
 
 
+def set_attributes(path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> None:
+    """Replaces what is remembered with a volume that is there: the group attribute `emjax`.
+
+    Args:
+        path: as given to `create_volume`.
+        attributes: plain values.
+
+    Raises:
+        InputError: if there is no volume, or it cannot be written.
+    """
+    base = folder_url(path)
+    try:
+        group = json.loads(read_file(base, "zarr.json") or b"")
+        group["attributes"][ATTRIBUTE] = dict(attributes)
+        ts.KvStore.open(base).result().write("zarr.json", json.dumps(group, indent=2)).result()
+    except (ValueError, LookupError, OSError, RuntimeError) as error:
+        raise InputError(f"cannot write {path}: {first_sentence(error)}") from error
+
+
 def volume_exists(path: str | os.PathLike[str]) -> bool:
     """Whether a volume, whole though maybe empty, is there."""
     return read_file(folder_url(path), "zarr.json") is not None
@@ -247,6 +266,7 @@ class ZarrOutput:
     most_levels: int = dataclasses.field(default=0, init=False)
     shared: bool = dataclasses.field(default=True, init=False)
     any_shard: bool = dataclasses.field(default=True, init=False)
+    hidden: bool = dataclasses.field(default=False, init=False)
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> ZarrOutput:
@@ -275,6 +295,10 @@ class ZarrOutput:
     def attributes(self) -> dict[str, Any]:
         """See `Output`."""
         return read_attributes(self.path)
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """See `Output`."""
+        set_attributes(self.path, attributes)
 
     def delete(self) -> None:
         """See `Output`."""

@@ -229,6 +229,73 @@ def test_a_finished_run_is_left_as_it_is(folder, tmp_path, capfd) -> None:
     assert _bytes(tmp_path / "out.zarr") == before
 
 
+def _write(path: Path, voxels: np.ndarray) -> None:
+    # A new file: readers of this process may still have the old one open.
+    path.unlink(missing_ok=True)
+    with h5py.File(path, "w") as file:
+        file["raw"] = voxels
+        file["raw"].attrs["resolution"] = (40.0, 4.0, 4.0)
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.precomputed", "out.h5"])
+def test_a_replaced_input_is_no_success(folder, tmp_path, capfd, name) -> None:
+    raw = _read(folder, "raw")
+    _write(tmp_path / "in.h5", raw)
+    fields = {"input": tmp_path / "in.h5", "output": tmp_path / name, "levels": 1}
+    assert run_command(CONFIG, tmp_path / "run", fields) == 0
+    assert run_command(CONFIG, tmp_path / "run", fields) == 0
+    _write(tmp_path / "in.h5", raw[::-1])
+    refusal = read_refusal(capfd, CONFIG, tmp_path / "run", fields)
+    assert "in.h5 was written since" in refusal and "overwrite=true" in refusal
+    np.testing.assert_array_equal(open_volume(f"{tmp_path}/{name}").store.read().result(), raw)
+    assert run_command(CONFIG, tmp_path / "run", fields | {"overwrite": True}) == 0
+    found = open_volume(f"{tmp_path}/{name}").store.read().result()
+    np.testing.assert_array_equal(found, raw[::-1])
+    assert run_command(CONFIG, tmp_path / "run", fields) == 0
+
+
+def test_an_input_replaced_in_the_middle(folder, tmp_path, monkeypatch, capfd) -> None:
+    """Also where the command that makes it anew is killed: nothing of the old input counts as done."""
+    raw = _read(folder, "raw")
+    _write(tmp_path / "in.h5", raw)
+    fields = {"input": tmp_path / "in.h5", "output": tmp_path / "out.zarr", "levels": 2} | SMALL
+    mark = DoneBlocks.mark
+
+    def mark_and_signal(self, *indices: int) -> None:
+        mark(self, *indices)
+        if 5 in indices:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DoneBlocks, "mark", mark_and_signal)
+        assert run_command(CONFIG, tmp_path / "run", fields) == 75
+    half = {"input": tmp_path / "out.zarr", "output": tmp_path / "copy.zarr"}
+    assert "6 of 40 blocks are done" in read_refusal(capfd, CONFIG, tmp_path / "copy", half)
+    _write(tmp_path / "in.h5", raw[::-1])
+    assert "written since" in read_refusal(capfd, CONFIG, tmp_path / "run", fields)
+    for place in ("delete", "create"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"emjax.volumes.write.zarr.ZarrOutput.{place}", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                run_command(CONFIG, tmp_path / "run", fields | {"overwrite": True})
+    assert run_command(CONFIG, tmp_path / "run", fields | {"overwrite": True}) == 0
+    found = open_volume(f"{tmp_path}/out.zarr").store.read().result()
+    np.testing.assert_array_equal(found, raw[::-1])
+
+
+def test_a_copy_of_an_incomplete_volume_is_incomplete(tmp_path, capfd) -> None:
+    attributes = {"complete": False, "progress": {f"{tmp_path}/blocks": 8}}
+    create_volume(tmp_path / "in.zarr", (8, 8, 8), "uint8", None, attributes).write(1).result()
+    fields = {"input": tmp_path / "in.zarr", "output": tmp_path / "out.zarr"}
+    assert "0 of 8 blocks" in read_refusal(capfd, CONFIG, tmp_path / "run", fields)
+    assert run_command(CONFIG, tmp_path / "run", fields | {"allow_incomplete": True}) == 0
+    fields = {"input": tmp_path / "out.zarr", "output": tmp_path / "more.zarr"}
+    assert "made of a volume that is not" in read_refusal(capfd, CONFIG, tmp_path / "2", fields)
+
+
 def test_coarse_levels_of_an_overwritten_run_do_not_count(folder, tmp_path, monkeypatch) -> None:
     fields = _fields(folder, "raw", tmp_path / "out.zarr", levels=2)
     assert run_command(CONFIG, tmp_path / "run", fields) == 0

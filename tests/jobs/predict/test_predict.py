@@ -130,6 +130,26 @@ def finished(folder) -> Path:
     return output
 
 
+def test_replaced_images_and_weights_are_no_success(folder, finished, tmp_path, capfd) -> None:
+    """What was made is put there by hand: predicting takes seconds."""
+    shutil.copy(folder / "a.h5", tmp_path / "a.h5")
+    shutil.copytree(folder / "run", tmp_path / "run")
+    shutil.copytree(folder / "one", tmp_path / "one")
+    fields = _fields(tmp_path, folder / "one.zarr")
+    stored = json.loads((tmp_path / "one" / "inputs.json").read_text())
+    assert list(stored) == ["input", "checkpoint"]
+    path = f"{tmp_path}/a.h5"
+    stored["input"] = [f"{path}:raw?voxel_nm=40,8,8", {"path": path, "time_ns": 1, "bytes": 3}]
+    (tmp_path / "one" / "inputs.json").write_text(json.dumps(stored))
+    refusal = read_refusal(capfd, CONFIG, tmp_path / "one", fields)
+    assert "a.h5 has" in refusal and "it had 3" in refusal and "overwrite=true" in refusal
+    source = f"{tmp_path}/run/checkpoints/3/params"
+    stored = {"checkpoint": [f"{tmp_path}/run", {"path": source, "digest": "x"}]}
+    (tmp_path / "one" / "inputs.json").write_text(json.dumps(stored))
+    refusal = read_refusal(capfd, CONFIG, tmp_path / "one", fields)
+    assert f"{source} was written since" in refusal
+
+
 def test_a_run_writes_what_was_promised(folder, finished) -> None:
     results = json.loads((folder / "one" / "results.json").read_text())
     assert set(results) >= PROMISED
@@ -144,6 +164,7 @@ def test_a_run_writes_what_was_promised(folder, finished) -> None:
     assert attributes["targets"] == ["affinity"] * 3 + ["foreground"]
     assert attributes["offsets"] == [[-1, 0, 0], [0, -1, 0], [0, 0, -1], None]
     assert attributes["scale"] == 1 / 255
+    assert attributes["complete"] is True and "progress" not in attributes
     assert attributes["checkpoint"] == str(folder / "run" / "checkpoints" / "3" / "params")
 
 

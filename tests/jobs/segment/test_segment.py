@@ -238,3 +238,26 @@ def test_a_segmentation_lies_where_its_prediction_lies(volumes, tmp_path):
     status, output = _segment(volumes, tmp_path, input=path, box="2:6,:,:")
     assert status == 0
     assert origin_voxels(open_volume(str(output))) == (202, 7, 0)
+
+
+def test_a_replaced_prediction_is_no_success(tmp_path, capfd):
+    channels = "affinity:-1/0/0,affinity:0/-1/0,affinity:0/0/-1"
+    fields = {"input": tmp_path / "p.zarr", "output": tmp_path / "out.zarr", "channels": channels}
+    store = create_volume(fields["input"], (3, *SHAPE), np.float32, (40.0, 8.0, 8.0), {})
+    store.write(_affinities(_labels(), between=0.3)).result()
+    assert run_command(SEGMENT, tmp_path / "run", fields) == 0
+    assert run_command(SEGMENT, tmp_path / "run", fields) == 0
+    # By another program, which writes new chunks and leaves the metadata as they are.
+    store.write(_affinities(_labels(), between=0.9)).result()
+    refusal = read_refusal(capfd, SEGMENT, tmp_path / "run", fields)
+    assert "p.zarr was written since" in refusal and "overwrite=true" in refusal
+    shared = fields | {"graph": tmp_path / "run" / "graph", "output": tmp_path / "other.zarr"}
+    assert "graph=" in read_refusal(capfd, SEGMENT, tmp_path / "other", shared)
+    assert run_command(SEGMENT, tmp_path / "run", fields | {"overwrite": True}) == 0
+    assert np.unique(open_volume(str(fields["output"])).store.read().result()).tolist() == [1]
+
+
+def test_a_segmentation_says_whether_it_is_complete(volumes, tmp_path):
+    assert _segment(volumes, tmp_path)[0] == 0
+    attributes = read_attributes(f"{tmp_path}/out.zarr")
+    assert attributes["complete"] is True and "progress" not in attributes
