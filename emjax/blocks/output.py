@@ -12,6 +12,7 @@ from typing import Any
 import tensorstore as ts
 from absl import logging
 
+from emjax.blocks.complete import COMPLETE
 from emjax.blocks.done import DoneBlocks
 from emjax.errors import InputError
 from emjax.volumes.address import Address
@@ -81,7 +82,9 @@ def plan_output(
         if done.indices() and not output.exists():
             logging.warning("%s is not there any more: beginning anew", output.path)
         if _made_by(output, done):
-            return CONTINUE
+            # A volume that is marked complete, of whose blocks none is done: killed before it was deleted.
+            old = output.attributes().get(COMPLETE) and not done.indices()
+            return REPLACE if old else CONTINUE
     output.check_free(overwrite)
     return REPLACE if overwrite else CREATE
 

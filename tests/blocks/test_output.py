@@ -21,7 +21,7 @@ from emjax.blocks.output import (
     work_identity,
 )
 from emjax.errors import InputError
-from emjax.volumes.write.zarr import create_volume, volume_exists
+from emjax.volumes.write.zarr import ZarrOutput, create_volume, volume_exists
 
 
 @pytest.fixture
@@ -104,6 +104,15 @@ def test_killed_while_the_output_was_made(path: Path) -> None:
     plan = _plan(path, done)
     assert not np.any(_open(path, done, plan).read().result())
     assert _plan(path, done) == CONTINUE
+
+
+def test_killed_before_the_finished_one_was_deleted(path: Path) -> None:
+    done = _begun(path)
+    ZarrOutput.of(path).set_attributes({output.IDENTITY: "a", "complete": True})
+    assert _plan(path, done, finished=True) == CONTINUE
+    # Claimed anew, and no more: half of it would be old, and nobody would know.
+    done.begin()
+    assert _plan(path, done) == REPLACE
 
 
 def test_what_is_no_volume_is_refused(path: Path) -> None:

@@ -54,7 +54,7 @@ from emjax.volumes.attributes import read_attributes
 from emjax.volumes.origin import place_of
 from emjax.volumes.slow import say_if_slow
 from emjax.volumes.volume import Volume
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.write.zarr import ZarrOutput, create_volume
 
 GRAPH_FOLDER, BLOCKS_FOLDER = "graph", "blocks"
 # In the folder of a graph: that it is whole, and of what.
