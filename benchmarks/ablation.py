@@ -34,6 +34,7 @@ COLUMNS = (
     "retrieval_top1",
     "retrieval_top1_features",
     "matching_error_voxels",
+    "matching_error_cosine_voxels",
     "psnr_db",
     "ssim",
     "effective_rank",
@@ -89,7 +90,13 @@ def _table(scores: dict[str, list[dict]]) -> list[str]:
         for seed, run in zip(SEEDS, runs, strict=True):
             cells = [f"{run[c]:.3f}" if c in run else "" for c in COLUMNS]
             lines.append(f"| {arm} | {seed} | " + " | ".join(cells) + " |")
-    for prefix, suffix in (("untrained", "_untrained"), ("raw pixels", "_raw")):
+    references = {
+        "untrained": "_untrained",
+        "raw pixels": "_raw",
+        "position alone": "_position",
+        "same place": "_same_place",
+    }
+    for prefix, suffix in references.items():
         run = next(iter(scores.values()))[0]
         cells = [f"{run[c + suffix]:.3f}" if c + suffix in run else "" for c in COLUMNS]
         lines.append(f"| {prefix} | 0 | " + " | ".join(cells) + " |")

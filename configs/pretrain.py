@@ -84,7 +84,7 @@ def _default(c: Config) -> None:
     # Weights of five times this leave one seed in three where nothing is learnt, reconstruction neither: more than
     # nine tenths of the gradient is then contrastive (docs/results.md).
     c.loss.contrastive = 0.01  # weight of the multiscale contrastive loss
-    c.loss.cross = 0.004  # weight of the cross-attention matching, each direction half
+    c.loss.cross = 0.004  # weight of the cross-attention matching, of the mean of both directions
     c.loss.kind = "mse"  # reconstruction by 'mse' or 'l1'
     c.loss.tokens = "spatial"  # positions of the pyramid; 'channel': the paper's channel maps
     c.loss.levels = (0, 1)  # pyramid levels that give tokens, 0 is the coarsest
@@ -110,7 +110,9 @@ def _default(c: Config) -> None:
     c.eval.level = 0  # pyramid level whose tokens are judged
     c.eval.queries = 48  # queries a crop for retrieval and matching
     c.eval.volumes = ""  # held-out volumes instead of the last parts
-    c.eval.own_orientation = False  # True: each view of a pair has its own flip and quarter turn
+    # Each view of a pair has its own flip and quarter turn. Without, a code of the position that never sees an image
+    # scores as well as features do.
+    c.eval.own_orientation = True
     c.eval.distractors = 255  # places that each query has to be told from
     c.eval.exclusion_radius = (1, 12, 12)  # z, y, x voxels around the truth: no distractors
     c.eval.probe_train = ""  # 'image|labels' with boxes: where the membrane probe is fitted
@@ -140,7 +142,6 @@ def _smoke(c: Config) -> None:
 def _real(c: Config) -> None:
     c.num_steps = 1200
     c.augment.own_orientation = True
-    c.eval.own_orientation = True
     c.eval.every_steps = 200
     c.save.every_steps = 200
 
@@ -152,7 +153,6 @@ def _ours(c: Config) -> None:
     c.data.crop_size = (18, 160, 160)
     c.augment.max_offset = (4, 32, 32)
     c.augment.own_orientation = True
-    c.eval.own_orientation = True
     c.model = network("paper_unet")
     c.loss.levels = (0, 1, 2)
     c.loss.num_tokens = 128
@@ -208,8 +208,9 @@ def _paper(c: Config) -> None:
     # the position is a minimum of the loss. `--config.augment.recipe=released` and `--config.loss.form=released`
     # give the released behaviour for comparison.
     c.augment.own_orientation = False
+    c.model.dtype = "float32"
     c.loss.contrastive = 0.1
-    c.loss.cross = 0.5
+    c.loss.cross = 1.0  # of the mean of both directions: 0.5 for each, as released
     c.loss.tokens = "channel"
     c.loss.matcher = "paper"
     c.loss.levels = (0, 1, 2, 3)

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from emjax.errors import InputError
+from emjax.geometry.sizes import Size
 
 
 def draw_distractors(
@@ -138,6 +139,22 @@ def soft_argmax(
     cosines = _direction(queries) @ np.swapaxes(_direction(candidates), -1, -2)
     shares = np.exp((cosines - cosines.max(axis=-1, keepdims=True)) / temperature)
     return shares / shares.sum(axis=-1, keepdims=True)
+
+
+def position_code(points: np.ndarray, crop_size: Size) -> np.ndarray:
+    """Returns features that tell where a place lies in its view, and nothing of the image there.
+
+    Args:
+        points: `[..., 3]` z y x, voxels of the view.
+        crop_size: (z, y, x) voxels of the view.
+
+    Returns:
+        `[..., 24]`: sines and cosines of a quarter, a half, one and two waves a view along each axis.
+    """
+    places = (np.asarray(points, np.float64) + 0.5) / np.asarray(crop_size) * 2 - 1
+    angles = places[..., None] * (np.array([0.5, 1, 2, 4]) * np.pi)
+    waves = np.stack([np.sin(angles), np.cos(angles)], axis=-1)
+    return waves.reshape(*waves.shape[:-3], -1)
 
 
 def matching_error_voxels(

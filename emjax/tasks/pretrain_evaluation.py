@@ -4,8 +4,8 @@ A falling loss does not show that features are good, so they are asked to do som
 the other, among distractors. The same question is put to raw pixels, to the untrained network and to chance, because a
 number without those says nothing.
 
-The pairs are harder than those of training by default: both views are strongly degraded and each has its own flip and
-quarter turn, or raw pixels would be hard to beat for a reason that has nothing to do with features.
+Both views of a pair are strongly degraded, and each has its own flip and quarter turn. Did they lie alike, a code of
+the position that never looks at the image would be hard to beat; it is scored beside the network, too.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class PretrainEvaluation:
             count=settings.distractors,
             seed=seed,
         )
-        self._measure = jit(self._features, out_shardings=replicated(mesh))
+        self._compute = jit(self._features, out_shardings=replicated(mesh))
         self._read_tokens = jit(self._tokens, out_shardings=replicated(mesh))
 
     @property
@@ -118,15 +118,28 @@ class PretrainEvaluation:
         return bool(trained) and settings.tokens == "spatial" and self._level in settings.levels
 
     def baselines(self) -> dict[str, float]:
-        """Scores of chance and of raw pixels: 16x16 patches, and the degraded image as its own reconstruction."""
+        """Scores of what has learnt nothing.
+
+        Returns:
+            `_raw`: of raw pixels, as 16x16 patches, and of the degraded image as its own reconstruction;
+            `_position`: of a code of the position in the view, which never sees an image; `_same_place`: of the
+            answer that tissue lies at the same place of both views; `_chance`: of guessing.
+        """
         first = retrieval.patch_descriptors(self.views.first.image, self._pairs.first)
         second = retrieval.patch_descriptors(self.views.second.image, self._pairs.second)
         places = retrieval.patch_descriptors(self.views.second.image, self._candidates)
-        attention = retrieval.soft_argmax(first, places, self._task.settings.temperature)
+        one, other, anywhere = (
+            retrieval.position_code(points, self._task.crop_size)
+            for points in (self._pairs.first, self._pairs.second, self._candidates)
+        )
+        moved = np.linalg.norm(self._pairs.first - self._pairs.second, axis=-1)[self._pairs.valid]
         return {
             "retrieval_top1_chance": retrieval.chance_top1(self._distractors),
             "retrieval_top1_raw": self._top1(first, second),
-            "matching_error_voxels_raw": self._error(attention),
+            "retrieval_top1_position": self._top1(one, other),
+            "matching_error_voxels_same_place": float(moved.mean()),
+            "matching_error_cosine_voxels_raw": self._cosine_error(first, places),
+            "matching_error_cosine_voxels_position": self._cosine_error(one, anywhere),
             "psnr_db_raw": image_quality.psnr(self.views.second.image, self.views.second.target),
             "ssim_raw": image_quality.ssim(self.views.second.image, self.views.second.target),
         }
@@ -139,11 +152,11 @@ class PretrainEvaluation:
 
         Returns:
             `retrieval_top1` (of the trained tokens where there are some, else of the features),
-            `retrieval_top1_features`, `matching_error_voxels` by the cosines of the same (one measure for every run,
-            our choice) and `matching_error_voxels_attention` by the matcher where it was trained, `psnr_db`, `ssim`,
-            `effective_rank` and `variance_level<k>`.
+            `retrieval_top1_features`, `matching_error_voxels` of the place that the matcher expects, where it is
+            trained, `matching_error_cosine_voxels` of the mean of places weighted by a softmax of the tokens' cosines
+            (one measure for every run, our choice), `psnr_db`, `ssim`, `effective_rank` and `variance_level<k>`.
         """
-        parts = [jax.device_get(self._measure(params, chunk)) for chunk in self._chunks()]
+        parts = [jax.device_get(self._compute(params, chunk)) for chunk in self._chunks()]
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         first, second, places = _standardise(found["first"], found["second"], found["places"])
         scores = {"retrieval_top1_features": self._top1(first, second)}
@@ -151,10 +164,9 @@ class PretrainEvaluation:
         if self.uses_tokens:
             first, second, places = (found[f"{n}_tokens"] for n in ("first", "second", "places"))
             scores["retrieval_top1"] = self._top1(first, second)
-        attention = retrieval.soft_argmax(first, places, self._task.settings.temperature)
-        scores["matching_error_voxels"] = self._error(attention)
+        scores["matching_error_cosine_voxels"] = self._cosine_error(first, places)
         if "attention" in found:
-            scores["matching_error_voxels_attention"] = self._error(found["attention"])
+            scores["matching_error_voxels"] = self._error(found["attention"])
         levels = range(len(self._task.backbone.level_strides))
         variances = spectrum.level_variances({f"level{k}": found[f"rank{k}"] for k in levels})
         tokens = found[f"rank{self._level}"]
@@ -174,7 +186,7 @@ class PretrainEvaluation:
             `query` and `twin` (z, y, x).
         """
         chunk = next(self._chunks())
-        restored = jax.device_get(self._measure(params, chunk))["restored"]
+        restored = jax.device_get(self._compute(params, chunk))["restored"]
         crops = []
         for i in range(min(SHOWN, self._chunk)):
             valid = np.flatnonzero(self._pairs.valid[i])
@@ -276,6 +288,9 @@ class PretrainEvaluation:
     def _top1(self, first: np.ndarray, second: np.ndarray) -> float:
         valid = self._pairs.valid
         return retrieval.retrieval_top1(first[valid], second[valid], self._distractors)
+
+    def _cosine_error(self, queries: np.ndarray, places: np.ndarray) -> float:
+        return self._error(retrieval.soft_argmax(queries, places, self._task.settings.temperature))
 
     def _error(self, attention: np.ndarray) -> float:
         return retrieval.matching_error_voxels(

@@ -199,14 +199,15 @@ def summary_line(title: str, results: Mapping[str, float], name: str, form: str)
 
     Args:
         title: of the line.
-        results: as in `results.json`; `name_untrained`, `name_raw` and `name_chance` are added where they are there.
+        results: as in `results.json`; `NAME_untrained` and the like are added where there are some.
         name: of the score.
         form: format of the numbers, such as '.3f'.
     """
     parts = [f"{title:<28}{results[name]:>9{form}}"]
-    for suffix, what in (("untrained", "untrained"), ("raw", "raw pixels"), ("chance", "chance")):
+    for suffix in ("untrained", "raw", "position", "same_place", "chance"):
         if f"{name}_{suffix}" in results:
-            parts.append(f"{what} {results[f'{name}_{suffix}']:{form}}")
+            what = {"raw": "raw pixels", "position": "position alone"}.get(suffix, suffix)
+            parts.append(f"{what.replace('_', ' ')} {results[f'{name}_{suffix}']:{form}}")
     return "   ".join(parts)
 
 

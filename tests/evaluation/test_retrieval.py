@@ -12,6 +12,7 @@ from emjax.evaluation.retrieval import (
     draw_distractors,
     matching_error_voxels,
     patch_descriptors,
+    position_code,
     retrieval_top1,
     soft_argmax,
 )
@@ -146,3 +147,14 @@ def test_raw_pixels_find_clean_twins_in_real_images(shared_data: Path):
     noisy = moved + rng.normal(0, 60, moved.shape)
     second = patch_descriptors(noisy[None], points + offset)[0]
     assert 1 / 128 < retrieval_top1(first, second, chosen) < 1
+
+
+def test_a_position_code_knows_the_place_and_nothing_else():
+    corner, middle = position_code([[-0.5, -0.5, -0.5], [1.5, 3.5, 3.5]], (4, 8, 8))
+    # Waves of a quarter, a half, one and two a view, from -1 to 1 of it: sine and cosine of each.
+    np.testing.assert_allclose(corner[:8], [-1, 0, 0, -1, 0, 1, 0, 1], atol=1e-12)
+    np.testing.assert_allclose(middle, np.tile([0, 1], 12), atol=1e-12)
+    places = np.stack(np.meshgrid(*map(np.arange, (4, 8, 8)), indexing="ij"), -1).reshape(-1, 3)
+    code = position_code(places, (4, 8, 8))
+    nearest = np.argsort(-(code @ code.T), axis=1)[:, 0]
+    np.testing.assert_array_equal(nearest, np.arange(len(places)))

@@ -10,6 +10,8 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from emjax.command_line import load_config
+from emjax.config import plain
 from emjax.parallel.compile import jit
 from emjax.parallel.mesh import batch_sharding, make_mesh
 from emjax.tasks import pretrain
@@ -187,3 +189,27 @@ def test_a_code_of_the_position_does_not_solve_the_task(monkeypatch):
         before, after = metrics[f"loss/{name}"]
         # Positions that are lost in a crop are told from fewer others: a little below log b.
         assert after < before and 0.85 * floor < after, (name, before, after)
+
+
+def test_the_paper_preset_has_the_released_weights(monkeypatch):
+    """1 of the reconstruction, 0.1 of the contrastive loss, and 0.5 of the matching in each direction."""
+    values = plain(load_config("configs/pretrain.py:paper"))
+    assert values["model"]["dtype"] == "float32"
+    names = ("reconstruction", "contrastive", "cross")
+    task = small_task(**{f"loss__{name}": values["loss"][name] for name in names})
+    found = {
+        "contrastive": {"w": 5.0, "s": 7.0},
+        "cross": {"w": 2.0, "s": 3.0},
+    }
+    monkeypatch.setattr(Pretrain, "views", lambda *_: None)
+    monkeypatch.setattr(Pretrain, "features", lambda *_: {"output": jnp.zeros(1)})
+    monkeypatch.setattr(Pretrain, "_spatial_directions", lambda *_: lambda f, heads: "ws")
+    monkeypatch.setattr(Pretrain, "_reconstruction", lambda *_: jnp.float32(0.25))
+    monkeypatch.setattr(
+        Pretrain, "_contrastive", lambda _, way: jnp.float32(found["contrastive"][way])
+    )
+    monkeypatch.setattr(Pretrain, "_cross", lambda _, heads, way: jnp.float32(found["cross"][way]))
+    params = {"projection": {}, "matcher": {}}
+    loss, _ = task.loss(params, {"image": jnp.zeros((1, 1, 1, 1))}, jax.random.key(0))
+    released = 0.25 + 0.1 * (5 + 7) / 2 + 0.5 * 2 + 0.5 * 3
+    np.testing.assert_allclose(loss, released, rtol=1e-6)

@@ -88,12 +88,26 @@ def test_an_oracle_finds_everything_and_chance_nothing(task, monkeypatch):
     assert chance == 1 / 32
     # About a hundred queries: a few standard deviations around 1 / 32.
     assert guessed["retrieval_top1"] < chance + 0.1
-    assert found["matching_error_voxels"] < 0.5 * guessed["matching_error_voxels"]
+    name = "matching_error_cosine_voxels"
+    assert found[name] < 0.5 * guessed[name]
+    # No matcher was trained.
+    assert "matching_error_voxels" not in found
     # Noise fills its channels, tissue does not.
     assert found["effective_rank"] < guessed["effective_rank"] <= CHANNELS
     # An output of 0 is grey 0.5 everywhere.
     error = np.mean((oracle.views.second.target - 0.5) ** 2)
     np.testing.assert_allclose(found["psnr_db"], -10 * np.log10(error), rtol=0.05)
+
+
+def test_views_that_lie_alike_let_the_position_alone_find_tissue(task):
+    """The cuts lie at most 4 voxels apart, so that a place is found again near itself, unless views are turned."""
+    alike = _evaluation(task).baselines()
+    turned = _evaluation(task, own_orientation=True).baselines()
+    assert alike["matching_error_voxels_same_place"] <= np.sqrt(1 + 4**2 + 4**2)
+    assert turned["matching_error_voxels_same_place"] > 10
+    name = "matching_error_cosine_voxels_position"
+    assert alike[name] < 0.7 * turned[name]
+    assert alike["retrieval_top1_position"] > 2 * turned["retrieval_top1_position"]
 
 
 def test_trained_tokens_are_judged_where_there_are_some(task, monkeypatch):
@@ -121,9 +135,8 @@ def test_a_network_is_scored_and_shown(task):
     evaluation = _evaluation(task)
     params = jit(task.init)(jax.random.key(0))
     scores = evaluation(params)
-    assert {"retrieval_top1", "matching_error_voxels", "psnr_db", "ssim", "effective_rank"} <= set(
-        scores
-    )
+    names = {"retrieval_top1", "matching_error_cosine_voxels", "psnr_db", "ssim", "effective_rank"}
+    assert names <= set(scores)
     assert all(np.isfinite(value) for value in scores.values())
     assert scores == evaluation(params)
     crops = evaluation.show(params)

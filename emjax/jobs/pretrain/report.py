@@ -40,7 +40,7 @@ def draw_curves(folder: epath.Path, references: Mapping[str, float]) -> np.ndarr
 
     Args:
         folder: run folder.
-        references: scores of the untrained network, raw pixels and chance.
+        references: scores of the untrained network, raw pixels, the position alone and chance.
 
     Returns:
         `[height, width, 3]` uint8.
@@ -65,6 +65,7 @@ def draw_curves(folder: epath.Path, references: Mapping[str, float]) -> np.ndarr
             "retrieval, top-1": {
                 "raw pixels": references["retrieval_top1_raw"],
                 "untrained": untrained,
+                "position alone": references["retrieval_top1_position"],
                 "chance": references["retrieval_top1_chance"],
             },
             "effective rank": {"untrained": references["effective_rank_untrained"]},
@@ -85,6 +86,7 @@ def summarise(results: Mapping[str, float]) -> list[str]:
     rows = (
         ("retrieval top-1", "retrieval_top1", ".3f"),
         ("matching error, voxels", "matching_error_voxels", ".1f"),
+        ("the same by cosines", "matching_error_cosine_voxels", ".1f"),
         ("reconstruction PSNR, dB", "psnr_db", ".1f"),
         ("effective rank", "effective_rank", ".1f"),
         ("membrane probe, AP", "probe_average_precision", ".3f"),
