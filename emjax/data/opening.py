@@ -17,7 +17,7 @@ from emjax.volumes.address import SYNTHETIC, Address, Entry, parse_volumes
 from emjax.volumes.label_ids import NONE_NAMED, LabelIds
 from emjax.volumes.opening import open_volume
 from emjax.volumes.pairs import lay
-from emjax.volumes.roles import LABEL_KEYS, TRAINING_IMAGE_KEYS, refuse_idle_keys
+from emjax.volumes.roles import LABEL_KEYS, TRAINING_IMAGE_KEYS, check_ids, refuse_idle_keys
 from emjax.volumes.slow import say_if_slow
 from emjax.volumes.volume import Volume
 
@@ -97,6 +97,7 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
         laid = lay({"image": image, "its labels": labels})
         laid.log()
         image, labels = laid.volumes["image"], laid.volumes["its labels"]
+        check_ids(labels, "labels")
     weight = entry.image.keys.get("weight", "1")
     try:
         number = float(weight)

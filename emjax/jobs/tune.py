@@ -100,6 +100,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
 
     label_ids = LabelIds.of(labels.address, config.background_ids, config.ignore_ids)
     truth = labels.read(box)
+    if not label_ids.objects(truth).any():
+        raise InputError(
+            f"labels {labels.name} have no object in the box {box}: nothing can be scored; check the address, the box, "
+            "and ?background= and ?ignore="
+        )
     far = CremiBorders(config.cremi_border_nm, voxel_nm).far(truth) if voxel_nm else None
     prediction = read_prediction(volume, box, names, offsets)
     memo: dict = {}

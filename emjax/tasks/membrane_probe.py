@@ -78,7 +78,7 @@ class MembraneProbe:
         if len(entries) != 1 or entries[0].labels is None:
             raise InputError(f"eval.{name}='{settings[name]}': give one image|labels, with boxes")
         image = open_volume(entries[0].image)
-        labels = open_ids(entries[0].labels, f"eval.{name}: labels", ("ignore",))
+        labels = open_ids(entries[0].labels, f"eval.{name}: labels", ("kind", "ignore"))
         refuse_idle_keys(image.address, f"eval.{name}: image", IMAGE_KEYS)
         for address in (entries[0].image, entries[0].labels):
             refuse_incomplete(address, f"eval.{name}:", hint=False)

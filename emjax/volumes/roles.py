@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from emjax.errors import InputError
 from emjax.volumes.address import Address
+from emjax.volumes.grey_ids import refuse_grey
 from emjax.volumes.opening import open_volume
 from emjax.volumes.volume import Volume
 
 # Keys that say what a volume is to a job, not how its file is read.
 _ROLE_KEYS = ("weight", "group", "kind", "background", "ignore")
-LABEL_KEYS = ("background", "ignore")
+LABEL_KEYS = ("kind", "background", "ignore")
 # A segmentation leaves nothing unknown.
-SEGMENTATION_KEYS = ("background",)
+SEGMENTATION_KEYS = ("kind", "background")
 IMAGE_KEYS = ("kind",)
 TRAINING_IMAGE_KEYS = (*IMAGE_KEYS, "weight", "group")
 
@@ -40,7 +41,7 @@ def refuse_idle_keys(address: Address, what: str, used: Sequence[str] = ()) -> N
 _MEANT_FOR = {
     "weight": "images in data.volumes",
     "group": "images in data.volumes",
-    "kind": "images whose contrast is measured, and layers of a view",
+    "kind": "images whose contrast is measured, ids that look like an image, and layers of a view",
     "background": "labels and segmentations",
     "ignore": "labels",
 }
@@ -55,7 +56,8 @@ def open_ids(address: str, what: str, used: Sequence[str] = LABEL_KEYS) -> Volum
         used: keys of its address that mean something there.
 
     Raises:
-        InputError: if it is no volume of integers with axes z, y, x, or its address has a key that means nothing.
+        InputError: if it is no volume of integers with axes z, y, x, or looks like a grey image, or its address has a
+            key that means nothing.
     """
     volume = open_volume(address)
     refuse_idle_keys(volume.address, what, used)
@@ -63,4 +65,21 @@ def open_ids(address: str, what: str, used: Sequence[str] = LABEL_KEYS) -> Volum
         raise InputError(
             f"{what} {volume.name} is {volume.dtype}{list(volume.shape)}; ids are integers with axes z, y, x"
         )
+    check_ids(volume, what)
     return volume
+
+
+def check_ids(volume: Volume, what: str) -> None:
+    """Checks that integers are ids.
+
+    Args:
+        volume: `[z, y, x]` integers.
+        what: it is to the job, for the message.
+
+    Raises:
+        InputError: if it looks like a grey image, or its address says so.
+    """
+    kind = volume.address.keys.get("kind", "labels")
+    if kind != "labels":
+        raise InputError(f"{what} {volume.address}: kind={kind}, but ids are needed; leave it out")
+    refuse_grey(volume, what)

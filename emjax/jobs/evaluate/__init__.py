@@ -154,11 +154,20 @@ def _judge_labels(config: ConfigDict, inputs: Inputs, passes: BlockPasses) -> Ju
         if part.boundaries is not None:
             boundaries = BoundaryCounts.total((boundaries, part.boundaries))
     table = sums.total()
+    name = inputs.labels.name if inputs.labels else inputs.segmentation.name
     if not table.voxels:
-        name = inputs.labels.name if inputs.labels else inputs.segmentation.name
         raise InputError(
             f"every voxel of {name} in {box} is ignored or masked: nothing can be scored; check "
             "ignore_ids and mask"
+        )
+    if not table.without_background().voxels:
+        raise InputError(
+            f"{name} has no object in {box}: all of its {table.voxels:,} known voxels are background, and nothing can "
+            "be scored; check the address, the box, and ?background= and ?ignore="
+        )
+    if not (table.segments > 0).any():
+        remarks.append(
+            f"the segmentation {inputs.segmentation.name} has no segment in {box}: all objects are missed"
         )
     if instances:
         scores = score(table, score_background=config.score_background)

@@ -51,6 +51,7 @@ def volumes(tmp_path_factory) -> Path:
         clefts, moved = (np.full(SHAPE, CREMI_BACKGROUND, np.uint64) for _ in range(2))
         clefts[1:5, 10:15, 8:13], moved[1:5, 12:17, 8:13] = 3, 3
         file["clefts"], file["moved"] = clefts, (moved == 3).astype(np.uint8)
+        file["none"] = np.zeros(SHAPE, np.uint8)
         file["classes"] = (x // 16).astype(np.uint8)
         file["other_classes"] = ((x + 4) // 16).astype(np.uint8)
     return path
@@ -156,6 +157,9 @@ def test_box_mask_and_ignored_ids(volumes, tmp_path):
         ({"block_size": "0,1,1"}, ["block_size=(0, 1, 1)"]),
         ({"halo": "1,1,1"}, ["halo=(1, 1, 1)", "leave it out"]),
         ({"kind": "instance"}, ["kind='instance'", "did you mean 'instances'?"]),
+        ({"segmentation": "{a}:raw"}, ["segmentation", "looks like a grey image", "kind=labels"]),
+        ({"labels": "{a}:raw"}, ["labels", "looks like a grey image"]),
+        ({"labels": "{a}:labels?kind=image"}, ["kind=image, but ids are needed"]),
         ({"segmentation": "{a}:channels"}, ["uint8[2, 6, 40, 48]", "ids are integers"]),
         ({"segmentation": "{a}:negative"}, ["the segmentation has the id -"]),
         ({"labels": "{a}:labels?ignore=a"}, ["ignore=a", "ids separated by commas"]),
@@ -182,6 +186,18 @@ def _refusal_after_work(capfd, workdir: Path, fields: dict[str, object]) -> str:
 def test_nothing_left_to_score(volumes, tmp_path, capfd):
     fields = _fields(volumes, labels=f"{volumes}:mask", ignore_ids="0,1")
     assert "can be scored" in _refusal_after_work(capfd, tmp_path / "run", fields)
+    empty = _fields(volumes, labels=f"{volumes}:labels[:,:1]", segmentation="{a}:segments[:,:1]")
+    refusal = _refusal_after_work(capfd, tmp_path / "empty", empty | {"image": ""})
+    assert "has no object in [0:6,0:1,0:48]: all of its 288 known voxels are background" in refusal
+
+
+def test_a_segmentation_without_segments_is_scored_and_said(volumes, tmp_path, capfd):
+    scores = _results(volumes, tmp_path, segmentation="{a}:none")
+    assert scores["segments"] == scores["recall"] == scores["ap_50"] == 0
+    assert (
+        "a.h5:none has no segment in [0:6,0:40,0:48]: all objects are missed"
+        in capfd.readouterr().out
+    )
 
 
 def test_clefts(volumes, tmp_path, capfd):

@@ -1,0 +1,68 @@
+"""Whether what should be ids is a grey image: both are integers, and scores of an image would mean nothing."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from emjax.errors import InputError
+from emjax.geometry.box import Box
+from emjax.volumes.volume import Volume
+
+# (z, y, x) voxels of a block, and where blocks lie: quarters of each axis.
+_BLOCK = (4, 64, 64)
+_QUARTERS = (0.25, 0.75)
+# Images have many values, none of which is above 16 bits.
+_LEAST_VALUES, _LARGEST = 48, 65535
+# Share of equal neighbours in a section: ids have areas, of some voxels even where objects are smallest.
+_FEW_EQUAL = 0.25
+# A smooth image has more, but its values change little by little; ids that touch have numbers of any difference.
+_MORE_EQUAL, _SMALL_STEP = 0.6, 2
+
+
+def refuse_grey(volume: Volume, what: str) -> None:
+    """Refuses a volume of ids whose values change from voxel to voxel as those of an image do; looks at eight blocks.
+
+    Args:
+        volume: `[z, y, x]` integers.
+        what: it is to the job, for the message.
+
+    Raises:
+        InputError: if it looks like an image, and its address does not say `kind=labels`; or if it cannot be read.
+    """
+    if "kind" in volume.address.keys or volume.dtype == bool:
+        return
+    blocks = _read(volume)
+    values = np.unique(np.concatenate([np.unique(block) for block in blocks]))
+    if len(values) < _LEAST_VALUES or values[-1] > _LARGEST:
+        return
+    steps = np.concatenate([_steps(block) for block in blocks])
+    equal = float(np.mean(steps == 0)) if steps.size else 1.0
+    smooth = equal < _MORE_EQUAL and np.median(steps[steps > 0]) <= _SMALL_STEP
+    if equal < _FEW_EQUAL or smooth:
+        raise InputError(
+            f"{what} {volume.name} looks like a grey image: {len(values)} values, and only {equal:.0%} of neighbouring "
+            "voxels are equal; give ids, or add ?kind=labels if these are ids"
+        )
+
+
+def _read(volume: Volume) -> list[np.ndarray]:
+    size = tuple(map(min, _BLOCK, volume.size))
+    starts = {
+        tuple(int(q * (n - s)) for q, n, s in zip(quarters, volume.size, size, strict=True))
+        for quarters in itertools.product(_QUARTERS, repeat=3)
+    }
+    return [volume.read(Box(start, size)) for start in sorted(starts)]
+
+
+def _steps(block: np.ndarray) -> np.ndarray:
+    """Differences of neighbours in the section, where either is not 0: padding is no evidence."""
+    found = []
+    wide = block.astype(np.int64)
+    for low, high in (
+        (wide[:, :-1], wide[:, 1:]),
+        (wide[..., :-1], wide[..., 1:]),
+    ):
+        found.append(np.abs(high - low)[(high != 0) | (low != 0)])
+    return np.concatenate(found)
