@@ -28,6 +28,7 @@ FORMATS = Registry(
         "zarr": "emjax.volumes.read.zarr:FORMAT",
         "n5": "emjax.volumes.read.n5:FORMAT",
         "precomputed": "emjax.volumes.read.precomputed:FORMAT",
+        "webknossos": "emjax.volumes.read.webknossos:FORMAT",
         "hdf5": "emjax.volumes.read.hdf5:FORMAT",
         "tiff": "emjax.volumes.read.tiff:FORMAT",
         "sections": "emjax.volumes.read.sections:FORMAT",

@@ -14,6 +14,7 @@ from emjax.volumes.read.arrays import check_level, checked, only_level_0, open_s
 from emjax.volumes.read.chunks import Chunks, refuse_if_none
 from emjax.volumes.read.folder_metadata import shown, volumes_inside
 from emjax.volumes.read.opened import Opened
+from emjax.volumes.read.webknossos import find_magnification
 from emjax.volumes.voxel_sizes import attribute_voxel_nm, ome_voxel_nm, unit_voxel_nm
 
 Metadata = dict[str, dict[str, Any] | None]
@@ -35,6 +36,10 @@ def open_zarr(request: Request) -> Opened:
     store = _open_array(request.base, request)
     attributes, names = _attributes(request.metadata), _names(request.metadata, store)
     voxel_nm = attribute_voxel_nm(attributes, names)
+    if store.rank == 4 and voxel_nm is None:
+        found = find_magnification(request.base)
+        if found is not None:
+            voxel_nm, names = found.voxel_nm, names if any(names) else found.names
     store = arrange(store, names, shown(request.base))
     return Opened(store, voxel_nm or unit_voxel_nm(store))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +16,7 @@ import tensorstore as ts
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.opening import open_volume
+from emjax.volumes.origin import known_origin
 from emjax.volumes.read import hdf5
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (8, 16, 24), np.uint8)
@@ -155,3 +158,81 @@ def test_mistakes(tmp_path: Path) -> None:
     (tmp_path / "b.h5").write_bytes(b"no HDF5")
     with pytest.raises(InputError, match="b.h5 cannot be read as HDF5"):
         open_volume(f"{tmp_path}/b.h5")
+
+
+def _tags(order: str) -> str:
+    axes = [{"key": key, "typeFlags": 2, "resolution": 0, "description": ""} for key in order]
+    return json.dumps({"axes": axes})
+
+
+@pytest.mark.parametrize("order", ["xyz", "zyx", "tzyxc", "zcyx", "yxz"])
+def test_axes_that_the_file_names(tmp_path: Path, order: str) -> None:
+    """By the axistags of ilastik, by dimension scales, and by an attribute."""
+    turned = _VOXELS.transpose(["zyx".index(name) for name in order if name in "zyx"])
+    for axis, name in enumerate(order):
+        if name in "tc":
+            turned = np.expand_dims(turned, axis)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in ("tags", "labels", "attribute"):
+            data = file.create_dataset(
+                name, data=turned, chunks=tuple(min(4, n) for n in turned.shape)
+            )
+            data.attrs["resolution"] = [{"z": 40, "y": 8, "x": 4}.get(a, 1) for a in order]
+            data.attrs["offset"] = [{"z": 80, "y": 8, "x": 40}.get(a, 0) for a in order]
+        file["tags"].attrs["axistags"] = _tags(order)
+        for axis, name in enumerate(order):
+            file["labels"].dims[axis].label = name.upper()
+        file["attribute"].attrs["axes"] = order
+    for name in ("tags", "labels", "attribute"):
+        volume = open_volume(f"{tmp_path}/a.h5:{name}")
+        np.testing.assert_array_equal(volume.store.read().result(), _VOXELS)
+        assert volume.voxel_nm == (40, 8, 4) and known_origin(volume) == (2, 1, 10)
+
+
+def test_axes_that_cannot_be_understood(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["t"] = _VOXELS
+        file["t"].attrs["axistags"] = _tags("tyx")
+        file["two"] = np.stack([_VOXELS, _VOXELS])
+        file["two"].attrs["axistags"] = _tags("tzyx")
+        file["five"] = np.zeros((2, 2, *_VOXELS.shape), np.uint8)
+    with pytest.raises(
+        InputError, match="axes t of 8, y of 16, x of 24; a volume needs z, y and x"
+    ):
+        open_volume(f"{tmp_path}/a.h5:t")
+    with pytest.raises(InputError, match="axes t of 2, .*; emjax reads one time"):
+        open_volume(f"{tmp_path}/a.h5:two")
+    with pytest.raises(InputError, match="needs z, y, x or c, z, y, x"):
+        open_volume(f"{tmp_path}/a.h5:five")
+
+
+def test_datasets_by_links_of_every_kind(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["volumes/raw"] = _VOXELS
+        file["hard"] = file["volumes/raw"]
+        file["soft"] = h5py.SoftLink("/volumes/raw")
+        file["loop"] = h5py.SoftLink("/")
+        file["lost"] = h5py.SoftLink("/nowhere")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["image"] = h5py.ExternalLink("a.h5", "/volumes/raw")
+        file["gone"] = h5py.ExternalLink("c.h5", "/raw")
+    for address in ("a.h5", "a.h5:hard", "a.h5:soft", "a.h5:loop/hard", "b.h5", "b.h5:image"):
+        copy = pickle.loads(pickle.dumps(open_volume(f"{tmp_path}/{address}")))
+        np.testing.assert_array_equal(copy.store.read().result(), _VOXELS)
+    with pytest.raises(InputError, match="a.h5:lost is a link to /nowhere, which is not there"):
+        open_volume(f"{tmp_path}/a.h5:lost")
+    with pytest.raises(InputError, match=r"b.h5:gone is a link to /raw in .*c\.h5, which is not"):
+        open_volume(f"{tmp_path}/b.h5:gone")
+    with pytest.raises(
+        InputError, match="a.h5:volumes is a group, no dataset; it holds: volumes/raw"
+    ):
+        open_volume(f"{tmp_path}/a.h5:volumes")
+
+
+def test_a_file_that_another_program_has_open(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = _VOXELS
+    with open(tmp_path / "a.h5", "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another program has it open .*HDF5_USE_FILE_LOCKING"):
+            open_volume(f"{tmp_path}/a.h5")

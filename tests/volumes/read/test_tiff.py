@@ -164,3 +164,86 @@ def test_a_damaged_page(tmp_path: Path) -> None:
         InputError, match=r"at \[4:6,0:4,0:4\]: section 5 of .*a\.tif cannot be read"
     ):
         volume.read(Box((2, 0, 0), (2, 4, 4)))
+
+
+def _ome(planes: str, more: str = "") -> bytes:
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="14" SizeY="10" SizeZ="12" SizeC="1" '
+        f'SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{planes}</Pixels></Image>{more}</OME>'
+    ).encode()
+
+
+def _write_ome(path: Path, voxels: np.ndarray, text: bytes) -> None:
+    options = {"metadata": None, "ome": False, "photometric": "minisblack"}
+    tifffile.imwrite(path, voxels, description=text, **options)
+
+
+def test_ome_says_which_page_is_which_section(tmp_path: Path) -> None:
+    order = np.random.default_rng(2).permutation(12)
+    planes = "".join(
+        f'<TiffData FirstZ="{z}" FirstC="0" FirstT="0" IFD="{page}" PlaneCount="1"/>'
+        for page, z in enumerate(order)
+    )
+    _write_ome(tmp_path / "a.ome.tif", _VOXELS[order], _ome(planes))
+    volume = pickle.loads(pickle.dumps(open_volume(f"{tmp_path}/a.ome.tif")))
+    np.testing.assert_array_equal(volume.store.read().result(), _VOXELS)
+    np.testing.assert_array_equal(volume.read(_BOX), _VOXELS[_BOX.slices])
+
+
+def test_ome_sections_without_a_page(tmp_path: Path) -> None:
+    planes = "".join(
+        f'<TiffData FirstZ="{z}" FirstC="0" FirstT="0" IFD="{page}" PlaneCount="1"/>'
+        for page, z in enumerate((11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1))
+    )
+    _write_ome(tmp_path / "a.ome.tif", _VOXELS[:0:-1], _ome(planes))
+    with pytest.raises(InputError, match=r"a\.ome\.tif lacks 1 of 12 pages: section 0; add"):
+        open_volume(f"{tmp_path}/a.ome.tif")
+    filled = open_volume(f"{tmp_path}/a.ome.tif?missing=fill").store.read().result()
+    assert not filled[0].any()
+    np.testing.assert_array_equal(filled[1:], _VOXELS[1:])
+
+
+def test_ome_of_several_files_or_images_is_refused(tmp_path: Path) -> None:
+    unique = "urn:uuid:00000000-0000-0000-0000-00000000000"
+    planes = "".join(
+        f'<TiffData FirstZ="{z}" IFD="{z % 6}" PlaneCount="1"><UUID FileName="{"ab"[z // 6]}.ome.tif">'
+        f"{unique}{z // 6}</UUID></TiffData>"
+        for z in range(12)
+    )
+    for number, name in enumerate("ab"):
+        text = _ome(planes).replace(b"<OME ", f'<OME UUID="{unique}{number}" '.encode())
+        _write_ome(tmp_path / f"{name}.ome.tif", _VOXELS[number * 6 : number * 6 + 6], text)
+    with pytest.raises(InputError, match="one file of an OME-TIFF of several"):
+        open_volume(f"{tmp_path}/a.ome.tif")
+    with tifffile.TiffWriter(tmp_path / "two.ome.tif", ome=True) as file:
+        for _ in range(2):
+            file.write(_VOXELS, metadata={"axes": "ZYX"})
+    with pytest.raises(InputError, match="an OME-TIFF of 2 images; emjax reads one"):
+        open_volume(f"{tmp_path}/two.ome.tif")
+
+
+def test_axes_of_imagej_may_have_units_of_their_own(tmp_path: Path) -> None:
+    for units, size in (
+        ({"unit": "um", "zunit": "nm"}, (40, 8, 4)),
+        ({"unit": "um", "yunit": "nm", "zunit": "nm"}, (40, 0.008, 4)),
+        ({"unit": "um", "zunit": "sections"}, None),
+    ):
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            _VOXELS,
+            imagej=True,
+            resolution=(250, 125),
+            metadata={"spacing": 40, "axes": "ZYX", **units},
+        )
+        found = open_volume(f"{tmp_path}/a.tif").voxel_nm
+        assert found == (pytest.approx(size) if size else None)
+
+
+def test_a_whole_hyperstack_with_one_directory_is_not_called_short(tmp_path: Path) -> None:
+    about = {"axes": "ZCYX"}
+    stack = np.stack([_VOXELS, _VOXELS // 2], 1)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata=about, truncate=True)
+    with pytest.raises(InputError, match=r"has axes ZCYX of .*; emjax reads one channel"):
+        open_volume(f"{tmp_path}/a.tif")

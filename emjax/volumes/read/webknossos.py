@@ -1,0 +1,140 @@
+"""Datasets of WEBKNOSSOS: layers of magnifications, each a zarr or N5 array with axes c, x, y, z.
+
+What an array in one is, only `datasource-properties.json` above it says: zarr 2 has no names of axes, and no array has
+its voxel size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any, NamedTuple
+
+from emjax.errors import InputError
+from emjax.geometry.sizes import Triple
+from emjax.volumes.attributes import read_file
+from emjax.volumes.axes import Names, axis_names
+from emjax.volumes.format import Format, Request
+from emjax.volumes.formats import FORMATS
+from emjax.volumes.place import Place
+from emjax.volumes.read.folder_metadata import shown
+from emjax.volumes.read.opened import Opened
+from emjax.volumes.voxel_sizes import unit_nm
+
+FILE = "datasource-properties.json"
+_ARRAYS = ("zarr", "zarr3", "n5")
+
+
+class Magnification(NamedTuple):
+    """One resolution of a layer.
+
+    Attributes:
+        path: of its array, in the dataset.
+        names: of the array's axes.
+        voxel_nm: (z, y, x) nm; None where the unit is unknown.
+    """
+
+    path: str
+    names: Names
+    voxel_nm: Triple | None
+
+
+def find_magnification(base: str) -> Magnification | None:
+    """Returns what a WEBKNOSSOS dataset says of an array in it; None where it lies in none.
+
+    Args:
+        base: URL of the array's folder, DATASET/LAYER/MAGNIFICATION, with a slash at its end.
+    """
+    parts = base.rstrip("/").rsplit("/", 2)
+    text = read_file(parts[0] + "/", FILE) if len(parts) == 3 else None
+    if not text:
+        return None
+    for layer in json.loads(text)["dataLayers"]:
+        for found in _magnifications(json.loads(text), layer):
+            if found.path == "/".join(parts[1:]):
+                return found
+    return None
+
+
+def open_webknossos(request: Request) -> Opened:
+    """Opens a magnification of a layer; `level` counts them, the finest first.
+
+    Raises:
+        InputError: if there is no such layer or level, or it is kept in a format that emjax does not read.
+    """
+    inner, name = _array(request)
+    return FORMATS.find(name).open(inner)
+
+
+def where(request: Request) -> Place | None:
+    """Returns 0: arrays of WEBKNOSSOS begin where the dataset does, and are empty up to the layer's box."""
+    return Place.of((0, 0, 0))
+
+
+def _array(request: Request) -> tuple[Request, str]:
+    """Returns the request for the array that is meant, and the name of its format."""
+    about = json.loads(read_file(request.url, FILE) or b"{}")
+    layers = {layer["name"]: layer for layer in about.get("dataLayers", [])}
+    name = request.address.dataset or (next(iter(layers)) if len(layers) == 1 else "")
+    if name not in layers:
+        raise InputError(
+            f"{shown(request.url)} is a WEBKNOSSOS dataset; name a layer, as in {request.address.path}:LAYER; it has: "
+            f"{', '.join(layers) or 'none'}"
+        )
+    layer = layers[name]
+    kind = layer.get("dataFormat", "wkw")
+    if kind not in _ARRAYS:
+        raise InputError(
+            f"{shown(request.url)}: layer {name} is kept as {kind}; emjax reads those kept as {', '.join(_ARRAYS)}: "
+            "convert it with the webknossos command, or stream it as zarr"
+        )
+    found = _magnifications(about, layer)
+    if request.level >= len(found):
+        raise InputError(
+            f"{shown(request.url)}: layer {name} has levels 0 to {len(found) - 1}, not {request.level}"
+        )
+    keys = {key: value for key, value in request.address.keys.items() if key != "level"}
+    path = found[request.level].path
+    address = dataclasses.replace(request.address, dataset=path, keys=keys)
+    return Request(address, request.context), "n5" if kind == "n5" else "zarr"
+
+
+def _magnifications(about: dict[str, Any], layer: dict[str, Any]) -> list[Magnification]:
+    """Returns those of a layer, the finest first."""
+    scale = about.get("scale", {})
+    factor, unit = (
+        (scale.get("factor"), scale.get("unit", "nanometer"))
+        if isinstance(scale, dict)
+        else (scale, "nanometer")
+    )
+    nm = unit_nm(unit)
+    found = []
+    for entry in layer.get("mags", layer.get("wkwResolutions", [])):
+        mag = entry.get("mag", entry.get("resolution", 1))
+        mag = [mag] * 3 if isinstance(mag, int | float) else mag
+        default = "-".join(map(str, mag)) if len(set(mag)) > 1 else str(mag[0])
+        path = entry.get("path", f"{layer['name']}/{default}").removeprefix("./").strip("/")
+        order = entry.get("axisOrder") or {"c": 0, "x": 1, "y": 2, "z": 3}
+        names = axis_names(sorted(order, key=order.get), len(order))
+        size = None
+        if factor and nm:
+            size = tuple(f * m * nm for f, m in zip(factor[::-1], mag[::-1], strict=True))
+        found.append((mag, Magnification(path, names, size)))
+    return [found for _, found in sorted(found, key=lambda pair: pair[0])]
+
+
+FORMAT = Format(
+    title="WEBKNOSSOS datasets kept as zarr or N5",
+    given="a WEBKNOSSOS dataset",
+    examples=("dataset:color", "dataset:segmentation?level=1"),
+    reads="its chunks (inner chunks of shards)",
+    voxel_nm="`scale` of `datasource-properties.json`, times the magnification",
+    place="they begin where the dataset does",
+    open=open_webknossos,
+    where=where,
+    claims=lambda request: FILE in request.names,
+    datasets=True,
+    levels=True,
+    missing="fill",
+    absent="a chunk that was never written",
+)
