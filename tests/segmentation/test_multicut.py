@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emjax.segmentation.edge_statistics import UNIT, EdgeStatistics
-from emjax.segmentation.methods.multicut import edge_costs, multicut
+from emjax.segmentation.multicut import edge_costs, least_cost_of_small, multicut
 
 
 def _statistics(edges, contact=1):
@@ -81,6 +81,49 @@ def test_close_to_the_best_of_all_partitions(seed):
     least = _least(nodes, (statistics.pairs, costs))
     assert least <= energy + 1e-6
     assert energy < least + 0.3 and energy <= 0
+
+
+def _partitions(nodes):
+    """All partitions, as labels that begin at 0 and rise by at most 1."""
+    labels = [()]
+    for _ in range(nodes):
+        labels = [(*row, c) for row in labels for c in range(max(row, default=-1) + 2)]
+    return np.array(labels)
+
+
+@pytest.mark.parametrize("nodes", [4, 6, 8])
+def test_small_graphs_are_partitioned_at_the_least_cost_of_all(nodes):
+    every, gained = _partitions(nodes), 0
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        pairs = np.array([p for p in itertools.combinations(range(nodes), 2) if rng.random() < 0.6])
+        costs = rng.normal(size=len(pairs))
+        energies = (every[:, pairs[:, 0]] != every[:, pairs[:, 1]]) @ costs
+        alone = least_cost_of_small(pairs, costs, np.arange(nodes))
+        assert _energy(alone.tolist(), pairs, costs) == pytest.approx(energies.min())
+        gained += energies.min() < costs.sum() - 1e-9
+        # Begun with the best, it stays as it is.
+        best = every[energies.argmin()]
+        assert _energy(
+            least_cost_of_small(pairs, costs, best).tolist(), pairs, costs
+        ) == pytest.approx(energies.min())
+    assert gained > 10
+
+
+def test_large_parts_and_what_touches_nothing_stay():
+    # A chain of 13 that should be one; it is too long to be searched.
+    chain = np.stack([np.arange(12), np.arange(1, 13)], axis=1)
+    apart = least_cost_of_small(chain, np.ones(12), np.arange(13))
+    assert len(np.unique(apart)) == 13
+    # A triangle and a chain of three, with nothing between: two clusters, not one.
+    pairs = np.array([[0, 1], [1, 2], [0, 2], [3, 4], [4, 5]])
+    found = least_cost_of_small(pairs, np.ones(5), np.arange(6))
+    assert found.tolist() == [0, 0, 0, 1, 1, 1]
+    # Nor are the ends of a path joined where its middle is better alone.
+    path = least_cost_of_small(
+        np.array([[0, 1], [1, 2], [2, 3]]), np.array([1.0, -2.0, 1.0]), np.arange(4)
+    )
+    assert path.tolist() == [0, 0, 1, 1]
 
 
 def test_lifted_edges_part_what_they_do_not_touch():
