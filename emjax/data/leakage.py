@@ -80,8 +80,10 @@ class _Known(NamedTuple):
 def _common(known: _Known, part: Scored) -> Box | None:
     """Returns voxels of the files of `known` that both show, None if there are none."""
     for one, other in zip(known.part, part, strict=True):
-        seen = _in_voxels_of(one, other) if one is not None and other is not None else None
-        common = seen.intersect(one.box) if one is not None and seen is not None else None
+        if one is None or other is None:
+            continue
+        seen = _in_voxels_of(one, other)
+        common = seen.intersect(one.box) if seen is not None else None
         if common is None:
             continue
         pieces = [common]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import numpy as np
+from etils import epath
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -93,7 +94,7 @@ def curves(
     return render(figure)
 
 
-def save_png(path: Path, picture: np.ndarray) -> None:
+def save_png(path: Path | epath.Path, picture: np.ndarray) -> None:
     """Writes `[height, width, 3]` uint8 as PNG, in one piece, to a folder that exists."""
     from matplotlib.image import imsave
 

@@ -52,15 +52,17 @@ class Task(Protocol):
 
 
 class CropTask(Task, Protocol):
-    """A task that learns from crops of volumes by a network; see `emjax.train.job`.
+    """A task that learns from crops of volumes by a network; see `emjax.train.job`."""
 
-    Attributes:
-        backbone: the network; its parameters are `params['backbone']`, so that other tasks can start from them.
-        crop_size: (z, y, x) voxels that the network sees.
-    """
+    @property
+    def backbone(self) -> Backbone:
+        """The network; its parameters are `params['backbone']`, so that other tasks can start from them."""
+        ...
 
-    backbone: Backbone
-    crop_size: Size
+    @property
+    def crop_size(self) -> Size:
+        """(z, y, x) voxels that the network sees."""
+        ...
 
     @property
     def window_size(self) -> Size:

@@ -3,7 +3,7 @@
 Spatial tokens are positions. The same positions of the first view are queried in every crop of the global batch, so
 that "the same index in other crops" is among the negatives; the twin of a position is found through its true
 coordinate in the window that both views were cut from, never through its index. A code of the position alone, with no
-look at the image, therefore matches nothing (specs: no shortcut by position).
+look at the image, therefore matches nothing.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ _MEANT_FOR = {
 }
 
 
-def open_ids(address: str, what: str, used: Sequence[str] = LABEL_KEYS) -> Volume:
+def open_ids(address: str | Address, what: str, used: Sequence[str] = LABEL_KEYS) -> Volume:
     """Opens a volume of ids.
 
     Args:
