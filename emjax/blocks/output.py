@@ -93,7 +93,7 @@ def open_output(
     path: str | os.PathLike[str] | Output,
     done: DoneBlocks,
     plan: str,
-    create: Callable[[], ts.TensorStore],
+    create: Callable[[], object],
 ) -> ts.TensorStore:
     """Opens an output as planned.
 
@@ -110,7 +110,8 @@ def open_output(
     done.begin()
     if plan == REPLACE:
         output.delete()
-    return create()
+    create()
+    return output.open()
 
 
 def await_output(

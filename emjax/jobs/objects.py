@@ -18,6 +18,7 @@ from emjax.config import identity
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
+from emjax.geometry.sizes import Size
 from emjax.objects.files import Space, write_contacts, write_objects
 from emjax.objects.measure import Contacts, ObjectSums, check_image
 from emjax.objects.passes import MeasureObjects
@@ -139,7 +140,7 @@ def _measure(
     return objects.total(), contacts.total()
 
 
-def _block_size(volume: Volume, box: Box) -> tuple[int, int, int]:
+def _block_size(volume: Volume, box: Box) -> Size:
     chunk = tuple(volume.store.chunk_layout.read_chunk.shape[-3:])
     return whole_chunks(box.size, chunk if all(chunk) else _CHUNK, _BLOCK_VOXELS)
 

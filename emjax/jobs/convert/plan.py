@@ -132,7 +132,7 @@ def make_plan(config: ConfigDict) -> Plan:
             "blocks": [[str(grid.outer), grid.core_size] for grid in grids],
         }
     )
-    new = dataclasses.replace(new, attributes=new.attributes | {IDENTITY: identity})
+    new = dataclasses.replace(new, attributes={**new.attributes, IDENTITY: identity})
     output.check(new)
     _say(config, volume, output, new, grids)
     return Plan(volume, output, new, cast, grids)

@@ -19,6 +19,7 @@ from emjax.data.normalization import ALL_VOXELS, RULE, Normalization, measure
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
+from emjax.geometry.sizes import Size
 from emjax.inference.predictor import DTYPES
 from emjax.inference.tiles import Tiling
 from emjax.inference.variants import Variant, make_variants
@@ -210,9 +211,7 @@ def _tile_size(config: ConfigDict, task: Any, weights: Weights) -> tuple[int, in
     return size
 
 
-def _blocks(
-    config: ConfigDict, tiling: Tiling, outer: Box, volume: Volume
-) -> tuple[Grid, tuple[int, int, int]]:
+def _blocks(config: ConfigDict, tiling: Tiling, outer: Box, volume: Volume) -> tuple[Grid, Size]:
     """Returns the blocks, each a shard of the output, and the output's chunks."""
     chunk = chunk_size(outer.size, volume.voxel_nm)
     if len(config.block_size):

@@ -36,7 +36,8 @@ class OneFile:
     most_levels: int = dataclasses.field(default=1, init=False)
     shared: bool = dataclasses.field(default=False, init=False)
     any_shard: bool = dataclasses.field(default=True, init=False)
-    hidden: bool = dataclasses.field(default=True, init=False)
+    # Not in its name: what names the work of a conversion stays as it was.
+    hidden: bool = dataclasses.field(default=True, init=False, repr=False)
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
         """Returns the type itself."""

@@ -44,21 +44,32 @@ class NewVolume:
 
 
 class Output(Protocol):
-    """A place and a format; picklable.
+    """A place and a format; picklable, with a hash."""
 
-    Attributes:
-        path: of the file or folder.
-        most_levels: that the format has room for; 0: any number.
-        shared: whether several processes may write it.
-        any_shard: whether shards may have different numbers of chunks along each axis.
-        hidden: whether it has another name until it is finished, so that nobody takes it for whole before.
-    """
+    @property
+    def path(self) -> str:
+        """Of the file or folder."""
+        ...
 
-    path: str
-    most_levels: int
-    shared: bool
-    any_shard: bool
-    hidden: bool
+    @property
+    def most_levels(self) -> int:
+        """How many levels the format has room for; 0: any number."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may write it."""
+        ...
+
+    @property
+    def any_shard(self) -> bool:
+        """Whether shards may have different numbers of chunks along each axis."""
+        ...
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it has another name until it is finished, so that nobody takes it for whole before."""
+        ...
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
         """Returns the type, the same or a wider one, that the format keeps such voxels in.

@@ -37,7 +37,8 @@ class PrecomputedOutput:
     most_levels: int = dataclasses.field(default=0, init=False)
     shared: bool = dataclasses.field(default=True, init=False)
     any_shard: bool = dataclasses.field(default=False, init=False)
-    hidden: bool = dataclasses.field(default=False, init=False)
+    # Not in its name: what names the work of a conversion stays as it was.
+    hidden: bool = dataclasses.field(default=False, init=False, repr=False)
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
         """Returns the type, of labels the narrowest of 32 and 64 bits that holds all of it."""

@@ -266,7 +266,8 @@ class ZarrOutput:
     most_levels: int = dataclasses.field(default=0, init=False)
     shared: bool = dataclasses.field(default=True, init=False)
     any_shard: bool = dataclasses.field(default=True, init=False)
-    hidden: bool = dataclasses.field(default=False, init=False)
+    # Not in its name: what names the work of a conversion stays as it was.
+    hidden: bool = dataclasses.field(default=False, init=False, repr=False)
 
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> ZarrOutput:
