@@ -36,7 +36,7 @@ class OneFile:
     most_levels: int = dataclasses.field(default=1, init=False)
     shared: bool = dataclasses.field(default=False, init=False)
     any_shard: bool = dataclasses.field(default=True, init=False)
-    # Not in its name: what names the work of a conversion stays as it was.
+    # Not in its `repr`, which is part of what names a conversion: those of earlier versions go on.
     hidden: bool = dataclasses.field(default=True, init=False, repr=False)
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:

@@ -266,7 +266,7 @@ class ZarrOutput:
     most_levels: int = dataclasses.field(default=0, init=False)
     shared: bool = dataclasses.field(default=True, init=False)
     any_shard: bool = dataclasses.field(default=True, init=False)
-    # Not in its name: what names the work of a conversion stays as it was.
+    # Not in its `repr`, which is part of what names a conversion: those of earlier versions go on.
     hidden: bool = dataclasses.field(default=False, init=False, repr=False)
 
     @classmethod
