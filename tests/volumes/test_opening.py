@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from absl import logging
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes import opening
 from emjax.volumes.opening import open_volume, shared_context
+from emjax.volumes.origin import known_origin
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (8, 10, 12), np.uint8)
 
@@ -152,3 +155,46 @@ def test_decoded_voxels_are_kept_only_where_reading_is_slow(tmp_path, monkeypatc
         file.create_dataset("raw", data=np.zeros((8, 9, 10), np.uint8), compression="gzip")
     assert opening.open_for_blocks(address).slow_random_access
     assert contexts[-1] is opening.shared_context(opening.BLOCK_CACHE_BYTES)
+
+
+@pytest.mark.parametrize("size", [0.0, -0.04, float("nan"), float("inf"), 1e-9])
+def test_a_size_that_no_voxel_has_is_unknown_in_every_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: float
+) -> None:
+    said = []
+    monkeypatch.setattr(logging, "warning", lambda text, *values: said.append(text % values))
+    opening._say_impossible.cache_clear()
+    about = {"spacing": size, "unit": "um", "axes": "ZYX"}
+    tifffile.imwrite(
+        tmp_path / "a.tif", _VOXELS, imagej=True, resolution=(250, 250), metadata=about
+    )
+    group = zarr.open_group(tmp_path / "ome", mode="w", zarr_format=2)
+    group.create_array("0", data=_VOXELS, chunks=(4, 4, 4))
+    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [size, 1, 1]}]}
+    axes = [{"name": n, "unit": "nanometer"} for n in "zyx"]
+    (tmp_path / "ome" / ".zattrs").write_text(
+        json.dumps({"multiscales": [{"axes": axes, "datasets": [level]}]})
+    )
+    zarr.create_array(tmp_path / "plain", data=_VOXELS, chunks=(4, 4, 4), zarr_format=2)
+    (tmp_path / "plain" / ".zattrs").write_text(json.dumps({"resolution": [size, 4, 4]}))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = _VOXELS
+        file["raw"].attrs["resolution"] = (size, 4.0, 4.0)
+    for name in ("a.tif", "ome", "plain", "a.h5"):
+        volume = open_volume(f"{tmp_path}/{name}")
+        assert volume.voxel_nm is None, name
+        # A place in such voxels is none.
+        assert known_origin(volume) is None
+        assert open_volume(f"{tmp_path}/{name}?voxel_nm=40,4,4").voxel_nm == (40, 4, 4)
+    assert any("ome says that its voxels are" in text for text in said)
+    with pytest.raises(InputError, match="three positive numbers"):
+        open_volume(f"{tmp_path}/a.h5?voxel_nm={size if size != 1e-9 else 0},4,4")
+
+
+def test_no_voxels(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a", shape=(0, 4, 4), chunks=(1, 4, 4), dtype="u1")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("raw", shape=(4, 0, 4), dtype="u1")
+    for name in ("a", "a.h5"):
+        with pytest.raises(InputError, match=f"{name} is empty: it has axes of"):
+            open_volume(f"{tmp_path}/{name}")

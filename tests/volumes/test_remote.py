@@ -248,3 +248,22 @@ def test_addresses_of_buckets(
         open_volume(address)
     spec = ts.KvStore.Spec(asked[0]).to_json()
     assert {name: spec.get(name) for name in store} == store
+
+
+# What emjax wrote may have no chunks: sharded.
+@pytest.mark.parametrize("kind", [kind for kind in _KINDS if kind != "sharded"])
+def test_a_server_with_metadata_and_no_chunks(tmp_path: Path, served: _Server, kind: str) -> None:
+    """A few chunks are asked for, of which the first is there as a rule."""
+    _write(tmp_path, kind)
+    assert open_volume(f"{served.url}/a").size == (16, 32, 32)
+    assert len(served.chunks()) == 1
+    names = ("zarr.json", ".zarray", ".zattrs", "attributes.json", "info")
+    for file in (tmp_path / "a").rglob("*"):
+        if file.is_file() and file.name not in names:
+            file.unlink()
+    with pytest.raises(
+        InputError, match="/a(/0)? has metadata, but no chunk of it was found, such"
+    ):
+        open_volume(f"{served.url}/a")
+    volume = open_volume(f"{served.url}/a?missing=fill", context=ts.Context())
+    assert not volume.read(_BOX).any()

@@ -206,12 +206,17 @@ FORMAT = Format(
     given=".h5",
     examples=("fib25.h5:raw[0:160]", "cremi.hdf"),
     reads="its chunks; boxes of 16 x 256 x 256 where it has none",
-    voxel_nm="",
+    voxel_nm=(
+        "attributes `resolution`, `voxel_size` (nm) or `element_size_um` of the dataset, else `voxel_size_nm_zyx`, "
+        "`resolution` or `voxel_size` of the file"
+    ),
+    place="attribute `offset` of the dataset (nm)",
     open=open_hdf5,
     where=where,
     suffixes=(".h5", ".hdf5", ".hdf"),
     datasets=True,
     missing="fill",
+    absent="a chunk that was never written",
     slow=True,
     writer=Writer(
         "emjax.volumes.write.hdf5:Hdf5Output",

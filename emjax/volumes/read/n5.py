@@ -135,11 +135,15 @@ def _times(voxel_nm: Triple, factors: Sequence[float]) -> Triple:
 
 
 FORMAT = Format(
-    title="N5",
+    title="N5, also groups of levels `s0`, `s1`, ...",
     given=".n5",
     examples=("em.n5:volumes/raw", "em.n5:em?level=2"),
     reads="its chunks",
-    voxel_nm="",
+    voxel_nm=(
+        "`resolution` or `pixelResolution` (both x, y, z), `transform`; of the group, times `downsamplingFactors` or "
+        "`scales`, where the level has none"
+    ),
+    place="`offset` or `translation` (x, y, z, nm), `transform`",
     open=checked(open_n5),
     where=where,
     claims=lambda request: request.metadata[_FILE] is not None,
@@ -147,4 +151,5 @@ FORMAT = Format(
     datasets=True,
     levels=True,
     missing="fill",
+    absent="a chunk that was never written",
 )

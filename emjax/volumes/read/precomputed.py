@@ -73,11 +73,12 @@ def _chunks(base: str, scale: dict[str, Any]) -> Chunks:
 
 
 FORMAT = Format(
-    title="Neuroglancer precomputed",
+    title="Neuroglancer precomputed: raw, jpeg, png, compressed_segmentation, plain or sharded",
     given="a precomputed folder",
     examples=("precomputed_folder?level=1",),
     reads="its chunks",
-    voxel_nm="",
+    voxel_nm="`resolution` of the scale",
+    place="`voxel_offset` of the scale",
     open=checked(open_precomputed),
     where=where,
     claims=lambda request: "scales" in (request.metadata["info"] or {}),
@@ -85,6 +86,7 @@ FORMAT = Format(
     datasets=True,
     levels=True,
     missing="fill",
+    absent="a chunk that was never written",
     writer=Writer(
         "emjax.volumes.write.precomputed:PrecomputedOutput",
         (".precomputed",),

@@ -138,5 +138,6 @@ FORMAT = Format(
     open=open_sections,
     claims=_claims,
     missing="error",
+    absent="a section that the numbering of a folder leaves out",
     slow=True,
 )

@@ -26,7 +26,7 @@ FORMAT = Format(
     given="synthetic://",
     examples=("synthetic://neurites?seed=3&shape=64,256,256",),
     reads="what is asked for",
-    voxel_nm="`voxel_nm` of the address, else 30, 6, 6",
+    voxel_nm="`voxel_nm` of the address, else 40, 8, 8",
     open=open_generator,
     claims=lambda request: request.address.path.startswith(SYNTHETIC),
 )

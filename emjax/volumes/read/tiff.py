@@ -249,9 +249,10 @@ FORMAT = Format(
     given=".tif",
     examples=("stack.tif",),
     reads="whole sections",
-    voxel_nm="",
+    voxel_nm="ImageJ's spacing, pixels per unit, and units of each axis; OME's physical sizes",
     open=open_tiff,
     suffixes=(".tif", ".tiff"),
     missing="error",
+    absent="a strip or tile of a TIFF without a place in the file; a section that OME-XML gives no page",
     slow=True,
 )

@@ -208,5 +208,6 @@ FORMAT = Format(
     open=open_tiles,
     suffixes=(".json",),
     missing="error",
+    absent="a tile without a file",
     slow=True,
 )

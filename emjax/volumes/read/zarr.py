@@ -142,11 +142,16 @@ def _names(metadata: Metadata, store: ts.TensorStore) -> Names:
 
 
 FORMAT = Format(
-    title="zarr",
+    title="zarr 2 or 3, plain or sharded; OME-Zarr 0.4 or 0.5",
     given=".zarr",
     examples=("em.zarr", "em.zarr:volumes/raw", "em.zarr?level=1", "plate.zarr:0"),
     reads="its chunks (inner chunks of shards)",
-    voxel_nm="",
+    voxel_nm=(
+        "OME-Zarr: `coordinateTransformations` of the level times those of the image, with the units of the axes, "
+        "unknown without units; else attributes `resolution`, `voxel_size_nm_zyx` or `voxel_size` (nm, or as `units` "
+        "says), `transform` (OpenOrganelle), else the units of the dimensions"
+    ),
+    place="OME-Zarr: `translation`; else attribute `offset` (nm, or as `units` says), `transform`",
     open=checked(open_zarr),
     where=where,
     claims=_claims,
@@ -154,5 +159,6 @@ FORMAT = Format(
     datasets=True,
     levels=True,
     missing="fill",
+    absent="a chunk that was never written",
     writer=Writer("emjax.volumes.write.zarr:ZarrOutput", (".zarr",), "NAME.zarr (OME-Zarr)"),
 )
