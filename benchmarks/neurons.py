@@ -22,7 +22,7 @@ from scipy import ndimage
 
 from emjax.data.normalization import measure
 from emjax.evaluation.contingency import Contingency
-from emjax.jobs.evaluate import score
+from emjax.evaluation.instances import score_instances
 from emjax.segmentation.boundary import affinity_boundary
 from emjax.segmentation.decode import METHODS as OWN_METHODS
 from emjax.segmentation.decode import decode, suit_to_voxels
@@ -137,7 +137,9 @@ def main() -> None:
     def judge(part: Part, segmentation: np.ndarray) -> dict[str, float]:
         ignored = tuple(arguments.ignore_ids)
         label_ids = LabelIds(ignore=ignored)
-        return score(Contingency.from_arrays(part.labels, segmentation, label_ids=label_ids))
+        return score_instances(
+            Contingency.from_arrays(part.labels, segmentation, label_ids=label_ids)
+        )
 
     lines = ["| method | " + " | ".join(COLUMNS) + " | validation VOI | chosen on validation | s |"]
     lines.append("|---" * (len(COLUMNS) + 4) + "|")

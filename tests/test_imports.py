@@ -18,19 +18,10 @@ ALLOWED = {
     "runs": {"errors", "config", "geometry", "runs"},
     "volumes": {"errors", "compiled", "config", "registry", "geometry", "runs", "volumes"},
     "blocks": {"errors", "config", "geometry", "runs", "volumes", "blocks"},
-    # Passes over blocks read volumes and write parts.
-    "evaluation": {
-        *(
-            "errors",
-            "compiled",
-            "hash_table",
-            "geometry",
-            "runs",
-            "volumes",
-            "blocks",
-            "evaluation",
-        ),
-    },
+    "skeletons": {"errors", "geometry", "skeletons"},
+    "pictures": {"errors", "geometry", "runs", "pictures"},
+    # Scores are functions of arrays; ids mean what volumes of labels say.
+    "evaluation": {"errors", "compiled", "geometry", "volumes", "skeletons", "evaluation"},
     "objects": {
         *("errors", "compiled", "hash_table", "geometry", "runs", "volumes", "blocks", "objects"),
     },

@@ -131,20 +131,6 @@ def cleft_scores(found_to_truth: Distances, truth_to_found: Distances) -> dict[s
     return {"adgt_nm": adgt, "adf_nm": adf, "cremi_cleft": (adgt + adf) / 2}
 
 
-def score_clefts(truth: np.ndarray, found: np.ndarray, voxel_nm: Triple) -> dict[str, float]:
-    """Scores masks that are in memory; see `cleft_scores`.
-
-    Args:
-        truth: `[z, y, x]` bool.
-        found: `[z, y, x]` bool.
-        voxel_nm: (z, y, x) voxel size, nm.
-    """
-    origin = (0, 0, 0)
-    to_truth = Nearest([surface(truth)], voxel_nm).measure(found, truth, origin)
-    to_found = Nearest([surface(found)], voxel_nm).measure(truth, found, origin)
-    return cleft_scores(to_truth, to_found)
-
-
 def _parts(quanta: np.ndarray) -> list[np.ndarray]:
     """Cuts an array so that no part's sum exceeds an int64."""
     most = max(int(quanta.max()), 1)

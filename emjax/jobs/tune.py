@@ -17,8 +17,8 @@ from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.cremi import CremiBorders, cremi_scores
+from emjax.evaluation.instances import score_instances
 from emjax.geometry.box import Box
-from emjax.jobs.evaluate import score
 from emjax.jobs.segment.inputs import (
     DECODING_FILE,
     open_part,
@@ -111,7 +111,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     rows = []
     for settings in tqdm(trials, desc=f"tune {method}", disable=None, unit="trial"):
         segmentation = decode(prediction, method, settings, memo)
-        scores = score(Contingency.from_arrays(truth, segmentation, label_ids=label_ids))
+        scores = score_instances(Contingency.from_arrays(truth, segmentation, label_ids=label_ids))
         if far is not None:
             table = Contingency.from_arrays(truth, segmentation, label_ids=label_ids, mask=far)
             scores |= cremi_scores(table.without_background())

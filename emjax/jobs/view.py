@@ -14,10 +14,10 @@ from ml_collections import ConfigDict
 
 from emjax.blocks.complete import refuse_incomplete
 from emjax.errors import InputError
-from emjax.evaluation.figures import save_png
-from emjax.evaluation.swc import Skeleton, read_swc
 from emjax.geometry.box import Box
+from emjax.pictures.figures import save_png
 from emjax.runs.folder import CONFIG_FILE, RESULTS_FILE, open_run_folder, write_results
+from emjax.skeletons.swc import Skeleton, read_swc
 from emjax.viewing.layers import Layer, describe, knows_nm, open_layers
 from emjax.viewing.overlap import crop_layers, shared_box, warn_of_gaps
 from emjax.viewing.page import serve, wait

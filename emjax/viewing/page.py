@@ -14,7 +14,7 @@ from neuroglancer.server import Server
 from neuroglancer.viewer_base import ViewerBase
 
 from emjax.errors import InputError
-from emjax.evaluation.swc import Skeleton
+from emjax.skeletons.swc import Skeleton
 from emjax.viewing.layers import AFFINITIES, IMAGE, LABELS, Layer, knows_nm
 from emjax.viewing.served import ServedVolume
 

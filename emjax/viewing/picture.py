@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from emjax.errors import InputError
-from emjax.evaluation.figures import render
-from emjax.evaluation.overlays import overlay
 from emjax.geometry.box import Box
+from emjax.pictures.figures import render
+from emjax.pictures.overlays import overlay
 from emjax.viewing.layers import AFFINITIES, IMAGE, LABELS, Layer
 
 # Pixels of a panel: at most of a section, which is cut to its middle, and at least, to which it is enlarged.

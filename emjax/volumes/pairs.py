@@ -77,7 +77,7 @@ def lay(volumes: Mapping[str, Volume], around: Collection[str] = ()) -> Laid:
         raise InputError(f"{_named(sheets)}; they share no voxel: give boxes that match")
     cut, left_out = {}, []
     for box, sheet in zip(boxes, sheets, strict=True):
-        if shared.clip(box) != shared:
+        if not box.contains(shared):
             raise InputError(
                 f"{_named(sheets)}; {sheet.what} must have all voxels of the others: give boxes that match"
             )

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from emjax.evaluation.clefts import Distances, Nearest, cleft_scores, score_clefts, surface
+from emjax.evaluation.clefts import Distances, Nearest, cleft_scores, surface
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
+
+from .whole import score_clefts
 
 CREMI_NM = (40.0, 4.0, 4.0)
 

@@ -7,12 +7,13 @@ import pytest
 from scipy import ndimage
 
 from emjax.evaluation.boundaries import BoundaryCounts, BoundaryTolerance
-from emjax.evaluation.clefts import score_clefts
 from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.counting import Counts, Pair, count_block
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.volumes.label_ids import UNLABELLED, LabelIds
+
+from .whole import score_clefts
 
 SHAPE = (6, 14, 17)
 

@@ -76,7 +76,7 @@ def test_host_jobs_and_what_their_workers_unpickle_import_no_jax():
         f"for name in {HOST_JOBS}:\n"
         "    importlib.import_module(f'emjax.jobs.{name}')\n"
         "import pickle\n"
-        "from emjax.evaluation.passes import LookUpPoints, Source\n"
+        "from emjax.jobs.evaluate.passes import LookUpPoints, Source\n"
         "from emjax.geometry.box import Box\n"
         "from emjax.volumes.write.casting import Cast\n"
         "from emjax.jobs.convert.passes import Copy\n"

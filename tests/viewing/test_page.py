@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.evaluation.swc import Skeleton
+from emjax.skeletons.swc import Skeleton
 from emjax.viewing.layers import open_layers
 from emjax.viewing.page import serve, wait
 from emjax.volumes.write.zarr import create_volume

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.evaluation.overlays import id_colours, overlay
 from emjax.geometry.box import Box
+from emjax.pictures.overlays import id_colours, overlay
 from emjax.viewing.layers import open_layers
 from emjax.viewing.picture import Plane, Sections, draw, plan_plane, read_plane, read_sections
 from emjax.volumes.write.zarr import create_volume

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
-
-from ml_collections import ConfigDict
 
 from emjax.blocks.complete import refuse_incomplete
-from emjax.config import nearest
 from emjax.errors import InputError
-from emjax.evaluation.passes import Source
-from emjax.evaluation.swc import Skeleton, read_swc
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
-from emjax.volume_config import validate_volume_config
+from emjax.jobs.evaluate.passes import Source
+from emjax.jobs.evaluate.settings import Settings
+from emjax.skeletons.swc import Skeleton, read_neurons
 from emjax.volumes.label_ids import UNLABELLED, LabelIds
 from emjax.volumes.opening import open_volume
 from emjax.volumes.pairs import Laid, lay
 from emjax.volumes.roles import IMAGE_KEYS, SEGMENTATION_KEYS, open_ids, refuse_idle_keys
 from emjax.volumes.volume import Volume
-
-KINDS = ("instances", "semantic", "clefts")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,25 +47,21 @@ class Inputs:
     remarks: tuple[str, ...] = ()
 
 
-def open_inputs(config: ConfigDict) -> Inputs:
+def open_inputs(settings: Settings) -> Inputs:
     """Opens and checks all that is read.
 
     Args:
-        config: as made by `configs/evaluate.py`.
+        settings: that name them.
 
     Raises:
-        InputError: if the configuration or a volume cannot work.
+        InputError: if a volume cannot work, or they do not belong together.
     """
-    validate_volume_config(
-        config, ("segmentation",) if config.skeletons else ("segmentation", "labels")
-    )
-    _check_fields(config)
-    segmentation = open_ids(config.segmentation, "segmentation", SEGMENTATION_KEYS)
-    labels = open_ids(config.labels, "labels") if config.labels else None
-    image, mask = (open_volume(a) if a else None for a in (config.image, config.mask))
+    segmentation = open_ids(settings.segmentation, "segmentation", SEGMENTATION_KEYS)
+    labels = open_ids(settings.labels, "labels") if settings.labels else None
+    image, mask = (open_volume(a) if a else None for a in (settings.image, settings.mask))
     for name in ("segmentation", "labels", "image", "mask"):
-        if config[name]:
-            refuse_incomplete(config[name], name, config.allow_incomplete)
+        if address := getattr(settings, name):
+            refuse_incomplete(address, name, settings.allow_incomplete)
     if image is not None:
         refuse_idle_keys(image.address, "image", IMAGE_KEYS)
     if mask is not None:
@@ -82,14 +71,14 @@ def open_inputs(config: ConfigDict) -> Inputs:
     # The image is for the pictures alone.
     laid = lay(named, around=("image",))
     laid.log()
-    box = _box(config.box, next(iter(named.values())), laid)
+    box = _box(settings.box, next(iter(named.values())), laid)
     segmentation = laid.volumes["segmentation"]
     labels, mask, image = map(laid.volumes.get, ("labels", "mask", "image"))
     source = Source(
         segmentation=str(segmentation.address.absolute()),
         labels=str(labels.address.absolute()) if labels else "",
         mask=str(mask.address.absolute()) if mask else "",
-        label_ids=_label_ids(config, labels) if labels else LabelIds(),
+        label_ids=_label_ids(settings, labels) if labels else LabelIds(),
         segment_ids=LabelIds.of(segmentation.address),
         run=uuid.uuid4().hex,
     )
@@ -102,15 +91,15 @@ def open_inputs(config: ConfigDict) -> Inputs:
         box,
         laid.place,
         next((size for size in sizes if size is not None), None),
-        read_skeletons(config.skeletons, config.skeleton_unit_nm) if config.skeletons else [],
+        read_neurons(settings.skeletons, settings.skeleton_unit_nm) if settings.skeletons else [],
         laid.remarks,
     )
 
 
-def _label_ids(config: ConfigDict, labels: Volume) -> LabelIds:
+def _label_ids(settings: Settings, labels: Volume) -> LabelIds:
     # CREMI's files of clefts mark voxels without one so, and know all voxels.
-    clefts = (UNLABELLED,) if config.kind == "clefts" else ()
-    return LabelIds.of(labels.address, (*config.background_ids, *clefts), config.ignore_ids)
+    clefts = (UNLABELLED,) if settings.kind == "clefts" else ()
+    return LabelIds.of(labels.address, (*settings.background_ids, *clefts), settings.ignore_ids)
 
 
 def _box(text: str, truth: Volume, laid: Laid) -> Box:
@@ -127,43 +116,3 @@ def _box(text: str, truth: Volume, laid: Laid) -> Box:
     if box is None:
         raise InputError(f"box={text}: all volumes have {shared} of {truth.name} alone")
     return box.translate(tuple(-s for s in laid.moved))
-
-
-def read_skeletons(text: str, unit_nm: float) -> list[Skeleton]:
-    """Reads skeletons, each of which is one neuron.
-
-    Args:
-        text: an SWC file, each tree of which is a neuron; or a folder or pattern of files, each of which is one.
-        unit_nm: nm in one unit of the files.
-
-    Raises:
-        InputError: if there is no such file, or one is no SWC.
-    """
-    path = Path(text).expanduser()
-    if path.is_file():
-        return read_swc(path, unit_nm).trees()
-    pattern = str(path / "*.swc") if path.is_dir() else str(path)
-    files = sorted(glob.glob(pattern))
-    if not files:
-        raise InputError(
-            f"skeletons={text}: no file {pattern}; give an SWC file, or a folder or pattern of them"
-        )
-    return [read_swc(file, unit_nm) for file in files]
-
-
-def _check_fields(config: ConfigDict) -> None:
-    """Checks the fields that are this job's own."""
-    if config.kind not in KINDS:
-        raise InputError(f"kind='{config.kind}' is unknown{nearest(config.kind, KINDS)}")
-    if len(config.halo):
-        raise InputError(
-            f"halo={tuple(config.halo)}: evaluation reads what its scores need; leave it out"
-        )
-    if config.boundary_tolerance < 0:
-        raise InputError(f"boundary_tolerance={config.boundary_tolerance} must be 0 or more voxels")
-    if config.cremi_border_nm < 0:
-        raise InputError(f"cremi_border_nm={config.cremi_border_nm} must be 0 or more nm")
-    if config.skeleton_unit_nm <= 0:
-        raise InputError(f"skeleton_unit_nm={config.skeleton_unit_nm} must be above 0 nm")
-    if config.skeleton_merge_points < 1:
-        raise InputError(f"skeleton_merge_points={config.skeleton_merge_points} must be 1 or more")

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from emjax.data.normalization import measure
-from emjax.evaluation.figures import save_png
-from emjax.evaluation.overlays import overlay, section_grid
 from emjax.geometry.box import Box
 from emjax.jobs.evaluate.inputs import Inputs
+from emjax.pictures.figures import save_png
+from emjax.pictures.overlays import overlay, section_grid
 from emjax.runs.folder import RESULTS_FILE
 
 PLOTS = "plots"

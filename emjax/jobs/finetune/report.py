@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from etils import epath
 
-from emjax.evaluation.figures import curves, image_grid
+from emjax.pictures.figures import curves, image_grid
 from emjax.train.job import summary_line
 from emjax.train.pictures import read_courses, write_pictures
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from emjax.evaluation.figures import curves, image_grid
+from emjax.pictures.figures import curves, image_grid
 from emjax.train.job import summary_line
 from emjax.train.pictures import read_courses, write_pictures
 

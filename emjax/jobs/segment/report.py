@@ -10,9 +10,9 @@ import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 
-from emjax.evaluation.figures import save_png
-from emjax.evaluation.overlays import overlay, section_grid
 from emjax.geometry.box import Box
+from emjax.pictures.figures import save_png
+from emjax.pictures.overlays import overlay, section_grid
 from emjax.runs.folder import RESULTS_FILE
 from emjax.segmentation.passes import Plan
 from emjax.volumes.write.zarr import open_created

@@ -12,8 +12,8 @@ import pytest
 from emjax import command_line
 from emjax.config import plain
 from emjax.errors import InputError
-from emjax.evaluation.figures import save_png
 from emjax.jobs import demo, evaluate, finetune, predict, pretrain, segment
+from emjax.pictures.figures import save_png
 from emjax.runs.folder import open_run_folder, write_results
 
 JOBS = (pretrain, finetune, predict, segment, evaluate)

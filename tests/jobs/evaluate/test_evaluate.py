@@ -14,7 +14,7 @@ import zarr
 from matplotlib.image import imread
 
 from emjax.blocks import work
-from emjax.evaluation import passes
+from emjax.jobs.evaluate import passes
 from emjax.volumes.write.zarr import create_volume
 
 from ..running import read_refusal, run_command

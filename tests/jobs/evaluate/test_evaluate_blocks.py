@@ -24,7 +24,7 @@ OF_THE_RUN = ("blocks", "blocks_resumed", "peak_rss_bytes", "voxels_per_s")
 KILLED = """
 import os, signal, sys
 from emjax import main
-from emjax.evaluation import passes
+from emjax.jobs.evaluate import passes
 count, counted = passes.count_block, []
 def kill(*args, **how):
     counted.append(0)

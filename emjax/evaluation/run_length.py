@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from emjax.evaluation.swc import Skeleton
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.geometry.sizes import Triple
+from emjax.skeletons.swc import Skeleton
 
 # A point on the face between two voxels belongs to the upper one; 0.3 / 0.1 is 2.9999999999999996.
 _ROUNDING = 1e-6

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.evaluation.swc import Skeleton, read_swc, write_swc
+from emjax.skeletons.swc import Skeleton, read_neurons, read_swc
 
 FILE = """# a comment
 3 0 4 5.5 6 0.5 1
@@ -31,7 +31,13 @@ def test_round_trip(tmp_path):
     rng = np.random.default_rng(0)
     parents = np.asarray([-1, 0, 0, 2, -1, 4])
     skeleton = Skeleton(rng.random((6, 3)) * 1e5, parents, rng.random(6), "a")
-    write_swc(tmp_path / "a.swc", skeleton, unit_nm=1000)
+    lines = [
+        f"{i + 1} 0 {' '.join(repr(float(v) / 1000) for v in (*position[::-1], radius))} {parent + 1 or -1}"
+        for i, (position, radius, parent) in enumerate(
+            zip(skeleton.positions, skeleton.radii, parents.tolist(), strict=True)
+        )
+    ]
+    (tmp_path / "a.swc").write_text("\n".join(lines))
     again = read_swc(tmp_path / "a.swc", unit_nm=1000)
     np.testing.assert_allclose(again.positions, skeleton.positions, rtol=1e-14)
     np.testing.assert_allclose(again.radii, skeleton.radii, rtol=1e-14)
@@ -72,3 +78,13 @@ def test_no_file(tmp_path):
     (tmp_path / "c.swc").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="it is no text"):
         read_swc(tmp_path / "c.swc")
+
+
+def test_neurons_are_trees_of_a_file_or_files_of_a_folder(tmp_path):
+    (tmp_path / "a.swc").write_text(FILE)
+    (tmp_path / "b.swc").write_text(FILE)
+    assert len(read_neurons(str(tmp_path / "a.swc"), 1)) == 2
+    for many in (tmp_path, tmp_path / "*.swc"):
+        assert [neuron.name for neuron in read_neurons(str(many), 1)] == ["a", "b"]
+    with pytest.raises(InputError, match="no file .*c.swc; give an SWC file"):
+        read_neurons(str(tmp_path / "c.swc"), 1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from emjax.evaluation.figures import render
+from emjax.pictures.figures import render
 
 # Share of the colour over an image.
 _OPACITY = 0.45

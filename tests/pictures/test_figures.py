@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from emjax.evaluation.figures import curves, image_grid, render, save_png
+from emjax.pictures.figures import curves, image_grid, render, save_png
 
 
 def _colours(picture: np.ndarray) -> set[tuple[int, int, int]]:

@@ -24,7 +24,7 @@ from emjax.evaluation.boundaries import BoundaryTolerance
 from emjax.evaluation.clefts import Nearest
 from emjax.evaluation.counting import Pair, count_block
 from emjax.evaluation.cremi import CremiBorders
-from emjax.evaluation.skeletons import look_up
+from emjax.evaluation.run_length import look_up
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
 from emjax.geometry.sizes import Triple

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from emjax.evaluation.overlays import borders, id_colours, overlay, section_grid
+from emjax.pictures.overlays import borders, id_colours, overlay, section_grid
 
 
 def test_colours_belong_to_ids():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emjax.evaluation.skeletons import blocks_of, expected_run_length, look_up, voxels_of
-from emjax.evaluation.swc import Skeleton
+from emjax.evaluation.run_length import blocks_of, expected_run_length, look_up, voxels_of
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
+from emjax.skeletons.swc import Skeleton
 
 
 def _line(points: int, step: float = 10.0) -> Skeleton:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 from pathlib import Path
 
@@ -11,9 +12,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from emjax.errors import InputError
-
-# What SWC calls a point of which no type is known.
-_UNDEFINED = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,18 +119,23 @@ def read_swc(path: str | os.PathLike[str], unit_nm: float = 1.0) -> Skeleton:
     return skeleton
 
 
-def write_swc(path: str | os.PathLike[str], skeleton: Skeleton, unit_nm: float = 1.0) -> None:
-    """Writes a file that `read_swc` reads.
+def read_neurons(text: str, unit_nm: float) -> list[Skeleton]:
+    """Reads skeletons, each of which is one neuron.
 
     Args:
-        path: to write.
-        skeleton: points are numbered from 1, in their order.
-        unit_nm: nm in one unit of the file.
+        text: an SWC file, each tree of which is a neuron; or a folder or pattern of files, each of which is one.
+        unit_nm: nm in one unit of the files.
+
+    Raises:
+        InputError: if there is no such file, or one is no SWC.
     """
-    lines = [f"# {skeleton.name}; unit {unit_nm:g} nm; number type x y z radius parent"]
-    for i, (position, parent) in enumerate(zip(skeleton.positions, skeleton.parents, strict=True)):
-        z, y, x = (float(value) / unit_nm for value in position)
-        radius = float(skeleton.radii[i]) / unit_nm
-        number = parent + 1 if parent >= 0 else -1
-        lines.append(f"{i + 1} {_UNDEFINED} {x!r} {y!r} {z!r} {radius!r} {number}")
-    Path(path).write_text("\n".join(lines) + "\n")
+    path = Path(text).expanduser()
+    if path.is_file():
+        return read_swc(path, unit_nm).trees()
+    pattern = str(path / "*.swc") if path.is_dir() else str(path)
+    files = sorted(glob.glob(pattern))
+    if not files:
+        raise InputError(
+            f"skeletons={text}: no file {pattern}; give an SWC file, or a folder or pattern of them"
+        )
+    return [read_swc(file, unit_nm) for file in files]

@@ -1,0 +1,1 @@
+"""Pictures of runs and segmentations, as arrays and PNG files."""

@@ -1,0 +1,1 @@
+"""Skeletons of neurites, and the files that they come in."""
