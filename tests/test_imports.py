@@ -25,7 +25,7 @@ ALLOWED = {
     "objects": {
         *("errors", "compiled", "hash_table", "geometry", "runs", "volumes", "blocks", "objects"),
     },
-    "augment": {"errors", "geometry", "augment"},
+    "augment": {"errors", "config", "geometry", "augment"},
     "losses": {"errors", "config", "augment", "losses"},
     "targets": {"errors", "config", "registry", "targets"},
     "weights": {"errors", "weights"},

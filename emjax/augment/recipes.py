@@ -9,7 +9,6 @@ included, for ablation.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 
 from emjax.augment import defects, geometry, intensity
 from emjax.augment.geometry import Warped
+from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size
 
@@ -109,12 +109,12 @@ def make_recipe(name: str, **overrides: Any) -> Recipe:
         InputError: unknown name or field, a value outside its range, or a change of 'released'.
     """
     if name not in RECIPES:
-        raise InputError(f"recipe={name!r} is unknown; {_nearest(name, RECIPES)}")
+        raise InputError(f"recipe={name!r} is unknown{nearest(name, RECIPES)}")
     base = RECIPES[name]
     fields = {field.name for field in dataclasses.fields(Recipe)} - {"name"}
     for field in overrides:
         if field not in fields:
-            raise InputError(f"recipe field {field!r} is unknown; {_nearest(field, fields)}")
+            raise InputError(f"recipe field {field!r} is unknown{nearest(field, fields)}")
     values = {field: _as_tuples(value) for field, value in overrides.items()}
     changed = [field for field, value in values.items() if value != getattr(base, field)]
     if name == "released" and changed:
@@ -126,12 +126,6 @@ def make_recipe(name: str, **overrides: Any) -> Recipe:
     recipe = dataclasses.replace(base, **values)
     _check(recipe)
     return recipe
-
-
-def _nearest(given: str, known: Sequence[str] | set[str] | dict[str, Any]) -> str:
-    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    listed = "known are " + ", ".join(sorted(known))
-    return f"did you mean {close[0]!r}? {listed}" if close else listed
 
 
 def _as_tuples(value: Any) -> Any:
@@ -165,7 +159,7 @@ def _check(recipe: Recipe) -> None:
     for name in names:
         if name not in known:
             raise InputError(
-                f"recipe strong_weights name {name!r} is unknown; {_nearest(name, known)}"
+                f"recipe strong_weights name {name!r} is unknown{nearest(name, known)}"
             )
     good = len(set(names)) == len(names) and all(weight > 0 for _, weight in recipe.strong_weights)
     need(good, "strong_weights", "distinct operators with weights above 0")

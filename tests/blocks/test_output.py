@@ -133,6 +133,13 @@ def test_other_processes_wait_for_the_first(path: Path, monkeypatch) -> None:
         await_output(path, _done(path, "b"))
 
 
+def test_other_processes_wait_for_the_one_that_is_meant(path: Path) -> None:
+    """As a part of a prediction, whose first process is about to replace what is there."""
+    done, answers = _begun(path), iter([False, True])
+    assert np.all(await_output(path, done, lambda: next(answers)).read().result() == 7)
+    assert next(answers, None) is None
+
+
 def test_an_identity_is_of_all_values_in_any_order() -> None:
     assert work_identity({"a": 1, "b": [2]}) == work_identity({"b": [2], "a": 1})
     assert work_identity({"a": 1, "b": [2]}) != work_identity({"a": 1, "b": [3]})
