@@ -18,6 +18,7 @@ from typing import Any
 from absl import logging
 
 from emjax.errors import InputError
+from emjax.volumes.address import local_path
 
 # What a file system answers that has no locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK)
@@ -46,7 +47,7 @@ class OutputLock:
         """
         self._path, self._what = os.fspath(path), what
         self._remote = "://" in self._path
-        place = Path(self._path).expanduser()
+        place = local_path(self._path)
         self.file = Path(os.path.realpath(place.parent)) / f".{place.name}.lock"
         number, parts = part
         self._part = self.file.with_name(f"{self.file.name}.{number}of{parts}")

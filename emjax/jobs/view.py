@@ -22,6 +22,7 @@ from emjax.viewing.layers import Layer, describe, knows_nm, open_layers
 from emjax.viewing.overlap import crop_layers, shared_box, warn_of_gaps
 from emjax.viewing.page import serve, wait
 from emjax.viewing.picture import draw, plan_plane, read_sections
+from emjax.volumes.address import local_path
 from emjax.volumes.slow import say_if_slow
 
 
@@ -109,7 +110,7 @@ def _check(config: ConfigDict) -> None:
         )
     if not config.png:
         return
-    path = Path(config.png).expanduser()
+    path = local_path(config.png)
     if path.suffix.lower() != ".png":
         raise InputError(f"png={config.png} must end in .png")
     if not path.parent.is_dir():
@@ -147,6 +148,6 @@ def _forget_last(workdir: str | os.PathLike[str]) -> None:
 def _save(name: str, picture: np.ndarray) -> None:
     """Writes the picture."""
     try:
-        save_png(Path(name).expanduser(), picture)
+        save_png(local_path(name), picture)
     except OSError as error:
         raise InputError(f"cannot write png={name} ({error.strerror}); choose another") from error

@@ -116,6 +116,12 @@ def kept_axes(shape: Sequence[int], names: Names, where: str) -> list[int]:
             raise InputError(
                 f"{where} has axes of {tuple(shape)}; a volume needs z, y, x or c, z, y, x"
             )
+        if len(axes) == 4 and shape[-1] == 1:
+            # Taken as x, it would make a channel of every section.
+            raise InputError(
+                f"{where} has axes of {tuple(shape)} without names, and the last is no x; a volume needs z, y, x or "
+                "c, z, y, x: name its axes, or drop the last"
+            )
         return axes
     listed = ", ".join(f"{name or '?'} of {n}" for name, n in zip(names, shape, strict=True))
     if any(names.count(axis) != 1 for axis in "zyx"):

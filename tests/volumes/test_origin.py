@@ -12,8 +12,10 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.volumes.address import Address
+from emjax.volumes.formats import parse_output
 from emjax.volumes.opening import open_volume
-from emjax.volumes.origin import file_corner, origin_voxels
+from emjax.volumes.origin import file_corner, known_origin, origin_voxels
+from emjax.volumes.write.output import NewVolume
 from emjax.volumes.write.pyramid import plan_levels
 from emjax.volumes.write.zarr import create_volume
 
@@ -166,3 +168,29 @@ def test_broken_metadata_is_one_line(tmp_path):
     image = {"axes": [{"name": n} for n in "tyx"], "datasets": [{"path": "0"}]}
     with pytest.raises(InputError, match="a: its metadata do not say where it lies"):
         _corner(_write_ome(tmp_path / "a", image))
+
+
+def test_unknown_is_not_0(tmp_path):
+    """What an array, a part of OME-Zarr and HDF5 do not say is None; a box counts where they do."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.ones(SHAPE, np.uint8)
+        file["x"].attrs["offset"] = (80.0, 8.0, 0.0)
+    # An offset in nm means nothing without a voxel size.
+    assert known_origin(open_volume(f"{tmp_path}/a.h5:x")) is None
+    assert known_origin(open_volume(f"{tmp_path}/a.h5:x[1:]?voxel_nm=40,4,4")) == (3, 2, 0)
+    create_volume(tmp_path / "a.zarr", SHAPE, np.uint8, (40, 4, 5), {})
+    assert known_origin(open_volume(f"{tmp_path}/a.zarr[1:]")) is None
+    assert origin_voxels(open_volume(f"{tmp_path}/a.zarr[1:]")) == (1, 0, 0)
+    create_volume(tmp_path / "b.zarr", SHAPE, np.uint8, (40, 4, 5), {}, origin=(0, 0, 7))
+    assert known_origin(open_volume(f"{tmp_path}/b.zarr[1:]")) == (1, 0, 7)
+
+
+def test_what_emjax_writes_says_where_it_lies_in_every_format(tmp_path):
+    levels = plan_levels(SHAPE, (40.0, 4.4, 4.4), count=1)
+    for name in ("a.zarr", "a.h5", "a.precomputed"):
+        output = parse_output(f"{tmp_path}/{name}")
+        new = NewVolume(0, "uint8", "image", (40.0, 4.4, 4.4), (3, 20, 100), levels, "mean", {})
+        output.create(new)
+        output.open()[...] = 1
+        output.finish()
+        assert known_origin(open_volume(f"{tmp_path}/{name}[1:]")) == (4, 20, 100), name

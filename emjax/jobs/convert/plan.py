@@ -21,6 +21,7 @@ from emjax.geometry.grid import Grid
 from emjax.jobs.convert.blocks import fit_sections, make_grids, say_decoded
 from emjax.jobs.convert.passes import Copy, Pool
 from emjax.volume_config import validate_volume_config
+from emjax.volumes.address import local_path
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.formats import parse_output
 from emjax.volumes.opening import open_for_blocks
@@ -268,4 +269,4 @@ def _say(
 
 
 def _absolute(path: str) -> str:
-    return path if "://" in path else os.path.abspath(os.path.expanduser(path))
+    return path if "://" in path else os.path.abspath(local_path(path))

@@ -13,7 +13,6 @@ import tensorstore as ts
 from emjax.errors import InputError
 from emjax.volumes.attributes import first_sentence
 from emjax.volumes.format import Request
-from emjax.volumes.place import Place
 from emjax.volumes.read import folder_metadata
 from emjax.volumes.read.folder_metadata import shown
 from emjax.volumes.read.missing import ERROR
@@ -94,8 +93,3 @@ def check_level(base: str, level: int, count: int) -> None:
     """
     if level >= count:
         raise InputError(f"{shown(base)} has levels 0 to {count - 1}, not {level}")
-
-
-def no_place(_: Request) -> Place | None:
-    """Returns None, for formats whose files do not say where they lie."""
-    return None
