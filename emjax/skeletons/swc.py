@@ -12,7 +12,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from emjax.errors import InputError
-from emjax.volumes.address import local_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +129,7 @@ def read_neurons(text: str, unit_nm: float) -> list[Skeleton]:
     Raises:
         InputError: if there is no such file, or one is no SWC.
     """
-    path = local_path(text)
+    path = Path(os.path.expanduser(text))
     if path.is_file():
         return read_swc(path, unit_nm).trees()
     pattern = str(path / "*.swc") if path.is_dir() else str(path)
