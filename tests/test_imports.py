@@ -28,7 +28,7 @@ ALLOWED = {
     "augment": {"errors", "config", "geometry", "augment"},
     "losses": {"errors", "config", "augment", "losses"},
     "targets": {"errors", "config", "registry", "targets"},
-    "weights": {"errors", "weights"},
+    "weights": {"errors", "config", "registry", "weights"},
     "attribution": {"errors", "attribution"},
     # Its passes over blocks read and write volumes.
     "segmentation": {

@@ -34,6 +34,9 @@ class EncoderDecoder(nn.Module):
     A network of its own has `pools`, `steps`, `encoder_layers` and `encode`.
 
     Attributes:
+        input_mean: grey value that becomes 0 before the first kernel.
+        input_deviation: of grey values, that becomes 1. One pair for all sections and not one for each colour: else a
+            first kernel that treats all sections alike would still tell them apart.
         slices: sections that the first kernel sees; odd, the middle one is predicted.
         stem_fill: how weights of photographs are laid onto them, a fill of `emjax.weights.inflate`.
         stem_scale: of the uniform fills.
@@ -50,6 +53,8 @@ class EncoderDecoder(nn.Module):
         dtype: of the computation; the output is float32.
     """
 
+    input_mean: float = 0.449
+    input_deviation: float = 0.226
     slices: int = 1
     stem_fill: str = "average"
     stem_scale: str = "none"
@@ -146,6 +151,8 @@ class EncoderDecoder(nn.Module):
                 raise InputError(
                     f"model.{name}={getattr(self, name)} has no section in the middle; give an odd number"
                 )
+        if self.input_deviation <= 0:
+            raise InputError(f"model.input_deviation={self.input_deviation} must be above 0")
         levels = len(self.pools)
         if len(self.decoder_widths) != levels:
             raise InputError(
@@ -162,6 +169,7 @@ class EncoderDecoder(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> Features:
         """Maps `[b, z, y, x, 1]`, float in [0, 1], to the features that `Backbone` describes."""
+        x = (x - self.input_mean) / self.input_deviation
         maps, centre = self.encode(x)
         block = nn.remat(Block) if self.remat else Block
         levels: list[jax.Array] = []

@@ -24,7 +24,10 @@ VIT = {
     **{"name": "image_vit", "width": 8, "depth": 2, "heads": 2, "mlp_width": 8, "patch": 6},
     **{"position_grid": 2, "taps": (0,), "decoder_widths": (2, 2), "layer_scale": True},
 }
-TINY = {"skips": "add", "decoder_widths": (2, 2, 2, 2, 2), "groups": 2, "slices": 3}
+TINY = {
+    **{"skips": "add", "decoder_widths": (2, 2, 2, 2, 2), "groups": 2, "slices": 3},
+    **{"input_mean": 0.0, "input_deviation": 1.0},
+}
 # Of each a crop that is larger than what a voxel can reach along y.
 NETWORKS = {
     "resnet18": ({**RESNET, **TINY}, (5, 736, 32)),
@@ -230,6 +233,8 @@ def test_prime_factors():
 @pytest.mark.parametrize(
     ("fields", "match"),
     [
+        ({**RESNET, "input_deviation": 0.0}, "model.input_deviation=0.0"),
+        ({**RESNET, "input_mean": (0.485, 0.456, 0.406)}, "must be a number"),
         ({**RESNET, "slices": 4}, "model.slices=4 has no section in the middle"),
         ({**RESNET, "kernel_depth": 2}, "model.kernel_depth=2"),
         ({**RESNET, "decoder_widths": (8, 8)}, "give 5"),

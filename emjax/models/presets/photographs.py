@@ -26,6 +26,8 @@ def resnet50() -> Config:
 def efficientnet_lite0() -> Config:
     """Returns an EfficientNet-Lite0: 3.0 M parameters in the encoder."""
     m = _shared("efficientnet_lite0")
+    m.input_mean = 127 / 255
+    m.input_deviation = 128 / 255
     m.norm = "group"  # or 'affine', with weights of photographs
     return m
 
@@ -94,6 +96,8 @@ def _shared(name: str) -> Config:
     m = Config()
     m.name = name
     m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
+    m.input_mean = 0.449  # grey value, of 0 to 1, that is 0 for the encoder; one for all sections
+    m.input_deviation = 0.226  # and what is 1
     m.slices = 1  # sections that the first kernel sees, odd
     m.stem_fill = "average"  # how weights of photographs are laid onto them: emjax.weights.inflate
     m.stem_scale = "none"  # of the uniform fills: also 'global', 'per_filter'

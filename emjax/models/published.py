@@ -1,0 +1,116 @@
+"""Networks made of published weights: the encoder from a file, and the rest begun anew."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from emjax.models.backbone import Backbone
+from emjax.models.build import Params, build_backbone, init_params
+from emjax.parallel.compile import jit
+from emjax.weights.arrays import Arrays
+from emjax.weights.families.family import Family
+from emjax.weights.families.find import FAMILIES, find_family, shapes_of
+from emjax.weights.rules import Filled, fill
+
+# The parts of a network that published weights are of.
+_OF_ENCODER = ("stem", "encoder", "centre")
+
+
+class Published(NamedTuple):
+    """A network and the parameters of its encoder.
+
+    Attributes:
+        family: that the file is of.
+        model: the network's fields, `name` among them, as a configuration has them.
+        params: nested dicts of float32 arrays, of the encoder.
+        filled: what was made of which array, and which were not used.
+        unexpected: of those, the arrays that files of this family do not have.
+    """
+
+    family: str
+    model: dict[str, Any]
+    params: Params
+    filled: Filled
+    unexpected: tuple[str, ...]
+
+
+def load_published(arrays: Arrays, fields: Mapping[str, Any], family: str = "") -> Published:
+    """Makes the encoder of a network of a file of published weights.
+
+    Args:
+        arrays: of the file.
+        fields: of the network, before those that follow from the file: `slices`, `stem_fill` and others.
+        family: that the file is of; '': by its names.
+
+    Raises:
+        InputError: if the family cannot be told, the fields make no network, or the file does not fit it.
+    """
+    name, prefix = find_family(arrays, family)
+    known: Family = FAMILIES.find(name)
+    shapes = shapes_of(arrays, prefix)
+    model = {"name": known.network, **known.describe(shapes), **fields}
+    backbone = build_backbone(model)
+    needed = _encoder_shapes(backbone)
+    filled = fill(needed, arrays, known.rules(_fields(backbone), shapes), prefix)
+    unexpected = tuple(
+        unused
+        for unused in filled.unused
+        if not any(re.fullmatch(p, unused.removeprefix(prefix)) for p in known.expected)
+    )
+    return Published(name, model, _nested(filled.params), filled, unexpected)
+
+
+def begin_rest_anew(published: Published, key: jax.Array) -> Params:
+    """Returns all parameters of the network: those of the file, and of decoder and head the ones a new run has.
+
+    Args:
+        published: as of `load_published`.
+        key: typed PRNG key.
+    """
+    backbone = build_backbone(published.model)
+
+    def draw(key: jax.Array) -> Params:
+        params = init_params(backbone, key, _smallest(backbone))
+        return {name: part for name, part in params.items() if not name.startswith(_OF_ENCODER)}
+
+    return {**jit(draw)(key), **published.params}
+
+
+def _fields(backbone: Backbone) -> dict[str, Any]:
+    """Returns all fields of a network, defaults among them."""
+    return {f.name: getattr(backbone, f.name) for f in dataclasses.fields(backbone)}
+
+
+def _smallest(backbone: Backbone) -> jax.ShapeDtypeStruct:
+    """Returns the shape of the smallest input."""
+    return jax.ShapeDtypeStruct((1, *backbone.footprint.stride, 1), jnp.float32)
+
+
+def _encoder_shapes(backbone: Backbone) -> dict[str, tuple[int, ...]]:
+    """Returns path -> shape of the encoder's parameters."""
+    tree = jax.eval_shape(
+        lambda key: init_params(backbone, key, _smallest(backbone)), jax.random.key(0)
+    )
+    paths = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+    return {path: shape for path, shape in paths.items() if path.startswith(_OF_ENCODER)}
+
+
+def _nested(flat: Mapping[str, Any]) -> Params:
+    """Returns nested dicts of path -> array."""
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *parents, name = path.split("/")
+        at = tree
+        for parent in parents:
+            at = at.setdefault(parent, {})
+        at[name] = value
+    return tree
