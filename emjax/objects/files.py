@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emjax.geometry.sizes import Triple
+from emjax.geometry.sizes import Size, Triple
 from emjax.objects.measure import Contacts, ObjectSums
 from emjax.runs.whole_file import open_whole
 
@@ -56,7 +56,7 @@ class Space:
     """
 
     voxel_nm: Triple
-    start: tuple[int, int, int]
+    start: Size
     origin_voxels: Triple
     address: str
 

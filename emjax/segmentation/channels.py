@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ class Channels:
 
     def read(self, box: Box) -> Prediction:
         """Returns a part, in voxels of the volume; nothing is read before it is asked for."""
-        return Prediction(_Part(open_once(self.address, self.run), box), self.names, self.offsets)
+        part: Any = _Part(open_once(self.address, self.run), box)
+        return Prediction(part, self.names, self.offsets)
 
 
 class _Part:

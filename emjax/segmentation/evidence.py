@@ -13,11 +13,12 @@ from typing import TypeAlias
 
 import numpy as np
 
+from emjax.geometry.sizes import Size
 from emjax.segmentation.boundary import affinities_of, boundary_channel
 from emjax.segmentation.edge_statistics import EdgeStatistics, edge_statistics
 from emjax.segmentation.prediction import NEAREST, Offset, Prediction
 
-Slices: TypeAlias = tuple[slice, slice, slice]
+Slices: TypeAlias = tuple[slice, ...]
 # (prediction, fragments, own part) -> one table; see `edge_statistics` for `own`.
 Gather: TypeAlias = Callable[[Prediction, np.ndarray, Slices | None], EdgeStatistics]
 
@@ -113,7 +114,7 @@ def joined_by_affinity(threshold: float) -> Evidence:
     return {f"joined_{threshold}": Table(gather)}
 
 
-def reach(evidence: Evidence, offsets: Sequence[Offset | None]) -> tuple[int, int, int]:
+def reach(evidence: Evidence, offsets: Sequence[Offset | None]) -> Size:
     """Returns how far, (z, y, x) voxels, the partners of a voxel are that the tables ask for.
 
     Args:

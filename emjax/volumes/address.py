@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from emjax.errors import InputError
+from emjax.geometry.sizes import Triple
 
 # What may stand behind the question mark for every format.
 KEYS = (
@@ -234,7 +235,7 @@ def local_path(text: str | os.PathLike[str]) -> Path:
         raise InputError(f"{os.fspath(text)}: {error}; write the whole path") from error
 
 
-def parse_triple(text: str, what: str) -> tuple[float, float, float]:
+def parse_triple(text: str, what: str) -> Triple:
     """Reads `50,4,4`.
 
     Args:

@@ -63,7 +63,7 @@ class Plan(NamedTuple):
     tiling: Tiling
     variants: tuple[Variant, ...]
     grid: Grid
-    chunk: tuple[int, int, int]
+    chunk: Size
     channels: tuple[int, ...]
     identity: str
     digest: str
@@ -79,7 +79,7 @@ class Plan(NamedTuple):
         return tuple(self.task.names[index] for index in self.channels)
 
     @property
-    def offsets(self) -> tuple[tuple[int, int, int] | None, ...]:
+    def offsets(self) -> tuple[Size | None, ...]:
         """Of the channels that are written, None for what is no affinity."""
         return tuple(self.task.offsets[index] for index in self.channels)
 
@@ -192,7 +192,7 @@ def _channels(text: str, task: Any) -> tuple[int, ...]:
     return tuple(known.index(channel) for channel in wanted)
 
 
-def _tile_size(config: ConfigDict, task: Any, weights: Weights) -> tuple[int, int, int]:
+def _tile_size(config: ConfigDict, task: Any, weights: Weights) -> Size:
     """Returns the size of tiles, checked against the network."""
     if not len(config.tile_size):
         return task.crop_size

@@ -10,6 +10,7 @@ from etils import epath
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.geometry.sizes import Size
 from emjax.segmentation.decode import choose_method
 from emjax.segmentation.prediction import Prediction, parse_channels
 from emjax.segmentation.settings import parse_settings
@@ -39,7 +40,7 @@ def open_part(address: str, text: str) -> tuple[Volume, Box]:
 
 def read_channels(
     config: Mapping[str, Any], volume: Volume
-) -> tuple[tuple[str, ...], tuple[tuple[int, int, int] | None, ...]]:
+) -> tuple[tuple[str, ...], tuple[Size | None, ...]]:
     """Returns name and offset of each channel: as the command says, else as the volume remembers.
 
     Args:
@@ -73,7 +74,7 @@ def read_prediction(
     volume: Volume,
     box: Box,
     names: tuple[str, ...],
-    offsets: tuple[tuple[int, int, int] | None, ...],
+    offsets: tuple[Size | None, ...],
 ) -> Prediction:
     """Reads a part of a prediction.
 
@@ -93,7 +94,7 @@ def read_prediction(
 def read_method(
     config: Mapping[str, Any],
     names: tuple[str, ...],
-    offsets: tuple[tuple[int, int, int] | None, ...],
+    offsets: tuple[Size | None, ...],
     suggested: tuple[str, ...] = (),
 ) -> tuple[str, dict[str, Any]]:
     """Returns the method and its settings: as given, as a `tune` chose them, or as the channels suggest.

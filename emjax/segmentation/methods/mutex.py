@@ -8,6 +8,7 @@ import bioimage_cpp.segmentation as bioimage
 import numpy as np
 
 from emjax.errors import InputError
+from emjax.geometry.sizes import Size
 from emjax.segmentation.fragments import foreground_mask
 from emjax.segmentation.method import NEEDS_NEAREST, Method, Names, Offsets
 from emjax.segmentation.methods.affinity_components import affinity_components
@@ -26,9 +27,7 @@ class MutexSettings(StitchSettings):
         foreground_threshold: as in `FragmentSettings`.
     """
 
-    strides: tuple[int, int, int] = number(
-        (2, 8, 8), 1, grid=((1, 4, 4), (2, 8, 8), (4, 8, 8), (4, 16, 16))
-    )
+    strides: Size = number((2, 8, 8), 1, grid=((1, 4, 4), (2, 8, 8), (4, 8, 8), (4, 16, 16)))
     threshold: float = number(0.0, 0, 1, grid=(0.0, 0.1, 0.3))
     foreground_threshold: float = number(0.0, 0, 1)
 
@@ -36,7 +35,7 @@ class MutexSettings(StitchSettings):
 def mutex_watershed(
     affinities: Affinities,
     *,
-    strides: tuple[int, int, int] = (1, 1, 1),
+    strides: Size = (1, 1, 1),
     threshold: float = 0.0,
     mask: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -84,7 +83,7 @@ def mutex_watershed(
     return affinity_components(near, threshold, within=found)
 
 
-def _shown(offsets: tuple[tuple[int, int, int], ...]) -> str:
+def _shown(offsets: tuple[Size, ...]) -> str:
     return " ".join(",".join(map(str, offset)) for offset in offsets)
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from emjax.compiled import compiled
+from emjax.geometry.sizes import Triple
 from emjax.volumes.generator import crowding as _crowding
 from emjax.volumes.generator import noise as _noise
 
@@ -67,7 +68,7 @@ class Curves(NamedTuple):
 
 
 @compiled
-def warp(key: np.uint64, z: float, y: float, x: float) -> tuple[float, float, float]:
+def warp(key: np.uint64, z: float, y: float, x: float) -> Triple:
     """Displace a point a little, so that outlines are wavy: at most 194 nm along each axis."""
     a = _noise_vector(key, z / 620.0, y / 620.0, x / 620.0)
     b = _noise_vector(key ^ np.uint64(0x55), z / 280.0, y / 280.0, x / 280.0)

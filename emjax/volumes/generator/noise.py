@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from emjax.compiled import compiled
+from emjax.geometry.sizes import Triple
 
 _ODD_A = np.uint64(0x9E3779B97F4A7C15)
 _ODD_B = np.uint64(0xBF58476D1CE4E5B9)
@@ -93,7 +94,7 @@ def noise(key: np.uint64, z: float, y: float, x: float) -> float:
 
 
 @compiled
-def noise_vector(key: np.uint64, z: float, y: float, x: float) -> tuple[float, float, float]:
+def noise_vector(key: np.uint64, z: float, y: float, x: float) -> Triple:
     """Smooth vector noise: three components in [-1, 1] cut from one hash a corner."""
     zi, yi, xi = np.int64(np.floor(z)), np.int64(np.floor(y)), np.int64(np.floor(x))
     wz, wy, wx = _eased(z - zi), _eased(y - yi), _eased(x - xi)

@@ -24,6 +24,7 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
+from emjax.geometry.sizes import Size, Triple
 from emjax.volumes.generator import defects as _defects
 from emjax.volumes.generator import lookup as _lookup
 from emjax.volumes.generator import noise as _noise
@@ -61,10 +62,10 @@ class Neurites:
         defects: whether sections may be damaged.
     """
 
-    shape: tuple[int, int, int] = (64, 256, 256)
+    shape: Size = (64, 256, 256)
     seed: int = 0
     labels: str = ""
-    voxel_nm: tuple[float, float, float] = (40.0, 8.0, 8.0)
+    voxel_nm: Triple = (40.0, 8.0, 8.0)
     defects: bool = True
 
     @property
@@ -72,7 +73,7 @@ class Neurites:
         """Uint8 for the image, uint64 for labels."""
         return np.dtype(np.uint64 if self.labels else np.uint8)
 
-    def make(self, start: tuple[int, int, int], size: tuple[int, int, int]) -> np.ndarray:
+    def make(self, start: Size, size: Size) -> np.ndarray:
         """Make one crop.
 
         Args:
@@ -109,8 +110,8 @@ class Neurites:
         self,
         plan: _defects.Section,
         halo: int,
-        start: tuple[int, int, int],
-        size: tuple[int, int, int],
+        start: Size,
+        size: Size,
         tissue: _lookup.Tissue,
     ) -> np.ndarray:
         thickness, voxel_y, voxel_x = self.voxel_nm
@@ -223,7 +224,7 @@ def _own_context() -> ts.Context:
 
 def open_synthetic(
     name: str, keys: Mapping[str, str], *, context: ts.Context | None = None
-) -> tuple[ts.TensorStore, tuple[float, float, float]]:
+) -> tuple[ts.TensorStore, Triple]:
     """Open a synthetic volume.
 
     Args:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
+from emjax.geometry.sizes import Triple
 
 
 class Opened(NamedTuple):
@@ -21,7 +22,7 @@ class Opened(NamedTuple):
     """
 
     store: ts.TensorStore
-    voxel_nm: tuple[float, float, float] | None
+    voxel_nm: Triple | None
     slow: bool = False
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import scipy.ndimage
 
 from emjax.errors import InputError
+from emjax.geometry.sizes import Size
 from emjax.volumes.format import Format, Request
 from emjax.volumes.read.image_files import grey, read_image
 from emjax.volumes.read.missing import ERROR, FILL, refuse_or_say
@@ -53,7 +54,7 @@ class _Tiles:
     fill: bool
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> Size:
         """(z, y, x) voxels."""
         return (len(self.patterns), *self.size)
 
