@@ -24,6 +24,7 @@ from emjax.objects.measure import Contacts, ObjectSums, check_image
 from emjax.objects.passes import MeasureObjects
 from emjax.runs.folder import open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
+from emjax.volumes.chunk_sides import read_sides
 from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.opening import open_volume
 from emjax.volumes.origin import origin_voxels
@@ -141,7 +142,7 @@ def _measure(
 
 
 def _block_size(volume: Volume, box: Box) -> Size:
-    chunk = tuple(volume.store.chunk_layout.read_chunk.shape[-3:])
+    chunk = read_sides(volume.store)[-3:]
     return whole_chunks(box.size, chunk if all(chunk) else _CHUNK, _BLOCK_VOXELS)
 
 

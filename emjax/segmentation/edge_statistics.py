@@ -144,7 +144,7 @@ def edge_statistics(
     fragments: np.ndarray,
     affinities: Affinities | None = None,
     *,
-    own: tuple[slice, slice, slice] | None = None,
+    own: tuple[slice, ...] | None = None,
     histogram: bool = False,
 ) -> EdgeStatistics:
     """Gathers what the affinities say about each pair of fragments.

@@ -52,7 +52,7 @@ class SegmentEvaluation:
         """
         parts = [jax.device_get(self._measure(params, chunk)) for chunk in self._chunks()]
         known = np.array([part["known"] for part in parts]) > 0
-        scores = _mean({"val_loss": [part["loss"] for part in parts]}, known.any(axis=1))
+        scores = _mean({"val_loss": [part["loss"] for part in parts]}, np.asarray(known.any(axis=1)))
         for index in range(len(self._task.targets)):
             losses = [part["losses"][index] for part in parts]
             scores |= _mean({n: [loss[n] for loss in losses] for n in losses[0]}, known[:, index])

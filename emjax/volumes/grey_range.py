@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -140,7 +141,8 @@ def _flat_areas(block: np.ndarray) -> dict[float, np.ndarray]:
     often = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
     found = {}
     for value in values[often[counts[often] >= _LEAST_AREA]]:
-        areas, number = ndimage.label(block == value, _IN_SECTIONS)
+        labelled: Any = ndimage.label(block == value, _IN_SECTIONS)
+        areas, number = labelled
         counts_of = np.bincount(areas.ravel(), minlength=number + 1)
         edge = np.zeros(number + 1, bool)
         for side in (areas[:, 0], areas[:, -1], areas[:, :, 0], areas[:, :, -1]):

@@ -72,7 +72,9 @@ def lay(volumes: Mapping[str, Volume], around: Collection[str] = ()) -> Laid:
     starts = [_start(reference, s, remarks) if s is not reference else (0, 0, 0) for s in sheets]
     boxes = [Box(start, s.volume.size) for start, s in zip(starts, sheets, strict=True)]
     inner = [box for box, s in zip(boxes, sheets, strict=True) if s.what not in around]
-    shared = functools.reduce(lambda a, b: a and a.intersect(b), inner)
+    shared: Box | None = inner[0]
+    for box in inner[1:]:
+        shared = shared and shared.intersect(box)
     if shared is None:
         raise InputError(f"{_named(sheets)}; they share no voxel: give boxes that match")
     cut, left_out = {}, []
@@ -137,7 +139,7 @@ class _Sheet:
         text = f"[{_ranges(self.place, stops)}]"
         if self.volume.voxel_nm is None:
             return text
-        corners = (np.multiply(p, self.volume.voxel_nm) for p in (self.place, stops))
+        corners = (np.multiply(p, self.volume.voxel_nm).tolist() for p in (self.place, stops))
         return f"{text} ({_ranges(*corners)} nm)"
 
 
@@ -182,12 +184,12 @@ def _holds(outer: _Sheet, inner: _Sheet) -> bool:
 
 def _compare_voxels(reference: _Sheet, other: _Sheet, remarks: list[str]) -> None:
     """Refuses voxels of two sizes where places are counted in them; says it where none are."""
-    sizes = [sheet.volume.voxel_nm for sheet in (reference, other)]
-    if None in sizes or np.allclose(*sizes, rtol=_SAME_VOXEL, atol=0):
+    ours, theirs = reference.volume.voxel_nm, other.volume.voxel_nm
+    if ours is None or theirs is None or np.allclose(ours, theirs, rtol=_SAME_VOXEL, atol=0):
         return
     text = " and ".join(
         f"voxels of {sheet.what} {sheet.volume.name} are {','.join(f'{s:g}' for s in size)} nm"
-        for sheet, size in zip((reference, other), sizes, strict=True)
+        for sheet, size in ((reference, ours), (other, theirs))
     )
     if reference.is_said:
         raise InputError(

@@ -62,8 +62,8 @@ def offset_place(
         if values is None or voxel_nm is None:
             continue
         factors = [unit_nm(u) for u in spatial_units(attributes.get("units"), names)]
-        if all(factors):
-            nm = [v * f for v, f in zip(values, factors, strict=True)]
+        nm = [v * f for v, f in zip(values, factors, strict=True) if f]
+        if len(nm) == len(factors):
             return Place.of(nm, voxel_nm)
     return _transform_place(attributes)
 

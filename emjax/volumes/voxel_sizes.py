@@ -114,9 +114,8 @@ def ome_voxel_nm(axes: Sequence[Mapping[str, Any]], scale: Sequence[float]) -> T
         for axis, factor in zip(axes, scale, strict=True)
     }
     sides = [by_name.get(name) for name in "zyx"]
-    if not all(side and side[1] for side in sides):
-        return None
-    return tuple(float(factor) * unit for factor, unit in sides)
+    known = [float(side[0]) * side[1] for side in sides if side and side[1]]
+    return tuple(known) if len(known) == 3 else None
 
 
 def unit_voxel_nm(store: ts.TensorStore) -> Triple | None:
@@ -127,9 +126,8 @@ def unit_voxel_nm(store: ts.TensorStore) -> Triple | None:
     """
     units = store.dimension_units[-3:]
     factors = [unit_nm(u.base_unit) if u is not None else None for u in units]
-    if len(units) != 3 or not all(factors):
-        return None
-    return tuple(u.multiplier * f for u, f in zip(units, factors, strict=True))
+    known = [u.multiplier * f for u, f in zip(units, factors, strict=True) if u is not None and f]
+    return tuple(known) if len(known) == 3 else None
 
 
 def _transform_voxel_nm(attributes: Mapping[str, Any]) -> Triple | None:
@@ -155,6 +153,5 @@ def _by_axis(values: Sequence[Any], names: Sequence[str | None]) -> tuple[Any, A
 
 def _scaled(values: Triple, units: Sequence[str | None]) -> Triple | None:
     factors = [unit_nm(unit) for unit in units]
-    if not all(factors):
-        return None
-    return tuple(v * f for v, f in zip(values, factors, strict=True))
+    known = [v * f for v, f in zip(values, factors, strict=True) if f]
+    return tuple(known) if len(known) == len(factors) else None

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import tensorstore as ts
 from etils import epath
 from ml_collections import ConfigDict
 
@@ -84,7 +85,12 @@ def _open(
     if not plan.output.hidden:
         mark = incomplete([] if inputs.incomplete else list(zip(levels, plan.grids, strict=True)))
         new = dataclasses.replace(new, attributes={**new.attributes, **mark})
-    open_output(plan.output, levels[0], what, lambda: plan.output.create(new))
+
+    def create() -> ts.TensorStore:
+        plan.output.create(new)
+        return plan.output.open()
+
+    open_output(plan.output, levels[0], what, create)
     for done in levels[1:]:
         if not done.begun_by_us():
             done.begin()

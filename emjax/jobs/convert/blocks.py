@@ -10,6 +10,7 @@ from emjax.blocks.run import check_aligned
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.geometry.sizes import Size
+from emjax.volumes.chunk_sides import read_sides
 from emjax.volumes.opening import BLOCK_CACHE_BYTES
 from emjax.volumes.volume import Volume
 from emjax.volumes.write.pyramid import Level
@@ -72,8 +73,8 @@ def fit_sections(levels: tuple[Level, ...], volume: Volume) -> tuple[Level, ...]
         volume: that is read.
     """
     first = levels[0]
-    read = volume.store.chunk_layout.read_chunk.shape
-    wide = read is not None and any(r > s for r, s in zip(read[-2:], first.shard[1:], strict=True))
+    read = read_sides(volume.store)
+    wide = any(r > s for r, s in zip(read[-2:], first.shard[1:], strict=True))
     if not (volume.slow_random_access and wide):
         return levels
     return (first._replace(shard=(first.chunk[0], *first.shard[1:])), *levels[1:])
@@ -81,10 +82,10 @@ def fit_sections(levels: tuple[Level, ...], volume: Volume) -> tuple[Level, ...]
 
 def _widened(volume: Volume, size: Size, shard: Size, voxel_bytes: int) -> Size:
     """Widens blocks towards whole sections, where reading any part of one decodes all of it."""
-    read = volume.store.chunk_layout.read_chunk.shape
+    read = read_sides(volume.store)
     block = shard
     for axis in (2, 1):
-        most = min(size[axis], read[axis - 3]) if read is not None else 0
+        most = min(size[axis], read[axis - 3])
         while block[axis] < most:
             wider = tuple(n + (shard[a] if a == axis else 0) for a, n in enumerate(block))
             if math.prod(wider) * voxel_bytes > _BLOCK_BYTES:
@@ -100,9 +101,7 @@ def say_decoded(volume: Volume, grid: Grid) -> None:
         volume: that is slow to read in parts.
         grid: of full resolution.
     """
-    read = volume.store.chunk_layout.read_chunk.shape
-    if read is None:
-        return
+    read = read_sides(volume.store)
     across = math.prod(
         -(-min(r, n) // b)
         for r, n, b in zip(read[-2:], grid.outer.size[1:], grid.core_size[1:], strict=True)

@@ -15,6 +15,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block, Grid
 from emjax.geometry.sizes import Size
+from emjax.volumes.chunk_sides import read_sides
 from emjax.volumes.write.casting import Cast
 from emjax.volumes.write.output import Output
 from emjax.volumes.write.pooling import pool
@@ -109,7 +110,7 @@ class Pool(BlockWork):
 
     def _piece_size(self, block: Block) -> Size:
         """Returns (z, y, x) voxels made at a time: of whole chunks of the finer level, as many as are small."""
-        layout = self._finer.chunk_layout.read_chunk.shape[-3:]
+        layout = read_sides(self._finer)[-3:]
         voxel_bytes = self._finer.dtype.numpy_dtype.itemsize * math.prod(self._finer.shape[:-3])
         size = tuple(max(1, c // f) for c, f in zip(layout, self.factor, strict=True))
         # x first: neighbours in a file.

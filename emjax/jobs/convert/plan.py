@@ -210,7 +210,8 @@ def _value_range(config: ConfigDict, volume: Volume) -> tuple[float, float] | No
     if not config.value_range:
         return None
     if config.value_range == PERCENTILES:
-        return tuple(measure(volume))
+        found = measure(volume)
+        return found.low, found.high
     try:
         low, high = (float(part) for part in config.value_range.split(","))
     except ValueError as error:

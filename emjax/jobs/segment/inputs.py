@@ -10,9 +10,8 @@ from etils import epath
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.geometry.sizes import Size
 from emjax.segmentation.decode import choose_method
-from emjax.segmentation.prediction import Prediction, parse_channels
+from emjax.segmentation.prediction import Offset, Prediction, parse_channels
 from emjax.segmentation.settings import parse_settings
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.opening import open_volume
@@ -40,7 +39,7 @@ def open_part(address: str, text: str) -> tuple[Volume, Box]:
 
 def read_channels(
     config: Mapping[str, Any], volume: Volume
-) -> tuple[tuple[str, ...], tuple[Size | None, ...]]:
+) -> tuple[tuple[str, ...], tuple[Offset | None, ...]]:
     """Returns name and offset of each channel: as the command says, else as the volume remembers.
 
     Args:
@@ -74,7 +73,7 @@ def read_prediction(
     volume: Volume,
     box: Box,
     names: tuple[str, ...],
-    offsets: tuple[Size | None, ...],
+    offsets: tuple[Offset | None, ...],
 ) -> Prediction:
     """Reads a part of a prediction.
 
@@ -94,7 +93,7 @@ def read_prediction(
 def read_method(
     config: Mapping[str, Any],
     names: tuple[str, ...],
-    offsets: tuple[Size | None, ...],
+    offsets: tuple[Offset | None, ...],
     suggested: tuple[str, ...] = (),
 ) -> tuple[str, dict[str, Any]]:
     """Returns the method and its settings: as given, as a `tune` chose them, or as the channels suggest.

@@ -354,7 +354,7 @@ def to_segment(row, z, y, x):
     return np.sqrt(pz * pz + py * py + px * px), row[6] + t * (row[7] - row[6]), pz, py, px
 
 
-def grow(seed: int, low: np.ndarray, high: np.ndarray) -> tuple[Curves, Curves]:
+def grow(seed: int, low: np.ndarray, high: np.ndarray) -> tuple[Curves, ...]:
     """Grow all neurites and organelles that can matter within a box.
 
     Args:

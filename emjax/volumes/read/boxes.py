@@ -13,6 +13,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
 from emjax.volumes.attributes import first_sentence
+from emjax.volumes.chunk_sides import read_sides
 
 _STATUS = re.compile(r"^([A-Z_]+): ")
 # What TensorStore says of files that will be as bad at the next try; anything else may pass.
@@ -60,7 +61,8 @@ def _finish(
             raise OSError(f"{where} {box.translate(origin)}: {first_sentence(error)}") from error
         chunk, error = _bad_chunk(store, box) or (box, error)
         text = _STATUS.sub("", first_sentence(error))
-        status = _STATUS.match(str(error))[1]
+        said = _STATUS.match(str(error))
+        status = said[1] if said else ""
         hint = ""
         if status == "NOT_FOUND":
             hint = "; restore it, or add ?missing=fill to take absent chunks as 0"
@@ -76,9 +78,9 @@ def _lasts(error: Exception) -> bool:
 
 def _bad_chunk(store: ts.TensorStore, box: Box) -> tuple[Box, Exception] | None:
     """Finds the first chunk in a box that cannot be read, and why; None where they are too many to try."""
-    sides = store.chunk_layout.read_chunk.shape[-3:]
-    corner = store.chunk_layout.grid_origin[-3:]
-    if not all(sides) or None in corner:
+    sides = read_sides(store)[-3:]
+    corner = [at for at in store.chunk_layout.grid_origin or () if at is not None][-3:]
+    if not all(sides) or len(corner) < 3:
         return None
     whole = Box((0, 0, 0), tuple(store.shape[-3:]))
     starts = [
@@ -86,7 +88,7 @@ def _bad_chunk(store: ts.TensorStore, box: Box) -> tuple[Box, Exception] | None:
         for first, stop, side, at in zip(box.start, box.stop, sides, corner, strict=True)
     ]
     for start in itertools.islice(itertools.product(*starts), _MOST_CHUNKS):
-        chunk = Box(start, tuple(sides)).clip(whole)
+        chunk = Box(start, sides).clip(whole)
         try:
             store[(..., *chunk.slices)].read().result()
         except (ValueError, OSError, RuntimeError) as error:

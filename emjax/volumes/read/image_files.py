@@ -91,7 +91,8 @@ def image_size(path: str) -> tuple[int, int] | None:
                 return height, width
             if head[:2] in _TIFF:
                 with tifffile.TiffFile(path) as tiff:
-                    return tuple(tiff.pages[0].shape[:2])
+                    height, width = tiff.pages[0].shape[:2]
+                    return height, width
     except (OSError, tifffile.TiffFileError, IndexError):
         # Reading the section says what is wrong with it.
         return None

@@ -11,6 +11,7 @@ import tensorstore as ts
 from emjax.errors import InputError
 from emjax.geometry.sizes import Triple
 from emjax.volumes.axes import Names, arrange, attribute_names
+from emjax.volumes.chunk_sides import write_sides
 from emjax.volumes.format import Format, Request
 from emjax.volumes.place import Place, offset_place
 from emjax.volumes.read.arrays import checked, only_level_0, open_store
@@ -30,7 +31,7 @@ def open_n5(request: Request) -> Opened:
     """
     folder, own, group = _addressed(request)
     store = open_store(folder, "n5", request)
-    sides = store.chunk_layout.write_chunk.shape
+    sides = write_sides(store)
     grid = tuple(-(-n // side) for n, side in zip(store.shape, sides, strict=True))
     refuse_if_none(Chunks(folder, grid, lambda index: "/".join(map(str, index))), request, own)
     store = arrange(_reversed(store), _names(own), shown(folder))
@@ -113,7 +114,7 @@ def _factors(
         # BigDataViewer keeps those of all times with the view that they are of: setup0/timepoint0/s1.
         above = folder.rstrip("/").rsplit("/", 2)[0] + "/"
         listed = (read_metadata(above, request.context)[_FILE] or {}).get("downsamplingFactors")
-    if _of_levels(listed) and level < len(listed):
+    if listed and _of_levels(listed) and level < len(listed):
         return listed[level]
     return (1, 1, 1) if level == 0 else None
 

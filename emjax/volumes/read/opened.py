@@ -31,7 +31,7 @@ def chunked(
     shape: tuple[int, ...],
     dtype: np.dtype,
     chunk: tuple[int, ...],
-    context: ts.Context,
+    context: ts.Context | None,
 ) -> ts.TensorStore:
     """Makes a TensorStore of a function that reads parts of an array.
 

@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+from emjax.errors import InputError
 from emjax.volumes.axes import arrange
 from emjax.volumes.format import Format, Request, Writer
 from emjax.volumes.place import Place
@@ -26,7 +27,7 @@ def open_precomputed(request: Request) -> Opened:
     Raises:
         InputError: if there is no such scale, or it cannot be read; if none of its chunks are there.
     """
-    base, info = request.base, request.metadata["info"]
+    base, info = request.base, _info(request)
     scales = info["scales"]
     check_level(base, request.level, len(scales))
     scale = scales[request.level]
@@ -42,8 +43,16 @@ def open_precomputed(request: Request) -> Opened:
 
 def where(request: Request) -> Place | None:
     """Reads `voxel_offset`, which counts voxels of the scale from the corner of all scales."""
-    scale = request.metadata["info"]["scales"][request.level]
+    scale = _info(request)["scales"][request.level]
     return Place.of(scale.get("voxel_offset", (0, 0, 0))[::-1])
+
+
+def _info(request: Request) -> dict[str, Any]:
+    """Returns the metadata of a volume; raises InputError where there are none."""
+    info = request.metadata["info"]
+    if info is None:
+        raise InputError(f"{shown(request.base)} is no precomputed volume: it has no file 'info'")
+    return info
 
 
 def _chunks(base: str, scale: dict[str, Any]) -> Chunks:

@@ -46,9 +46,9 @@ class _Tiles:
     """
 
     patterns: tuple[str, ...]
-    size: tuple[int, int]
-    tile: tuple[int, int]
-    start: tuple[int, int]
+    size: tuple[int, ...]
+    tile: tuple[int, ...]
+    start: tuple[int, ...]
     ratio: float
     dtype: str
     fill: bool
@@ -59,15 +59,15 @@ class _Tiles:
         return (len(self.patterns), *self.size)
 
     @property
-    def rows_and_columns(self) -> tuple[int, int]:
+    def rows_and_columns(self) -> tuple[int, ...]:
         """How many tiles a section has along y and x."""
         return tuple(-(-n // t) for n, t in zip(self.size, self.tile, strict=True))
 
     def path(self, z: int, row: int, column: int) -> str:
         """Returns the file of a tile, counted from 0."""
         first_row, first_column = self.start
-        row, column = str(row + first_row), str(column + first_column)
-        return self.patterns[z].replace("{row}", row).replace("{column}", column)
+        named = self.patterns[z].replace("{row}", str(row + first_row))
+        return named.replace("{column}", str(column + first_column))
 
     def paths(self) -> list[str]:
         """Returns the files of all tiles."""
@@ -94,7 +94,7 @@ class _Tiles:
         if self.ratio == 1:
             return tile
         order = 0 if self.dtype in _IDS else 1
-        return scipy.ndimage.zoom(tile, self.ratio, order=order)
+        return np.asarray(scipy.ndimage.zoom(tile, self.ratio, order=order))
 
 
 def open_tiles(request: Request) -> Opened:

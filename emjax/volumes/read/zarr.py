@@ -8,6 +8,7 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.volumes.axes import Names, arrange, attribute_names, axis_names
+from emjax.volumes.chunk_sides import write_sides
 from emjax.volumes.format import Format, Request, Writer
 from emjax.volumes.place import Place, offset_place, ome_place
 from emjax.volumes.read.arrays import check_level, checked, only_level_0, open_store
@@ -104,7 +105,7 @@ def _open_array(base: str, request: Request) -> ts.TensorStore:
 
 
 def _chunks(base: str, store: ts.TensorStore, start: list[str], separator: str) -> Chunks:
-    sides = store.chunk_layout.write_chunk.shape
+    sides = write_sides(store)
     grid = tuple(-(-n // side) for n, side in zip(store.shape, sides, strict=True))
     return Chunks(base, grid, lambda index: separator.join([*start, *map(str, index)]))
 

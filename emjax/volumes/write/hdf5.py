@@ -52,7 +52,8 @@ class Hdf5Output(OneFile):
         """See `Output`."""
         try:
             with LOCK, h5py.File(self.current, "r") as opened:
-                return json.loads(opened[self.dataset].attrs[ATTRIBUTE])
+                text: Any = _dataset(opened, self.dataset).attrs[ATTRIBUTE]
+                return json.loads(text)
         except (OSError, KeyError, ValueError):
             return {}
 
@@ -77,8 +78,9 @@ class Hdf5Output(OneFile):
         file = self.current
         try:
             with LOCK, h5py.File(file, "r") as opened:
-                data = opened[self.dataset]
-                shape, dtype, shard = data.shape, data.dtype, data.attrs[_SHARD]
+                data = _dataset(opened, self.dataset)
+                shard: Any = data.attrs[_SHARD]
+                shape, dtype = data.shape, data.dtype
         except (OSError, KeyError) as error:
             raise InputError(f"cannot open {file} for writing: {_reason(error)}") from error
         chunk = (*shape[:-3], *map(int, shard))
@@ -102,13 +104,21 @@ class _Access:
 
     def read(self, domain: ts.IndexDomain, out: np.ndarray, _: object) -> None:
         with LOCK, h5py.File(self.path, "r") as file:
-            out[...] = file[self.dataset][domain.index_exp]
+            out[...] = _dataset(file, self.dataset)[domain.index_exp]
 
     def write(self, domain: ts.IndexDomain, voxels: np.ndarray, _: object) -> None:
         with LOCK:
             with h5py.File(self.path, "r+") as file:
-                file[self.dataset][domain.index_exp] = voxels
+                _dataset(file, self.dataset)[domain.index_exp] = voxels
             sync(self.path)
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Returns a dataset; raises KeyError if there is none of that name."""
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        raise KeyError(f"{name} is no dataset")
+    return found
 
 
 def _preallocate(file: h5py.File, name: str, new: NewVolume) -> h5py.Dataset:

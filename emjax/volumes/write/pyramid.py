@@ -140,10 +140,9 @@ def _level(
     whole = chunk or chunk_size(_ENDLESS, voxel_nm)
     chosen = tuple(map(min, whole, size))
     if shard is None:
-        for chunks in _FEWER_CHUNKS:
-            shard = shard_size(size, chosen, chunks)
-            if math.prod(shard) * voxel_bytes <= _SHARD_BYTES:
-                break
+        shards = [shard_size(size, chosen, chunks) for chunks in _FEWER_CHUNKS]
+        small = (s for s in shards if math.prod(s) * voxel_bytes <= _SHARD_BYTES)
+        shard = next(small, shards[-1])
     elif any(s % c for s, c in zip(shard, whole, strict=True)):
         raise InputError(
             f"shard={tuple(shard)} is no multiple of chunks of {tuple(whole)} voxels; give chunk too, for all levels"
