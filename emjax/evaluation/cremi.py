@@ -99,11 +99,11 @@ def cremi_scores(table: Contingency) -> dict[str, float]:
     }
 
 
-def _distances_nm(inner: np.ndarray, pixel_nm: tuple[float, float]) -> np.ndarray:
+def _distances_nm(inner: np.ndarray, pixel_nm: tuple[float, ...]) -> np.ndarray:
     """Returns the distance of each pixel of a section to the nearest one at a border, nm; infinite without any."""
     if inner.all():
         return np.full(inner.shape, np.inf)
-    return ndimage.distance_transform_edt(inner, sampling=pixel_nm)
+    return np.asarray(ndimage.distance_transform_edt(inner, sampling=pixel_nm))
 
 
 def _squares(counts: np.ndarray) -> float:

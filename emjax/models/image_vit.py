@@ -213,12 +213,12 @@ class ImageViT(EncoderDecoder):
 
     def _tokens(self, x: jax.Array) -> jax.Array:
         """Maps `[b, z, y, x, width]` to tokens with their places, `[b or b z, n, width]`, the class token first."""
-        batch, depth, *grid = x.shape[:4]
+        batch, depth, rows, columns = x.shape[:4]
         normal = nn.initializers.normal(0.02)
         special = self.param("encoder_tokens", normal, (1 + self.registers, self.width))
         places = self.param("encoder_positions", normal, (1 + self.position_grid**2, self.width))
         square = places[1:].reshape(self.position_grid, self.position_grid, self.width)
-        square = resample_positions(square, tuple(grid), self.resampling)
+        square = resample_positions(square, (rows, columns), self.resampling)
         x = x + square.astype(self.dtype)
         # The class token has a place of its own, registers have none.
         special = special.at[0].add(places[0]).astype(self.dtype)

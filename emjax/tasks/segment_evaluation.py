@@ -51,8 +51,8 @@ class SegmentEvaluation:
             whatever is predicted.
         """
         parts = [jax.device_get(self._measure(params, chunk)) for chunk in self._chunks()]
-        known = np.array([part["known"] for part in parts]) > 0
-        scores = _mean({"val_loss": [part["loss"] for part in parts]}, np.asarray(known.any(axis=1)))
+        known = np.asarray([part["known"] > 0 for part in parts])
+        scores = _mean({"val_loss": [part["loss"] for part in parts]}, np.any(known, axis=1))
         for index in range(len(self._task.targets)):
             losses = [part["losses"][index] for part in parts]
             scores |= _mean({n: [loss[n] for loss in losses] for n in losses[0]}, known[:, index])

@@ -25,6 +25,7 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.volumes.attributes import first_sentence
+from emjax.volumes.chunk_sides import read_sides
 from emjax.volumes.format import Request
 from emjax.volumes.read.chunks import Chunks
 from emjax.volumes.read.folder_metadata import shown
@@ -32,7 +33,7 @@ from emjax.volumes.read.missing import ERROR
 from emjax.volumes.read.opened import chunked
 
 # Endings that CloudVolume's files have, and what they stand for.
-CODECS: dict[str, Callable[[bytes], bytes]] = {
+CODECS: dict[str, Callable[[bytes], Any]] = {
     "": bytes,
     ".gz": gzip.decompress,
     ".br": imagecodecs.brotli_decode,
@@ -79,12 +80,12 @@ def open_compressed(base: str, info: dict[str, Any], request: Request) -> ts.Ten
     except (ValueError, OSError, RuntimeError) as error:
         raise InputError(f"{shown(base)} cannot be opened: {first_sentence(error)}") from error
     scale = info["scales"][request.level]
-    layout = store.chunk_layout.read_chunk.shape
+    layout = read_sides(store)
     offset = tuple(store.domain.inclusive_min)
     folder = os.path.join(shown(base), scale["key"].strip("/"))
     reader = _Compressed(text, request.level, folder, offset, request.missing == ERROR)
     dtype = store.dtype.numpy_dtype
-    read = chunked(reader, tuple(store.shape), dtype, tuple(layout), request.context)
+    read = chunked(reader, tuple(store.shape), dtype, layout, request.context)
     return read[ts.d[:].translate_to[offset]]
 
 

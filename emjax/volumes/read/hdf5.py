@@ -6,6 +6,7 @@ import dataclasses
 import math
 import threading
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -49,7 +50,7 @@ class _Dataset:
                     if len(_FILES) == _MOST_FILES:
                         _FILES.pop(next(iter(_FILES))).close()
                     _FILES[self.path] = h5py.File(self.path, "r")
-                data = _FILES[self.path][self.dataset]
+                data: Any = _FILES[self.path][self.dataset]
                 values = data[part]
                 absent = self.missing == ERROR and is_chunk_absent(data, part)
         except (OSError, RuntimeError, KeyError) as error:
@@ -66,7 +67,7 @@ class _Dataset:
 
     def _chunk(self, part: tuple[slice, ...]) -> str:
         start, stop = ([getattr(s, end) for s in part[-3:]] for end in ("start", "stop"))
-        return f"chunk {Box.between(start, stop)} of {self.path}:{self.dataset}"
+        return f"chunk {Box.between(tuple(start), tuple(stop))} of {self.path}:{self.dataset}"
 
 
 def open_hdf5(request: Request) -> Opened:
@@ -186,7 +187,8 @@ def _voxel_nm(data: h5py.Dataset, names: Names) -> Triple | None:
     ):
         if name not in owner.attrs:
             continue
-        values = np.ravel(owner.attrs[name])
+        stored: Any = owner.attrs[name]
+        values = np.ravel(stored)
         if not np.issubdtype(values.dtype, np.number):
             continue
         order = names if len(values) == len(names) else spatial
@@ -196,8 +198,9 @@ def _voxel_nm(data: h5py.Dataset, names: Names) -> Triple | None:
         if found and min(found) > 0:
             units = spatial_units(owner.attrs.get("units"), order) if factor == 1 else ("nm",) * 3
             factors = [unit_nm(unit) for unit in units]
-            if all(factors):
-                return tuple(v * f * factor for v, f in zip(found, factors, strict=True))
+            sides = [v * f * factor for v, f in zip(found, factors, strict=True) if f]
+            if len(sides) == len(factors):
+                return tuple(sides)
     return None
 
 

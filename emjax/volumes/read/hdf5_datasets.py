@@ -54,7 +54,8 @@ def _named(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
             f"{path} has no dataset '{name}'; it holds: {_listed(dict(_walk(file)))}"
         ) from error
     if not isinstance(item, h5py.Dataset):
-        inside = _listed({f"{name}/{below}": data for below, data in _walk(item)})
+        below = _walk(item) if isinstance(item, h5py.Group) else ()
+        inside = _listed({f"{name}/{path}": data for path, data in below})
         raise InputError(f"{path}:{name} is a group, no dataset; it holds: {inside}")
     return item
 
@@ -88,7 +89,7 @@ def _walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
             # None where a link leads nowhere.
             item = current.get(name)
             if isinstance(item, h5py.Dataset):
-                yield prefix + name, item
+                yield f"{prefix}{name}", item
             elif isinstance(item, h5py.Group) and item.id not in seen:
                 seen.add(item.id)
                 waiting.append((f"{prefix}{name}/", item))

@@ -36,7 +36,8 @@ def refuse_absent(request: Request, data: h5py.Dataset) -> None:
         InputError: naming what is absent.
     """
     path, missing = request.path, request.missing
-    where = f"{path}:{data.name.lstrip('/')}"
+    name = (data.name or "").lstrip("/")
+    where = f"{path}:{name}"
     lost, total = _lost(path, data, missing == ERROR, _DEPTH)
     if lost:
         refuse_or_say(where, lost, total, FILL if missing == FILL else ERROR, "source files")

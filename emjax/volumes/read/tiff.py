@@ -9,6 +9,7 @@ import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -93,7 +94,7 @@ def open_tiff(request: Request) -> Opened:
     path = request.path
     try:
         with tifffile.TiffFile(path) as file:
-            first = file.pages[0]
+            first: Any = file.pages[0]
             if len(first.shape) != 2:
                 raise InputError(
                     f"{path} has pages of {first.shape}; emjax reads grey sections [y, x] (tifffile takes stacks of 3 "
@@ -113,7 +114,8 @@ def open_tiff(request: Request) -> Opened:
 def _stack(request: Request, file: tifffile.TiffFile) -> tuple[_Pages | _Plain, Size]:
     """Returns what reads the sections, and z, y, x."""
     path = request.path
-    first, count, stack = file.pages[0], len(file.pages), file.series[0]
+    first: Any = file.pages[0]
+    count, stack = len(file.pages), file.series[0]
     if count == 1 and len(stack.shape) == 3 and stack.dataoffset is not None:
         # ImageJ describes only the first section of a large stack.
         end = stack.dataoffset + math.prod(stack.shape) * stack.dtype.itemsize
@@ -215,8 +217,9 @@ def _imagej_voxel_nm(file: tifffile.TiffFile) -> Triple | None:
     about = file.imagej_metadata or {}
     # Axes may have units of their own, beside that of x.
     factors = [unit_nm(about.get(name, about.get("unit"))) for name in ("zunit", "yunit", "unit")]
-    tags = file.pages[0].tags
-    if not all(factors) or "spacing" not in about or "XResolution" not in tags:
+    first: Any = file.pages[0]
+    tags = first.tags
+    if "spacing" not in about or "XResolution" not in tags:
         return None
     sides = [float(about["spacing"])]
     for name in ("YResolution", "XResolution"):
@@ -224,7 +227,8 @@ def _imagej_voxel_nm(file: tifffile.TiffFile) -> Triple | None:
         if not pixels:
             return None
         sides.append(units / pixels)
-    return tuple(side * factor for side, factor in zip(sides, factors, strict=True))
+    nm = [side * factor for side, factor in zip(sides, factors, strict=True) if factor]
+    return tuple(nm) if len(nm) == 3 else None
 
 
 def _ome_voxel_nm(file: tifffile.TiffFile) -> Triple | None:

@@ -86,7 +86,7 @@ class Cast:
         """
         target = np.dtype(self.target)
         if self.value_range is not None:
-            return self._stretch(voxels, target)
+            return _stretch(voxels, target, *self.value_range)
         if voxels.dtype == target:
             return voxels
         if not holds(target, voxels.dtype) and voxels.size:
@@ -98,26 +98,26 @@ class Cast:
                     )
         return voxels.astype(target)
 
-    def _stretch(self, voxels: np.ndarray, target: np.dtype) -> np.ndarray:
-        low, high = self.value_range
-        most = np.iinfo(target).max
-        # uint8 and uint16 have a value for each entry of a table, looked up faster than computed.
-        if voxels.dtype.name in _STRETCHED:
-            table = np.arange(np.iinfo(voxels.dtype).max + 1, dtype=np.float64)
-            return np.take(_scaled(table, low, high, most).astype(target), voxels)
-        out = np.empty(voxels.shape, target)
-        # Section by section: in 64 bits a block takes several times the memory of what is read.
-        rows = voxels.reshape(-1, voxels.shape[-1])
-        flat = out.reshape(rows.shape)
-        step = max(1, (1 << 20) // voxels.shape[-1])
-        for i in range(0, len(rows), step):
-            scaled = _scaled(rows[i : i + step].astype(np.float64), low, high, most)
-            if np.isnan(scaled).any():
-                raise InputError(
-                    f"there are NaN, which {target} cannot hold; leave dtype and value_range out"
-                )
-            flat[i : i + step] = scaled
-        return out
+
+def _stretch(voxels: np.ndarray, target: np.dtype, low: float, high: float) -> np.ndarray:
+    most = np.iinfo(target).max
+    # uint8 and uint16 have a value for each entry of a table, looked up faster than computed.
+    if voxels.dtype.name in _STRETCHED:
+        table = np.arange(np.iinfo(voxels.dtype).max + 1, dtype=np.float64)
+        return np.take(_scaled(table, low, high, most).astype(target), voxels)
+    out = np.empty(voxels.shape, target)
+    # Section by section: in 64 bits a block takes several times the memory of what is read.
+    rows = voxels.reshape(-1, voxels.shape[-1])
+    flat = out.reshape(rows.shape)
+    step = max(1, (1 << 20) // voxels.shape[-1])
+    for i in range(0, len(rows), step):
+        scaled = _scaled(rows[i : i + step].astype(np.float64), low, high, most)
+        if np.isnan(scaled).any():
+            raise InputError(
+                f"there are NaN, which {target} cannot hold; leave dtype and value_range out"
+            )
+        flat[i : i + step] = scaled
+    return out
 
 
 def _scaled(values: np.ndarray, low: float, high: float, most: int) -> np.ndarray:
