@@ -158,8 +158,8 @@ def _output(config: ConfigDict) -> Output:
         raise InputError(f"kind='{config.kind}' is unknown{nearest(config.kind, KINDS)}")
     if config.dtype and config.dtype not in DTYPES:
         raise InputError(f"dtype='{config.dtype}' is unknown{nearest(config.dtype, DTYPES)}")
-    output = parse_output(config.output)
-    output = dataclasses.replace(output, path=_absolute(output.path))
+    given: Any = parse_output(config.output)
+    output: Output = dataclasses.replace(given, path=_absolute(given.path))
     if config.cluster and not output.shared:
         raise InputError(
             f"cluster={config.cluster}: an HDF5 file is written by one process; leave cluster out, or give NAME.zarr"

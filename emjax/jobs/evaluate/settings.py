@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -47,8 +48,12 @@ class Settings:
         needed = ("segmentation",) if config.skeletons else ("segmentation", "labels")
         validate_volume_config(config, needed)
         _check(config)
-        values = {field.name: config[field.name] for field in dataclasses.fields(cls)}
-        return cls(**{n: tuple(v) if isinstance(v, tuple | list) else v for n, v in values.items()})
+        given = {field.name: config[field.name] for field in dataclasses.fields(cls)}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, tuple | list) else value
+            for name, value in given.items()
+        }
+        return cls(**values)
 
 
 def _check(config: ConfigDict) -> None:
