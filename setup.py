@@ -27,7 +27,7 @@ setup(
         # formats code and checks types would find other faults in the same code.
         "test": [
             *("pytest>=8", "pytest-xdist>=3.6", "ruff>=0.17,<0.18", "basedpyright==1.40.2"),
-            *("zarr>=3.0,<4", "ome-zarr-models>=1.0"),
+            *("zarr>=3.0,<4", "ome-zarr-models>=1.0", "ome-zarr>=0.11"),
             *("waterz>=0.10,<0.11", "nbclient>=0.10", "ipykernel>=6"),
         ],
         "cuda": ["jax[cuda12]>=0.10,<0.12"],

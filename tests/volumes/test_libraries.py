@@ -110,6 +110,22 @@ def test_ome_zarr_with_channel_and_time_of_length_1(tmp_path: Path) -> None:
     _check(f"{tmp_path}/a", origin=(2, 0, 5))
 
 
+def test_ome_zarr_itself(tmp_path: Path) -> None:
+    writer = pytest.importorskip("ome_zarr.writer", reason="ome-zarr is not installed")
+    formats = pytest.importorskip("ome_zarr.format")
+    axes = [{"name": n, "type": "space", "unit": "nanometer"} for n in "zyx"]
+    steps = [
+        {"type": "scale", "scale": list(NM)},
+        {"type": "translation", "translation": [80.0, 0.0, 20.0]},
+    ]
+    for form in (formats.FormatV04(), formats.FormatV05()):
+        group = zarr.open_group(tmp_path / form.version, mode="w", zarr_format=form.zarr_format)
+        writer.write_multiscale(
+            [VOXELS], group, fmt=form, axes=axes, coordinate_transformations=[steps]
+        )
+        _check(f"{tmp_path}/{form.version}", origin=(2, 0, 5))
+
+
 def _write_n5(path: Path, voxels: np.ndarray, **attributes: object) -> None:
     metadata = {
         **{"dataType": "uint8", "dimensions": voxels.shape[::-1], "blockSize": [8, 8, 4]},
