@@ -19,7 +19,7 @@ _EPSILON = 1e-6
 
 
 def layer_norm(name: str) -> nn.LayerNorm:
-    """Returns the normalisation over channels that every part of it has."""
+    """Returns the normalization over channels that every part of it has."""
     return nn.LayerNorm(_EPSILON, dtype=jnp.float32, name=name)
 
 
@@ -78,7 +78,7 @@ class ConvNextEncoder(nn.Module):
 
 
 class Stem(nn.Module):
-    """Patches of 4x4 pixels, normalised."""
+    """Patches of 4x4 pixels, normalized."""
 
     width: int
     depth: int
@@ -140,7 +140,7 @@ class ConvNext(EncoderDecoder):
             )
 
     def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
-        """Maps `[b, z, y, x, 1]` to maps of strides 4, 8 and 16, and that of 32, normalised."""
+        """Maps `[b, z, y, x, 1]` to maps of strides 4, 8 and 16, and that of 32, normalized."""
         first = Stem(self.widths[0], self.slices, self.dtype, name="stem")(x)
         *maps, last = ConvNextEncoder(
             self.depths, self.widths, self.kernel_depth, self.remat, self.dtype, name="encoder"

@@ -46,7 +46,7 @@ class EncoderDecoder(nn.Module):
         decoder_kernel: (z, y, x) of the decoder's convolutions.
         skips: 'none' (pretraining), or 'add': the encoder's maps, by a 1x1 convolution each, and the image itself.
         upsampling: 'depth_to_space' or 'resize'.
-        groups: most groups of a normalisation in the decoder.
+        groups: most groups of a normalization in the decoder.
         activation: of decoder and head.
         out_channels: of the head.
         remat: recompute blocks in the backward pass.

@@ -1,4 +1,4 @@
-"""Layers of networks of photographs, on volumes: convolutions with strides in the section, and fixed normalisations.
+"""Layers of networks of photographs, on volumes: convolutions with strides in the section, and fixed normalizations.
 
 Their kernels are `[z, y, x, i, o]` with a depth of 1 where the 2D network's is meant, and more where it should see
 neighbouring sections (`emjax.weights.inflate`). Sections are the batch of a 2D convolution; a deeper kernel is one
@@ -152,11 +152,11 @@ class ImageConv(nn.Module):
 
 
 class ImageNorm(nn.Module):
-    """What stands where the network of photographs has a batch normalisation; the same two parameters for each kind.
+    """What stands where the network of photographs has a batch normalization; the same two parameters for each kind.
 
     Attributes:
         kind: 'affine': a factor and a shift of each channel, into which the statistics of the other network are
-            folded; 'group': a group normalisation, for networks that begin anew.
+            folded; 'group': a group normalization, for networks that begin anew.
         dtype: of the output.
     """
 

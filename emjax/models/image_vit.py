@@ -164,7 +164,7 @@ class ImageViT(EncoderDecoder):
             )
 
     def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
-        """Maps `[b, z, y, x, 1]` to the states of the taps, upsampled to their levels, and the normalised last one."""
+        """Maps `[b, z, y, x, 1]` to the states of the taps, upsampled to their levels, and the normalized last one."""
         x = self._patches(x)
         batch, *grid = x.shape[:4]
         tokens = self._tokens(x)

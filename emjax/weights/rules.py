@@ -133,7 +133,7 @@ def plane_kernel(array: np.ndarray) -> np.ndarray:
 
 
 def norm_scale(epsilon: float) -> Callable[..., np.ndarray]:
-    """Returns the factor that a batch normalisation is at inference, of its weight and variance."""
+    """Returns the factor that a batch normalization is at inference, of its weight and variance."""
 
     def make(weight: np.ndarray, variance: np.ndarray) -> np.ndarray:
         return weight / np.sqrt(variance.astype(np.float64) + epsilon)
@@ -142,7 +142,7 @@ def norm_scale(epsilon: float) -> Callable[..., np.ndarray]:
 
 
 def norm_bias(epsilon: float) -> Callable[..., np.ndarray]:
-    """Returns the shift that a batch normalisation is at inference, of weight, bias, mean and variance."""
+    """Returns the shift that a batch normalization is at inference, of weight, bias, mean and variance."""
 
     def make(
         weight: np.ndarray, bias: np.ndarray, mean: np.ndarray, variance: np.ndarray

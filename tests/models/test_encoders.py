@@ -52,7 +52,7 @@ class Made(NamedTuple):
 
 
 class _Act(layers.NormAct):
-    """Without the normalisation, which reads the whole input."""
+    """Without the normalization, which reads the whole input."""
 
     def __call__(self, x):
         return layers.ACTIVATIONS[self.activation](x)
@@ -88,7 +88,7 @@ def made(request):
     [
         ("resnet18", 11_176_512),
         ("resnet50", 23_508_032),
-        # 4,652,008 in all: less a convolution to 1280 channels, its normalisation, and the classifier.
+        # 4,652,008 in all: less a convolution to 1280 channels, its normalization, and the classifier.
         ("efficientnet_lite0", 4_652_008 - 320 * 1280 - 2 * 1280 - 1281 * 1000),
         ("convnext_tiny", 27_820_128),
         ("vit_small", 21_665_664),

@@ -70,7 +70,7 @@ def flat_kernel(array: np.ndarray) -> np.ndarray:
 
 
 def batch_norm(parameter: str, source: str, epsilon: float) -> tuple[Rule, Rule]:
-    """Returns the rules of a batch normalisation at inference."""
+    """Returns the rules of a batch normalization at inference."""
     weight, bias, mean, variance = (
         f"{source}.{part}" for part in ("weight", "bias", "running_mean", "running_var")
     )
@@ -81,7 +81,7 @@ def batch_norm(parameter: str, source: str, epsilon: float) -> tuple[Rule, Rule]
 
 
 def layer_norm(parameter: str, source: str, stacked: bool = False) -> tuple[Rule, Rule]:
-    """Returns the rules of a layer normalisation."""
+    """Returns the rules of a layer normalization."""
     return (
         Rule(f"{parameter}/scale", (f"{source}.weight",), as_is, stacked),
         Rule(f"{parameter}/bias", (f"{source}.bias",), as_is, stacked),

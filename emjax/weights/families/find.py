@@ -41,7 +41,7 @@ def find_family(arrays: Arrays, name: str = "") -> tuple[str, str]:
     """
     tried = {name: FAMILIES.find(name, "family=")} if name else dict(FAMILIES)
     found: list[tuple[str, str]] = []
-    nearest, lacks = "", ()
+    nearest, lacks = "", list[str]()
     for key, family in tried.items():
         for prefix in _prefixes(arrays, family.first):
             names = [n.removeprefix(prefix) for n in arrays if n.startswith(prefix)]
