@@ -34,7 +34,7 @@ class Contrast(NamedTuple):
     flat: bool = False
 
 
-def measure(volume: Volume) -> Contrast:
+def measure_contrast(volume: Volume) -> Contrast:
     """Looks at eight blocks spread over a volume.
 
     Args:

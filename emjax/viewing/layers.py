@@ -14,7 +14,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
 from emjax.segmentation.prediction import NEAREST, show_channels
-from emjax.viewing.contrast import Contrast, measure
+from emjax.viewing.contrast import Contrast, measure_contrast
 from emjax.volumes.address import Entry, parse_volumes
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.opening import open_volume
@@ -219,7 +219,7 @@ def _contrast(volume: Volume, kind: str, attributes: Mapping[str, Any]) -> Contr
     """Returns 0 and 1 of what emjax predicted; the percentiles of anything else."""
     if attributes.get("scale"):
         return Contrast(0.0, 1 / float(attributes["scale"]))
-    contrast = measure(volume)
+    contrast = measure_contrast(volume)
     if contrast.flat and kind == IMAGE and "kind" not in volume.address.keys:
         logging.warning(
             "%s is drawn as an image, but looks like labels; add ?kind=labels to its address if it is",
