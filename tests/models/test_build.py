@@ -9,7 +9,7 @@ import pytest
 from emjax.errors import InputError
 from emjax.models.build import build_backbone, fit_to_voxels, resolve_dtype
 
-from .toy import install_network
+from ..extending import write_package
 
 
 def test_lists_as_json_holds_them_make_the_same_network():
@@ -69,7 +69,7 @@ def test_fields_that_are_left_open_follow_from_the_voxels():
 
 
 def test_a_network_from_outside_is_one_file_and_one_line(tmp_path, monkeypatch):
-    install_network(tmp_path, monkeypatch)
+    monkeypatch.syspath_prepend(str(write_package(tmp_path)))
     toy = build_backbone({"name": "toy", "dtype": "float32", "width": 6, "out_channels": 2})
     assert toy.level_channels == (6,) and toy.dtype == jnp.float32
     assert fit_to_voxels({"name": "toy"}, (40, 4, 4), (4, 32, 32)) == {"name": "toy"}
