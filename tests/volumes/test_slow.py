@@ -41,7 +41,8 @@ def test_once_and_only_what_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         file["plain"] = voxels
         file.create_dataset("gzip", data=voxels, compression="gzip")
         file.create_dataset("shuffle", data=voxels, shuffle=True)
-        file.create_dataset("large", (300, 300, 300), "uint8", chunks=(300, 300, 300))
+        large = file.create_dataset("large", (300, 300, 300), "uint8", chunks=(300, 300, 300))
+        large[0, 0, 0] = 1
     said = []
     monkeypatch.setattr(logging, "warning", lambda text, *values: said.append(text % values))
     slow._say.cache_clear()

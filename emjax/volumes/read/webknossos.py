@@ -115,9 +115,7 @@ def _magnifications(about: dict[str, Any], layer: dict[str, Any]) -> list[Magnif
         default = "-".join(map(str, mag)) if len(set(mag)) > 1 else str(mag[0])
         path = entry.get("path", f"{layer['name']}/{default}").removeprefix("./").strip("/")
         order: dict[str, int] = entry.get("axisOrder") or {"c": 0, "x": 1, "y": 2, "z": 3}
-        names = axis_names(
-            [axis for _, axis in sorted((n, a) for a, n in order.items())], len(order)
-        )
+        names = axis_names(sorted(order, key=order.__getitem__), len(order))
         size = None
         if factor and nm:
             size = tuple(f * m * nm for f, m in zip(factor[::-1], mag[::-1], strict=True))
