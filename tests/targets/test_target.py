@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,6 +97,16 @@ def test_channels_metrics_and_the_labels_that_are_read():
     assert Classes(ids=(0, 4)).reads == "classes"
     metrics = [kind.metric.name for kind in TARGETS.values()]
     assert len(set(metrics)) == len(metrics)
+
+
+@pytest.mark.parametrize("name", TARGETS.own_names)
+def test_the_documentation_has_a_row_of_each_target(name):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "targets.md").read_text()
+    (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+    kind = TARGETS[name]
+    assert f"`{kind.metric.name}`" in row and row.endswith(f"`{kind.decoder}` |".replace("`` ", ""))
+    options = {field.name for field in dataclasses.fields(kind)} - {"losses"}
+    assert {option for option in options if f"`{option}`" not in row} == set()
 
 
 def test_every_known_loss_exists_and_every_activation():
