@@ -1,0 +1,59 @@
+"""Settings are chosen on what prediction and labels share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+
+from emjax.command_line import load_config
+from emjax.errors import InputError
+from emjax.jobs import tune
+from emjax.volumes.write.zarr import create_volume
+
+SHAPE = (4, 24, 32)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Labels of a whole, and a flawless prediction of a part that says where it lies."""
+    _, y, x = np.indices(SHAPE)
+    labels = np.where((y % 8 == 0) | (x % 8 == 0), 0, 1 + (y // 8) * 4 + x // 8)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["labels"], file["none"] = labels.astype(np.uint64), np.zeros(SHAPE, np.uint8)
+    known = {"targets": ["foreground"], "offsets": [None], "scale": 1 / 255}
+    part = labels[:, 8:, 8:]
+    create_volume(
+        tmp_path / "p.zarr", (1, *part.shape), np.uint8, (40.0, 4.0, 4.0), known, origin=(0, 8, 8)
+    )
+    zarr.open_group(tmp_path / "p.zarr")["0"][...] = np.where(part > 0, 255, 0)[None]
+    return tmp_path
+
+
+def _run(folder: Path, **fields: str) -> dict[str, float]:
+    config = load_config("configs/tune.py")
+    config.update({"input": f"{folder}/p.zarr", "labels": f"{folder}/a.h5:labels"} | fields)
+    config.method, config.grid = "components", "threshold=0.5"
+    assert tune.run(config, folder / "run") == 0
+    return json.loads((folder / "run" / "results.json").read_text())
+
+
+def test_a_part_is_scored_where_it_lies(folder):
+    scores = _run(folder, metric="cremi_score", cremi_border_nm=4.0)
+    assert (scores["voi"], scores["cremi_score"], scores["ap_75"]) == (0, 0, 1)
+    assert scores["voxels"] == 4 * 16 * 24
+
+
+def test_a_box_is_of_the_prediction(folder):
+    assert _run(folder, box=":,0:8,8:16")["labels"] == 1
+
+
+def test_labels_without_objects_are_refused(folder):
+    with pytest.raises(InputError, match="none.* have no object in the box"):
+        _run(folder, labels=f"{folder}/a.h5:none")
+    with pytest.raises(InputError, match="metric=cremi_score needs the size of voxels"):
+        _run(folder, input=f"{folder}/a.h5:none", channels="foreground", metric="cremi_score")
