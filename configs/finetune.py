@@ -29,8 +29,10 @@ The folder `--workdir` (default `runs/finetune`) receives checkpoints (the best 
 TensorBoard files and plots. Stop it at any time; the same command continues where it stopped.
 """
 
+import functools
+
 from emjax.config import Config, base_config, choose_preset
-from emjax.models.presets import network
+from emjax.models.presets import PHOTOGRAPHS, network
 
 SYNTHETIC = "synthetic://neurites?shape=32,256,256&voxel_nm=40,12,12"
 
@@ -156,6 +158,16 @@ def _smoke(c: Config) -> None:
     c.log.every_steps = 1
 
 
+def _photographs(preset: str, c: Config) -> None:
+    """A network of published weights, which `init_from` brings (configs/import_weights.py)."""
+    c.model = network(preset)
+    c.model.skips = "add"
+    side = 70 if preset == "dinov2_small" else 64
+    c.data.crop_size = (8, side, side)
+    c.optimizer.learning_rate = 3e-4
+    c.optimizer.layer_decay = 0.75
+
+
 PRESETS = {
     "": lambda c: None,
     "neurons": lambda c: None,
@@ -166,5 +178,6 @@ PRESETS = {
     "large": _large,
     "wide": _wide,
     "vit": _vit,
+    **{name: functools.partial(_photographs, name) for name in PHOTOGRAPHS},
     "smoke": _smoke,
 }

@@ -43,8 +43,10 @@ The folder `--workdir` (default `runs/pretrain`) receives checkpoints, `results.
 Stop it at any time; the same command continues where it stopped.
 """
 
+import functools
+
 from emjax.config import Config, base_config, choose_preset
-from emjax.models.presets import network
+from emjax.models.presets import PHOTOGRAPHS, network
 
 # The four data sets of the paper; replace the paths by your own copies.
 PAPER_VOLUMES = """
@@ -223,8 +225,18 @@ def _paper(c: Config) -> None:
     c.optimizer.ema_decay = 0.0
 
 
+def _photographs(preset: str, c: Config) -> None:
+    """A network of published weights, which `init_from` brings (configs/import_weights.py)."""
+    c.model = network(preset)
+    side = 70 if preset == "dinov2_small" else 64
+    c.data.crop_size = (4, side, side)
+    c.optimizer.learning_rate = 3e-4
+    c.optimizer.layer_decay = 0.75
+
+
 PRESETS = {
     "": lambda c: None,
+    **{name: functools.partial(_photographs, name) for name in PHOTOGRAPHS},
     "smoke": _smoke,
     "real": _real,
     "ours": _ours,

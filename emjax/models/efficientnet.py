@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from emjax.geometry.sizes import Size
 from emjax.models.encoder_decoder import EncoderDecoder, halvings
-from emjax.models.image_layers import ImageConv, ImageNorm, Step
+from emjax.models.image_layers import NORMS, ImageConv, ImageNorm, Step
 
 
 class _Stage(NamedTuple):
@@ -136,14 +136,14 @@ class EfficientNetLite0(EncoderDecoder):
     """EfficientNet-Lite0 with the U-Net's decoder.
 
     Attributes:
-        norm: 'group' (begun anew) or 'affine' (with weights of photographs).
+        norm: 'group' (begun anew) or 'affine' (with weights of photographs); '': as the run that weights come from.
     """
 
-    norm: str = "group"
+    norm: str = ""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **EncoderDecoder.choices,
-        "norm": ("group", "affine"),
+        "norm": ("", *NORMS),
     }
 
     @property
@@ -167,8 +167,8 @@ class EfficientNetLite0(EncoderDecoder):
 
     def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
         """Maps `[b, z, y, x, 1]` to maps of strides 2, 4, 8 and 16, and that of 32."""
-        first = Stem(self.slices, self.norm, self.dtype, name="stem")(x)
+        first = Stem(self.slices, self.norm or NORMS[0], self.dtype, name="stem")(x)
         *maps, centre = EfficientNetEncoder(
-            self.kernel_depth, self.norm, self.remat, self.dtype, name="encoder"
+            self.kernel_depth, self.norm or NORMS[0], self.remat, self.dtype, name="encoder"
         )(first)
         return [None, *maps], centre

@@ -22,7 +22,7 @@ from emjax.geometry.footprint import Footprint
 from emjax.geometry.sizes import Size
 from emjax.models.backbone import Features, check_multiple
 from emjax.models.heads import Head
-from emjax.models.image_layers import ImageConv, Step
+from emjax.models.image_layers import NORMS, ImageConv, Step
 from emjax.models.layers import ACTIVATIONS, STEM_KERNEL
 from emjax.models.unet import SECTION_KERNEL, Block, Decoder, block_reach
 from emjax.weights.inflate import FILLS, SCALES
@@ -140,9 +140,9 @@ class EncoderDecoder(nn.Module):
     def fit_to_voxels(
         cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
     ) -> dict[str, Any]:
-        """Chooses nothing: the encoder is the same for all voxels."""
-        del model, voxel_nm, crop_size
-        return {}
+        """Chooses the normalisation, which begins anew where no weights say otherwise; the rest is the same for all."""
+        del voxel_nm, crop_size
+        return {"norm": NORMS[0]} if "norm" in cls.choices and not model.get("norm") else {}
 
     def check(self) -> None:
         """Raises InputError unless there is a middle section, and a width for each level."""

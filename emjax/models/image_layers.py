@@ -17,6 +17,8 @@ from jax import lax
 from emjax.models.layers import KAIMING
 from emjax.parallel.sharding import constrain
 
+# Of `ImageNorm`; the first is that of networks that begin anew.
+NORMS = ("group", "affine")
 _PLANE = ("NHWC", "HWIO", "NHWC")
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from emjax.geometry.sizes import Size
 from emjax.models.encoder_decoder import EncoderDecoder, halvings
-from emjax.models.image_layers import ImageConv, ImageNorm, Step, pool_overlapping
+from emjax.models.image_layers import NORMS, ImageConv, ImageNorm, Step, pool_overlapping
 
 # Blocks of each stage, and whether a block is a bottleneck of three convolutions or has two.
 _VARIANTS = {"resnet18": ((2, 2, 2, 2), False), "resnet50": ((3, 4, 6, 3), True)}
@@ -108,16 +108,16 @@ class ResNet(EncoderDecoder):
 
     Attributes:
         variant: 'resnet18' or 'resnet50'.
-        norm: 'group' (begun anew) or 'affine' (with weights of photographs).
+        norm: 'group' (begun anew) or 'affine' (with weights of photographs); '': as the run that weights come from.
     """
 
     variant: str = "resnet18"
-    norm: str = "group"
+    norm: str = ""
 
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **EncoderDecoder.choices,
         "variant": tuple(_VARIANTS),
-        "norm": ("group", "affine"),
+        "norm": ("", *NORMS),
     }
 
     @property
@@ -149,8 +149,14 @@ class ResNet(EncoderDecoder):
     def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
         """Maps `[b, z, y, x, 1]` to maps of strides 2, 4, 8 and 16, and that of 32."""
         blocks, bottleneck = _VARIANTS[self.variant]
-        first = Stem(self.slices, self.norm, self.dtype, name="stem")(x)
+        first = Stem(self.slices, self.norm or NORMS[0], self.dtype, name="stem")(x)
         *maps, centre = ResNetEncoder(
-            blocks, bottleneck, self.kernel_depth, self.norm, self.remat, self.dtype, name="encoder"
+            blocks,
+            bottleneck,
+            self.kernel_depth,
+            self.norm or NORMS[0],
+            self.remat,
+            self.dtype,
+            name="encoder",
         )(pool_overlapping(first))
         return [None, first, *maps], centre

@@ -76,6 +76,26 @@ def restore_params(path: str | os.PathLike[str]) -> Weights:
     raise InputError(errors[0])
 
 
+def write_params(folder: epath.Path, params: Params, spec: RunSpec) -> None:
+    """Writes the weights of a run that was not trained, in the form that `restore_params` reads.
+
+    Args:
+        folder: run folder; a checkpoint that it has is replaced.
+        params: nested dicts of arrays.
+        spec: what they are.
+    """
+    root = folder / CHECKPOINT_FOLDER
+    if root.exists():
+        root.rmtree()
+    handlers = {"params": ocp.StandardCheckpointHandler(), "config": ocp.JsonCheckpointHandler()}
+    with ocp.CheckpointManager(root, item_handlers=handlers) as manager:
+        items = {
+            "params": ocp.args.StandardSave(params),
+            "config": ocp.args.JsonSave(spec.to_json()),
+        }
+        manager.save(0, args=ocp.args.Composite(**items))
+
+
 def _step_folders(folder: epath.Path) -> list[epath.Path]:
     """Returns the steps to try, the preferred first."""
     if (folder / "params").exists():

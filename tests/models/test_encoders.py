@@ -11,7 +11,13 @@ import pytest
 
 from emjax.errors import InputError
 from emjax.models import layers, unet
-from emjax.models.build import apply, build_backbone, count_params, init_params
+from emjax.models.build import (
+    apply,
+    build_backbone,
+    count_params,
+    fit_to_voxels,
+    init_params,
+)
 from emjax.models.encoder_decoder import prime_factors
 from emjax.models.presets import network
 from emjax.parallel.compile import jit
@@ -222,6 +228,17 @@ def test_tokens_of_a_volume_have_positions_along_z_that_begin_at_zero():
     backbone = build_backbone({**VIT, "attend": "volume", "section_positions": 2})
     module = backbone.bind({"params": {}})
     assert module.encoder_layers == (("encoder_[a-z]+", 1), ("encoder/blocks", 2))
+
+
+def test_the_normalisation_is_that_of_the_weights():
+    imported = {"name": "resnet", "norm": "affine"}
+    for model, like, norm in (
+        ({"name": "resnet"}, None, "group"),
+        ({"name": "resnet", "norm": ""}, imported, "affine"),
+        ({"name": "resnet", "norm": "group"}, imported, "group"),
+    ):
+        assert fit_to_voxels(model, (), (4, 64, 64), like)["norm"] == norm
+    assert "norm" not in fit_to_voxels({"name": "convnext"}, (), (4, 64, 64))
 
 
 def test_prime_factors():

@@ -10,6 +10,12 @@ from __future__ import annotations
 from emjax.config import Config
 from emjax.registry import Registry
 
+# Networks that weights of photographs are published for.
+PHOTOGRAPHS = (
+    *("resnet18", "resnet50", "efficientnet_lite0", "convnext_tiny"),
+    *("vit_small", "vit_base", "vit_large", "dinov2_small"),
+)
+
 # Name -> function that returns the group. A file for each network, named as `model.name`.
 PRESETS = Registry(
     "preset of a network",
@@ -21,14 +27,7 @@ PRESETS = Registry(
         "large_unet": "emjax.models.presets.unet:large",
         "base_vit": "emjax.models.presets.vit:base",
         "large_vit": "emjax.models.presets.vit:large",
-        "resnet18": "emjax.models.presets.photographs:resnet18",
-        "resnet50": "emjax.models.presets.photographs:resnet50",
-        "efficientnet_lite0": "emjax.models.presets.photographs:efficientnet_lite0",
-        "convnext_tiny": "emjax.models.presets.photographs:convnext_tiny",
-        "vit_small": "emjax.models.presets.photographs:vit_small",
-        "vit_base": "emjax.models.presets.photographs:vit_base",
-        "vit_large": "emjax.models.presets.photographs:vit_large",
-        "dinov2_small": "emjax.models.presets.photographs:dinov2_small",
+        **{name: f"emjax.models.presets.photographs:{name}" for name in PHOTOGRAPHS},
     },
 )
 

@@ -12,7 +12,7 @@ def resnet18() -> Config:
     """Returns a ResNet-18: 11.2 M parameters in the encoder."""
     m = _shared("resnet")
     m.variant = "resnet18"
-    m.norm = "group"  # or 'affine', with weights of photographs
+    m.norm = ""  # 'group' (begun anew), 'affine' (weights of photographs); '': as init_from has it
     return m
 
 
@@ -28,7 +28,7 @@ def efficientnet_lite0() -> Config:
     m = _shared("efficientnet_lite0")
     m.input_mean = 127 / 255
     m.input_deviation = 128 / 255
-    m.norm = "group"  # or 'affine', with weights of photographs
+    m.norm = ""  # 'group' (begun anew), 'affine' (weights of photographs); '': as init_from has it
     return m
 
 
