@@ -38,7 +38,7 @@ def main() -> None:
 
 def pair(side: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns labels and a segmentation of them with errors, `[z, y, x]` uint64; no background."""
-    from emjax.volumes.opening import open_volume
+    from emjax.volumes.store import open_volume
 
     small = min(side, 128)
     address = f"synthetic://neurites?shape={small},{small},{small}&voxel_nm=16,16,16&labels=neurons"

@@ -89,8 +89,8 @@ def prepare(folder: Path, shape: tuple[int, int, int]) -> None:
     """Writes one volume in all layouts, unless they are there: synthetic EM, mirrored to its size."""
     import h5py
 
-    from emjax.volumes.opening import open_volume
-    from emjax.volumes.write.zarr import create_volume
+    from emjax.volumes.create import create_volume
+    from emjax.volumes.store import open_volume
 
     done = folder / "done"
     if done.exists():
@@ -139,7 +139,7 @@ def make_ours(
     from emjax.data.opening import OpenedEntry
     from emjax.data.source import Crops
     from emjax.geometry.box import Box
-    from emjax.volumes.opening import open_volume, shared_context
+    from emjax.volumes.store import open_volume, shared_context
 
     # grain reads flags even in a process that never parsed any.
     flags.FLAGS.mark_as_parsed()
@@ -161,7 +161,7 @@ def make_ours(
 def make_tensorstore(path: str, shape: Any, crop: Any, count: int) -> Callable[[], None]:
     """Decoded crops alone, several in flight: no contrast, no checks, no batches."""
     from emjax.freed_memory import keep_freed_memory
-    from emjax.volumes.opening import open_volume
+    from emjax.volumes.store import open_volume
 
     keep_freed_memory()
     store = open_volume(path).store

@@ -24,15 +24,15 @@ from emjax.data.normalization import measure
 from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.instances import score_instances
 from emjax.segmentation.boundary import affinity_boundary
-from emjax.segmentation.decode import METHODS as OWN_METHODS
-from emjax.segmentation.decode import decode, suit_to_voxels
 from emjax.segmentation.fragments import watershed
+from emjax.segmentation.methods import METHODS as OWN_METHODS
+from emjax.segmentation.methods import decode, suit_to_voxels
 from emjax.segmentation.methods.components import components
 from emjax.segmentation.prediction import Prediction
 from emjax.segmentation.settings import values_to_try
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.label_ids import LabelIds
-from emjax.volumes.opening import open_volume
+from emjax.volumes.store import open_volume
 
 COLUMNS = ("voi", "voi_split", "voi_merge", "arand", "ap_50", "segments")
 

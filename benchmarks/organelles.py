@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from emjax.data.normalization import measure
-from emjax.volumes.opening import open_volume
+from emjax.volumes.store import open_volume
 
 SMOOTHING = (0.0, 1.0, 2.0, 4.0, 8.0)
 GREY = range(0, 257, 16)

@@ -96,8 +96,8 @@ def main() -> None:
 
 def write_image(folder: Path, side: int) -> str:
     """Writes synthetic EM, mirrored to its size; returns its path."""
-    from emjax.volumes.opening import open_volume
-    from emjax.volumes.write.zarr import create_volume
+    from emjax.volumes.create import create_volume
+    from emjax.volumes.store import open_volume
 
     small = min(side, 128)
     address = f"synthetic://neurites?shape={small},{small},{small}&voxel_nm=30,8,8"
@@ -137,9 +137,9 @@ def make_ours(
     from emjax.inference.variants import make_variants
     from emjax.models.build import apply
     from emjax.parallel.mesh import make_mesh
-    from emjax.volumes.opening import open_for_blocks
+    from emjax.volumes.create import create_volume
+    from emjax.volumes.store import open_for_blocks
     from emjax.volumes.write.pyramid import chunk_size
-    from emjax.volumes.write.zarr import create_volume
 
     backbone, params = make_parameters(network, tile)
     volume = open_for_blocks(image)

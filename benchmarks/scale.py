@@ -22,8 +22,8 @@ import sys
 import time
 from pathlib import Path
 
-from emjax.volumes.opening import open_volume
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
+from emjax.volumes.store import open_volume
 
 # Cells and blocks of a size that the smallest volume is one of, and the largest 64.
 CELL = 128

@@ -104,7 +104,7 @@ def _compare(written: report.Report, timings: dict[str, timing.Timing]) -> None:
 def load(input: str, labels: str, side: int) -> tuple[np.ndarray, tuple[Any, ...], np.ndarray]:
     """Returns uint8 affinities `[c, z, y, x]`, their offsets, and labels `[z, y, x]`."""
     from emjax.volumes.attributes import read_attributes
-    from emjax.volumes.opening import open_volume
+    from emjax.volumes.store import open_volume
 
     if input:
         volume = open_volume(input)
@@ -174,7 +174,7 @@ class Run:
 
 def make_ours(input: str, labels: str, side: int, name: str, threshold: float) -> Run:
     """One of our methods."""
-    from emjax.segmentation.decode import decode
+    from emjax.segmentation.methods import decode
     from emjax.segmentation.prediction import Prediction
 
     array, offsets, _ = load(input, labels, side)

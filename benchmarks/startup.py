@@ -82,8 +82,8 @@ def run(arguments: list[str], status: int = 0) -> float:
 
 def store(folder: Path) -> str:
     """Writes the volume of the default preset to a file; returns its path."""
-    from emjax.volumes.opening import open_volume
-    from emjax.volumes.write.zarr import create_volume
+    from emjax.volumes.create import create_volume
+    from emjax.volumes.store import open_volume
 
     volume = open_volume("synthetic://neurites?shape=32,256,256&voxel_nm=40,12,12")
     path = str(folder / "volume.zarr")

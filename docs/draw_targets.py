@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from emjax.targets.language import parse_targets
 from emjax.targets.offsets import NEAREST
 from emjax.targets.widen import widen
-from emjax.volumes.opening import open_volume
+from emjax.volumes.store import open_volume
 
 ADDRESS = "synthetic://neurites?shape=9,96,96&seed=4&defects=0"
 SECTION = 4

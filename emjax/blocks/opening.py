@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import tensorstore as ts
 
-from emjax.volumes.opening import open_for_blocks
+from emjax.volumes.store import open_for_blocks
 from emjax.volumes.volume import Volume
 from emjax.volumes.write.output import Output
 

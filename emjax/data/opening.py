@@ -15,10 +15,10 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.address import SYNTHETIC, Address, Entry, parse_volumes
 from emjax.volumes.label_ids import NONE_NAMED, LabelIds
-from emjax.volumes.opening import open_volume
 from emjax.volumes.pairs import lay
 from emjax.volumes.roles import LABEL_KEYS, TRAINING_IMAGE_KEYS, check_ids, refuse_idle_keys
 from emjax.volumes.slow import say_if_slow
+from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
 

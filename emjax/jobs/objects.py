@@ -26,10 +26,10 @@ from emjax.runs.folder import open_run_folder, write_results
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.chunk_sides import read_sides
 from emjax.volumes.label_ids import LabelIds
-from emjax.volumes.opening import open_volume
 from emjax.volumes.origin import origin_voxels
 from emjax.volumes.pairs import lay
 from emjax.volumes.roles import open_ids, refuse_idle_keys
+from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
 OBJECTS, CONTACTS = "objects.parquet", "contacts.parquet"

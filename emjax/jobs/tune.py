@@ -27,7 +27,7 @@ from emjax.jobs.segment.inputs import (
     suggested_methods,
 )
 from emjax.runs.folder import open_run_folder, write_json, write_results
-from emjax.segmentation.decode import METHODS, choose_method, decode, suit_to_voxels
+from emjax.segmentation.methods import METHODS, choose_method, decode, suit_to_voxels
 from emjax.segmentation.settings import format_settings, read_settings, values_to_try
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.label_ids import LabelIds

@@ -13,7 +13,7 @@ from emjax.compiled import compiled
 from emjax.errors import InputError
 from emjax.hash_table import EMPTY, find_place
 from emjax.segmentation.clusters import joined
-from emjax.segmentation.edge_statistics import BINS, UNIT, EdgeStatistics
+from emjax.segmentation.region_graph import BINS, UNIT, EdgeStatistics
 
 LINKAGES = ("mean", "quantile", "quantile_of_maxima")
 # From this many half edges on, their numbers need 64 bits.

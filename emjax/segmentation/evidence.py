@@ -1,6 +1,6 @@
 """Which statistics of pairs of fragments a method asks for, and how each of these tables is gathered.
 
-A table is gathered by parts of a volume that add up exactly (`emjax.segmentation.edge_statistics` says what it holds);
+A table is gathered by parts of a volume that add up exactly (`emjax.segmentation.region_graph` says what it holds);
 `emjax.segmentation.graph_files` keeps tables on disk.
 """
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from emjax.geometry.sizes import Size
 from emjax.segmentation.boundary import affinities_of, boundary_channel
-from emjax.segmentation.edge_statistics import EdgeStatistics, edge_statistics
 from emjax.segmentation.prediction import NEAREST, Offset, Prediction
+from emjax.segmentation.region_graph import EdgeStatistics, edge_statistics
 
 Slices: TypeAlias = tuple[slice, ...]
 # (prediction, fragments, own part) -> one table; see `edge_statistics` for `own`.

@@ -21,7 +21,7 @@ from etils import epath
 
 from emjax.errors import InputError
 from emjax.runs.whole_file import write_whole
-from emjax.segmentation.edge_statistics import EdgeStatistics, merge_statistics
+from emjax.segmentation.region_graph import EdgeStatistics, merge_statistics
 
 _COLUMNS = ("contact", "affinity_total", "affinity_count", "affinity_maximum")
 # Rows that are read together where only some are wanted.

@@ -1,7 +1,7 @@
 """What a method of segmentation is: how it makes fragments, what it asks about their pairs, and how it joins them.
 
 A new method is one file in `emjax.segmentation.methods`, with its settings and an object of `Method`, and one line: in
-`METHODS` of `emjax.segmentation.decode`, or as an entry point of another package in the group `emjax.methods`.
+`METHODS` of `emjax.segmentation.methods`, or as an entry point of another package in the group `emjax.methods`.
 """
 
 from __future__ import annotations

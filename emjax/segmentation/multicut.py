@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from emjax.compiled import compiled
 from emjax.segmentation.clusters import smallest_ids
-from emjax.segmentation.edge_statistics import EdgeStatistics
+from emjax.segmentation.region_graph import EdgeStatistics
 
 # Probabilities are kept this far from 0 and 1, where the cost would be infinite.
 _MARGIN = 1e-3

@@ -23,8 +23,6 @@ from emjax.geometry.grid import Block
 from emjax.runs.whole_file import write_whole
 from emjax.segmentation.cells import Cells, cut
 from emjax.segmentation.channels import Channels
-from emjax.segmentation.decode import METHODS, evidence_of, solve
-from emjax.segmentation.edge_statistics import EdgeStatistics, merge_statistics
 from emjax.segmentation.evidence import Evidence, Graph, reach
 from emjax.segmentation.graph_files import (
     read_columns,
@@ -34,6 +32,8 @@ from emjax.segmentation.graph_files import (
     write_statistics,
 )
 from emjax.segmentation.method import STITCHES
+from emjax.segmentation.methods import METHODS, evidence_of, solve
+from emjax.segmentation.region_graph import EdgeStatistics, merge_statistics
 from emjax.segmentation.sizes import relabel
 from emjax.segmentation.stitching import Face, match, outer_slabs
 from emjax.volumes.write.zarr import ZarrOutput

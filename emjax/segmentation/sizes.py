@@ -6,7 +6,7 @@ import fastremap
 import numpy as np
 
 from emjax.compiled import compiled
-from emjax.segmentation.edge_statistics import EdgeStatistics, contract
+from emjax.segmentation.region_graph import EdgeStatistics, contract
 
 SMALL = ("background", "neighbour")
 

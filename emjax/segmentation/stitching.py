@@ -12,7 +12,7 @@ import numpy as np
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
 from emjax.segmentation.cells import Cells, cut
-from emjax.segmentation.edge_statistics import EdgeStatistics
+from emjax.segmentation.region_graph import EdgeStatistics
 
 # Voxels on each side of a face that are compared; more says little, and costs disk.
 _DEPTH = 8

@@ -22,9 +22,9 @@ from emjax.tasks.pretrain import Params, Pretrain
 from emjax.tasks.tokens import read_level
 from emjax.volumes.address import parse_volumes
 from emjax.volumes.label_ids import LabelIds, is_one_of
-from emjax.volumes.opening import open_volume
 from emjax.volumes.pairs import lay
 from emjax.volumes.roles import IMAGE_KEYS, open_ids, refuse_idle_keys
+from emjax.volumes.store import open_volume
 
 _CROPS = 12
 _POINTS = 1500

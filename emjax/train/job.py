@@ -50,7 +50,7 @@ from emjax.train.run_folder import open_training_folder
 from emjax.train.settings import TrainSettings
 from emjax.train.weights import restore_params
 from emjax.volumes.address import parse_volumes
-from emjax.volumes.opening import open_volume
+from emjax.volumes.store import open_volume
 
 Values = Mapping[str, Any]
 

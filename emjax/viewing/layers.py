@@ -17,9 +17,9 @@ from emjax.segmentation.prediction import NEAREST, show_channels
 from emjax.viewing.contrast import Contrast, measure_contrast
 from emjax.volumes.address import Entry, parse_volumes
 from emjax.volumes.attributes import read_attributes
-from emjax.volumes.opening import open_volume
 from emjax.volumes.origin import file_corner
 from emjax.volumes.roles import IMAGE_KEYS, refuse_idle_keys
+from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
 IMAGE, LABELS, AFFINITIES = "image", "labels", "affinities"

@@ -19,7 +19,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
 from emjax.viewing.layers import LABELS, Layer
-from emjax.volumes.opening import open_volume
+from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
 # Types of voxels that the page cannot draw, and what they become.

@@ -23,8 +23,8 @@ from absl import logging
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size, Triple
-from emjax.volumes.opening import open_volume
 from emjax.volumes.origin import file_corner, known_origin
+from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
 # Voxels that two grids may be apart and still be taken for one: rounded nanometres, but not half a voxel.

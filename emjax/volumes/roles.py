@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from emjax.errors import InputError
 from emjax.volumes.address import Address
 from emjax.volumes.grey_ids import refuse_grey
-from emjax.volumes.opening import open_volume
+from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
 # Keys that say what a volume is to a job, not how its file is read.

@@ -14,11 +14,12 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.volumes.attributes import read_attributes
-from emjax.volumes.opening import open_volume
+from emjax.volumes.create import create_volume
+from emjax.volumes.store import open_volume
 from emjax.volumes.write.output import NewVolume
 from emjax.volumes.write.precomputed import PrecomputedOutput
 from emjax.volumes.write.pyramid import plan_levels
-from emjax.volumes.write.zarr import ZarrOutput, create_volume
+from emjax.volumes.write.zarr import ZarrOutput
 
 SIZE = (8, 16, 16)
 GRID = Grid(Box((0, 0, 0), SIZE), (8, 8, 8))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emjax.blocks.fingerprint import differences, fingerprint
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 
 def test_fingerprints_change_with_the_volume(tmp_path, monkeypatch):

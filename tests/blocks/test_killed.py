@@ -25,7 +25,7 @@ from emjax.geometry.grid import Grid
 from emjax.blocks.run import run_blocks
 from emjax.blocks.done import DoneBlocks
 from emjax.blocks.output import IDENTITY, open_output, plan_output
-from emjax.volumes.write.zarr import create_volume, open_created
+from emjax.volumes.create import create_volume, open_created
 
 GRID = Grid(Box((0, 0, 0), {SHAPE}), {BLOCK})
 

@@ -21,7 +21,8 @@ from emjax.blocks.output import (
     work_identity,
 )
 from emjax.errors import InputError
-from emjax.volumes.write.zarr import ZarrOutput, create_volume, volume_exists
+from emjax.volumes.create import create_volume, volume_exists
+from emjax.volumes.write.zarr import ZarrOutput
 
 
 @pytest.fixture

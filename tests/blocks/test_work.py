@@ -16,8 +16,9 @@ from emjax.blocks.parts import part_path, read_part
 from emjax.blocks.work import BlockWork, Parts, Voxels
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
-from emjax.volumes.opening import open_volume
-from emjax.volumes.write.zarr import ZarrOutput, create_volume
+from emjax.volumes.create import create_volume
+from emjax.volumes.store import open_volume
+from emjax.volumes.write.zarr import ZarrOutput
 
 SHAPE = (4, 6, 8)
 VOXELS = np.arange(np.prod(SHAPE), dtype=np.uint16).reshape(SHAPE)

@@ -15,7 +15,7 @@ from emjax.data.leakage import Scored, check_apart
 from emjax.data.opening import open_entries
 from emjax.errors import InputError
 from emjax.volumes.address import parse_volumes
-from emjax.volumes.opening import open_volume
+from emjax.volumes.store import open_volume
 
 
 @pytest.fixture

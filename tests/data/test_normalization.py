@@ -9,7 +9,7 @@ from absl import logging
 
 from emjax.data.normalization import ALL_VOXELS, Normalization, measure
 from emjax.errors import InputError
-from emjax.volumes.opening import open_volume
+from emjax.volumes.store import open_volume
 
 
 def test_apply_by_hand() -> None:

@@ -10,7 +10,7 @@ import zarr
 from emjax.data.opening import open_entries
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 
 def test_opening_by_hand(write, noise) -> None:

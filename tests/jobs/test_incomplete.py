@@ -10,7 +10,7 @@ import pytest
 from emjax.blocks.done import DoneBlocks
 from emjax.data.opening import open_entries
 from emjax.errors import InputError
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 from .running import read_refusal, run_command
 

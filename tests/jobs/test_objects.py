@@ -14,7 +14,7 @@ import pytest
 from scipy import ndimage
 
 from emjax.objects import passes
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 from .running import read_refusal, run_command
 

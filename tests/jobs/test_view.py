@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 from ..viewing.pages import fetch, fetch_chunk, fetch_info, read_state, sources
 from .running import read_refusal, run_command

@@ -5,8 +5,8 @@ from emjax.errors import InputError
 from emjax.segmentation import agglomeration as module
 from emjax.segmentation.agglomeration import LINKAGES, agglomerate
 from emjax.segmentation.clusters import joined
-from emjax.segmentation.edge_statistics import BINS, UNIT, EdgeStatistics, edge_statistics
 from emjax.segmentation.prediction import NEAREST, Prediction
+from emjax.segmentation.region_graph import BINS, UNIT, EdgeStatistics, edge_statistics
 
 
 def _statistics(edges, histogram=None):

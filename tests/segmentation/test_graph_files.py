@@ -3,7 +3,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from emjax.errors import InputError
-from emjax.segmentation.edge_statistics import edge_statistics, merge_statistics
 from emjax.segmentation.graph_files import (
     read_columns,
     read_segments,
@@ -11,6 +10,7 @@ from emjax.segmentation.graph_files import (
     write_columns,
     write_statistics,
 )
+from emjax.segmentation.region_graph import edge_statistics, merge_statistics
 
 HUGE = np.uint64(1 << 60)
 

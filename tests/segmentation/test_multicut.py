@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from emjax.segmentation.edge_statistics import UNIT, EdgeStatistics
 from emjax.segmentation.multicut import edge_costs, least_cost_of_small, multicut
+from emjax.segmentation.region_graph import UNIT, EdgeStatistics
 
 
 def _statistics(edges, contact=1):

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from emjax.errors import InputError
-from emjax.segmentation.decode import METHODS
+from emjax.segmentation.methods import METHODS
 from emjax.segmentation.methods.agglomerate import AgglomerateSettings
 from emjax.segmentation.methods.mutex import MutexSettings
 from emjax.segmentation.methods.seeded_watershed import ContourSettings

@@ -1,7 +1,7 @@
 import numpy as np
 
-from emjax.segmentation.edge_statistics import edge_statistics
 from emjax.segmentation.prediction import NEAREST, Prediction
+from emjax.segmentation.region_graph import edge_statistics
 from emjax.segmentation.sizes import limit_sizes, relabel, remove_small
 
 

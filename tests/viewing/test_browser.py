@@ -12,7 +12,7 @@ from neuroglancer.segment_colors import hex_string_from_segment_id
 
 from emjax.viewing.layers import open_layers
 from emjax.viewing.page import serve
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 from .browser import Browser, find_browser
 

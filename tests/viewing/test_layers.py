@@ -10,7 +10,7 @@ import pytest
 
 from emjax.errors import InputError
 from emjax.viewing.layers import describe, knows_nm, open_layers
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 OFFSETS = [[0, -1, 0], [-1, 0, 0], [0, 0, -9], [0, 0, -1]]
 

@@ -10,7 +10,7 @@ import pytest
 from emjax.geometry.box import Box
 from emjax.viewing.layers import open_layers
 from emjax.viewing.overlap import crop_layers, shared_box, warn_of_gaps
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from emjax.errors import InputError
 from emjax.skeletons.swc import Skeleton
 from emjax.viewing.layers import open_layers
 from emjax.viewing.page import serve, wait
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 from .pages import fetch, fetch_chunk, fetch_info, read_state, sources
 

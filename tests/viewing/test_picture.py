@@ -13,7 +13,7 @@ from emjax.geometry.box import Box
 from emjax.pictures.overlays import id_colours, overlay
 from emjax.viewing.layers import open_layers
 from emjax.viewing.picture import Plane, Sections, draw, plan_plane, read_plane, read_sections
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 # Of the layout: see emjax.viewing.picture.
 TITLE, LABEL, GAP = 22, 24, 6

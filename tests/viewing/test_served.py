@@ -15,9 +15,9 @@ from neuroglancer.local_volume import MeshesNotSupportedForVolume
 from emjax.viewing import served
 from emjax.viewing.layers import Layer, open_layers
 from emjax.viewing.served import ServedVolume, best_level, find_levels
-from emjax.volumes.opening import open_volume
+from emjax.volumes.create import create_volume, open_created
+from emjax.volumes.store import open_volume
 from emjax.volumes.write.pyramid import plan_levels
-from emjax.volumes.write.zarr import create_volume, open_created
 
 SIZE, VOXEL_NM, ORIGIN = (10, 77, 90), (8.0, 4.0, 4.0), (6, 10, 20)
 

@@ -57,8 +57,8 @@ def test_every_format_says_all_that_docs_and_messages_need() -> None:
 
 def test_only_what_is_asked_for_is_imported(tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom emjax.volumes.opening import open_volume\n"
-        "from emjax.volumes.write.zarr import create_volume\n"
+        "import sys\nfrom emjax.volumes.store import open_volume\n"
+        "from emjax.volumes.create import create_volume\n"
         "create_volume('a.zarr', (4, 4, 4), 'uint8', (1, 1, 1), {})[...] = 1\n"
         "assert open_volume('a.zarr').size == (4, 4, 4)\n"
         "late = {'h5py', 'tifffile', 'imagecodecs', 'numba', 'scipy'} & set(sys.modules)\n"

@@ -14,8 +14,8 @@ import tifffile
 import zarr
 
 from emjax.errors import InputError
-from emjax.volumes.opening import open_volume
 from emjax.volumes.origin import known_origin
+from emjax.volumes.store import open_volume
 
 VOXELS = np.random.default_rng(0).integers(1, 255, (6, 20, 30), np.uint8)
 NM = (40.0, 8.0, 4.0)

@@ -12,12 +12,12 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.volumes.address import Address
+from emjax.volumes.create import create_volume
 from emjax.volumes.formats import parse_output
-from emjax.volumes.opening import open_volume
 from emjax.volumes.origin import file_corner, known_origin, origin_voxels
+from emjax.volumes.store import open_volume
 from emjax.volumes.write.output import NewVolume
 from emjax.volumes.write.pyramid import plan_levels
-from emjax.volumes.write.zarr import create_volume
 
 SHAPE = (4, 6, 8)
 

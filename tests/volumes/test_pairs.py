@@ -11,8 +11,8 @@ import zarr
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.opening import open_volume
 from emjax.volumes.pairs import Laid, lay
+from emjax.volumes.store import open_volume
 from emjax.volumes.write.ome import ome_attributes
 
 NM = (40, 4, 4)

@@ -16,9 +16,9 @@ import zarr
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes import format
-from emjax.volumes.opening import open_volume
+from emjax.volumes.create import create_volume
 from emjax.volumes.read import folder_metadata
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.store import open_volume
 
 _VOXELS = np.random.default_rng(0).integers(1, 255, (16, 32, 32), np.uint8)
 _BOX = Box((1, 2, 3), (4, 5, 6))

@@ -13,8 +13,8 @@ from absl import logging
 
 from emjax.volumes import slow
 from emjax.volumes.address import Address
-from emjax.volumes.opening import open_volume
 from emjax.volumes.slow import convert_command, say_if_slow
+from emjax.volumes.store import open_volume
 
 
 @pytest.mark.parametrize(

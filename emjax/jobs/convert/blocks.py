@@ -11,7 +11,7 @@ from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.geometry.sizes import Size
 from emjax.volumes.chunk_sides import read_sides
-from emjax.volumes.opening import BLOCK_CACHE_BYTES
+from emjax.volumes.store import BLOCK_CACHE_BYTES
 from emjax.volumes.volume import Volume
 from emjax.volumes.write.pyramid import Level
 

@@ -24,9 +24,9 @@ from emjax.volume_config import validate_volume_config
 from emjax.volumes.address import local_path
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.formats import parse_output
-from emjax.volumes.opening import open_for_blocks
 from emjax.volumes.origin import place_of
 from emjax.volumes.roles import IMAGE_KEYS, refuse_idle_keys
+from emjax.volumes.store import open_for_blocks
 from emjax.volumes.volume import Volume
 from emjax.volumes.write.casting import IMAGE, KINDS, LABELS, Cast, guess_kind
 from emjax.volumes.write.output import NewVolume, Output

@@ -14,9 +14,9 @@ from emjax.jobs.evaluate.passes import Source
 from emjax.jobs.evaluate.settings import Settings
 from emjax.skeletons.swc import Skeleton, read_neurons
 from emjax.volumes.label_ids import UNLABELLED, LabelIds
-from emjax.volumes.opening import open_volume
 from emjax.volumes.pairs import Laid, lay
 from emjax.volumes.roles import IMAGE_KEYS, SEGMENTATION_KEYS, open_ids, refuse_idle_keys
+from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
 

@@ -30,9 +30,10 @@ from emjax.jobs.predict.plan import Plan, make_plan
 from emjax.parallel import runtime
 from emjax.parallel.mesh import make_mesh
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
+from emjax.volumes.create import create_volume
 from emjax.volumes.origin import place_of
 from emjax.volumes.volume import Volume
-from emjax.volumes.write.zarr import ZarrOutput, create_volume
+from emjax.volumes.write.zarr import ZarrOutput
 
 ON_DEVICES = True
 

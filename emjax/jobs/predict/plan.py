@@ -29,9 +29,9 @@ from emjax.tasks.build import build_segment
 from emjax.train.weights import Weights, restore_params
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.address import Address
-from emjax.volumes.opening import open_for_blocks
 from emjax.volumes.roles import IMAGE_KEYS, refuse_idle_keys
 from emjax.volumes.slow import say_if_slow
+from emjax.volumes.store import open_for_blocks
 from emjax.volumes.volume import Volume
 from emjax.volumes.write.pyramid import chunk_size
 

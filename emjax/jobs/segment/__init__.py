@@ -36,8 +36,8 @@ from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.runs.whole_file import write_whole
 from emjax.segmentation.cells import choose_blocks, choose_cells, layout
 from emjax.segmentation.channels import Channels
-from emjax.segmentation.decode import METHODS, read_method_settings, suit_to_voxels
 from emjax.segmentation.graph_files import read_columns
+from emjax.segmentation.methods import METHODS, read_method_settings, suit_to_voxels
 from emjax.segmentation.passes import (
     FACES_FOLDER,
     FRAGMENTS,
@@ -51,10 +51,11 @@ from emjax.segmentation.passes import (
 from emjax.segmentation.settings import format_settings, fragment_key
 from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
+from emjax.volumes.create import create_volume
 from emjax.volumes.origin import place_of
 from emjax.volumes.slow import say_if_slow
 from emjax.volumes.volume import Volume
-from emjax.volumes.write.zarr import ZarrOutput, create_volume
+from emjax.volumes.write.zarr import ZarrOutput
 
 GRAPH_FOLDER, BLOCKS_FOLDER = "graph", "blocks"
 # In the folder of a graph: that it is whole, and of what.

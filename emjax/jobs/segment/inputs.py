@@ -10,12 +10,12 @@ from etils import epath
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.segmentation.decode import choose_method
+from emjax.segmentation.methods import choose_method
 from emjax.segmentation.prediction import Offset, Prediction, parse_channels
 from emjax.segmentation.settings import parse_settings
 from emjax.volumes.attributes import read_attributes
-from emjax.volumes.opening import open_volume
 from emjax.volumes.roles import refuse_idle_keys
+from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
 DECODING_FILE = "decoding.json"

@@ -15,7 +15,7 @@ from emjax.pictures.figures import save_png
 from emjax.pictures.overlays import overlay, section_grid
 from emjax.runs.folder import RESULTS_FILE
 from emjax.segmentation.passes import Plan
-from emjax.volumes.write.zarr import open_created
+from emjax.volumes.create import open_created
 
 # Voxels of a section that are drawn, along y and x.
 _SHOWN = 512

@@ -20,8 +20,8 @@ from ome_zarr_models.v05 import Image
 from emjax.blocks.done import DoneBlocks
 from emjax.geometry.box import Box
 from emjax.volumes.attributes import read_attributes
-from emjax.volumes.opening import open_volume
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
+from emjax.volumes.store import open_volume
 
 from ..running import read_refusal, run_command
 

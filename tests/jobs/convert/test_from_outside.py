@@ -9,8 +9,8 @@ import pytest
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.formats import FORMATS, parse_output
-from emjax.volumes.opening import open_volume
 from emjax.volumes.origin import known_origin
+from emjax.volumes.store import open_volume
 
 from ...extending import write_package
 from ..running import run_command

@@ -15,7 +15,7 @@ from matplotlib.image import imread
 
 from emjax.blocks import work
 from emjax.jobs.evaluate import passes
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 from ..running import read_refusal, run_command
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 from ..running import run_command
 

@@ -33,8 +33,8 @@ from emjax.jobs.predict import plan as predict_plan
 from emjax.runs.spec import RunSpec
 from emjax.tasks.build import build_segment
 from emjax.volumes.attributes import read_attributes
-from emjax.volumes.opening import open_volume
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
+from emjax.volumes.store import open_volume
 
 from ...tasks.small import smooth_noise
 from ..running import read_refusal, run_command

@@ -11,9 +11,9 @@ import pytest
 from matplotlib.image import imread
 
 from emjax.volumes.attributes import read_attributes
-from emjax.volumes.opening import open_volume
+from emjax.volumes.create import create_volume
 from emjax.volumes.origin import origin_voxels
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.store import open_volume
 
 from ...extending import write_package
 from ..running import read_refusal, run_command

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from emjax.segmentation.decode import decode
+from emjax.segmentation.methods import decode
 from emjax.segmentation.prediction import Prediction
-from emjax.volumes.opening import open_volume
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
+from emjax.volumes.store import open_volume
 
 from ..running import read_refusal, run_command
 

@@ -14,9 +14,9 @@ import tifffile
 import zarr
 
 from emjax.errors import InputError
-from emjax.volumes.opening import open_volume
+from emjax.volumes.create import create_volume
 from emjax.volumes.read.chunks import Chunks
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.store import open_volume
 
 SHAPE = (8, 16, 16)
 _VOXELS = np.random.default_rng(0).integers(1, 255, SHAPE, np.uint8)

@@ -15,9 +15,9 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.opening import open_volume
 from emjax.volumes.origin import known_origin
 from emjax.volumes.read import hdf5
+from emjax.volumes.store import open_volume
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (8, 16, 24), np.uint8)
 

@@ -12,8 +12,8 @@ from absl import logging
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.opening import open_volume
 from emjax.volumes.read import missing, sections
+from emjax.volumes.store import open_volume
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (12, 10, 14), np.uint8)
 _BOX = Box((1, 2, 3), (9, 5, 6))

@@ -12,8 +12,8 @@ import tifffile
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.opening import open_volume
 from emjax.volumes.read import tiff
+from emjax.volumes.store import open_volume
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (12, 10, 14), np.uint8)
 _LARGE = np.random.default_rng(1).integers(0, 255, (12, 40, 40), np.uint8)

@@ -14,8 +14,8 @@ from absl import logging
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.opening import open_volume
 from emjax.volumes.read import missing, tiles
+from emjax.volumes.store import open_volume
 
 # An odd depth, and sides that are no multiple of the tile.
 _VOXELS = np.random.default_rng(0).integers(1, 255, (9, 37, 53), np.uint8)

@@ -12,7 +12,7 @@ import zarr
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.opening import open_volume
+from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (6, 10, 14), np.uint8)

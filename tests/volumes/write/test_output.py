@@ -17,7 +17,7 @@ from ome_zarr_models.v05 import Image
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.formats import parse_output
-from emjax.volumes.opening import open_volume
+from emjax.volumes.store import open_volume
 from emjax.volumes.write.hdf5 import Hdf5Output
 from emjax.volumes.write.output import NewVolume, Output
 from emjax.volumes.write.precomputed import PrecomputedOutput

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.segmentation.edge_statistics import BINS, UNIT, edge_statistics, merge_statistics
 from emjax.segmentation.prediction import NEAREST, Prediction
+from emjax.segmentation.region_graph import BINS, UNIT, edge_statistics, merge_statistics
 
 
 def _fields(statistics):

@@ -7,7 +7,7 @@ import pytest
 
 from emjax.errors import InputError
 from emjax.segmentation import fragments as fragments_module
-from emjax.segmentation.decode import METHODS, choose_method, decode, suit_to_voxels
+from emjax.segmentation.methods import METHODS, choose_method, decode, suit_to_voxels
 from emjax.segmentation.methods.agglomerate import AgglomerateSettings
 from emjax.segmentation.prediction import NEAREST, Prediction
 from emjax.segmentation.settings import SizeSettings

@@ -13,9 +13,9 @@ import zarr
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.attributes import read_attributes
-from emjax.volumes.opening import open_volume
+from emjax.volumes.create import create_volume, delete_volume, open_created, volume_exists
+from emjax.volumes.store import open_volume
 from emjax.volumes.write.pyramid import chunk_size, shard_size
-from emjax.volumes.write.zarr import create_volume, delete_volume, open_created, volume_exists
 
 _EMJAX = {"targets": ["affinity", "foreground"], "offsets": [[-1, 0, 0], None], "scale": 1 / 255}
 

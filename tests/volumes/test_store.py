@@ -17,9 +17,9 @@ from absl import logging
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes import opening
-from emjax.volumes.opening import open_volume, shared_context
+from emjax.volumes import store
 from emjax.volumes.origin import known_origin
+from emjax.volumes.store import open_volume, shared_context
 
 _VOXELS = np.random.default_rng(0).integers(0, 255, (8, 10, 12), np.uint8)
 
@@ -88,7 +88,7 @@ def test_a_cache_of_ones_own() -> None:
 
 def test_no_jax() -> None:
     """Workers on CPU nodes need not start it."""
-    code = "import sys, emjax.volumes.opening, emjax.geometry.grid; assert 'jax' not in sys.modules"
+    code = "import sys, emjax.volumes.store, emjax.geometry.grid; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -145,16 +145,16 @@ def test_decoded_voxels_are_kept_only_where_reading_is_slow(tmp_path, monkeypatc
         contexts.append(context)
         return open_volume(address, context=context)
 
-    monkeypatch.setattr(opening, "open_volume", opened)
+    monkeypatch.setattr(store, "open_volume", opened)
     address = f"{tmp_path}/a.h5:raw"
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["raw"] = np.zeros((8, 9, 10), np.uint8)
-    assert not opening.open_for_blocks(address).slow_random_access
-    assert contexts == [opening.shared_context(0)]
+    assert not store.open_for_blocks(address).slow_random_access
+    assert contexts == [store.shared_context(0)]
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("raw", data=np.zeros((8, 9, 10), np.uint8), compression="gzip")
-    assert opening.open_for_blocks(address).slow_random_access
-    assert contexts[-1] is opening.shared_context(opening.BLOCK_CACHE_BYTES)
+    assert store.open_for_blocks(address).slow_random_access
+    assert contexts[-1] is store.shared_context(store.BLOCK_CACHE_BYTES)
 
 
 @pytest.mark.parametrize("size", [0.0, -0.04, float("nan"), float("inf"), 1e-9])
@@ -163,7 +163,7 @@ def test_a_size_that_no_voxel_has_is_unknown_in_every_format(
 ) -> None:
     said = []
     monkeypatch.setattr(logging, "warning", lambda text, *values: said.append(text % values))
-    opening._say_impossible.cache_clear()
+    store._say_impossible.cache_clear()
     about = {"spacing": size, "unit": "um", "axes": "ZYX"}
     tifffile.imwrite(
         tmp_path / "a.tif", _VOXELS, imagej=True, resolution=(250, 250), metadata=about
