@@ -13,7 +13,7 @@ import zarr
 from emjax.command_line import load_config
 from emjax.errors import InputError
 from emjax.jobs import tune
-from emjax.volumes.write.zarr import create_volume
+from emjax.volumes.create import create_volume
 
 SHAPE = (4, 24, 32)
 

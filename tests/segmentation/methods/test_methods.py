@@ -13,7 +13,7 @@ from emjax.segmentation.prediction import NEAREST, Prediction
 from emjax.segmentation.settings import SizeSettings
 from emjax.targets.language import TARGETS
 
-from ..extending import write_package
+from ...extending import write_package
 
 ROOT = Path(__file__).resolve().parents[2]
 
