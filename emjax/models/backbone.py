@@ -63,6 +63,9 @@ class Backbone(Protocol):
         dtype: of the computation; parameters and the output are float32.
     """
 
+    # linen makes dataclasses of modules.
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     choices: ClassVar[Mapping[str, tuple[str, ...]]]
     out_channels: int
     dtype: jnp.dtype
