@@ -21,6 +21,7 @@ from emjax.models.build import count_params
 from emjax.models.published import Published, begin_rest_anew, load_published
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.runs.spec import RunSpec
+from emjax.train.exported import is_exported, read_exported
 from emjax.train.weights import write_params
 from emjax.weights.arrays import Arrays
 from emjax.weights.read import EXPORTED_FILE, read_arrays
@@ -44,6 +45,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """
     if not config.source:
         raise InputError("source is empty; give --config.source=FILE")
+    if is_exported(config.source):
+        return _import_own(config, workdir)
     arrays = read_arrays(config.source)
     published = load_published(arrays, _fields(config), config.family)
     params = begin_rest_anew(published, jax.random.key(config.seed))
@@ -64,6 +67,17 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     write_results(folder, results)
     lines = [*_report(published, arrays), f"results    {Path(os.fspath(folder)) / RESULTS_FILE}"]
     print("\n".join(lines), flush=True)
+    return 0
+
+
+def _import_own(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
+    """Imports what emjax exported: all of it, as it was."""
+    params, spec = read_exported(config.source)
+    folder = open_run_folder(workdir, config)
+    write_params(folder, params, spec)
+    size = count_params(params)
+    write_results(folder, {"parameters": size, "parameters_imported": size})
+    print(f"imported   {config.source}: all {size:,} parameters of an export of emjax", flush=True)
     return 0
 
 

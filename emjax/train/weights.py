@@ -1,4 +1,4 @@
-"""Reading weights alone, from a run folder, a step folder or a folder of parameters."""
+"""Reading weights alone, from a run folder, a step folder, a folder of parameters or an export."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from emjax.errors import InputError
 from emjax.runs.spec import RunSpec
 from emjax.tasks.task import Params
 from emjax.train.checkpoint import BEST_FILE, CHECKPOINT_FOLDER
+from emjax.train.exported import is_exported, read_exported
 
 # In order of preference.
 _ITEMS = ("ema", "params")
@@ -43,7 +44,8 @@ def restore_params(path: str | os.PathLike[str]) -> Weights:
     moving average where there is one. Which one it is is logged.
 
     Args:
-        path: run folder, `checkpoints/<step>`, or `checkpoints/<step>/params` (or `/ema`).
+        path: run folder, `checkpoints/<step>`, or `checkpoints/<step>/params` (or `/ema`); or the folder or file that
+            `configs/export_weights.py` wrote.
 
     Raises:
         InputError: if there is no checkpoint, or it cannot be read.
@@ -56,6 +58,10 @@ def restore_params(path: str | os.PathLike[str]) -> Weights:
         raise InputError(
             f"no such checkpoint: {folder}; give a run folder, a step or a params folder"
         )
+    if is_exported(folder):
+        params, spec = read_exported(folder)
+        logging.info("weights: %s", folder)
+        return Weights(params=params, spec=spec, source=os.fspath(folder))
     if folder.name in _ITEMS and (folder.parent / "config").exists():
         return _read(folder)
     steps = _step_folders(folder)

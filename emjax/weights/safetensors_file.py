@@ -32,9 +32,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> Arrays:
         shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
         kinds = {name: part.get_dtype() for name, part in slices.items()}
     except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(
-            f"{source} is no whole file of safetensors ({error}); it may be cut off: copy it again"
-        ) from error
+        raise _damaged(source, error) from error
     for name, kind in kinds.items():
         if kind.startswith(_REFUSED):
             raise InputError(
@@ -46,4 +44,20 @@ def read_safetensors(path: str | os.PathLike[str]) -> Arrays:
 
     return Arrays(
         source, {name: Entry(shapes[name], functools.partial(read, name)) for name in shapes}
+    )
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Returns the texts in the header of a file of safetensors; raises InputError as `read_safetensors` does."""
+    source = os.fspath(path)
+    try:
+        with safetensors.safe_open(source, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _damaged(source, error) from error
+
+
+def _damaged(source: str, error: Exception) -> InputError:
+    return InputError(
+        f"{source} is no whole file of safetensors ({error}); it may be cut off: copy it again"
     )
