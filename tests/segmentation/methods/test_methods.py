@@ -15,7 +15,7 @@ from emjax.targets.language import TARGETS
 
 from ...extending import write_package
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
