@@ -163,6 +163,7 @@ def test_a_run_writes_what_was_promised(folder, finished) -> None:
     attributes = read_attributes(str(finished))
     assert attributes["targets"] == ["affinity"] * 3 + ["foreground"]
     assert attributes["offsets"] == [[-1, 0, 0], [0, -1, 0], [0, 0, -1], None]
+    assert attributes["methods"] == ["agglomerate", "components"]
     assert attributes["scale"] == 1 / 255
     assert attributes["complete"] is True and "progress" not in attributes
     assert attributes["checkpoint"] == str(folder / "run" / "checkpoints" / "3" / "params")
