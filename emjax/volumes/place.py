@@ -96,7 +96,9 @@ def _of_level(image: Mapping[str, Any], level: int) -> Transformation:
         for step in owner.get("coordinateTransformations", []):
             values = np.asarray(step.get(step["type"], ()), float)
             if step["type"] == "scale":
-                scale, translation = scale * values[spatial], translation * values[spatial]
+                # An infinite scale is found impossible where the place is used.
+                with np.errstate(invalid="ignore"):
+                    scale, translation = scale * values[spatial], translation * values[spatial]
             elif step["type"] == "translation":
                 translation = translation + values[spatial]
     return Transformation(scale, translation)
