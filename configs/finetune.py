@@ -32,7 +32,7 @@ TensorBoard files and plots. Stop it at any time; the same command continues whe
 import functools
 
 from emjax.config import Config, base_config, choose_preset
-from emjax.models.presets import PHOTOGRAPHS, network
+from emjax.models.presets import PUBLISHED, network
 
 SYNTHETIC = "synthetic://neurites?shape=32,256,256&voxel_nm=40,12,12"
 
@@ -158,7 +158,7 @@ def _smoke(c: Config) -> None:
     c.log.every_steps = 1
 
 
-def _photographs(preset: str, c: Config) -> None:
+def _published(preset: str, c: Config) -> None:
     """A network of published weights, which `init_from` brings (configs/import_weights.py)."""
     c.model = network(preset)
     c.model.skips = "add"
@@ -178,6 +178,6 @@ PRESETS = {
     "large": _large,
     "wide": _wide,
     "vit": _vit,
-    **{name: functools.partial(_photographs, name) for name in PHOTOGRAPHS},
+    **{name: functools.partial(_published, name) for name in PUBLISHED},
     "smoke": _smoke,
 }

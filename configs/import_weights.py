@@ -23,7 +23,7 @@ def get_config() -> Config:
 
     c.model = Config()  # fields of the network that do not follow from the file
     c.model.slices = 1  # sections that the first kernel sees, odd
-    c.model.stem_fill = "average"  # how the colours are laid onto them; docs/photographs.md
+    c.model.stem_fill = "average"  # how the colours are laid onto them; docs/weights.md
     c.model.stem_scale = "none"  # of the uniform fills: also 'global', 'per_filter'
     c.model.kernel_depth = 1  # sections that later kernels see, odd
     c.model.kernel_fill = "center"  # how 2D weights are laid onto those: or 'average'

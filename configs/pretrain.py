@@ -46,7 +46,7 @@ Stop it at any time; the same command continues where it stopped.
 import functools
 
 from emjax.config import Config, base_config, choose_preset
-from emjax.models.presets import PHOTOGRAPHS, network
+from emjax.models.presets import PUBLISHED, network
 
 # The four data sets of the paper; replace the paths by your own copies.
 PAPER_VOLUMES = """
@@ -225,7 +225,7 @@ def _paper(c: Config) -> None:
     c.optimizer.ema_decay = 0.0
 
 
-def _photographs(preset: str, c: Config) -> None:
+def _published(preset: str, c: Config) -> None:
     """A network of published weights, which `init_from` brings (configs/import_weights.py)."""
     c.model = network(preset)
     side = 70 if preset == "dinov2_small" else 64
@@ -236,7 +236,7 @@ def _photographs(preset: str, c: Config) -> None:
 
 PRESETS = {
     "": lambda c: None,
-    **{name: functools.partial(_photographs, name) for name in PHOTOGRAPHS},
+    **{name: functools.partial(_published, name) for name in PUBLISHED},
     "smoke": _smoke,
     "real": _real,
     "ours": _ours,

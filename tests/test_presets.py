@@ -29,7 +29,7 @@ CONFIGS = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py"))
 def test_networks_by_name_import_no_jax():
     code = (
         "import sys\nfrom emjax.models.presets import PRESETS, network\n"
-        "known = {'unet', 'vit', 'resnet', 'efficientnet_lite0', 'convnext', 'image_vit'}\n"
+        "known = {'unet', 'vit', 'rsunet', 'resnet', 'efficientnet_lite0', 'convnext', 'image_vit'}\n"
         "assert {network(name).name for name in PRESETS} == known\n"
         "assert not {'jax', 'flax', 'numpy'} & sys.modules.keys()"
     )

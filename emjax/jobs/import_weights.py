@@ -113,7 +113,8 @@ def _report(published: Published, arrays: Arrays) -> list[str]:
         lines.append(
             f"unexpected {len(published.unexpected)} of them, such as {first}: see that the family is right"
         )
-    return [*lines, "anew       decoder and head"]
+    anew = [part for part in ("decoder", "head") if part not in published.params]
+    return [*lines, f"anew       {' and '.join(anew) or 'nothing'}"]
 
 
 def _grouped(sources: Mapping[str, Sequence[str]], params: Mapping[str, Any]) -> list[str]:

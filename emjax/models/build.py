@@ -24,6 +24,7 @@ NETWORKS = Registry(
     {
         "unet": "emjax.models.unet:UNet",
         "vit": "emjax.models.vit:ViT",
+        "rsunet": "emjax.models.rsunet:RSUNet",
         "resnet": "emjax.models.resnet:ResNet",
         "efficientnet_lite0": "emjax.models.efficientnet:EfficientNetLite0",
         "convnext": "emjax.models.convnext:ConvNext",

@@ -1,4 +1,4 @@
-"""Networks made of published weights: the encoder from a file, and the rest begun anew."""
+"""Networks made of published weights: the encoder, or all, from a file, and the rest begun anew."""
 
 from __future__ import annotations
 
@@ -18,17 +18,14 @@ from emjax.weights.families.family import Family
 from emjax.weights.families.find import FAMILIES, find_family, shapes_of
 from emjax.weights.rules import Filled, fill
 
-# The parts of a network that published weights are of.
-_OF_ENCODER = ("stem", "encoder", "centre")
-
 
 class Published(NamedTuple):
-    """A network and the parameters of its encoder.
+    """A network and the parameters that a file has of it.
 
     Attributes:
         family: that the file is of.
         model: the network's fields, `name` among them, as a configuration has them.
-        params: nested dicts of float32 arrays, of the encoder.
+        params: nested dicts of float32 arrays, of the family's parts.
         filled: what was made of which array, and which were not used.
         unexpected: of those, the arrays that files of this family do not have.
     """
@@ -41,7 +38,7 @@ class Published(NamedTuple):
 
 
 def load_published(arrays: Arrays, fields: Mapping[str, Any], family: str = "") -> Published:
-    """Makes the encoder of a network of a file of published weights.
+    """Makes of a file of published weights the parts of a network that it has.
 
     Args:
         arrays: of the file.
@@ -56,7 +53,7 @@ def load_published(arrays: Arrays, fields: Mapping[str, Any], family: str = "") 
     shapes = shapes_of(arrays, prefix)
     model = {"name": known.network, **known.describe(shapes), **fields}
     backbone = build_backbone(model)
-    needed = _encoder_shapes(backbone)
+    needed = _shapes(backbone, known.parts)
     filled = fill(needed, arrays, known.rules(_fields(backbone), shapes), prefix)
     unexpected = tuple(
         unused
@@ -77,7 +74,7 @@ def begin_rest_anew(published: Published, key: jax.Array) -> Params:
 
     def draw(key: jax.Array) -> Params:
         params = init_params(backbone, key, _smallest(backbone))
-        return {name: part for name, part in params.items() if not name.startswith(_OF_ENCODER)}
+        return {name: part for name, part in params.items() if name not in published.params}
 
     return {**jit(draw)(key), **published.params}
 
@@ -92,8 +89,8 @@ def _smallest(backbone: Backbone) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((1, *backbone.footprint.stride, 1), jnp.float32)
 
 
-def _encoder_shapes(backbone: Backbone) -> dict[str, tuple[int, ...]]:
-    """Returns path -> shape of the encoder's parameters."""
+def _shapes(backbone: Backbone, parts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Returns path -> shape of the parameters of some parts."""
     tree = jax.eval_shape(
         lambda key: init_params(backbone, key, _smallest(backbone)), jax.random.key(0)
     )
@@ -101,7 +98,7 @@ def _encoder_shapes(backbone: Backbone) -> dict[str, tuple[int, ...]]:
         jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
-    return {path: shape for path, shape in paths.items() if path.startswith(_OF_ENCODER)}
+    return {path: shape for path, shape in paths.items() if path.startswith(parts)}
 
 
 def _nested(flat: Mapping[str, Any]) -> Params:

@@ -279,3 +279,55 @@ def test_real_efficientnet():
     ).reshape(2, 2, 4)
     found = _centre(published, _image(96))
     assert np.abs(found[::2, ::2, ::80] - expected).max() < 1e-4 * 9.05
+
+
+def test_real_synapse_network(shared_data):
+    path = shared_data / "weights" / "mip1_d2_1175k.chkpt"
+    if not path.exists():
+        pytest.skip("needs the real weights mip1_d2_1175k, which are not part of the repository")
+    published = load_published(read_arrays(path), {})
+    assert published.family == "rsunet" and published.filled.unused == ()
+    # Its authors' layers, written out with torch 2.14 (conv3d, batch_norm, elu, max_pool3d, interpolate to twice the
+    # size in the section), [::3, ::5, ::5].
+    expected = np.array(
+        [
+            -11.8371,
+            -14.3651,
+            -14.1383,
+            -10.0684,
+            -16.5635,
+            -13.6025,
+            -13.5734,
+            -13.9406,
+            -17.8498,
+            -18.3318,
+            -13.957,
+            -13.6128,
+            -12.1423,
+            -17.7957,
+            -14.4066,
+            -9.7302,
+            -11.9405,
+            -15.2792,
+            -14.393,
+            -10.7572,
+            -17.4714,
+            -18.9193,
+            -18.881,
+            -16.3589,
+            -18.3549,
+            -23.4078,
+            -22.4772,
+            -18.8504,
+            -12.3664,
+            -18.428,
+            -18.2665,
+            -12.4087,
+        ]
+    ).reshape(2, 4, 4)
+    backbone = build_backbone(published.model)
+    x = np.random.default_rng(0).random((4, 16, 16)).astype(np.float32)
+    found = jit(lambda p, x: apply(backbone, p, x)["output"])(
+        published.params, jnp.asarray(x)[None, ..., None]
+    )[0, ..., 0]
+    assert np.abs(found[::3, ::5, ::5] - expected).max() < 1e-4 * 30.6

@@ -10,10 +10,11 @@ from __future__ import annotations
 from emjax.config import Config
 from emjax.registry import Registry
 
-# Networks that weights of photographs are published for.
-PHOTOGRAPHS = (
+# Networks that weights are published for (`configs/import_weights.py`).
+PUBLISHED = (
     *("resnet18", "resnet50", "efficientnet_lite0", "convnext_tiny"),
     *("vit_small", "vit_base", "vit_large", "dinov2_small"),
+    "rsunet",
 )
 
 # Name -> function that returns the group. A file for each network, named as `model.name`.
@@ -27,7 +28,7 @@ PRESETS = Registry(
         "large_unet": "emjax.models.presets.unet:large",
         "base_vit": "emjax.models.presets.vit:base",
         "large_vit": "emjax.models.presets.vit:large",
-        **{name: f"emjax.models.presets.photographs:{name}" for name in PHOTOGRAPHS},
+        **{name: f"emjax.models.presets.published:{name}" for name in PUBLISHED},
     },
 )
 

@@ -27,6 +27,7 @@ class Family:
         describe: fields of the network that follow from the file: name -> shape, without the prefix.
         rules: of the network, given all its fields, and the shapes.
         expected: expressions of names that such files have for another purpose than features.
+        parts: of the network that the file has; the others begin anew.
     """
 
     network: str
@@ -35,6 +36,7 @@ class Family:
     describe: Callable[[Shapes], Model]
     rules: Callable[[Mapping[str, Any], Shapes], tuple[Rule, ...]]
     expected: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ("stem", "encoder", "centre")
 
 
 def stem_kernel(model: Mapping[str, Any]) -> Callable[[np.ndarray], np.ndarray]:

@@ -20,6 +20,7 @@ FAMILIES = Registry(
         "convnext": "emjax.weights.families.convnext:AUTHORS",
         "vit": "emjax.weights.families.vit:FUSED",
         "vit_transformers": "emjax.weights.families.vit:TRANSFORMERS",
+        "rsunet": "emjax.weights.families.rsunet:FAMILY",
         "dinov2_transformers": "emjax.weights.families.vit:DINOV2_TRANSFORMERS",
     },
 )

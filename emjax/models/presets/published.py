@@ -1,6 +1,7 @@
-"""Networks whose encoder is one of photographs, as their weights are published: `emjax.models.encoder_decoder`.
+"""Networks that weights are published for.
 
-Each fits published weights of its name (`configs/import_weights.py`); begun anew they are plain networks.
+Of photographs as the encoder of `emjax.models.encoder_decoder`, and one of EM, `emjax.models.rsunet`. Each fits
+published weights of its name (`configs/import_weights.py`); begun anew they are plain networks.
 """
 
 from __future__ import annotations
@@ -89,6 +90,19 @@ def dinov2_small() -> Config:
     m.layer_scale = True
     m.position_grid = 37
     m.taps = (5,)
+    return m
+
+
+def rsunet() -> Config:
+    """Returns the U-Net for synaptic clefts: 0.4 M parameters, all of which are published."""
+    m = Config()
+    m.name = "rsunet"
+    m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
+    m.widths = (28, 36, 48)  # channels of each level, fine to coarse
+    m.kernels = ((1, 3, 3), (3, 3, 3), (3, 3, 3))  # z, y, x of each level
+    m.skips = "none"  # pretraining has none; finetuning adds them
+    m.norm = ""  # 'group' (begun anew), 'affine' (published weights); '': as init_from has it
+    m.remat = False  # recompute blocks in the backward pass, to save memory
     return m
 
 
