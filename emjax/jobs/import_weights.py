@@ -26,8 +26,13 @@ from emjax.train.weights import write_params
 from emjax.weights.arrays import Arrays
 from emjax.weights.read import EXPORTED_FILE, read_arrays
 
-# Fields of transformers alone, as a configuration has them where it says nothing about them.
-_OF_VITS = {"section_stride": 1, "attend": "section"}
+# What a configuration says where it says nothing, which is what every network that has such a field does by itself.
+_UNSAID = {
+    **{"slices": 1, "stem_fill": "average", "stem_scale": "none"},
+    **{"kernel_depth": 1, "kernel_fill": "center"},
+    **{"decoder_widths": [], "decoder_kernel": [1, 3, 3]},
+    **{"section_stride": 1, "attend": "section"},
+}
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -82,13 +87,9 @@ def _import_own(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
 
 
 def _fields(config: ConfigDict) -> dict[str, Any]:
-    """Returns the fields of the network that were given; those of transformers only where they say something."""
+    """Returns the fields of the network that were given: not every network has all of them."""
     given = plain(config.model)
-    return {
-        name: value
-        for name, value in given.items()
-        if value not in ([], ()) and _OF_VITS.get(name) != value
-    }
+    return {name: value for name, value in given.items() if _UNSAID.get(name) != value}
 
 
 def _report(published: Published, arrays: Arrays) -> list[str]:

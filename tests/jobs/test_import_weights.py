@@ -89,3 +89,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capfd, fields, match
     given = {"source": tmp_path / "vit.safetensors", **fields}
     assert match in read_refusal(capfd, CONFIG, tmp_path / "run", given)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_has_its_decoder_and_head_published(shared_data, tmp_path, capfd):
+    source = shared_data / "weights" / "mip1_d2_1175k.chkpt"
+    if not source.exists():
+        pytest.skip("needs the real weights mip1_d2_1175k, which are not part of the repository")
+    assert run_command(CONFIG, tmp_path / "run", {"source": source}) == 0
+    printed = capfd.readouterr().out
+    assert "unused     0 arrays" in printed and "anew       nothing" in printed
+    fields = {"source": source, "model.slices": 3}
+    assert "model.slices is no field" in read_refusal(capfd, CONFIG, tmp_path / "two", fields)
