@@ -16,19 +16,19 @@ from types import MappingProxyType
 from emjax.errors import InputError
 from emjax.geometry.sizes import Triple
 
-# What may stand behind the question mark for every format.
+# Keys that every format accepts after the question mark.
 KEYS = (
     *("voxel_nm", "level", "channel", "missing"),
     *("weight", "group", "kind", "background", "ignore", "offset"),
 )
-# And for the embedded generator besides.
+# Keys that the embedded generator accepts as well.
 SYNTHETIC_KEYS = ("shape", "seed", "labels", "defects")
 SYNTHETIC = "synthetic://"
-# How neuroglancer and file managers write places that are plain paths and URLs here.
+# Schemes with which neuroglancer and file managers write places; here these are plain paths and URLs.
 _PREFIX = re.compile(r"^(?:file://(?=/)|(?:precomputed|zarr[23]?|n5)://(?=[a-z0-9]+://))")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+]*://")
 _BOX = re.compile(r"\[([^\[\]]*)\]$")
-# A '?' without '=' after it is part of a pattern such as z0?.png, if what follows ends as a file name does.
+# A '?' that no '=' follows is part of a pattern such as z0?.png, if the rest ends as a file name does.
 _PATTERN_END = re.compile(r"^[^=&]*\.[A-Za-z]+$")
 
 
@@ -37,9 +37,9 @@ class Address:
     """Where a volume is, and what its file does not say.
 
     Attributes:
-        path: file, folder, pattern (`folder/*.png`) or URL.
+        path: a file, a folder, a pattern (`folder/*.png`) or a URL.
         dataset: path inside the file; '' where there is none.
-        box: the part meant, as text in numpy's form without brackets; '' for all.
+        box: the part of the volume, as text in numpy's form without brackets; '' for the whole volume.
         keys: key -> value, as text.
     """
 
@@ -68,7 +68,7 @@ class Address:
             text: `PATH[:DATASET][BOX][?key=value&...]`; box and keys may stand in either order.
 
         Raises:
-            InputError: if it is empty, or a key is unknown or malformed; lists the keys there are.
+            InputError: if the address is empty, or a key is unknown or malformed; the message lists the known keys.
         """
         rest = _PREFIX.sub("", _PREFIX.sub("", text.strip()))
         before, question, query = rest.rpartition("?")
@@ -89,7 +89,7 @@ class Address:
         scheme = _SCHEME.match(rest)
         head = scheme[0] if scheme else ""
         path, colon, dataset = rest[len(head) :].rpartition(":")
-        # A port of an URL is no dataset.
+        # The port of a URL is no dataset.
         if not colon or (head and "/" not in path):
             path, dataset = rest[len(head) :], ""
         if not path:
@@ -106,13 +106,13 @@ class Address:
         return dataclasses.replace(self, box=box)
 
     def absolute(self) -> Address:
-        """Returns the address as a process with another working folder needs it."""
+        """Returns the address with absolute local paths, for a process that has another working folder."""
         if _SCHEME.match(self.path):
             return self
         return dataclasses.replace(self, path=os.path.abspath(local_path(self.path)))
 
     def ids(self, key: str) -> tuple[int, ...]:
-        """Returns the ids that a key of an address of labels names, as `ignore=249,0`; empty without it.
+        """Returns the ids that a key of a label volume's address lists, as in `ignore=249,0`; empty without that key.
 
         Args:
             key: 'background' or 'ignore'.
@@ -129,14 +129,14 @@ class Address:
             ) from error
 
     def whole_number(self, key: str, meaning: str) -> int:
-        """Returns the number of a key such as `level=1`; 0 without it.
+        """Returns the number that a key such as `level=1` gives; 0 without that key.
 
         Args:
-            key: of the address.
-            meaning: what 0 means, for the message.
+            key: name of the key.
+            meaning: what 0 means, for the error message.
 
         Raises:
-            InputError: if it is no whole number.
+            InputError: if the value is no whole number.
         """
         text = self.keys.get(key, "0")
         if not text.isdecimal():
@@ -145,7 +145,7 @@ class Address:
 
     @property
     def source(self) -> str:
-        """Names the voxels: two addresses of one source differ in box, or in keys that do not change them.
+        """A name of the voxels: two addresses of one source differ only in box, or in keys that do not change voxels.
 
         Local paths are made absolute, so that an exclusion matches however its path is written.
         """
@@ -169,7 +169,7 @@ class Address:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What stands between two semicolons: an image, and labels where there are some."""
+    """One item of a list of volumes: an image, and its labels if it has any."""
 
     image: Address
     labels: Address | None = None
@@ -180,13 +180,13 @@ class Entry:
 
 
 def parse_offset(text: str) -> tuple[float, float, float]:
-    """Reads `100,0,-20` of the key `offset`.
+    """Reads the value of the key `offset`, such as `100,0,-20`.
 
     Args:
         text: three numbers, z, y, x voxels.
 
     Raises:
-        InputError: if it is anything else.
+        InputError: if it is not three numbers.
     """
     try:
         values = tuple(float(part) for part in text.split(","))
@@ -224,10 +224,10 @@ def parse_volumes(text: str | Sequence[str]) -> tuple[Entry, ...]:
 
 
 def local_path(text: str | os.PathLike[str]) -> Path:
-    """Returns a path of this machine, `~` and `~name` replaced by the home they stand for.
+    """Returns a path on this machine, with `~` and `~name` replaced by the home folders that they stand for.
 
     Raises:
-        InputError: if nobody of that name has a home here.
+        InputError: if this machine has no home folder for that name.
     """
     try:
         return Path(text).expanduser()
@@ -236,14 +236,14 @@ def local_path(text: str | os.PathLike[str]) -> Path:
 
 
 def parse_triple(text: str, what: str) -> Triple:
-    """Reads `50,4,4`.
+    """Reads three numbers, such as `50,4,4`.
 
     Args:
         text: three positive numbers, z, y, x.
-        what: name for the message.
+        what: name of the value, for the error message.
 
     Raises:
-        InputError: if it is anything else.
+        InputError: if it is not three positive numbers.
     """
     try:
         values = tuple(float(part) for part in text.split(","))

@@ -1,4 +1,4 @@
-"""What emjax remembers with a volume that it wrote: the attribute `emjax` of a zarr group or a precomputed `info`."""
+"""The attribute `emjax` that emjax stores with each volume it writes: of a zarr group, or of a precomputed `info`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import tensorstore as ts
 from emjax.errors import InputError
 from emjax.volumes.address import SYNTHETIC, Address, local_path
 
-# Attribute of a zarr group.
+# Name of the attribute in a zarr group.
 ATTRIBUTE = "emjax"
 
 
 def read_attributes(address: str | Address) -> dict[str, Any]:
-    """Reads what was remembered with a volume.
+    """Reads the attribute `emjax` of a volume.
 
-    A prediction has `targets` (name of each channel), `offsets` (z, y, x of each channel, or None), `scale` (what a
-    stored number is multiplied by to be in [0, 1]) and `checkpoint`. All that is made block by block has `complete`
+    A prediction has `targets` (name of each channel), `offsets` (z, y, x of each channel, or None), `scale` (a stored
+    number times `scale` is in [0, 1]) and `checkpoint`. Every volume that is made block by block has `complete`
     (`emjax.blocks.complete`).
 
     Args:
-        address: of a volume; box and keys make no difference.
+        address: of a volume; its box and keys make no difference.
 
     Returns:
-        The attribute; empty where there is none, as in every volume that emjax did not write.
+        The attribute; empty where there is none, as in every volume that another program wrote.
 
     Raises:
         InputError: if the place cannot be read.
@@ -35,7 +35,7 @@ def read_attributes(address: str | Address) -> dict[str, Any]:
     if address.path.startswith(SYNTHETIC):
         return {}
     url = folder_url(address.path)
-    # An array inside the group (`out.zarr:0`) has what the group has.
+    # An array inside the group (`out.zarr:0`) has the attributes of the group.
     inner = f"{url}{address.dataset}/" if address.dataset else url
     for folder in dict.fromkeys((inner, url)):
         text = read_file(folder, "zarr.json")
@@ -46,7 +46,7 @@ def read_attributes(address: str | Address) -> dict[str, Any]:
 
 
 def _of_info(text: bytes | None) -> dict[str, Any]:
-    """Returns what a Neuroglancer volume remembers; nothing of a file that is no such `info`."""
+    """Returns the attribute `emjax` of a Neuroglancer `info`; empty if the text is no such `info`."""
     try:
         info = json.loads(text) if text else {}
     except ValueError:
@@ -56,7 +56,7 @@ def _of_info(text: bytes | None) -> dict[str, Any]:
 
 
 def folder_url(path: str | os.PathLike[str]) -> str:
-    """Returns what TensorStore calls a folder, with a slash at its end."""
+    """Returns TensorStore's URL of a folder, with a slash at its end."""
     text = os.fspath(path)
     if "://" in text:
         return text.rstrip("/") + "/"
@@ -64,7 +64,7 @@ def folder_url(path: str | os.PathLike[str]) -> str:
 
 
 def read_file(url: str, name: str) -> bytes | None:
-    """Reads a file of a folder; None where there is none.
+    """Reads a file of a folder; returns None if the file does not exist.
 
     Args:
         url: of the folder, with a slash at its end.
@@ -81,5 +81,5 @@ def read_file(url: str, name: str) -> bytes | None:
 
 
 def first_sentence(error: Exception) -> str:
-    """Returns the part of a message of TensorStore that helps: it appends the whole spec."""
+    """Returns the useful part of a TensorStore message, to which TensorStore appends the whole spec."""
     return (str(error).splitlines() or [type(error).__name__])[0].split(" [")[0][:200]

@@ -1,4 +1,4 @@
-"""Axes by their names: turned to z, y, x with channels before them, or refused where they cannot be understood."""
+"""Axes of arrays by their names: brought into the order z, y, x with channels first, or refused if not understood."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 
-# Names that mean an axis, in small letters.
+# Names of axes in lower case, and the axis that each means.
 _SYNONYMS = {
     **dict.fromkeys(
         ("z", "depth", "plane", "planes", "section", "sections", "slice", "slices"), "z"
     ),
     **dict.fromkeys(("y", "row", "rows", "height"), "y"),
     **dict.fromkeys(("x", "col", "cols", "column", "columns", "width"), "x"),
-    # funlib marks axes that are not spatial by ^.
+    # funlib marks axes that are not spatial by a ^.
     **dict.fromkeys(("c", "c^", "channel", "channels", "ch"), "c"),
     **dict.fromkeys(("t", "time", "times", "frame", "frames"), "t"),
 }
-# What writers call axes that nobody named.
+# Placeholders that programs write for axes that nobody named.
 _PLACEHOLDER = re.compile(r"^(phony_|array_)?(dim|dimension|axis|ax|d)?[ _]?\d+$")
 # Attributes that name the axes of an array, in the order in which they are looked for.
 _ATTRIBUTES = ("_ARRAY_DIMENSIONS", "axis_names", "axes", "axis_labels", "DIMENSION_LABELS")
@@ -34,12 +34,12 @@ def axis_names(names: Sequence[object], rank: int) -> Names:
     """Returns the names of axes as emjax writes them.
 
     Args:
-        names: as a file has them, in capital letters or words; empty or None where an axis has none.
-        rank: of the array; names of another number are none.
+        names: as the file has them, upper or lower case, letters or words; empty or None for an axis without a name.
+        rank: of the array; a list of names with another length counts as no names.
 
     Returns:
-        A name for each axis in small letters, `z`, `y`, `x`, `c` and `t` for what means them; all None where the axes
-        are not named, or by placeholders such as dim_0 alone.
+        A lower-case name for each axis, with `z`, `y`, `x`, `c` and `t` for all their synonyms; all None where the axes
+        are not named, or named only by placeholders such as dim_0.
     """
     found = []
     for name in names:
@@ -58,7 +58,7 @@ def attribute_names(attributes: Mapping[str, Any], rank: int) -> Names:
         rank: of the array.
 
     Returns:
-        As `axis_names`; all None where no attribute names them.
+        Names as `axis_names` returns them; all None where no attribute names the axes.
     """
     named = _axistags(attributes.get("axistags"))
     candidates = [named] if named else []
@@ -67,7 +67,7 @@ def attribute_names(attributes: Mapping[str, Any], rank: int) -> Names:
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
         if isinstance(value, str):
-            # One letter for each axis, or names between commas.
+            # One letter for each axis, or names separated by commas.
             value = [part for part in re.split(r"[,\s]+", value) if part] if "," in value else value
         if isinstance(value, Mapping) or not hasattr(value, "__iter__"):
             continue
@@ -79,15 +79,15 @@ def attribute_names(attributes: Mapping[str, Any], rank: int) -> Names:
 
 
 def arrange(store: ts.TensorStore, names: Names, where: str) -> ts.TensorStore:
-    """Turns an array to z, y, x or c, z, y, x, and drops other axes of length 1.
+    """Transposes an array to z, y, x or c, z, y, x, and drops other axes of length 1.
 
     Args:
-        store: an array of any axes.
-        names: of its axes, as `axis_names` returns them; those without any are taken as ..., c, z, y, x.
-        where: the array is, for messages.
+        store: an array with axes in any order.
+        names: of its axes, as `axis_names` returns them; unnamed axes are taken as ..., c, z, y, x.
+        where: names the array, for error messages.
 
     Raises:
-        InputError: if that cannot be: an axis is missing, there is more than one time, or two axes besides z, y, x.
+        InputError: if an axis is missing, there is more than one time, or two axes besides z, y, x are longer than 1.
     """
     kept = kept_axes(store.shape, names, where)
     dropped = [axis for axis in range(store.rank) if axis not in kept]
@@ -98,12 +98,12 @@ def arrange(store: ts.TensorStore, names: Names, where: str) -> ts.TensorStore:
 
 
 def kept_axes(shape: Sequence[int], names: Names, where: str) -> list[int]:
-    """Returns the axes that are kept, in the order c (if there is one), z, y, x.
+    """Returns the indices of the axes that are kept, in the order c (if there is one), z, y, x.
 
     Args:
         shape: of the array.
         names: of its axes.
-        where: the array is, for messages.
+        where: names the array, for error messages.
 
     Raises:
         InputError: as `arrange`.
@@ -117,7 +117,7 @@ def kept_axes(shape: Sequence[int], names: Names, where: str) -> list[int]:
                 f"{where} has axes of {tuple(shape)}; a volume needs z, y, x or c, z, y, x"
             )
         if len(axes) == 4 and shape[-1] == 1:
-            # Taken as x, it would make a channel of every section.
+            # Taken as x, this axis would turn every section into a channel.
             raise InputError(
                 f"{where} has axes of {tuple(shape)} without names, and the last is no x; a volume needs z, y, x or "
                 "c, z, y, x: name its axes, or drop the last"
@@ -135,7 +135,7 @@ def kept_axes(shape: Sequence[int], names: Names, where: str) -> list[int]:
 
 
 def _axistags(value: object) -> list[str]:
-    """Reads the axistags of vigra, as ilastik writes them: JSON."""
+    """Reads the names from vigra's axistags, JSON that ilastik writes."""
     if not isinstance(value, str | bytes):
         return []
     try:

@@ -1,4 +1,4 @@
-"""How an open array is cut into chunks."""
+"""The chunk sizes of an open array."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import tensorstore as ts
 
 
 def read_sides(store: ts.TensorStore) -> tuple[int, ...]:
-    """Returns the sides of what is decoded together, one for each axis; 0 where that is not known."""
+    """Returns the size of the chunk that is decoded at once, one number for each axis; 0 where it is unknown."""
     return _sides(store.chunk_layout.read_chunk.shape, store.rank)
 
 
 def write_sides(store: ts.TensorStore) -> tuple[int, ...]:
-    """Returns the sides of what is written together, one for each axis; 0 where that is not known."""
+    """Returns the size of the chunk that is written at once, one number for each axis; 0 where it is unknown."""
     return _sides(store.chunk_layout.write_chunk.shape, store.rank)
 
 

@@ -1,4 +1,4 @@
-"""Volumes that emjax makes: OME-Zarr 0.5 on zarr 3, sharded, zstd, with a checksum on every chunk and shard index."""
+"""Makes volumes in OME-Zarr 0.5 on zarr 3: sharded, zstd, with a checksum for every chunk and shard index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from emjax.volumes.write.ome import ome_attributes
 from emjax.volumes.write.pyramid import Level, chunk_size, shard_size
 
 _ZSTD_LEVEL = 3
-# Files that say that a folder is a zarr volume, whole or half made.
+# Files that show that a folder is a zarr volume, whole or half made.
 _WHOLE = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _HALF = "0/zarr.json"
 _DTYPES = (
@@ -47,26 +47,26 @@ def create_volume(
 ) -> ts.TensorStore:
     """Makes an empty volume on disk.
 
-    Two processes must never write the same shard: blocks of work are multiples of it.
+    Two processes must never write the same shard, so blocks of work are multiples of the shard.
 
     Args:
         path: folder to make, or an address that TensorStore writes (`gs://...`).
         shape: (z, y, x) or (c, z, y, x) voxels.
         dtype: of the voxels.
         voxel_nm: (z, y, x) voxel size, nm; None where it is unknown.
-        attributes: what is to be remembered; the group attribute `emjax`.
+        attributes: stored as the group attribute `emjax`.
         chunk: (z, y, x) voxels that are compressed together; about isotropic in nm when None.
         shard: (z, y, x) voxels of a file, a multiple of the chunk; four chunks along each axis when None.
-        overwrite: delete the volume that is there.
-        origin: (z, y, x) voxel of the whole that the volume begins at, so that viewers lay a part over the whole.
-        coarser: levels of a pyramid above full resolution, fine to coarse; empty arrays too.
-        downscaling: how they are made of the finer ones, such as 'mean'; '' leaves it unsaid.
+        overwrite: delete the volume that is already there.
+        origin: (z, y, x) voxel of the whole at which the volume begins, so that viewers lay a part over its whole.
+        coarser: the coarser levels of the pyramid, fine to coarse; their arrays are made empty too.
+        downscaling: how the coarser levels are made from the finer ones, such as 'mean'; '' leaves it unsaid.
 
     Returns:
-        The array of full resolution, to be written and read, filled with 0.
+        The array of full resolution, opened to read and write, filled with 0.
 
     Raises:
-        InputError: if there is a volume already, or anything else that is not to be deleted; if the shard is no
+        InputError: if there is already a volume, or anything else that must not be deleted; if the shard is no
             multiple of the chunk, or the place cannot be written.
     """
     shape, dtype = tuple(int(n) for n in shape), np.dtype(dtype)
@@ -87,12 +87,12 @@ def create_volume(
     base = folder_url(path)
     _make_room(path, overwrite)
     try:
-        # Full resolution first: it is what a half-made volume is known by.
+        # Full resolution comes first: a half-made volume is recognised by it.
         stores = [
             _create_array(f"{base}{number}/", shape[:-3], dtype, level)
             for number, level in enumerate(levels)
         ]
-        # Last: what has this file is a whole, though empty, volume.
+        # The group comes last: a folder that has this file is a whole, though empty, volume.
         group = {
             "zarr_format": 3,
             "node_type": "group",
@@ -115,17 +115,17 @@ def create_volume(
 
 
 def open_created(path: str | os.PathLike[str], level: int = 0) -> ts.TensorStore:
-    """Opens a volume that `create_volume` made, to write more of it.
+    """Opens a volume that `create_volume` made, to write further blocks of it.
 
     Args:
         path: as given to `create_volume`.
-        level: of its pyramid; 0 is full resolution.
+        level: of the pyramid; 0 is full resolution.
 
     Raises:
-        InputError: if it is not there.
+        InputError: if the volume does not exist.
     """
     try:
-        # "open": what another process wrote since is not served from the cache.
+        # "open": voxels that another process wrote since are not served from the cache.
         spec = {
             "driver": "zarr3",
             "kvstore": f"{folder_url(path)}{level}/",
@@ -137,11 +137,11 @@ def open_created(path: str | os.PathLike[str], level: int = 0) -> ts.TensorStore
 
 
 def set_attributes(path: str | os.PathLike[str], attributes: Mapping[str, Any]) -> None:
-    """Replaces what is remembered with a volume that is there: the group attribute `emjax`.
+    """Replaces the group attribute `emjax` of an existing volume.
 
     Args:
         path: as given to `create_volume`.
-        attributes: plain values.
+        attributes: plain values that JSON can hold.
 
     Raises:
         InputError: if there is no volume, or it cannot be written.
@@ -156,19 +156,19 @@ def set_attributes(path: str | os.PathLike[str], attributes: Mapping[str, Any]) 
 
 
 def volume_exists(path: str | os.PathLike[str]) -> bool:
-    """Whether a volume, whole though maybe empty, is there."""
+    """Whether there is a volume that was made completely, though it may still be empty."""
     return read_file(folder_url(path), "zarr.json") is not None
 
 
 def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
-    """Checks that a volume can be made, before anything expensive; changes nothing.
+    """Checks, before anything expensive, that a volume can be made; changes nothing.
 
     Args:
         path: as for `create_volume`.
-        overwrite: whether a zarr volume that is there may be deleted; nothing else ever is.
+        overwrite: whether an existing zarr volume may be deleted; nothing else is ever deleted.
 
     Raises:
-        InputError: if something is there that is not to be deleted.
+        InputError: if something is there that must not be deleted.
     """
     if _has_traces(path):
         if not overwrite:
@@ -182,17 +182,17 @@ def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
 
 
 def is_half_made(path: str | os.PathLike[str]) -> bool:
-    """Whether `create_volume` was killed here: an array, in what is no group yet."""
+    """Whether `create_volume` was killed here: there is an array, but its folder is no group yet."""
     base = folder_url(path)
     whole = any(read_file(base, name) is not None for name in _WHOLE)
     return not whole and read_file(base, _HALF) is not None
 
 
 def delete_volume(path: str | os.PathLike[str]) -> None:
-    """Deletes a zarr volume, whole or half made; nothing else.
+    """Deletes a zarr volume, whole or half made, and nothing else.
 
     Raises:
-        InputError: if what is there is no zarr volume.
+        InputError: if the folder is no zarr volume.
     """
     _make_room(path, overwrite=True)
 
@@ -231,7 +231,7 @@ def _sharding(chunk: list[int]) -> dict[str, Any]:
 
 
 def _make_room(path: str | os.PathLike[str], overwrite: bool) -> None:
-    """Deletes a zarr volume that is there, if that is wished."""
+    """Deletes the zarr volume that is there, if `overwrite` allows it."""
     check_free(path, overwrite)
     if not _has_traces(path):
         return

@@ -1,4 +1,4 @@
-"""The contract of a format: what a file of it is recognised by, what opens it, and what writes it.
+"""The contract of a format: how its files are recognised, opened and written.
 
 A format is one file with a `Format` in it and one line in `emjax.volumes.formats`; that of another package is an entry
 point of the group `emjax.formats`.
@@ -28,11 +28,11 @@ _REMOTE = ("gs://", "s3://", "http://", "https://")
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What an address asks for, and what stands there.
+    """The volume that an address asks for, and what lies at that place.
 
     Attributes:
         address: of the volume.
-        context: with the cache of decoded chunks to use; None where nothing is read but metadata.
+        context: TensorStore context with the cache of decoded chunks; None where only metadata are read.
     """
 
     address: Address
@@ -45,64 +45,64 @@ class Request:
 
     @functools.cached_property
     def path(self) -> Path:
-        """Absolute path on this machine: readers open files later, maybe in a process with another working folder."""
+        """Absolute path on this machine, as readers may open files later, in a process with another working folder."""
         return local_path(self.address.path).absolute()
 
     @functools.cached_property
     def is_folder(self) -> bool:
-        """Whether a folder of this machine stands there."""
+        """Whether the path is a folder on this machine."""
         return not self.remote and self.path.is_dir()
 
     @functools.cached_property
     def is_pattern(self) -> bool:
-        """Whether the path is a pattern such as `folder/*.png`, and no file of just that name."""
+        """Whether the path is a pattern such as `folder/*.png`, and not an existing file of exactly that name."""
         path = self.address.path
         return not self.remote and ("*" in path or "?" in path) and not self.path.exists()
 
     @functools.cached_property
     def names(self) -> frozenset[str]:
-        """Names of what a folder of this machine holds; empty for anything else."""
+        """Names of the entries of the folder, if the path is a folder on this machine; empty otherwise."""
         return frozenset(os.listdir(self.path)) if self.is_folder else frozenset()
 
     @property
     def url(self) -> str:
-        """What TensorStore calls the folder of the path, with a slash at its end."""
+        """TensorStore's URL of the path as a folder, with a slash at its end."""
         return folder_url(self.address.path)
 
     @property
     def base(self) -> str:
-        """What TensorStore calls the folder that is addressed, the dataset included, with a slash at its end."""
+        """TensorStore's URL of the addressed folder, dataset included, with a slash at its end."""
         return self.url + (f"{self.address.dataset}/" if self.address.dataset else "")
 
     @functools.cached_property
     def metadata(self) -> dict[str, dict[str, Any] | None]:
-        """Content of the `METADATA_FILES` of the folder that is addressed; None for those that are not there."""
+        """Contents of the `METADATA_FILES` of the addressed folder; None for files that do not exist."""
         if not (self.remote or self.is_folder):
             return dict.fromkeys(METADATA_FILES)
         return read_metadata(self.base, self.context)
 
     @property
     def level(self) -> int:
-        """Level of a pyramid that is asked for; 0 is full resolution."""
+        """The level of the pyramid that the address asks for; 0 is full resolution."""
         return self.address.whole_number("level", "0 for full resolution")
 
     @property
     def missing(self) -> str:
-        """What the address says of absent parts: 'error', 'fill', or '' where it leaves that to the format."""
+        """The address's key `missing` for absent parts: 'error', 'fill', or '' to leave it to the format."""
         return missing_key(self.address, "")
 
 
 @dataclasses.dataclass(frozen=True)
 class Writer:
-    """How a format is written.
+    """How volumes of a format are written.
 
     Attributes:
-        make: 'module:attribute' of a function that makes the `emjax.volumes.write.output.Output` of a path, and of a
-            dataset where there are some. A name, so that reading a format does not import what writes it.
-        suffixes: of the names of outputs, in small letters with their dot.
-        given: what a user writes, for messages and docs: 'NAME.zarr (OME-Zarr)'.
-        remote: whether it can be written to a bucket.
-        datasets: whether an output may be a dataset inside of a file.
+        make: 'module:attribute' of a function that makes the `emjax.volumes.write.output.Output` for a path (and a
+            dataset, where the format has them). It is a name so that reading a format does not import its writer.
+        suffixes: file name endings of outputs, lower case with the dot.
+        given: what a user writes as the output, for messages and docs: 'NAME.zarr (OME-Zarr)'.
+        remote: whether outputs can be written to a bucket.
+        datasets: whether an output may be a dataset inside a file.
     """
 
     make: str
@@ -117,26 +117,26 @@ class Format:
     """A format of volumes.
 
     Attributes:
-        title: what it is, for docs.
-        given: how a user names a volume of it, for messages: '.h5'.
-        examples: addresses, for docs.
-        reads: what is read for a crop, for docs.
-        voxel_nm: where the size of a voxel is read from, for docs.
-        place: where it is read from where the volume lies, for docs; '' where files do not say.
-        open: opens what is asked for. It raises InputError for all that is wrong with it.
-        where: reads where a file lies, without opening its voxels; None where files do not say. Raises InputError for
-            damaged metadata.
-        suffixes: of files, in small letters with their dot.
+        title: name of the format, for docs.
+        given: how a user names a volume of this format, for messages: '.h5'.
+        examples: example addresses, for docs.
+        reads: what has to be read for a crop, for docs.
+        voxel_nm: where in the file the voxel size is found, for docs.
+        place: where in the file the place of the volume is found, for docs; '' where files do not say it.
+        open: opens the requested volume. It raises InputError for everything that is wrong with it.
+        where: reads the place of a file without opening its voxels; None where files do not say it. Raises InputError
+            for damaged metadata.
+        suffixes: file name endings, lower case with the dot.
         marks: names of files that only a folder of this format holds.
-        claims: whether something asked for is of this format, where suffixes and marks do not tell.
-        remote: whether it is read from servers and buckets.
-        datasets: whether there may be several volumes inside of a file or folder (`PATH:DATASET`).
-        levels: whether it may be a pyramid (`?level=`).
-        missing: what becomes of absent parts unless the address says: 'error', 'fill', or '' where nothing can be
+        claims: whether a request is for this format, where suffixes and marks do not tell.
+        remote: whether the format is read from servers and buckets.
+        datasets: whether a file or folder may hold several volumes (`PATH:DATASET`).
+        levels: whether a volume may be a pyramid (`?level=`).
+        missing: how absent parts are treated unless the address says: 'error', 'fill', or '' where nothing can be
             absent.
-        absent: what may be absent, for docs: 'a section that the numbering leaves out'.
-        slow: whether a crop may decode far more than it needs; `Opened.slow` says whether it does.
-        writer: how it is written; None where it is only read.
+        absent: which parts may be absent, for docs: 'a section that the numbering leaves out'.
+        slow: whether reading a crop may decode far more than the crop; `Opened.slow` tells it for one volume.
+        writer: how the format is written; None where it is only read.
     """
 
     title: str
@@ -159,7 +159,7 @@ class Format:
     writer: Writer | None = None
 
     def recognises(self, request: Request) -> bool:
-        """Whether something asked for is of this format."""
+        """Whether the requested volume is of this format."""
         if request.remote and not self.remote:
             return False
         if self.claims is not None:
@@ -171,10 +171,10 @@ class Format:
         return not request.is_pattern and request.path.suffix.lower() in self.suffixes
 
     def check(self, request: Request) -> None:
-        """Checks that an address says nothing that the format does not have.
+        """Checks that the address has no dataset, level or `missing` key that the format does not support.
 
         Raises:
-            InputError: if it does.
+            InputError: if it has one.
         """
         address = request.address
         if not self.levels and request.level:

@@ -1,4 +1,4 @@
-"""The table of formats: what opens an address, and what writes an output."""
+"""The table of formats: finds the format that opens an address, and the one that writes an output."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from emjax.volumes.read.folder_metadata import shown, volumes_inside
 if TYPE_CHECKING:
     from emjax.volumes.write.output import Output
 
-# In the order in which they are asked: those whose libraries take longer to import come last, and only what is asked
-# for is imported. A name is also a scheme: `synthetic://` goes to that format at once.
+# In the order in which formats are tried: those whose libraries take longer to import come last, and only those tried
+# are imported. A name is also a scheme: `synthetic://` selects that format at once.
 FORMATS = Registry(
     "format",
     "emjax.formats",
@@ -39,10 +39,10 @@ FORMATS = Registry(
 
 
 def find_format(request: Request) -> Format:
-    """Returns the format of what is asked for.
+    """Returns the format of the requested volume.
 
     Raises:
-        InputError: if there is nothing, or it is of no format that is known.
+        InputError: if nothing exists there, or no known format recognises it.
     """
     path = request.address.path
     scheme, separator, _ = path.partition("://")
@@ -51,7 +51,7 @@ def find_format(request: Request) -> Format:
     if not request.remote:
         if not request.path.exists() and not request.is_pattern:
             raise InputError(f"no such path: {path}{_nearest_entry(request.path)}")
-        # Libraries say in many ways that something may not be read; Python in one.
+        # Libraries report in many ways that a file may not be read; Python itself in one.
         if request.is_folder:
             os.scandir(request.path).close()
         elif not request.is_pattern:
@@ -70,14 +70,14 @@ def find_format(request: Request) -> Format:
 
 
 def parse_output(text: str) -> Output:
-    """Returns the output that a name means: its suffix says the format.
+    """Returns the output that a name stands for; its suffix decides the format.
 
     Args:
-        text: `NAME.zarr`, `NAME.precomputed`, `NAME.h5[:DATASET]` and their like; or `FORMAT://ADDRESS`, as in
+        text: `NAME.zarr`, `NAME.precomputed`, `NAME.h5[:DATASET]` and similar; or `FORMAT://ADDRESS`, as in
             `precomputed://gs://bucket/em`.
 
     Raises:
-        InputError: if no format is written under such a name, or it has a box or keys.
+        InputError: if no format writes under such a name, or the name has a box or keys.
     """
     scheme, separator, rest = text.partition("://")
     told = scheme if separator and scheme in FORMATS and FORMATS.find(scheme).writer else ""
@@ -102,7 +102,7 @@ def parse_output(text: str) -> Output:
 
 
 def _writer(text: str, path: str) -> Writer:
-    """Returns what writes a name with such a suffix."""
+    """Returns the writer for the suffix of a name."""
     name, given = path.rpartition("/")[2].lower(), []
     for form in FORMATS.values():
         if form.writer is None:
@@ -121,7 +121,7 @@ def _make(writer: Writer) -> Callable[..., Output]:
 
 
 def _nearest_entry(path: Path) -> str:
-    """Names what stands beside a path that does not exist."""
+    """Returns the end of a message about a path that does not exist: a similar name, or what its folder holds."""
     parent = path.parent
     if not parent.is_dir():
         return f"; nor is there a folder {parent}"

@@ -1,4 +1,4 @@
-"""Whether what should be ids is a grey image: both are integers, and scores of an image would mean nothing."""
+"""Detects a grey image where ids are expected: both are integers, but scores of an image would mean nothing."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.volume import Volume
 
-# (z, y, x) voxels of a block, and where blocks lie: quarters of each axis.
+# (z, y, x) voxels of a block; blocks lie at quarters of each axis.
 _BLOCK = (4, 64, 64)
 _QUARTERS = (0.25, 0.75)
-# Images have many values, none of which is above 16 bits.
+# Images have many different values, none of which needs more than 16 bits.
 _LEAST_VALUES, _LARGEST = 48, 65535
-# Share of equal neighbours in a section: ids have areas, of some voxels even where objects are smallest.
+# Share of equal neighbours in a section: objects cover areas of several voxels, even the smallest ones.
 _FEW_EQUAL = 0.25
-# A smooth image has more, but its values change little by little; ids that touch have numbers of any difference.
+# A smooth image has more equal neighbours, but its values change in small steps; touching ids may differ by any number.
 _MORE_EQUAL, _SMALL_STEP = 0.6, 2
 
 
 def refuse_grey(volume: Volume, what: str) -> None:
-    """Refuses a volume of ids whose values change from voxel to voxel as those of an image do; looks at eight blocks.
+    """Refuses a volume of ids if its values vary from voxel to voxel as in an image; looks at eight blocks.
 
     Args:
         volume: `[z, y, x]` integers.
-        what: it is to the job, for the message.
+        what: what the volume is to the job, for the error message.
 
     Raises:
-        InputError: if it looks like an image, and its address does not say `kind=labels`; or if it cannot be read.
+        InputError: if it looks like an image and its address does not say `kind=labels`; or if it cannot be read.
     """
     if "kind" in volume.address.keys or volume.dtype == bool:
         return
@@ -57,7 +57,7 @@ def _read(volume: Volume) -> list[np.ndarray]:
 
 
 def _steps(block: np.ndarray) -> np.ndarray:
-    """Differences of neighbours in the section, where either is not 0: padding is no evidence."""
+    """Returns the differences of neighbours in a section, except where both are 0: padding is no evidence."""
     found = []
     wide = block.astype(np.int64)
     for low, high in (

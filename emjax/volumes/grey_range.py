@@ -1,13 +1,13 @@
-"""The grey values between which an image is drawn, and stretched for a network, from blocks spread over it.
+"""The grey values that become black and white, for pictures and for networks, from blocks spread over the volume.
 
-Two kinds of voxels are no tissue, and would move the contrast of the tissue if they counted:
+Two kinds of voxels show no tissue, and would distort the contrast of the tissue if they counted:
 
-- Padding: one value (0, or whatever fills the file) in areas that reach the border of the volume, as the rim of an
-  aligned stack, or a section that is missing.
-- Saturation: the largest or the smallest value, where it is so frequent that a percentile would land on it, and so far
-  from all others that the tissue would have less than half of the range.
+- Padding: areas of one value (0, or the fill value of the file) that reach the border of the volume, such as the rim
+  of an aligned stack, or a missing section.
+- Saturation: the largest or smallest value, if it is so frequent that a percentile would land on it, and so far from
+  all other values that less than half of the range would be left for the tissue.
 
-Volumes with neither have the plain percentiles.
+A volume with neither gets its plain percentiles.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
 
 PERCENTILES = (0.5, 99.5)
-# Voxels of an area of padding in a section of a block; less is left in, and too little to matter.
+# Least area of padding, voxels of one section of a block; smaller areas stay in, and are too small to matter.
 _LEAST_AREA = 64
-# Share of voxels in flat areas below which a block is not searched: noise has next to none.
+# Least share of voxels in flat areas for a block to be searched for padding: noise has next to none.
 _FLAT_SHARE = 0.002
-# Values of a block that are tried as padding, and sections in which each is looked for at the border of the volume.
+# How many values of a block are tried as padding, and in how many sections each is looked for at the volume's border.
 _MOST_VALUES, _MOST_SECTIONS = 4, 4
-# (y, x) voxels of what is looked at there, in the corners and the middles of the edges.
+# (y, x) voxels of the pieces read there, at the corners and at the middles of the edges.
 _BORDER = (8, 8)
-# Areas lie in sections: neighbours share an edge there.
+# Areas are connected within a section only, through shared edges.
 _IN_SECTIONS = np.asarray([np.zeros((3, 3)), [[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.zeros((3, 3))])
 
 
 @dataclasses.dataclass(frozen=True)
 class GreyRange:
-    """What becomes black and white.
+    """The grey values that become black and white.
 
     Attributes:
-        low: becomes black.
-        high: becomes white.
-        remark: what was left out, for people; '' if nothing was.
+        low: the grey value that becomes black.
+        high: the grey value that becomes white.
+        remark: which voxels were left out, for people; '' if none were.
     """
 
     low: float
@@ -57,16 +57,16 @@ def grey_range(
     size: Size = (0, 0, 0),
     read: Callable[[Box], np.ndarray] | None = None,
 ) -> GreyRange:
-    """Finds the percentiles of what is neither padding nor saturated.
+    """Finds the percentiles of the voxels that are neither padding nor saturated.
 
     Args:
         blocks: `[z, y, x]`, or with channels before them; finite numbers.
-        boxes: where each lies in the volume.
+        boxes: where each block lies in the volume.
         size: (z, y, x) of the volume.
-        read: of the volume, to see whether padding reaches its border; None: nothing is padding.
+        read: reads a box of the volume, to see whether padding reaches its border; None: nothing counts as padding.
 
     Returns:
-        Two values; both are the same only if all voxels are.
+        The grey range; `low` equals `high` only if all voxels have one value.
     """
     values = np.concatenate([block.ravel() for block in blocks])
     remarks = []
@@ -84,7 +84,7 @@ def grey_range(
     low, high = _limits(kept)
     ends = (float(kept.max()), float(kept.min())) if kept.size else ()
     for value in ends:
-        # A percentile that lands on the last value of all may be a pile of voxels far away from the rest.
+        # A percentile at the very smallest or largest value may be a pile of voxels far away from the rest.
         if value not in (low, high):
             continue
         others = kept[kept != value]
@@ -112,9 +112,9 @@ def _find_padding(
     size: Size,
     read: Callable[[Box], np.ndarray],
 ) -> list[dict[float, np.ndarray]]:
-    """Returns for each block the values that fill its padding, and where; empty if there is none in any."""
+    """Returns for each block the masks of its padding, keyed by the value that fills it; [] if nothing is padding."""
     found = [_flat_areas(block) for block in blocks]
-    # Sections of the volume in which each value fills areas, the largest areas first.
+    # For each value that fills areas: section of the volume -> voxels of these areas.
     sections: dict[float, dict[int, int]] = {}
     for areas, box in zip(found, boxes, strict=True):
         for value, mask in areas.items():
@@ -132,7 +132,7 @@ def _find_padding(
 
 
 def _flat_areas(block: np.ndarray) -> dict[float, np.ndarray]:
-    """Returns values that fill areas of a block which reach its edge, and the mask of these."""
+    """Returns the masks of the flat areas of a block that reach its edge, keyed by the value that fills them."""
     here = block[:, :-1, :-1]
     flat = (here == block[:, :-1, 1:]) & (here == block[:, 1:, :-1])
     if np.count_nonzero(flat) <= _FLAT_SHARE * block.size:
@@ -157,7 +157,7 @@ def _flat_areas(block: np.ndarray) -> dict[float, np.ndarray]:
 def _reaches_border(
     value: float, sections: Sequence[int], size: Size, read: Callable[[Box], np.ndarray]
 ) -> bool:
-    """Whether a value fills a corner, or the middle of an edge, of one of some sections."""
+    """Whether a value fills a corner, or the middle of an edge, of one of the given sections."""
     part = tuple(map(min, _BORDER, size[1:]))
     room = [n - p for n, p in zip(size[1:], part, strict=True)]
     places = [
@@ -171,7 +171,7 @@ def _reaches_border(
             try:
                 found = read(Box((z, y, x), (1, *part)))
             except (InputError, OSError):
-                # What cannot be read proves nothing.
+                # A piece that cannot be read proves nothing.
                 continue
             if (found == value).all():
                 return True

@@ -1,6 +1,6 @@
-"""What an id of a volume of labels means: an object, background, or that nothing is known of a voxel.
+"""The meaning of an id in a volume of labels: object, background, or unknown.
 
-The one place where this is decided, for training, scores, tables of objects and pictures:
+This is decided here alone, for training, scores, tables of objects and pictures:
 
 - ids that the user names as ignored are unknown;
 - 0 and the ids that the user names as background are background;
@@ -8,7 +8,7 @@ The one place where this is decided, for training, scores, tables of objects and
   background;
 - all others are objects.
 
-A segmentation knows everything: in it, what is background or the largest uint64 is no segment.
+A segmentation knows every voxel: in it, background ids and the largest uint64 mean "no segment".
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ UNLABELLED = 2**64 - 1
 
 @dataclasses.dataclass(frozen=True)
 class LabelIds:
-    """The ids that a user names; arrays of ids may have any type of integers, or be bool.
+    """The background and ignored ids that a user names; arrays of ids may have any integer type, or bool.
 
     Attributes:
-        background: ids that are background, as 0 always is unless it is ignored.
-        ignore: ids of which nothing is known.
+        background: ids of background; 0 is always one of them unless it is ignored.
+        ignore: ids of voxels of which nothing is known.
     """
 
     background: tuple[int, ...] = ()
@@ -40,7 +40,7 @@ class LabelIds:
     def of(
         cls, address: Address, background: Sequence[int] = (), ignore: Sequence[int] = ()
     ) -> LabelIds:
-        """Returns the ids that fields of a configuration and the labels' own address name.
+        """Returns the ids named by fields of a configuration and by the address of the labels.
 
         Args:
             address: of the labels, maybe with the keys `background` and `ignore`.
@@ -48,7 +48,7 @@ class LabelIds:
             ignore: further ids of which nothing is known.
 
         Raises:
-            InputError: if one is no whole number.
+            InputError: if an id is no whole number.
         """
         named = {}
         for key, given in (("background", background), ("ignore", ignore)):
@@ -59,7 +59,7 @@ class LabelIds:
         return cls(**named)
 
     def unknown(self, ids: np.ndarray) -> np.ndarray:
-        """Returns where nothing is known, bool of the same shape."""
+        """Returns where nothing is known, as bool of the same shape."""
         marks = [UNLABELLED] if UNLABELLED not in self.background else []
         found = is_one_of(ids, (*marks, *self.ignore))
         if ids.dtype.kind == "i":
@@ -68,26 +68,26 @@ class LabelIds:
         return found
 
     def in_background(self, ids: np.ndarray) -> np.ndarray:
-        """Returns where background is known to be, bool of the same shape."""
+        """Returns where voxels are known to be background, as bool of the same shape."""
         return is_one_of(ids, [i for i in (0, *self.background) if i not in self.ignore])
 
     def objects(self, ids: np.ndarray) -> np.ndarray:
-        """Returns where objects are known to be, bool of the same shape."""
+        """Returns where voxels are known to belong to an object, as bool of the same shape."""
         return ~(self.unknown(ids) | self.in_background(ids))
 
     @property
     def no_objects(self) -> tuple[int, ...]:
-        """Ids above 0 that stand for no object, sorted: what is background or unknown."""
+        """Ids above 0 that stand for no object, sorted: those of background and of unknown voxels."""
         return tuple(sorted({UNLABELLED, *(i for i in (*self.background, *self.ignore) if i > 0)}))
 
     def segments(self, ids: np.ndarray) -> np.ndarray:
-        """Returns a segmentation in which 0 alone is no segment.
+        """Returns a segmentation in which only 0 means "no segment".
 
         Args:
-            ids: `[...]` integers; `background` and the largest uint64 become 0.
+            ids: `[...]` integers; the ids in `background` and the largest uint64 become 0.
 
         Raises:
-            InputError: if it has a negative id that is not background.
+            InputError: if there is a negative id that is not named as background.
         """
         if ids.dtype.kind == "i" and ids.size:
             least = int(ids.min(where=~is_one_of(ids, self.background), initial=0))
@@ -100,16 +100,16 @@ class LabelIds:
         return np.where(none, ids.dtype.type(0), ids) if none.any() else ids
 
 
-# Where a user names no ids.
+# For labels of which a user names no ids.
 NONE_NAMED = LabelIds()
 
 
 def is_one_of(array: np.ndarray, ids: Sequence[int]) -> np.ndarray:
-    """Returns where an array has one of a few ids, any of which may be too large or too small for its type.
+    """Returns where an array has one of a few ids, even if some of these do not fit its type.
 
     Args:
         array: integers of any type, or bool.
-        ids: Python's whole numbers.
+        ids: Python integers.
     """
     kind = np.iinfo(np.uint8 if array.dtype == bool else array.dtype)
     found = np.zeros(array.shape, bool)

@@ -1,13 +1,13 @@
-"""Where a volume lies in the whole that it is a part of: what its file says, and the box of its address.
+"""Where a volume lies in its whole, from the metadata of its file and the box of its address.
 
-The one place that answers this for every format. Each format reads its own metadata (`Format.where`): the translation
+This is decided here alone, for every format. Each format reads its own metadata (`Format.where`): the translation
 of OME-Zarr, `voxel_offset` of precomputed volumes, `offset` of CREMI's HDF5 and of zarr and N5 arrays, `transform` of
 OpenOrganelle. `known_origin` is None where a file does not say (TIFF, sections, tiles, arrays without such metadata);
-`origin_voxels` then takes the file's first voxel as 0. `?offset=` of an address, in voxels, holds before what the file
-says.
+`origin_voxels` then counts from the file's first voxel. `?offset=` of an address, in voxels, overrides the file's
+metadata.
 
-OME-Zarr says where the centre of a voxel lies. A part that begins at voxel 100 of a whole lies at 100, whether centres
-or corners are meant; a coarser level of it does not, hence `file_corner`.
+OME-Zarr gives the centre of the first voxel. For level 0, a part that begins at voxel 100 of a whole has offset 100
+whether centres or corners are meant. For a coarser level the two differ, hence `file_corner`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 
 def known_origin(volume: Volume) -> Triple | None:
-    """Returns where the centre of a volume's first voxel lies, (z, y, x), counted in its voxels.
+    """Returns the centre of a volume's first voxel in the whole, (z, y, x), in voxels of the volume.
 
     0 is the centre of a voxel. Two volumes of one voxel size whose origins differ by 100 lie 100 voxels apart.
 
     Args:
-        volume: opened; of a part, its box counts too.
+        volume: an opened volume; if it is a part, its box counts too.
 
     Returns:
-        None where the file does not say where it lies: its voxels can then be counted from its own first voxel alone.
+        The origin; None where the file does not say it, so that voxels can only be counted from its own first voxel.
 
     Raises:
         InputError: if the metadata are damaged.
@@ -49,10 +49,10 @@ def known_origin(volume: Volume) -> Triple | None:
 
 
 def origin_voxels(volume: Volume) -> Triple:
-    """Returns what `known_origin` does, with the first voxel of a file that does not say where it lies as 0.
+    """Returns `known_origin`, or counts from the file's first voxel as 0 where the file does not say where it lies.
 
     Args:
-        volume: opened; of a part, its box counts too.
+        volume: an opened volume; if it is a part, its box counts too.
 
     Raises:
         InputError: if the metadata are damaged.
@@ -62,11 +62,11 @@ def origin_voxels(volume: Volume) -> Triple:
 
 
 def place_of(volume: Volume, box: Box) -> Triple:
-    """Returns where a part of a volume lies in the whole, (z, y, x) voxels: what is made of it lies there too.
+    """Returns the origin of a part of a volume in the whole, (z, y, x) voxels; what is made from it lies there too.
 
     Args:
-        volume: opened.
-        box: in its voxels.
+        volume: an opened volume.
+        box: the part, in voxels of the volume.
 
     Raises:
         InputError: as `origin_voxels`.
@@ -75,17 +75,16 @@ def place_of(volume: Volume, box: Box) -> Triple:
 
 
 def file_corner(address: Address) -> Triple:
-    """Returns where the corner of a file's first voxel lies, so that levels and parts can be laid over their whole.
+    """Returns the corner of a file's first voxel, so that levels and parts can be laid over their whole.
 
-    Level 0 is taken at its word, so that a part that begins at voxel 100 lies at voxel 100; coarser levels are moved by
-    half a voxel of theirs less half a voxel of level 0, so that their corner is that of level 0.
+    The translation of level 0 is used as it is, so that a part that begins at voxel 100 lies at voxel 100. A coarser
+    level is moved by half of its own voxel less half a voxel of level 0, so that its corner is that of level 0.
 
     Args:
         address: of the file; its box makes no difference.
 
     Returns:
-        (z, y, x) voxels of the level that is addressed; whole numbers but for coarse levels. 0 where the file does not
-        say.
+        (z, y, x) in voxels of the addressed level; whole numbers except for coarse levels; 0 if not stated.
 
     Raises:
         InputError: if the metadata are damaged.
@@ -94,14 +93,14 @@ def file_corner(address: Address) -> Triple:
     if place is None:
         return (0.0, 0.0, 0.0)
     level, finest = place
-    # A level without a place of its own begins where level 0 does.
+    # A level without a translation of its own begins where level 0 does.
     if not level.translation.any():
         return _triple(finest.translation / level.scale)
     return _triple((level.translation - (level.scale - finest.scale) / 2) / level.scale)
 
 
 def _place(address: Address) -> Place | None:
-    """Reads where a file lies; None where neither it nor the address says, or it says what cannot be."""
+    """Reads where a file lies; None where neither file nor address says it, or the values are impossible."""
     if "offset" in address.keys:
         return Place.of(parse_offset(address.keys["offset"]))
     request = Request(address)
@@ -128,5 +127,5 @@ def _place(address: Address) -> Place | None:
 
 
 def _triple(values: np.ndarray) -> Triple:
-    # Whole voxels are whole again after the way through nanometres and back: 4.4 nm / 1.1 nm is not 4.
+    # Rounded, so that whole voxels stay whole on the way through nanometres and back: 4.4 nm / 1.1 nm is not exactly 4.
     return tuple(np.round(values, 6).tolist())

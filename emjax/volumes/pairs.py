@@ -1,14 +1,14 @@
-"""Volumes that are compared voxel by voxel, laid over each other where they say that they lie.
+"""Volumes that are compared voxel by voxel, laid over each other by the places that their files state.
 
-A file says where it lies by a translation or an offset in its metadata, an address by `?offset=`. A box in an address
-moves the place along. What a file does not say is not made up, so that there are four cases:
+A file states its place by a translation or an offset in its metadata, an address by `?offset=`. A box in an address
+shifts the place. A place that is not stated is never guessed, so there are four cases:
 
-- No file says a place: the volumes must have one size, and are taken to be the same part, since the user names them
-  together.
-- Both lie somewhere: the part that both have is used.
-- One lies somewhere, and the file of the other does not say: a file of the same size is taken to lie there, too, and
-  this is said; another one is taken to be the whole, which begins at voxel 0.
-- They share no voxel, or the voxels of one lie between those of the other: refused, with both boxes.
+- No file states a place: the volumes must have the same size, and are taken to be the same part, since the user names
+  them together.
+- Both state a place: the part that both have is used.
+- One states a place and the other does not: if the two have the same size, the other is taken to lie at the same
+  place, and this is reported; otherwise it is taken to be the whole, which begins at voxel 0.
+- They share no voxel, or the voxels of one lie between those of the other: refused, and the message gives both boxes.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from emjax.volumes.origin import file_corner, known_origin
 from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
-# Voxels that two grids may be apart and still be taken for one: rounded nanometres, but not half a voxel.
+# Largest difference, voxels, at which two grids are taken for one: allows rounded nanometres, but not half a voxel.
 _ROUNDING = 0.25
-# Voxel sizes that differ by less are the same, rounded by one format or another.
+# Voxel sizes with a smaller relative difference count as equal: formats round them.
 _SAME_VOXEL = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
 class Laid:
-    """Volumes cut to what they share.
+    """Volumes cut to the part that they share.
 
     Attributes:
         volumes: name -> volume, all of one size.
-        place: (z, y, x) voxels of the whole that they begin at.
-        moved: (z, y, x) voxels of the first volume, as it was given, that they begin at.
-        remarks: what was left out or taken for granted; empty where all lie at the same place.
+        place: (z, y, x) voxel of the whole at which they begin.
+        moved: (z, y, x) voxel of the first volume, as it was given, at which they begin.
+        remarks: what was left out or assumed; empty where all lie at the same place.
     """
 
     volumes: Mapping[str, Volume]
@@ -50,7 +50,7 @@ class Laid:
     remarks: tuple[str, ...] = ()
 
     def log(self) -> None:
-        """Says the remarks once in a process."""
+        """Logs the remarks, each once in a process."""
         for remark in self.remarks:
             _say(remark)
 
@@ -59,14 +59,15 @@ def lay(volumes: Mapping[str, Volume], around: Collection[str] = ()) -> Laid:
     """Cuts volumes to the part that all of them have.
 
     Args:
-        volumes: what each is ('labels', 'segmentation') -> volume.
-        around: those of them that do not limit the part, but must have all of it.
+        volumes: role ('labels', 'segmentation') -> volume.
+        around: roles of those that do not limit the part, but must cover it.
 
     Raises:
-        InputError: if sizes differ and no place explains it, they share no voxel, or lie between each other's voxels.
+        InputError: if sizes differ and no place explains it, they share no voxel, or their voxel grids are shifted by a
+            fraction of a voxel.
     """
     sheets = [_Sheet.of(what, volume) for what, volume in volumes.items()]
-    # Where one says nothing, it lies where the others do.
+    # A volume that states no place is taken to lie where the others do.
     reference = max(sheets, key=lambda s: (s.is_said, bool(s.volume.address.box)))
     remarks: list[str] = []
     starts = [_start(reference, s, remarks) if s is not reference else (0, 0, 0) for s in sheets]
@@ -103,10 +104,10 @@ class _Sheet:
     """A volume and where it lies.
 
     Attributes:
-        what: it is to the job.
-        volume: as it was given.
-        place: (z, y, x) voxels of the whole that its first corner is at; its box counts.
-        is_said: whether the metadata of its file say so.
+        what: what the volume is to the job.
+        volume: as given.
+        place: (z, y, x) voxel of the whole at its first corner; its box counts.
+        is_said: whether the metadata of its file state the place.
     """
 
     what: str
@@ -121,20 +122,20 @@ class _Sheet:
         return cls(what, volume, place, known_origin(volume) is not None)
 
     def whole_size(self) -> Size:
-        """Returns the size of its file."""
+        """Returns the size of its whole file."""
         if not self.volume.address.box:
             return self.volume.size
         return open_volume(self.volume.address.with_box("")).size
 
     @property
     def size_text(self) -> str:
-        """What it is and how large."""
+        """The volume's role, name and size, for messages."""
         verb = "are" if self.what.endswith("s") else "is"
         return f"{self.what} {self.volume.name} {verb} {self.volume.size} voxels"
 
     @property
     def place_text(self) -> str:
-        """Its box in voxels of the whole, and in nm."""
+        """The volume's box in voxels of the whole, and in nm, for messages."""
         stops = [a + n for a, n in zip(self.place, self.volume.size, strict=True)]
         text = f"[{_ranges(self.place, stops)}]"
         if self.volume.voxel_nm is None:
@@ -144,7 +145,7 @@ class _Sheet:
 
 
 def _start(reference: _Sheet, other: _Sheet, remarks: list[str]) -> Size:
-    """Returns the voxel of the reference, maybe outside of it, that another volume begins at."""
+    """Returns the voxel of the reference, maybe outside of it, at which another volume begins."""
     _compare_voxels(reference, other, remarks)
     pair = _named((reference, other))
     boxes = [sheet.volume.address.box for sheet in (reference, other)]
@@ -183,7 +184,7 @@ def _holds(outer: _Sheet, inner: _Sheet) -> bool:
 
 
 def _compare_voxels(reference: _Sheet, other: _Sheet, remarks: list[str]) -> None:
-    """Refuses voxels of two sizes where places are counted in them; says it where none are."""
+    """Refuses different voxel sizes where places are counted in voxels; adds a remark where no place is stated."""
     ours, theirs = reference.volume.voxel_nm, other.volume.voxel_nm
     if ours is None or theirs is None or np.allclose(ours, theirs, rtol=_SAME_VOXEL, atol=0):
         return
@@ -199,7 +200,7 @@ def _compare_voxels(reference: _Sheet, other: _Sheet, remarks: list[str]) -> Non
 
 
 def _refuse_boxes_of_one_file(reference: _Sheet, other: _Sheet) -> None:
-    """Refuses different boxes of two datasets of one file that are equally large: these lie over each other."""
+    """Refuses different boxes of two equally large datasets of one file: such datasets lie over each other."""
     paths = {sheet.volume.address.absolute().path for sheet in (reference, other)}
     if len(paths) == 1 and reference.whole_size() == other.whole_size():
         raise InputError(f"{_named((reference, other))}; give one box for both")

@@ -1,6 +1,6 @@
-"""Where a file says that it lies, as its metadata of every kind write it.
+"""The place that a file states, as metadata of every kind give it.
 
-Formats count in units of their own, from centres or corners; nothing here is turned to voxels of the whole yet: see
+Formats count in their own units, from centres or corners; nothing here is converted to voxels of the whole yet: see
 `emjax.volumes.origin`.
 """
 
@@ -16,14 +16,14 @@ from emjax.volumes.voxel_sizes import spatial_units, spatial_values, unit_nm
 
 
 class Transformation(NamedTuple):
-    """(z, y, x) size of a voxel, and place of the centre of the first one, in one unit or another."""
+    """(z, y, x) size of a voxel, and place of the centre of the first voxel, in the file's own unit."""
 
     scale: np.ndarray
     translation: np.ndarray
 
 
 class Place(NamedTuple):
-    """Where the level that is addressed lies, and the finest one of its pyramid: the same for a plain array."""
+    """Places of the addressed level and of the finest level of its pyramid; the same for a plain array."""
 
     level: Transformation
     finest: Transformation
@@ -46,16 +46,16 @@ def offset_place(
     names: Sequence[str | None],
     keys: Sequence[str] = ("offset",),
 ) -> Place | None:
-    """Reads the `offset` of CREMI, funlib and Paintera: of the first voxel, in nm or as `units` says.
+    """Reads the `offset` of CREMI, funlib and Paintera: place of the first voxel, in nm or in the unit `units`.
 
     Args:
         attributes: of the array.
-        voxel_nm: (z, y, x) size of its voxels; an offset in nm means nothing without.
-        names: of the axes of the array, in the order in which the offset counts them.
-        keys: of the attribute.
+        voxel_nm: (z, y, x) size of its voxels; without it an offset in nm means nothing.
+        names: of the array's axes, in the order in which the offset lists them.
+        keys: names of the attribute.
 
     Returns:
-        None where there is no such attribute, or it cannot be understood.
+        None where there is no such attribute, or it is not understood.
     """
     for key in keys:
         values = spatial_values(attributes.get(key), names)
@@ -72,11 +72,11 @@ def ome_place(image: Mapping[str, Any], level: int) -> Place | None:
     """Reads the translations of an OME-Zarr image, in the units of its axes.
 
     Args:
-        image: of `multiscales`.
-        level: that is addressed.
+        image: an item of `multiscales`.
+        level: the addressed level.
 
     Returns:
-        None where neither the level, nor the finest one, nor the image has a translation.
+        None where the level, the finest level and the image all have no translation.
     """
     steps = [
         step
@@ -91,12 +91,12 @@ def _of_level(image: Mapping[str, Any], level: int) -> Transformation:
     axes = [a["name"] if isinstance(a, dict) else a for a in image.get("axes", "zyx")]
     spatial = [[a.lower() for a in axes].index(axis) for axis in "zyx"]
     scale, translation = np.ones(3), np.zeros(3)
-    # Those of a level come first, those of all levels after them.
+    # The transformations of a level are applied first, those of all levels after them.
     for owner in (image["datasets"][level], image):
         for step in owner.get("coordinateTransformations", []):
             values = np.asarray(step.get(step["type"], ()), float)
             if step["type"] == "scale":
-                # An infinite scale is found impossible where the place is used.
+                # An infinite scale is found to be impossible later, where the place is used.
                 with np.errstate(invalid="ignore"):
                     scale, translation = scale * values[spatial], translation * values[spatial]
             elif step["type"] == "translation":

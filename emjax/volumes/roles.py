@@ -1,4 +1,4 @@
-"""What a volume is to a job, and which keys of its address mean something there."""
+"""The role of a volume in a job, and which keys of its address have a meaning there."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from emjax.volumes.grey_ids import refuse_grey
 from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
-# Keys that say what a volume is to a job, not how its file is read.
+# Keys that say which role a volume has in a job, not how its file is read.
 _ROLE_KEYS = ("weight", "group", "kind", "background", "ignore")
 LABEL_KEYS = ("kind", "background", "ignore")
-# A segmentation leaves nothing unknown.
+# A segmentation has no unknown voxels.
 SEGMENTATION_KEYS = ("kind", "background")
 IMAGE_KEYS = ("kind",)
 TRAINING_IMAGE_KEYS = (*IMAGE_KEYS, "weight", "group")
 
 
 def refuse_idle_keys(address: Address, what: str, used: Sequence[str] = ()) -> None:
-    """Refuses keys of an address that would change nothing, so that nobody believes that they did.
+    """Refuses keys of an address that would have no effect, so that nobody relies on them.
 
     Args:
         address: of a volume.
-        what: it is to the job, for the message.
-        used: keys that mean something there; those that say how a file is read always do.
+        what: what the volume is to the job, for the error message.
+        used: keys that have a meaning there; keys that say how a file is read always do.
 
     Raises:
-        InputError: naming the key, and where it would mean something.
+        InputError: naming the key, and where it would have a meaning.
     """
     for key in _ROLE_KEYS:
         if key in address.keys and key not in used:
@@ -52,12 +52,12 @@ def open_ids(address: str | Address, what: str, used: Sequence[str] = LABEL_KEYS
 
     Args:
         address: of the volume.
-        what: it is to the job, for messages.
-        used: keys of its address that mean something there.
+        what: what the volume is to the job, for error messages.
+        used: keys of its address that have a meaning there.
 
     Raises:
-        InputError: if it is no volume of integers with axes z, y, x, or looks like a grey image, or its address has a
-            key that means nothing.
+        InputError: if the volume does not hold integers with axes z, y, x, or looks like a grey image, or its address
+            has a key without a meaning there.
     """
     volume = open_volume(address)
     refuse_idle_keys(volume.address, what, used)
@@ -70,14 +70,14 @@ def open_ids(address: str | Address, what: str, used: Sequence[str] = LABEL_KEYS
 
 
 def check_ids(volume: Volume, what: str) -> None:
-    """Checks that integers are ids.
+    """Checks that a volume of integers holds ids, not grey values.
 
     Args:
         volume: `[z, y, x]` integers.
-        what: it is to the job, for the message.
+        what: what the volume is to the job, for the error message.
 
     Raises:
-        InputError: if it looks like a grey image, or its address says so.
+        InputError: if it looks like a grey image, or its address says that it is one.
     """
     kind = volume.address.keys.get("kind", "labels")
     if kind != "labels":

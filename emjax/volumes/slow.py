@@ -1,4 +1,4 @@
-"""What is said of volumes whose format makes crops slow."""
+"""Advice to convert volumes whose format makes reading crops slow."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from absl import logging
 from emjax.volumes.address import Address
 from emjax.volumes.volume import Volume
 
-# Keys that change what a copy holds.
+# Keys that change the voxels or the metadata of a copy.
 _COPIED = ("voxel_nm", "offset", "level", "missing")
 
 
 def say_if_slow(*volumes: Volume | None) -> None:
-    """Says once in a process, of each file in which crops are slow to read, how to copy it to chunked zarr.
+    """Logs, once per file and process, the command that copies a file whose crops are slow to read to chunked zarr.
 
     Args:
-        volumes: that a job is going to read in parts; None is passed over.
+        volumes: volumes that a job will read in parts; None is skipped.
     """
     for volume in volumes:
         if volume is not None and volume.slow_random_access:
@@ -37,7 +37,7 @@ def convert_command(address: Address) -> str:
         address, box="", keys={k: v for k, v in address.keys.items() if k in _COPIED}
     )
     path = Path(address.path)
-    # The copy of folder/*.png is folder.zarr.
+    # The pattern folder/*.png is copied to folder.zarr.
     if "*" in path.name or "?" in path.name:
         path = path.parent
     name = "_".join([path.stem or "volume", *address.dataset.split("/")]).rstrip("_") + ".zarr"

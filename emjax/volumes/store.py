@@ -1,4 +1,4 @@
-"""Every format as one lazily read TensorStore with axes z, y, x."""
+"""Opens volumes of every format as a lazily read TensorStore with axes z, y, x."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from emjax.volumes.formats import find_format
 from emjax.volumes.read.opened import Opened
 from emjax.volumes.volume import Volume
 
-# Decoded chunks of all volumes of a process that are kept. Without it a crop of a TIFF stack decodes whole sections
-# again.
+# Bytes of decoded chunks that a process keeps, all volumes together. Without this cache each crop of a TIFF stack
+# decodes whole sections again.
 CACHE_BYTES = 1 << 30
-# The same where a volume is read block by block.
+# The same for volumes that are read block by block.
 BLOCK_CACHE_BYTES = 1 << 28
-# Some 16 s in all: a server that is not there is told from one that hiccups before its user goes to lunch.
+# About 16 s in all: long enough for a server that hiccups, short enough to report one that does not exist.
 _RETRIES = {"max_retries": 5, "initial_delay": "500ms", "max_delay": "8s"}
-# nm; what is beyond, 0 or no number is an error of the writer: 0.001 nm to 1 m.
+# nm; sizes outside of 0.001 nm to 1 m, 0 and NaN are mistakes of the program that wrote the file.
 _LEAST_NM, _MOST_NM = 1e-3, 1e9
 
 
 @functools.cache
 def shared_context(cache_bytes: int = CACHE_BYTES) -> ts.Context:
-    """Returns the one cache of a size that volumes of this process share.
+    """Returns the context, with a cache of this size, that all volumes of this process share.
 
     Args:
-        cache_bytes: of decoded chunks kept.
+        cache_bytes: size of the cache of decoded chunks.
     """
     retries = {f"{kind}_request_retries": _RETRIES for kind in ("http", "gcs", "s3")}
     return ts.Context({"cache_pool": {"total_bytes_limit": cache_bytes}, **retries})
 
 
 def open_for_blocks(address: str | Address) -> Volume:
-    """Opens a volume that is read block by block: what was decoded is kept only where several blocks need the same.
+    """Opens a volume to read it block by block: decoded chunks are cached only where several blocks need the same ones.
 
-    So memory does not grow with the volume until a cache is full of what nobody reads again.
+    So memory does not fill with decoded chunks that nobody reads again.
 
     Args:
         address: of the volume.
@@ -62,11 +62,11 @@ def open_volume(address: str | Address, *, context: ts.Context | None = None) ->
 
     Args:
         address: see `emjax.volumes.address`.
-        context: with the cache to use; that of the process when None.
+        context: TensorStore context with the cache to use; the shared one of the process when None.
 
     Raises:
-        InputError: if there is no such path, dataset or channel, the box leaves the volume, it is not 3D, or has no
-            voxels.
+        InputError: if the path, dataset or channel does not exist, the box exceeds the volume, or the volume is not 3D
+            or has no voxels.
     """
     address = Address.parse(address) if isinstance(address, str) else address
     opened = _open(address, context or shared_context())
@@ -96,7 +96,7 @@ def open_volume(address: str | Address, *, context: ts.Context | None = None) ->
 
 
 def _open(address: Address, context: ts.Context) -> Opened:
-    """Finds the format and opens it."""
+    """Finds the format of an address and opens it."""
     request = Request(address, context)
     try:
         form = find_format(request)
@@ -109,7 +109,7 @@ def _open(address: Address, context: ts.Context) -> Opened:
 
 
 def _possible(voxel_nm: Triple | None, name: str) -> Triple | None:
-    """Returns the size of a voxel that a file gives, or None, and says so, where no voxel can have it."""
+    """Returns the voxel size that a file states; where no voxel can have that size, logs it and returns None."""
     if voxel_nm is None:
         return None
     z, y, x = (float(nm) for nm in voxel_nm)

@@ -1,4 +1,4 @@
-"""A volume or a part of one, whatever its format."""
+"""A volume or a part of one, of any format."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from emjax.volumes.read.boxes import begin_read
 
 @dataclasses.dataclass(frozen=True)
 class Volume:
-    """A volume or a part of one, read when asked.
+    """A volume or a part of one, whose voxels are read on demand.
 
     Attributes:
-        store: `[z, y, x]` or `[c, z, y, x]`, origin 0.
-        voxel_nm: (z, y, x) voxel size, nm; None where neither file nor address says.
-        address: what it was opened from.
-        box: the part of the file that this is, in voxels of the file.
-        slow_random_access: whether the format makes crops slow; `convert` helps.
+        store: `[z, y, x]` or `[c, z, y, x]` with origin 0.
+        voxel_nm: (z, y, x) voxel size, nm; None where neither file nor address states it.
+        address: the address that it was opened from.
+        box: which part of the file this is, in voxels of the file.
+        slow_random_access: whether the format makes reading crops slow; `convert` helps.
     """
 
     store: ts.TensorStore
@@ -34,22 +34,22 @@ class Volume:
 
     @property
     def name(self) -> str:
-        """The address, without the keys that say how to read it."""
+        """The address without its keys, which say how to read it."""
         return str(dataclasses.replace(self.address, keys={}))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the store."""
+        """Shape of the voxels, (z, y, x) or (c, z, y, x)."""
         return tuple(self.store.shape)
 
     @property
     def size(self) -> Size:
-        """(z, y, x) voxels."""
+        """Spatial size, (z, y, x) voxels."""
         return tuple(self.store.shape[-3:])
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the voxels."""
+        """Numpy type of the voxels."""
         return self.store.dtype.numpy_dtype
 
     def read(self, box: Box) -> np.ndarray:
@@ -62,26 +62,26 @@ class Volume:
             `[z, y, x]` or `[c, z, y, x]`.
 
         Raises:
-            InputError: if a chunk is damaged, may not be read, or is absent where the address refuses that (chunks
-                of arrays that are absent are 0 unless it has `missing=error`); names the file and the box.
+            InputError: if a chunk is damaged, may not be read, or is absent where the address refuses that (absent
+                chunks of arrays are read as 0 unless it has `missing=error`); names the file and the box.
             OSError: if reading failed in a way that may pass, such as a server that does not answer.
         """
         return self.begin_read(box)()
 
     def begin_read(self, box: Box) -> Callable[[], np.ndarray]:
-        """Begins to read a part, so that several are on their way at once.
+        """Begins to read a part and returns at once, so that several reads run at the same time.
 
         Args:
             box: in voxels of this volume.
 
         Returns:
-            A function that waits for the part and returns it, or raises, as `read` does.
+            A function that waits for the part and returns it, or raises as `read` does.
         """
         name = str(Address(self.address.path, self.address.dataset))
         return begin_read(self.store, box, name, self.box.start)
 
     def crop(self, box: Box) -> Volume:
-        """Returns a part as a volume of its own.
+        """Returns a part of the volume as a volume.
 
         Args:
             box: in voxels of this volume.

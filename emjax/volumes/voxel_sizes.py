@@ -1,4 +1,4 @@
-"""Voxel sizes as files of every kind write them, in nanometres, z, y, x."""
+"""Voxel sizes from file metadata of every kind, converted to nanometres in the order z, y, x."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _NANOMETRES = {
 
 
 def unit_nm(unit: str | None) -> float | None:
-    """Returns the nanometres in a unit of length as files name it, or None for what is none."""
-    # ImageJ escapes the micro sign in what it writes.
+    """Returns the length in nm of a unit as files name it; None for a name that is no unit of length."""
+    # ImageJ escapes the micro sign when it writes files.
     name = str(unit).strip().lower().replace("\\u00b5", "µ")
     return next((nm for names, nm in _NANOMETRES.items() if name in names), None)
 
@@ -31,7 +31,7 @@ def unit_nm(unit: str | None) -> float | None:
 def attribute_voxel_nm(
     attributes: Mapping[str, Any], names: Sequence[str | None] = (None, None, None)
 ) -> Triple | None:
-    """Reads what arrays of zarr and HDF5 carry, in the order of their axes.
+    """Reads the voxel size from attributes of zarr and HDF5 arrays, listed in the order of their axes.
 
     `resolution` and its like are nm unless `units` says otherwise; `transform` (OpenOrganelle) names its axes.
 
@@ -40,7 +40,7 @@ def attribute_voxel_nm(
         names: of its axes, as `emjax.volumes.axes.axis_names` returns them.
     """
     for name in ("resolution", "voxel_size_nm_zyx", "voxel_size"):
-        # One attribute says its order itself.
+        # The name of one attribute says its order.
         order = (None,) * 3 if name.endswith("_zyx") else names
         values = spatial_values(attributes.get(name), order)
         if values and min(values) > 0:
@@ -49,7 +49,7 @@ def attribute_voxel_nm(
 
 
 def n5_voxel_nm(attributes: Mapping[str, Any]) -> Triple | None:
-    """Reads `resolution` or `pixelResolution` of N5, both x, y, z; or `transform`, which names its axes.
+    """Reads `resolution` or `pixelResolution` of N5, both in x, y, z order; or `transform`, which names its axes.
 
     Args:
         attributes: of the array or group.
@@ -66,14 +66,14 @@ def n5_voxel_nm(attributes: Mapping[str, Any]) -> Triple | None:
 
 
 def spatial_values(values: object, names: Sequence[str | None]) -> Triple | None:
-    """Returns z, y, x of numbers that are listed in the order of an array's axes.
+    """Returns the z, y, x values from numbers listed in the order of an array's axes.
 
     Args:
         values: a number for each axis, or for each of z, y, x alone.
-        names: of the axes of the array, None where they are not named: z, y, x come last then.
+        names: of the axes of the array, None where they are not named: then the last three are z, y, x.
 
     Returns:
-        None for anything else.
+        (z, y, x), or None for values of another kind or number.
     """
     if isinstance(values, np.ndarray):
         values = values.tolist()
@@ -86,7 +86,7 @@ def spatial_values(values: object, names: Sequence[str | None]) -> Triple | None
 
 
 def spatial_units(units: object, names: Sequence[str | None]) -> tuple[str | None, ...]:
-    """Returns the units of z, y, x; nm where there are none.
+    """Returns the units of z, y, x; nm where none are given.
 
     Args:
         units: one for all, or one for each axis, in the order of `names`.
@@ -106,7 +106,7 @@ def ome_voxel_nm(axes: Sequence[Mapping[str, Any]], scale: Sequence[float]) -> T
     """Reads the scale of an OME-Zarr level, whatever the order of its axes.
 
     Args:
-        axes: with `name` and `unit`.
+        axes: items with `name` and `unit`.
         scale: one number for each axis.
     """
     by_name = {
@@ -119,7 +119,7 @@ def ome_voxel_nm(axes: Sequence[Mapping[str, Any]], scale: Sequence[float]) -> T
 
 
 def unit_voxel_nm(store: ts.TensorStore) -> Triple | None:
-    """Reads the units that zarr 3 and TensorStore keep for each axis.
+    """Reads the voxel size from the units that zarr 3 and TensorStore keep for each axis.
 
     Args:
         store: with z, y, x as its last axes.
@@ -142,7 +142,7 @@ def _transform_voxel_nm(attributes: Mapping[str, Any]) -> Triple | None:
 
 
 def _by_axis(values: Sequence[Any], names: Sequence[str | None]) -> tuple[Any, Any, Any] | None:
-    """Returns the values of z, y, x."""
+    """Picks the values of z, y, x from values listed in the order of the axes."""
     named = list(names) if set("zyx") <= set(names) else [None] * (len(names) - 3) + list("zyx")
     if len(values) != len(named):
         named = [name for name in named if name in tuple("zyx")]
