@@ -1,4 +1,4 @@
-"""Thin neurites of the synthetic tissue make way for thick ones.
+"""Makes thin neurites of the synthetic tissue avoid thick ones.
 
 Curves that are laid out without regard to each other would run through thick dendrites, where a
 section shows them as islands no microscopist has seen. Each thick trunk therefore pushes space
@@ -21,15 +21,15 @@ _CELL_NM = 1500.0
 
 
 class Trunks(NamedTuple):
-    """The axes of thick neurites, with lists of those that matter in each cell of a grid.
+    """The axes of thick neurites, with a list for each cell of a grid of those that matter there.
 
     Attributes:
-        rows: `[n, 9]` pieces, as in `synthetic_geometry.Curves`, those of one neurite together.
-        owner: `[n]`.
-        first: `[3]`, first cell.
-        count: `[3]`, cells along each axis.
+        rows: `[n, 9]` pieces of curves, as in `emjax.volumes.generator.geometry.Curves`, those of one neurite together.
+        owner: `[n]`, id of the neurite.
+        first: `[3]`, grid coordinates of the first cell.
+        count: `[3]`, number of cells along each axis.
         start: `[count.prod() + 1]`; the pieces of cell c are `items[start[c] : start[c + 1]]`.
-        items: rows.
+        items: indices of rows.
     """
 
     rows: np.ndarray
@@ -73,8 +73,8 @@ def index_trunks(
     Args:
         rows: `[n, 9]`.
         owner: `[n]`.
-        low_nm: `[3]` first corner; points outside the box are not pushed.
-        high_nm: `[3]` last corner.
+        low_nm: `[3]` first corner of the box; points outside the box are not pushed.
+        high_nm: `[3]` last corner of the box.
 
     Returns:
         The trunks with their lists.

@@ -1,4 +1,4 @@
-"""What happens to the sections of the synthetic tissue on the way to the camera.
+"""Damage and misalignment of the sections of the synthetic tissue.
 
 A plan is made for each section from the seed and its number alone: the drift of its grey levels,
 how it was aligned, and whether it is missing, folded, slipped or blurred. The rates are our
@@ -31,8 +31,8 @@ class Section(NamedTuple):
 
     Attributes:
         index: number of the section.
-        source: section whose tissue is shown: another than `index` if it repeats its neighbour.
-        missing: nothing is shown.
+        source: section whose tissue is shown; not `index` if this section repeats its neighbour.
+        missing: whether nothing is shown.
         shift_nm: `[2]` y, x displacement of the whole section.
         wobble_nm: size of the smooth displacement within the section.
         fold_nm: tissue lost in each fold, 0 for none.

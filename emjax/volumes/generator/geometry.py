@@ -151,7 +151,7 @@ def _near(low, high, p, q, reach):
 
 @compiled
 def reach_of(radius):
-    """Distance from which a curve never owns a point; others always win by then (our bound)."""
+    """Distance beyond which a curve never owns a point, since others always win there (our bound)."""
     return 350.0 + 2.4 * radius
 
 

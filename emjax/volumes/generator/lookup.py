@@ -24,7 +24,7 @@ _COARSE = 5
 CELL_NM = BRICK_NM * _COARSE  # side of the cells the lists are refined from
 _STRETCH = 1.9  # the warp stretches a brick by less than this (our bound; see _prune)
 SITE_NM = 640.0  # spacing of the lattice of possible synapses
-SITE_REACH_NM = 560.0  # vesicles of a synapse end here
+SITE_REACH_NM = 560.0  # distance from a synapse at which its vesicles end
 _WALK_NM = 160.0  # a candidate moves at most twice this far to the face it sits on
 
 
@@ -35,7 +35,7 @@ class Bricks(NamedTuple):
         first: `[3]`, lattice coordinates of the first brick.
         count: `[3]`, bricks along each axis.
         start: `[count.prod() + 1]`.
-        items: rows of the thing listed.
+        items: indices of the listed rows.
     """
 
     first: np.ndarray
@@ -45,7 +45,7 @@ class Bricks(NamedTuple):
 
 
 class Tissue(NamedTuple):
-    """All that is needed to paint a box.
+    """Everything that is needed to paint a box.
 
     Attributes:
         neurites: rows of curves `[n, 9]`.

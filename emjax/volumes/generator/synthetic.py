@@ -9,7 +9,7 @@ centres lie in the territory of a neurite, up to the middle of the cleft that pa
 neighbour, its own membrane included; 0 only in wide extracellular pockets and in myelin.
 `mitochondria`: one id each, 0 elsewhere. `clefts`: one id a synapse, a disc about 44 nm thick
 between the two membranes, 0 elsewhere. Labels follow a slipped or folded section, as a person
-would draw them on it, and go on through missing and repeated sections as if these were well.
+would draw them on it, and continue through missing and repeated sections as if these were intact.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Neurites:
 
     @property
     def dtype(self) -> np.dtype:
-        """Uint8 for the image, uint64 for labels."""
+        """Voxel type: uint8 for the image, uint64 for labels."""
         return np.dtype(np.uint64 if self.labels else np.uint8)
 
     def make(self, start: Size, size: Size) -> np.ndarray:

@@ -1,1 +1,1 @@
-"""One opener for each format."""
+"""The readers: one opener for each format."""

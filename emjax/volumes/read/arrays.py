@@ -1,6 +1,6 @@
-"""What the array formats that TensorStore reads itself have in common: opening, levels, and chunks that are not there.
+"""Shared by the array formats that TensorStore reads itself: opening, levels, and a one-line error for bad metadata.
 
-Local or remote (`gs://`, `s3://`, `http://`): everything goes through a key-value store.
+The array may be local or remote (`gs://`, `s3://`, `http://`): everything goes through a key-value store.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from emjax.volumes.read.opened import Opened
 
 
 def open_store(base: str, driver: str, request: Request, **spec: Any) -> ts.TensorStore:
-    """Opens an array of a folder.
+    """Opens the array in a folder.
 
     Args:
         base: URL of the folder, with a slash at its end.
         driver: TensorStore's name of the format.
-        request: says the cache, and what becomes of absent chunks: they are the format's fill value, unless the address
-            has `missing=error`.
-        **spec: what else TensorStore is told.
+        request: gives the cache, and how absent chunks are read: as the format's fill value, unless the address has
+            `missing=error`.
+        **spec: further members of the TensorStore spec.
 
     Raises:
-        InputError: if it cannot be opened.
+        InputError: if the array cannot be opened.
     """
     try:
-        # "open" asks for what changed since an earlier opening, so that an overwritten volume is not served from the
+        # "open" checks for changes since an earlier opening, so that an overwritten volume is not served from the
         # cache; asking before every read would double its cost, and on a server cost a round trip.
         return ts.open(
             {
@@ -56,10 +56,10 @@ def open_store(base: str, driver: str, request: Request, **spec: Any) -> ts.Tens
 
 
 def checked(opener: Callable[[Request], Opened]) -> Callable[[Request], Opened]:
-    """Makes an opener of metadata that people edit say in one line what is wrong with them.
+    """Wraps an opener so that errors in metadata that people edit are reported in one line.
 
     Args:
-        opener: that raises whatever Python raises where metadata break the rules of their format.
+        opener: may raise any exception where metadata break the rules of their format.
     """
 
     def opened(request: Request) -> Opened:
@@ -76,20 +76,20 @@ def checked(opener: Callable[[Request], Opened]) -> Callable[[Request], Opened]:
 
 
 def only_level_0(base: str, level: int) -> None:
-    """Refuses a level of what is no pyramid.
+    """Refuses any level but 0 of an array that is no pyramid.
 
     Raises:
-        InputError: if it is not 0.
+        InputError: if the level is not 0.
     """
     if level:
         raise InputError(f"{shown(base)} is a single array, no pyramid; leave out level={level}")
 
 
 def check_level(base: str, level: int, count: int) -> None:
-    """Checks that a pyramid has a level.
+    """Checks that a pyramid has the requested level.
 
     Raises:
-        InputError: if it has not; says which there are.
+        InputError: if it has not; the message says which levels there are.
     """
     if level >= count:
         raise InputError(f"{shown(base)} has levels 0 to {count - 1}, not {level}")

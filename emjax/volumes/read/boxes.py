@@ -1,4 +1,4 @@
-"""Reads of boxes; what goes wrong is said in one line with the place of the chunk that is bad."""
+"""Reads boxes of voxels; an error is reported in one line that names the place of the bad chunk."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from emjax.volumes.attributes import first_sentence
 from emjax.volumes.chunk_sides import read_sides
 
 _STATUS = re.compile(r"^([A-Z_]+): ")
-# What TensorStore says of files that will be as bad at the next try; anything else may pass.
+# TensorStore's words for errors of a file that will fail again at the next try; all other errors may pass.
 _LASTING = (
     *("DATA_LOSS", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "OUT_OF_RANGE"),
     *("PERMISSION_DENIED", "UNAUTHENTICATED", "UNIMPLEMENTED"),
 )
-# Chunks that are tried one by one to find the bad one.
+# Most chunks that are tried one by one to find the bad one.
 _MOST_CHUNKS = 4096
 
 
@@ -33,8 +33,8 @@ def begin_read(
     Args:
         store: `[z, y, x]` or `[c, z, y, x]`, origin 0.
         box: in voxels of the store.
-        name: of the volume, for messages.
-        origin: (z, y, x) of the store in the file, so that messages name voxels of the file.
+        name: of the volume, for error messages.
+        origin: (z, y, x) voxel of the file at which the store begins, so that messages name voxels of the file.
 
     Returns:
         A function that waits for the part, `[z, y, x]` or `[c, z, y, x]`. It raises InputError if a chunk is damaged,
@@ -51,7 +51,7 @@ def _finish(
     try:
         return reading.result()
     except (ValueError, OSError, RuntimeError) as error:
-        # A bug of emjax, or of a library, keeps its traceback.
+        # An error that is a bug of emjax or of a library keeps its traceback.
         if not isinstance(error, InputError | OSError) and not _STATUS.match(str(error)):
             raise
         where = f"{name} cannot be read at"
@@ -77,7 +77,7 @@ def _lasts(error: Exception) -> bool:
 
 
 def _bad_chunk(store: ts.TensorStore, box: Box) -> tuple[Box, Exception] | None:
-    """Finds the first chunk in a box that cannot be read, and why; None where they are too many to try."""
+    """Finds the first chunk of a box that cannot be read, and why; None if there are too many chunks to try."""
     sides = read_sides(store)[-3:]
     corner = [at for at in store.chunk_layout.grid_origin or () if at is not None][-3:]
     if not all(sides) or len(corner) < 3:

@@ -1,7 +1,7 @@
-"""Whether any chunk of an array is there: an array of which none is looks like a volume of zeros.
+"""Checks that at least one chunk of an array exists: an array without any looks like a volume of zeros.
 
-Writers leave out chunks that hold nothing but the fill value, so that a part of them may be absent by right. Where all
-are, they have other names than the metadata say, were never copied, or were never written.
+Writers leave out chunks that hold only the fill value, so some chunks may rightly be absent. If all are absent, they
+have other names than the metadata say, were never copied, or were never written.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from emjax.volumes.format import Request
 from emjax.volumes.read.folder_metadata import PATIENCE, shown
 from emjax.volumes.read.missing import FILL
 
-# Names in a folder that are looked at before it is believed that there are chunks: half a second.
+# Most names of a folder that are looked at; with more, it is assumed that there are chunks: half a second.
 _MOST_NAMES = 200_000
 _NUMBER = re.compile(r"-?\d+")
 
 
 class Chunks(NamedTuple):
-    """The files that the chunks of an array are in.
+    """The files that hold the chunks of an array.
 
     Attributes:
         base: URL of the array's folder, with a slash at its end.
         grid: number of chunk files along each axis.
-        name: returns where the file of an index of the grid lies in the folder; names of one array differ in numbers
-            alone.
-        pattern: of all names, where numbers are not written in decimals; '': made from a name.
+        name: grid index -> path of the chunk file inside the folder; the names of one array differ only in their
+            numbers.
+        pattern: regular expression for all names, where numbers are not decimal; '': derived from a name.
     """
 
     base: str
@@ -44,11 +44,11 @@ class Chunks(NamedTuple):
 
     @property
     def first(self) -> str:
-        """Name of the first chunk."""
+        """File name of the first chunk."""
         return self.name((0,) * len(self.grid))
 
     def any_there(self) -> bool:
-        """Whether some chunk is there: on a disk all of its folder is looked at, on a server a few names are."""
+        """Whether some chunk exists: on a disk the whole folder is searched, on a server a few names are asked for."""
         if 0 in self.grid:
             return True
         if self.base.startswith("file://"):
@@ -56,7 +56,7 @@ class Chunks(NamedTuple):
         return self._any_answer()
 
     def _any_file(self) -> bool:
-        # Most arrays are whole, so that the first look is the last.
+        # Most arrays are whole: try a few names first, and search the folder last.
         if any(os.path.exists(os.path.join(self._folder, self.name(i))) for i in self._probes()):
             return True
         pattern = self.pattern or r"-?\d+".join(map(re.escape, _NUMBER.split(self.first)))
@@ -67,13 +67,13 @@ class Chunks(NamedTuple):
         store = ts.KvStore.open(self.base).result(timeout=PATIENCE)
         probes = self._probes()
         for group in ([next(probes)], list(probes)):
-            # Of a file that may be large one byte says as much.
+            # The file may be large; one byte proves that it exists.
             reads = [store.read(self.name(index), byte_range=slice(0, 1)) for index in group]
             try:
                 if any(read.result(timeout=PATIENCE).state == "value" for read in reads):
                     return True
             except (ValueError, OSError, RuntimeError, TimeoutError):
-                # Not every server hands out parts of files; reading says what else is wrong.
+                # Not every server returns parts of files; if something else is wrong, reading reports it.
                 return True
         return False
 
@@ -82,23 +82,23 @@ class Chunks(NamedTuple):
         return shown(self.base)
 
     def _probes(self) -> Iterator[tuple[int, ...]]:
-        """Yields the middle, then corners and middles of edges, each once."""
+        """Yields grid indices to try: the middle, then corners and middles of edges, each once."""
         places = [sorted({n // 2, 0, n - 1}, key=lambda i, n=n: abs(i - n // 2)) for n in self.grid]
         yield from itertools.islice(itertools.product(*places), 3**4)
 
 
 def refuse_if_none(chunks: Chunks, request: Request, attributes: Mapping[str, Any]) -> None:
-    """Refuses an array of which no chunk is there, unless the address says that such are to be filled.
+    """Refuses an array that has no chunk at all, unless the address says that absent chunks are filled.
 
-    What emjax wrote is never refused: a segmentation in which nothing was found has no chunks.
+    Volumes that emjax wrote are never refused: a segmentation in which nothing was found has no chunks.
 
     Args:
         chunks: of the array.
-        request: for it.
-        attributes: of the volume.
+        request: the request for the array.
+        attributes: the attribute `emjax` of the volume.
 
     Raises:
-        InputError: if none is there; names the first that was looked for.
+        InputError: if no chunk exists; names the first that was looked for.
     """
     if request.missing == FILL or ATTRIBUTE in attributes or chunks.any_there():
         return
@@ -114,7 +114,7 @@ def refuse_if_none(chunks: Chunks, request: Request, attributes: Mapping[str, An
 
 
 def _matches(folder: str, parts: list[str], left: Iterator[int]) -> bool:
-    """Whether a file below a folder has a name of such parts."""
+    """Whether a folder, subfolders included, has a file whose name consists of these parts."""
     try:
         entries = os.scandir(folder)
     except OSError:

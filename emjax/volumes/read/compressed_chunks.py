@@ -1,8 +1,8 @@
 """Chunks of precomputed volumes that CloudVolume compressed on a local disk: `0-64_0-64_0-64.gz`.
 
-On a server the same files have names without an ending, and say in a header how they are compressed. A disk has no
-headers, so that CloudVolume appends the ending, which TensorStore does not look for. Here each file is decompressed,
-and TensorStore decodes what it holds: all of its encodings can be read.
+On a server the same files have names without a suffix, and an HTTP header says how they are compressed. A disk has no
+headers, so CloudVolume appends a suffix that TensorStore does not look for. Here each file is decompressed, and
+TensorStore decodes the result, so that all of its encodings can be read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from emjax.volumes.read.folder_metadata import shown
 from emjax.volumes.read.missing import ERROR
 from emjax.volumes.read.opened import chunked
 
-# Endings that CloudVolume's files have, and what they stand for.
+# File name suffixes of CloudVolume, and the function that decompresses each.
 CODECS: dict[str, Callable[[bytes], Any]] = {
     "": bytes,
     ".gz": gzip.decompress,
@@ -41,14 +41,14 @@ CODECS: dict[str, Callable[[bytes], Any]] = {
     ".bz2": bz2.decompress,
     ".xz": lzma.decompress,
 }
-# Chunks that are decoded at once.
+# Number of chunks that are decoded at the same time.
 _THREADS = max(2, os.cpu_count() or 2)
-# Names in a folder that are looked at before it is believed that none is compressed.
+# Most names of a folder that are looked at before it is assumed that no chunk is compressed.
 _MOST_NAMES = 200_000
 
 
 def any_compressed(chunks: Chunks) -> bool:
-    """Whether a folder of chunks on this machine has some whose names say that they are compressed."""
+    """Whether a local folder of chunks has some whose names end as compressed chunks do."""
     folder = os.path.dirname(os.path.join(shown(chunks.base), chunks.first))
     try:
         entries = os.scandir(folder)
@@ -61,18 +61,18 @@ def any_compressed(chunks: Chunks) -> bool:
 
 
 def open_compressed(base: str, info: dict[str, Any], request: Request) -> ts.TensorStore:
-    """Opens a scale whose chunks may be compressed.
+    """Opens a scale (level) whose chunks may be compressed.
 
     Args:
         base: URL of the volume's folder on this machine, with a slash at its end.
-        info: of the volume.
-        request: for it.
+        info: the volume's `info`.
+        request: the request for the volume.
 
     Returns:
-        Axes x, y, z, channel, origin as the volume says.
+        A store with axes x, y, z, channel; its origin as the volume says.
 
     Raises:
-        InputError: if TensorStore cannot open it.
+        InputError: if TensorStore cannot open the volume.
     """
     text = json.dumps(info)
     try:
@@ -91,14 +91,14 @@ def open_compressed(base: str, info: dict[str, Any], request: Request) -> ts.Ten
 
 @dataclasses.dataclass(frozen=True)
 class _Compressed:
-    """Reads one chunk at a time, as `chunked` asks for them.
+    """Reads one chunk at a time, as `chunked` requests them.
 
     Attributes:
-        info: of the volume, JSON.
+        info: the volume's `info`, JSON.
         level: number of the scale.
-        folder: of its chunks.
-        offset: (x, y, z, channel) of the first voxel, which names of chunks count from.
-        strict: whether a chunk that is not there is refused.
+        folder: folder of the chunks.
+        offset: (x, y, z, channel) of the first voxel, from which the names of chunks count.
+        strict: whether absent chunks are refused.
     """
 
     info: str
@@ -127,7 +127,7 @@ class _Compressed:
             ) from error
 
     def _bytes(self, name: str) -> tuple[str, bytes] | None:
-        """Returns the file of a chunk and what it holds, decompressed; None where there is none."""
+        """Returns the file of a chunk and its decompressed content; None if there is no file."""
         for ending, decompress in CODECS.items():
             path = os.path.join(self.folder, name + ending)
             try:
@@ -145,11 +145,11 @@ class _Compressed:
 
 
 class _Decoder:
-    """Decodes chunks by TensorStore, from memory."""
+    """Decodes chunks in memory with TensorStore."""
 
     def __init__(self, info: str, level: int) -> None:
         self._key = json.loads(info)["scales"][level]["key"].strip("/")
-        # Threads of its own: those of other contexts wait for what is decoded here.
+        # A thread pool of its own: the threads of other contexts wait for the chunks decoded here.
         context = ts.Context({"data_copy_concurrency": {"limit": _THREADS}})
         self._memory = ts.KvStore.open("memory://", context=context).result()
         self._memory.write("info", info).result()
@@ -165,11 +165,11 @@ class _Decoder:
             context=context,
         ).result()
         self.dtype = self.store.dtype.numpy_dtype
-        # Threads may decode at once, but not the same chunk: it lies under one name meanwhile.
+        # Threads may decode at the same time, but not the same chunk, as it is kept under one name meanwhile.
         self._locks = [threading.Lock() for _ in range(64)]
 
     def decode(self, name: str, data: bytes, ranges: list[tuple[int, int]]) -> np.ndarray:
-        """Returns `[x, y, z, channel]` of a chunk."""
+        """Decodes the bytes of a chunk to `[x, y, z, channel]`."""
         key = f"{self._key}/{name}"
         with self._locks[hash(key) % len(self._locks)]:
             self._memory.write(key, data).result()

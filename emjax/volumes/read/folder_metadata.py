@@ -1,4 +1,4 @@
-"""What says that a folder, here or on a server, is an array or a group of arrays."""
+"""Reads the metadata files of a local or remote folder, which show whether it is an array or a group of arrays."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import tensorstore as ts
 from emjax.errors import InputError
 from emjax.volumes.attributes import first_sentence
 
-# In the order in which they are looked for.
+# File names, in the order in which they are looked for.
 METADATA_FILES = ("zarr.json", ".zarray", ".zattrs", ".zgroup", "attributes.json", "info")
-# Seconds; TensorStore itself goes on trying a server that does not answer.
+# Seconds to wait for a server; TensorStore itself would retry without an end.
 PATIENCE = 60.0
-# Names that nothing but an array or group has; a file `info` may be anything.
+# File names that only arrays and groups have; a file `info` may be anything.
 _TELLING = METADATA_FILES[:-1]
 _MOST_NAMED = 8
 
@@ -27,10 +27,10 @@ def read_metadata(base: str, context: ts.Context | None = None) -> dict[str, dic
 
     Args:
         base: URL of the folder, with a slash at its end.
-        context: that says how often a server is tried.
+        context: TensorStore context that sets how often a server is tried.
 
     Returns:
-        name -> content; None for those that are not there.
+        File name -> content; None for files that do not exist.
 
     Raises:
         InputError: if the place cannot be read, or a file is damaged.
@@ -49,14 +49,14 @@ def read_metadata(base: str, context: ts.Context | None = None) -> dict[str, dic
         raise InputError(f"{shown(base)} cannot be read: {first_sentence(error)}{hint}") from error
     contents = {name: _json(answer) for name, answer in found.items()}
     for name in _TELLING:
-        # Servers answer with a page to people where there is no file.
+        # Servers answer with an HTML page where there is no file.
         if local and found[name].state == "value" and contents[name] is None:
             raise InputError(f"{shown(base)}/{name} is damaged (no JSON); restore it")
     return contents
 
 
 def volumes_inside(url: str) -> str:
-    """Names the volumes in a local folder, for a message; a bucket may hold millions of keys, so it is not asked.
+    """Lists the volumes in a local folder, for a message; not for buckets, which may hold millions of keys.
 
     Args:
         url: of the folder.
@@ -68,7 +68,7 @@ def volumes_inside(url: str) -> str:
         subfolders.sort()
         if folder != root and set(METADATA_FILES) & set(files) and _is_volume(folder):
             volumes.append(os.path.relpath(folder, root))
-            # Below a volume are only its levels and chunks.
+            # Inside a volume there are only its levels and chunks.
             subfolders.clear()
         if len(volumes) == _MOST_NAMED:
             break
@@ -76,7 +76,7 @@ def volumes_inside(url: str) -> str:
 
 
 def shown(base: str) -> str:
-    """Returns a place as a user writes it."""
+    """Returns a folder's URL as a user would write it."""
     if base.startswith("file://"):
         return urllib.request.url2pathname(base.removeprefix("file://")).rstrip("/")
     return base.rstrip("/")
@@ -93,7 +93,7 @@ def _json(answer: ts.KvStore.ReadResult) -> dict[str, Any] | None:
 
 
 def _is_volume(folder: str) -> bool:
-    """Whether a folder is an array or a pyramid, and no group of them."""
+    """Whether a folder is an array or a pyramid, and not a group of them."""
     files = read_metadata(Path(folder).absolute().as_uri() + "/")
     zarr3, n5, info = files["zarr.json"], files["attributes.json"], files["info"]
     if zarr3 is not None:

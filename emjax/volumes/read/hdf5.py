@@ -1,4 +1,4 @@
-"""HDF5 files, read lazily."""
+"""Reads HDF5 files lazily."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from emjax.volumes.read.missing import ERROR
 from emjax.volumes.read.opened import Opened, chunked
 from emjax.volumes.voxel_sizes import spatial_units, spatial_values, unit_nm
 
-# Of what is read at a time where the file has no chunks.
+# (z, y, x) voxels that are read at once from a dataset without chunks.
 _CHUNK = (16, 256, 256)
-# A chunk that is larger, in bytes, is read for crops that need a small part of it.
+# Bytes; larger chunks make crops slow, since a crop needs only a small part of each.
 _LARGE = 1 << 24
 # HDF5 is not safe for threads, and h5py's own lock does not cover opening and closing.
 LOCK = threading.Lock()
@@ -37,7 +37,7 @@ _MOST_FILES = 64
 
 @dataclasses.dataclass(frozen=True)
 class _Dataset:
-    """Reads parts of a dataset; opened where it is first used, so that it can be pickled."""
+    """Reads parts of a dataset; the file is opened on first use, so that this can be pickled."""
 
     path: str
     dataset: str
@@ -56,7 +56,7 @@ class _Dataset:
         except (OSError, RuntimeError, KeyError) as error:
             text = str(error).splitlines()[0]
             if "errno" in text:
-                # Of the drive, not of what is on it: may pass.
+                # The drive failed, not the file: this may pass.
                 raise OSError(f"{self._chunk(part)} cannot be read: {text}") from error
             raise InputError(f"{self._chunk(part)} is damaged: {text}; restore the file") from error
         if absent:
@@ -71,16 +71,17 @@ class _Dataset:
 
 
 def open_hdf5(request: Request) -> Opened:
-    """Opens a dataset of an HDF5 file: the one that is named, else the only volume or the usual one of several.
+    """Opens a dataset of an HDF5 file: the named one, else the only volume, or the usual one of several.
 
     Raises:
-        InputError: if it is no whole HDF5 file or another program writes it, has no such dataset, or needs a codec
-            that is not installed; if source files are lost, nothing was ever written, or its axes are no volume.
+        InputError: if it is no whole HDF5 file or another program is writing it, has no such dataset, or needs a codec
+            that is not installed; if source files are lost, nothing was ever written, or its axes are not those of a
+            volume.
     """
     path = request.path
     try:
         with LOCK:
-            # It may have been written anew since it was last read.
+            # The file may have been rewritten since it was last read.
             if str(path) in _FILES:
                 _FILES.pop(str(path)).close()
         with LOCK, h5py.File(path, "r") as file:
@@ -103,7 +104,7 @@ def open_hdf5(request: Request) -> Opened:
 
 
 def where(request: Request) -> Place | None:
-    """Reads the attribute `offset` of a dataset, in the order of its axes and nm, as CREMI and emjax write it."""
+    """Reads the attribute `offset` of a dataset, in nm in the order of its axes, as CREMI and emjax write it."""
     path = request.path
     try:
         with LOCK, h5py.File(path, "r") as file:
@@ -118,7 +119,7 @@ def where(request: Request) -> Place | None:
 
 
 def _box(shape: tuple[int, ...], axes: list[int]) -> tuple[int, ...]:
-    """Returns what is read at a time of a dataset without chunks, in the order of its axes."""
+    """Returns the part that is read at once of a dataset without chunks, in the order of its axes."""
     sides = dict(zip(axes[-3:], _CHUNK, strict=True))
     return tuple(min(n, sides.get(axis, 1)) for axis, n in enumerate(shape))
 
@@ -131,7 +132,7 @@ def _names(data: h5py.Dataset) -> Names:
         try:
             attributes[key] = data.attrs[key]
         except (OSError, TypeError):
-            # Of a type that h5py cannot read: no name is.
+            # h5py cannot read this attribute's type, and the name of an axis never has such a type.
             continue
     names = attribute_names({k: v for k, v in attributes.items() if k == "axistags"}, rank)
     if not any(names):
@@ -140,7 +141,7 @@ def _names(data: h5py.Dataset) -> Names:
 
 
 def _reason(error: Exception) -> str:
-    """Returns what HDF5 said in one line, and what helps."""
+    """Returns HDF5's error message in one line, and what to do about it."""
     text = str(error).splitlines()[0]
     if "truncated" in text:
         return f"the file is truncated, copy it again ({text})"
@@ -153,10 +154,10 @@ def _reason(error: Exception) -> str:
 
 
 def _filters(path: Path, name: str, data: h5py.Dataset) -> int:
-    """Returns how many codecs a chunk goes through.
+    """Returns the number of codecs that a chunk passes through.
 
     Raises:
-        InputError: if one is not there.
+        InputError: if a codec is not installed.
     """
     made = data.id.get_create_plist()
     for index in range(made.get_nfilters()):
@@ -173,8 +174,8 @@ def _filters(path: Path, name: str, data: h5py.Dataset) -> int:
 def _voxel_nm(data: h5py.Dataset, names: Names) -> Triple | None:
     """Reads the voxel size: CREMI's `resolution` and its like, in the order of the axes; ilastik's `element_size_um`.
 
-    What stands with the file, and not with the dataset, counts where that has none. `element_size_um` is z, y, x
-    whatever the order of the axes.
+    Attributes of the file are used where the dataset has none. `element_size_um` is z, y, x whatever the order of the
+    axes.
     """
     spatial = tuple(name for name in names if name in tuple("zyx")) or (None,) * 3
     for owner, name, factor in (

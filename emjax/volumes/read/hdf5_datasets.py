@@ -1,4 +1,4 @@
-"""The datasets of an HDF5 file by name, links of every kind included."""
+"""Finds the datasets of an HDF5 file by name, through links of every kind."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import h5py
 
 from emjax.errors import InputError
 
-# Of files that hold more than one volume, taken where none was named; CREMI's first.
+# Names taken, in this order, where a file holds several volumes and none was named; CREMI's first.
 _USUAL = ("volumes/raw", "raw", "main", "exported_data")
-# Objects that are looked at when a file is searched: a link may lead back up.
+# Most objects that are visited in a file, since a link may lead back to a parent group.
 _MOST_OBJECTS = 10_000
 _MOST_NAMED = 20
 
 
 def find_dataset(path: Path, file: h5py.File, name: str) -> tuple[str, h5py.Dataset]:
-    """Finds the dataset that is named, else the only volume of the file, or the usual one of several.
+    """Finds the named dataset, else the only volume of the file, or the usual one of several.
 
     Args:
         path: of the file, for messages.
-        file: open.
-        name: of the dataset, maybe a soft, external or second hard link; '' where none was named.
+        file: the open file.
+        name: of the dataset, maybe a soft, external or second hard link; '' if none was named.
 
     Returns:
-        Its name in this file, which may be that of a link to another one, and the dataset.
+        The dataset, and its name in this file, which may be that of a link to another file.
 
     Raises:
-        InputError: if there is none, or a link leads nowhere; lists the datasets.
+        InputError: if there is none, or a link leads nowhere; lists the datasets that there are.
     """
     if name:
         return name, _named(path, file, name)
@@ -61,7 +61,7 @@ def _named(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _broken_link(path: Path, file: h5py.File, name: str) -> str:
-    """Returns what the first link on the way to a name stands for; '' where there is none."""
+    """Returns the target of the first broken link on the path of a name; '' if there is none."""
     parts = name.strip("/").split("/")
     for count in range(1, len(parts) + 1):
         try:
@@ -76,7 +76,7 @@ def _broken_link(path: Path, file: h5py.File, name: str) -> str:
 
 
 def _walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yields the datasets below a group by all of their names, in the order of the names; each group once."""
+    """Yields all names of the datasets below a group with the datasets, sorted by name; visits each group once."""
     waiting: list[tuple[str, h5py.Group]] = [("", group)]
     seen = {group.id}
     count = 0
@@ -86,7 +86,7 @@ def _walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
             count += 1
             if count > _MOST_OBJECTS:
                 return
-            # None where a link leads nowhere.
+            # None for a broken link.
             item = current.get(name)
             if isinstance(item, h5py.Dataset):
                 yield f"{prefix}{name}", item
@@ -96,7 +96,7 @@ def _walk(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset]]:
 
 
 def _may_be_volume(data: h5py.Dataset) -> bool:
-    """Whether a dataset has three or four axes, besides leading ones of length 1."""
+    """Whether a dataset has three or four axes, not counting leading axes of length 1."""
     if data.shape is None:
         return False
     axes = len(data.shape)

@@ -1,6 +1,6 @@
-"""What an HDF5 file says that it has, and has not: sources of virtual datasets, external files, chunks never written.
+"""Finds data that an HDF5 file refers to but lacks: sources of virtual datasets, external files, chunks never written.
 
-HDF5 itself reads the fill value in all of these, mostly 0, and reports nothing.
+HDF5 itself returns the fill value, mostly 0, for all of these, and reports nothing.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from emjax.errors import InputError
 from emjax.volumes.format import Request
 from emjax.volumes.read.missing import ERROR, FILL, refuse_or_say
 
-# Virtual datasets of virtual datasets that are followed.
+# How deep virtual datasets of virtual datasets are followed.
 _DEPTH = 4
 _MOST_SOURCES = 20_000
 _UNLIMITED = h5py.h5s.UNLIMITED
 
 
 def refuse_absent(request: Request, data: h5py.Dataset) -> None:
-    """Refuses a dataset that has nothing, or not all, of what its file says that it has.
+    """Refuses a dataset that lacks all, or some, of the data that its file refers to.
 
     Lost files (sources of virtual datasets, external storage) are refused unless the address has `missing=fill`, as
-    lost sections are. So is a dataset of which nothing was ever written. With `missing=error` voxels that no source of
-    a virtual dataset covers are refused as well; single chunks are, when they are read.
+    lost sections are. So is a dataset of which nothing was ever written. With `missing=error`, voxels that no source of
+    a virtual dataset covers are refused too; single absent chunks are refused when they are read.
 
     Args:
-        request: for the dataset.
-        data: open.
+        request: the request for the dataset.
+        data: the open dataset.
 
     Raises:
         InputError: naming what is absent.
@@ -59,14 +59,14 @@ def refuse_absent(request: Request, data: h5py.Dataset) -> None:
 
 
 def is_chunk_absent(data: h5py.Dataset, part: tuple[slice, ...]) -> bool:
-    """Whether a chunk has no place in the file; readers get the fill value."""
+    """Whether a chunk has no storage in the file, so that readers get the fill value."""
     if data.chunks is None or data.is_virtual:
         return False
     return data.id.get_chunk_info_by_coord(tuple(s.start for s in part)).byte_offset is None
 
 
 def _never_written(data: h5py.Dataset) -> bool:
-    """Whether a dataset with room for voxels has no storage at all."""
+    """Whether a dataset that is not empty has no storage at all."""
     if math.prod(data.shape) == 0 or data.external:
         return False
     if data.chunks is not None:
@@ -75,13 +75,13 @@ def _never_written(data: h5py.Dataset) -> bool:
 
 
 def _lost(path: Path, data: h5py.Dataset, strict: bool, depth: int) -> tuple[list[str], int]:
-    """Returns the files that a dataset needs and that are not there or not whole, and how many it needs.
+    """Returns the files that a dataset needs and that are absent or incomplete, and how many files it needs.
 
     Args:
-        path: of the file that the dataset is in.
-        data: open.
-        strict: whether a source that lacks some of its chunks is not whole; one that lacks all never is.
-        depth: of virtual datasets of virtual datasets that are followed.
+        path: of the file that contains the dataset.
+        data: the open dataset.
+        strict: whether a source that lacks some of its chunks counts as incomplete; one that lacks all always does.
+        depth: how many levels of virtual datasets of virtual datasets are still followed.
     """
     if data.is_virtual:
         return _lost_sources(path, data, strict, depth)
@@ -89,7 +89,7 @@ def _lost(path: Path, data: h5py.Dataset, strict: bool, depth: int) -> tuple[lis
         return [], 0
     lost, needed = [], math.prod(data.shape) * data.dtype.itemsize
     for name, offset, size in data.external:
-        # HDF5 looks for them from the working folder.
+        # HDF5 looks for external files from the working folder.
         file = Path(os.fsdecode(name))
         length = min(needed, size) if size not in (_UNLIMITED, 2**64 - 1) else needed
         needed -= length
@@ -111,7 +111,7 @@ def _lost_sources(
     lost = []
     for name, dataset in sources:
         if "%" in name:
-            # Numbered as far as there are files, by the dataset's own rule.
+            # A numbered series of sources, as long as files exist, by the dataset's own rule.
             continue
         if name == ".":
             found = _lost_in(path, data.file, dataset, strict, depth)
@@ -125,7 +125,7 @@ def _lost_sources(
 
 
 def _source_path(path: Path, name: str, prefix: str) -> Path:
-    """Returns where HDF5 looks for a source: as named from the working folder's prefix, then beside the file."""
+    """Returns where HDF5 looks for a source: at its name under the prefix, then beside the file."""
     given = Path(name)
     if given.is_absolute() and given.is_file():
         return given
@@ -164,7 +164,7 @@ def _is_sparse(data: h5py.Dataset) -> bool:
 
 
 def _voxels(space: h5py.h5s.SpaceID, data: h5py.Dataset) -> int:
-    """Returns how many voxels a source covers; all where that has no end."""
+    """Returns how many voxels a source covers; all voxels where its extent is unlimited."""
     if space.get_select_type() == h5py.h5s.SEL_HYPERSLABS and space.is_regular_hyperslab():
         _, _, count, block = space.get_regular_hyperslab()
         if _UNLIMITED in count or _UNLIMITED in block:

@@ -1,4 +1,4 @@
-"""One picture of a file: PNG, JPEG or TIFF, told apart by its first bytes."""
+"""Reads one picture from a file: PNG, JPEG or TIFF, told apart by its first bytes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from emjax.errors import InputError
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 _PNG, _JPEG, _TIFF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", (b"II", b"MM")
 _JPEG_END = b"\xff\xd9"
-# What a network drive may answer once, and not the next time.
+# Errors that a network drive may return once and not at the next try.
 _PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EMFILE)
 
 
 def passes(error: BaseException) -> bool:
-    """Whether an error may not come again: of a drive, not of what is on it."""
+    """Whether an error may be temporary: one of the drive, not of the file."""
     return isinstance(error, OSError) and error.errno in _PASSING
 
 
@@ -31,7 +31,7 @@ def read_image(path: str) -> np.ndarray:
         path: of the file.
 
     Returns:
-        `[y, x]` or `[y, x, c]`, as it is stored.
+        `[y, x]` or `[y, x, c]`, as stored.
 
     Raises:
         InputError: if there is no such file, or it is damaged or of another format.
@@ -42,7 +42,7 @@ def read_image(path: str) -> np.ndarray:
         if data.startswith(_PNG):
             return imagecodecs.png_decode(data)
         if data.startswith(_JPEG):
-            # The decoder fills what is missing with grey, and says nothing.
+            # The decoder silently fills a missing end with grey.
             if _JPEG_END not in data:
                 raise InputError(f"{path} cannot be read: the file is cut short")
             return imagecodecs.jpeg_decode(data)
@@ -58,14 +58,14 @@ def read_image(path: str) -> np.ndarray:
 
 
 def grey(path: str, image: np.ndarray) -> np.ndarray:
-    """Returns the one channel of a picture; colours that are all grey count as one.
+    """Returns the one channel of a grey picture; colours that are all grey count as one channel.
 
     Args:
-        path: for the message.
+        path: of the file, for the error message.
         image: `[y, x]` or `[y, x, c]`.
 
     Raises:
-        InputError: if it has colours, or is no picture of one section.
+        InputError: if it has colours, or is not a picture of one section.
     """
     if image.ndim == 2:
         return image
@@ -78,7 +78,7 @@ def grey(path: str, image: np.ndarray) -> np.ndarray:
 
 
 def image_size(path: str) -> tuple[int, int] | None:
-    """Reads (y, x) pixels from the head of a PNG or TIFF; None where that does not say.
+    """Reads the (y, x) size in pixels from the header of a PNG or TIFF; None if the header does not say it.
 
     Args:
         path: of the file.
@@ -94,13 +94,13 @@ def image_size(path: str) -> tuple[int, int] | None:
                     height, width = tiff.pages[0].shape[:2]
                     return height, width
     except (OSError, tifffile.TiffFileError, IndexError):
-        # Reading the section says what is wrong with it.
+        # Reading the section will report what is wrong with it.
         return None
     return None
 
 
 def reason(error: BaseException) -> str:
-    """Returns the first line of what a library said, at most 200 characters."""
+    """Returns the first line of a library's error message, at most 200 characters."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

@@ -1,4 +1,4 @@
-"""What is absent: refused or taken as 0, as the key `missing` of an address says."""
+"""Treatment of absent parts: refused or filled with 0, as the key `missing` of an address says."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MOST_NAMED = 8
 
 
 def missing_key(address: Address, default: str) -> str:
-    """Returns what an address says of absent parts.
+    """Returns the value of the key `missing` of an address.
 
     Args:
-        address: maybe with `missing=error` or `missing=fill`.
-        default: returned where it says nothing.
+        address: may have `missing=error` or `missing=fill`.
+        default: returned where the key is not given.
 
     Raises:
-        InputError: if it says anything else.
+        InputError: if the key has another value.
     """
     value = address.keys.get("missing")
     if value is None:
@@ -34,10 +34,10 @@ def missing_key(address: Address, default: str) -> str:
 
 
 def refuse_key(address: Address) -> None:
-    """Refuses an address that says what to do with absent parts of a format that has none.
+    """Refuses the key `missing` for formats in which nothing can be absent.
 
     Raises:
-        InputError: if it has the key `missing`.
+        InputError: if the address has the key `missing`.
     """
     if "missing" in address.keys:
         raise InputError(
@@ -46,17 +46,17 @@ def refuse_key(address: Address) -> None:
 
 
 def refuse_or_say(where: str, absent: Sequence[str], total: int, missing: str, what: str) -> None:
-    """Refuses absent files, or says once that they are taken as 0.
+    """Refuses absent files, or logs once that they are filled with 0.
 
     Args:
-        where: what lacks them.
+        where: names the volume that lacks them.
         absent: their paths.
-        total: how many there should be.
+        total: how many files there should be.
         missing: `error` or `fill`.
-        what: they are, in the plural.
+        what: what the files are, in the plural.
 
     Raises:
-        InputError: for `error`, naming them.
+        InputError: if `missing` is `error`; names absent files.
     """
     if not absent:
         return

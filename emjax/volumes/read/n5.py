@@ -1,4 +1,4 @@
-"""N5: arrays with axes x, y, z (and c), and groups of levels s0, s1, ... as Paintera and BigDataViewer write them."""
+"""Reads N5: arrays with axes x, y, z (and c), and groups of levels s0, s1, ... as Paintera and BigDataViewer write."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _FILE = "attributes.json"
 
 
 def open_n5(request: Request) -> Opened:
-    """Opens an array, or a level of a group of them.
+    """Opens an array, or one level of a group of levels.
 
     Raises:
-        InputError: if there is no such level or array, or it cannot be read; if none of its chunks are there.
+        InputError: if there is no such level or array, or it cannot be read; if none of its chunks exist.
     """
     folder, own, group = _addressed(request)
     store = open_store(folder, "n5", request)
@@ -39,7 +39,7 @@ def open_n5(request: Request) -> Opened:
 
 
 def where(request: Request) -> Place | None:
-    """Reads the `offset` or `translation` of an array or of its group, x, y, z in nm; or `transform`."""
+    """Reads the `offset` or `translation` of an array or of its group, x, y, z in nm; or its `transform`."""
     folder, own, group = _addressed(request)
     voxel_nm = _voxel_nm(request, folder, own, group)
     for attributes in (own, group):
@@ -50,7 +50,7 @@ def where(request: Request) -> Place | None:
 
 
 def _addressed(request: Request) -> tuple[str, Mapping[str, Any], Mapping[str, Any]]:
-    """Returns the folder of the array that is addressed, its attributes, and those of its group of levels."""
+    """Returns the folder of the addressed array, its attributes, and the attributes of its group of levels."""
     base = request.base
     attributes = request.metadata[_FILE] or {}
     if "dimensions" in attributes:
@@ -66,7 +66,7 @@ def _addressed(request: Request) -> tuple[str, Mapping[str, Any], Mapping[str, A
 
 
 def _names(attributes: Mapping[str, Any]) -> Names:
-    """Returns the names of the axes, last first: as they lie in memory."""
+    """Returns the names of the axes, last first: in the order of the array in memory."""
     rank = len(attributes["dimensions"])
     named = attribute_names(attributes, rank)
     return named[::-1]
@@ -79,18 +79,18 @@ def _reversed(store: ts.TensorStore) -> ts.TensorStore:
 def _voxel_nm(
     request: Request, folder: str, own: Mapping[str, Any], group: Mapping[str, Any]
 ) -> Triple | None:
-    """Reads the size of a voxel of an array, which may be a level of a pyramid.
+    """Reads the voxel size of an array, which may be a level of a pyramid.
 
-    N5 Viewer and BigDataViewer give the size at full resolution, with the array or with its group, and how often a
-    level is halved: with the level as `downsamplingFactors`, with the group as `scales` (N5 Viewer) or
-    `downsamplingFactors` (BigDataViewer), one for each level. OpenOrganelle gives each level its own size.
+    N5 Viewer and BigDataViewer store the size at full resolution, with the array or with its group, and the factors of
+    a level: with the level as `downsamplingFactors`, or with the group, one for each level, as `scales` (N5 Viewer) or
+    `downsamplingFactors` (BigDataViewer). OpenOrganelle stores the size of each level.
     """
     if not group:
         group = _parent(request, folder)
     factors = _factors(request, folder, own, group)
     size, whole = n5_voxel_nm(own), n5_voxel_nm(group)
     if size is not None:
-        # A level that has its factors besides may mean full resolution by its size, or itself.
+        # The size stored with a level that also has factors may be that of full resolution or that of the level itself.
         full = whole is None or np.allclose(size, whole)
         stated = own.get("pixelResolution") is not None and "transform" not in own
         return _times(size, factors) if stated and factors and full else size
@@ -102,7 +102,7 @@ def _voxel_nm(
 def _factors(
     request: Request, folder: str, own: Mapping[str, Any], group: Mapping[str, Any]
 ) -> Sequence[float] | None:
-    """Returns how many voxels of full resolution one is along x, y, z; None where a coarse level does not say."""
+    """Returns the voxels of full resolution along x, y, z that one voxel spans; None if a coarse level does not say."""
     if "downsamplingFactors" in own:
         return own["downsamplingFactors"]
     name = shown(folder).rpartition("/")[2]
@@ -111,7 +111,7 @@ def _factors(
         return None
     listed = group.get("scales") or group.get("downsamplingFactors")
     if not _of_levels(listed):
-        # BigDataViewer keeps those of all times with the view that they are of: setup0/timepoint0/s1.
+        # BigDataViewer stores the factors of all times with their view: setup0/timepoint0/s1.
         above = folder.rstrip("/").rsplit("/", 2)[0] + "/"
         listed = (read_metadata(above, request.context)[_FILE] or {}).get("downsamplingFactors")
     if listed and _of_levels(listed) and level < len(listed):
@@ -124,7 +124,7 @@ def _of_levels(listed: object) -> bool:
 
 
 def _parent(request: Request, folder: str) -> Mapping[str, Any]:
-    """Returns the attributes of the group that an array s0, s1, ... is a level of."""
+    """Returns the attributes of the group of which an array s0, s1, ... is a level."""
     parent, _, name = folder.rstrip("/").rpartition("/")
     if not (name[:1] == "s" and name[1:].isdecimal()):
         return {}

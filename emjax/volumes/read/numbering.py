@@ -1,4 +1,4 @@
-"""The order of sections by the numbers in their names, which of them are missing, and which files are no sections."""
+"""Orders sections by the numbers in their names, and finds missing sections and files that are not sections."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from collections import Counter
 from collections.abc import Sequence
 
 _DIGITS = re.compile(r"(\d+)")
-# Share of equal steps from which on numbers count as a numbering, and not as times or other marks.
+# Least share of equal steps for numbers to count as a numbering, and not as times or other marks.
 _REGULAR = 0.5
-# Files whose names are alike that make a numbering which other files do not fit.
+# Least number of files with similar names that make a numbering, so that other files are strangers.
 _FEW = 3
 
 
 def natural_order(paths: Sequence[str]) -> list[str]:
-    """Sorts paths so that 2 comes before 10, and -2 before -1 where names beside it lack the minus sign."""
+    """Sorts paths so that 2 comes before 10, and -2 before -1 unless names without a minus sign exist beside them."""
     minus = {folder: _signed(list(group)) for folder, group in _by_folder(sorted(paths))}
     return sorted(paths, key=lambda path: _natural(path, minus[os.path.dirname(path)]))
 
 
 def with_gaps(paths: Sequence[str]) -> list[tuple[str, bool]]:
-    """Finds the files that a numbering leaves out.
+    """Finds the files that are missing in a numbering.
 
-    In each folder, the first number of the names that differs between all files and goes up in steps counts the
-    sections. The step is the most frequent one (1, or 50 for sections named by nanometres). Where names are of several
-    kinds, or the numbers before it go up as well (r1_s1, r1_s2, r2_s1), those of each kind count for themselves. Where
-    no number does that, nothing is known to be missing.
+    In each folder, the sections are counted by the first number of the names that differs between all files and rises
+    in steps. The step is the most frequent one (1, or 50 for sections named by nanometres). Where names are of several
+    kinds, or the numbers before it rise as well (r1_s1, r1_s2, r2_s1), each kind is counted by itself. Where no number
+    rises in steps, nothing is known to be missing.
 
     Args:
         paths: in natural order.
 
     Returns:
-        (path, whether it is there) of each section, gaps filled with the names that the numbering asks for.
+        (path, whether the file exists) of each section; gaps get the names that the numbering implies.
     """
     found = []
     for _, group in _by_folder(paths):
@@ -45,16 +45,16 @@ def with_gaps(paths: Sequence[str]) -> list[tuple[str, bool]]:
 
 
 def strangers(paths: Sequence[str]) -> list[str]:
-    """Returns the files whose names do not fit the numbering of the others in their folder.
+    """Returns the files whose names do not fit the numbering of the other files in their folder.
 
-    An overview among sections s000, s001, ... or a copy s002_2 would be stacked as a section.
+    They would be stacked as sections: an overview among sections s000, s001, ..., or a copy s002_2.
 
     Args:
         paths: in natural order.
 
     Returns:
-        Files of names of another kind than most, or with a number that another file has as well; empty where the names
-        are no numbering.
+        Files with names of another kind than most, or with a number that another file has as well; empty where the
+        names are not numbered.
     """
     found = []
     for _, group in _by_folder(paths):
@@ -64,13 +64,13 @@ def strangers(paths: Sequence[str]) -> list[str]:
         for path in folder:
             kinds.setdefault(_template(path, minus), []).append(path)
         most = max(kinds.values(), key=len)
-        # Of files with the same numbers, s1 and s01, only one can be that section.
+        # Of files with equal numbers, s1 and s01, only one can be that section.
         unique = list({tuple(_numbers(path, minus)): path for path in reversed(most)}.values())
         if len(unique) < _FEW or not _field(unique[::-1], minus):
             continue
         runs = [key for key, _ in itertools.groupby(folder, key=lambda p: _template(p, minus))]
         for key, members in kinds.items():
-            # Parts named a_001, ... and b_001, ... follow each other; a copy of each section lies between.
+            # Parts named a_001, ... and b_001, ... follow each other; copies lie between the sections.
             part = len(members) >= _FEW and runs.count(key) == 1 and bool(_field(members, minus))
             if members is not most and not part:
                 found += members
@@ -83,14 +83,14 @@ def _by_folder(paths: Sequence[str]) -> itertools.groupby[str, str]:
 
 
 def _with_gaps(paths: list[str], minus: bool) -> list[tuple[str, bool]]:
-    """Fills the gaps between files of one folder whose names are of one kind."""
+    """Fills the gaps between the files of one folder whose names are of one kind."""
     field = _field(paths, minus)
     if field:
         return _filled(paths, field, minus)
     last = _last_varying(paths, minus)
     if last is None or len(paths) < 2:
         return [(path, True) for path in paths]
-    # A numbering that begins anew with each value of the numbers before it.
+    # The numbering begins anew with each value of the numbers before it.
     found = []
     for _, group in itertools.groupby(paths, key=lambda path: _split(path, minus)[:last]):
         part = list(group)
@@ -117,7 +117,7 @@ def _filled(paths: list[str], field: int, minus: bool) -> list[tuple[str, bool]]
 
 
 def _field(paths: list[str], minus: bool) -> int:
-    """Returns which part of the names counts the files; 0 where none does."""
+    """Returns the index of the part of the names that counts the files; 0 if there is none."""
     parts = [_split(path, minus) for path in paths]
     if len({len(p) for p in parts}) > 1:
         return 0
@@ -133,7 +133,7 @@ def _last_varying(paths: list[str], minus: bool) -> int | None:
 
 
 def _step(numbers: list[int]) -> int:
-    """Returns the step of a numbering; 0 where the numbers are none."""
+    """Returns the step of a numbering; 0 if the numbers are no numbering."""
     steps = [b - a for a, b in itertools.pairwise(numbers)]
     if not steps or min(steps) <= 0:
         return 0
@@ -144,7 +144,7 @@ def _step(numbers: list[int]) -> int:
 
 
 def _signed(paths: list[str]) -> bool:
-    """Whether a minus before a number means it, in a folder: the same names are there without one."""
+    """Whether a minus before a number is a sign, in a folder: the same names exist without the minus."""
     plain = {_template(path, False) for path in paths}
     for template in plain:
         for i, text in enumerate(template[:-1]):
@@ -154,7 +154,7 @@ def _signed(paths: list[str]) -> bool:
 
 
 def _template(path: str, minus: bool) -> tuple[str, ...]:
-    """Returns what stands between the numbers of a name."""
+    """Returns the parts of a name between its numbers."""
     return tuple(_split(path, minus)[::2])
 
 
@@ -163,7 +163,7 @@ def _numbers(path: str, minus: bool) -> list[int]:
 
 
 def _split(path: str, minus: bool) -> list[str]:
-    """Splits a name at its numbers, which are every second part; a minus that means the number is part of it."""
+    """Splits a name at its numbers, which are every second part; a minus that is a sign belongs to its number."""
     parts = _DIGITS.split(os.path.basename(path))
     if minus:
         for i in range(1, len(parts), 2):
@@ -176,7 +176,7 @@ def _natural(path: str, minus: bool) -> list[tuple[int, int | str]]:
     folder = [
         (0, int(p)) if p.isdecimal() else (1, p) for p in _DIGITS.split(os.path.dirname(path)) if p
     ]
-    # The end of a folder's name comes before any name in it.
+    # The end of a folder's name sorts before any name inside the folder.
     end: list[tuple[int, int | str]] = [(-1, 0)]
     name = [(0, int(p)) if i % 2 else (1, p) for i, p in enumerate(_split(path, minus)) if p]
     return [*folder, *end, *name]

@@ -1,4 +1,4 @@
-"""What every format's opener returns, and how formats without a TensorStore driver become one."""
+"""The result of every format's opener, and a TensorStore for formats without a TensorStore driver."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Opened(NamedTuple):
 
     Attributes:
         store: axes z, y, x, maybe with c before them.
-        voxel_nm: (z, y, x) voxel size, nm, if the file says.
-        slow: whether random crops read far more than they need.
+        voxel_nm: (z, y, x) voxel size, nm; None if the file does not state it.
+        slow: whether reading random crops decodes far more than the crops.
     """
 
     store: ts.TensorStore
@@ -33,15 +33,15 @@ def chunked(
     chunk: tuple[int, ...],
     context: ts.Context | None,
 ) -> ts.TensorStore:
-    """Makes a TensorStore of a function that reads parts of an array.
+    """Makes a TensorStore from a function that reads parts of an array.
 
     Args:
-        read: picklable; slices -> array. Raises InputError for what lasts: other exceptions of libraries may not
-            come through TensorStore whole.
-        shape: of the whole.
-        dtype: of the whole.
-        chunk: what is read, and kept in the cache, at a time.
-        context: with the cache.
+        read: slices -> array; must be picklable. It raises InputError for lasting errors, as exceptions of libraries
+            may not pass through TensorStore intact.
+        shape: of the whole array.
+        dtype: of the whole array.
+        chunk: size of the part that is read, and cached, at once.
+        context: TensorStore context with the cache.
     """
     return ts.virtual_chunked(
         _Reader(read),
@@ -54,7 +54,7 @@ def chunked(
 
 
 class _Reader:
-    """Adapts a function of slices to what TensorStore calls; a class, so that it can be pickled."""
+    """Adapts a function of slices to the call that TensorStore makes; a class, so that it can be pickled."""
 
     def __init__(self, read: Callable[[tuple[slice, ...]], np.ndarray]) -> None:
         self._read = read
@@ -68,6 +68,6 @@ class _Reader:
             return
         except InputError as error:
             text = str(error)
-        # TensorStore pickles what is raised. Under dask, causes are pickled with it, and some libraries' errors cannot
-        # be made again from that; so ours goes alone, outside of the except clause.
+        # TensorStore pickles the exception. Under dask its cause is pickled too, and some libraries' exceptions cannot
+        # be unpickled; so ours is raised without a cause, outside of the except clause.
         raise InputError(text)

@@ -1,4 +1,4 @@
-"""Neuroglancer precomputed volumes, plain or sharded; on a disk also those whose files CloudVolume compressed."""
+"""Reads Neuroglancer precomputed volumes, plain or sharded; on a disk also files that CloudVolume compressed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emjax.volumes.read.compressed_chunks import any_compressed, open_compressed
 from emjax.volumes.read.folder_metadata import shown
 from emjax.volumes.read.opened import Opened
 
-# As TensorStore opens a scale.
+# Names of the axes, in the order in which TensorStore opens a scale (level).
 _NAMES = ("x", "y", "z", "c")
 _DRIVER = "neuroglancer_precomputed"
 
@@ -25,7 +25,7 @@ def open_precomputed(request: Request) -> Opened:
     """Opens a scale of a volume, whose axes are x, y, z, channel.
 
     Raises:
-        InputError: if there is no such scale, or it cannot be read; if none of its chunks are there.
+        InputError: if there is no such scale, or it cannot be read; if none of its chunks exist.
     """
     base, info = request.base, _info(request)
     scales = info["scales"]
@@ -42,13 +42,13 @@ def open_precomputed(request: Request) -> Opened:
 
 
 def where(request: Request) -> Place | None:
-    """Reads `voxel_offset`, which counts voxels of the scale from the corner of all scales."""
+    """Reads `voxel_offset`, in voxels of the scale, counted from the common corner of all scales."""
     scale = _info(request)["scales"][request.level]
     return Place.of(scale.get("voxel_offset", (0, 0, 0))[::-1])
 
 
 def _info(request: Request) -> dict[str, Any]:
-    """Returns the metadata of a volume; raises InputError where there are none."""
+    """Returns the `info` of a volume; raises InputError if there is none."""
     info = request.metadata["info"]
     if info is None:
         raise InputError(f"{shown(request.base)} is no precomputed volume: it has no file 'info'")
@@ -56,7 +56,7 @@ def _info(request: Request) -> dict[str, Any]:
 
 
 def _chunks(base: str, scale: dict[str, Any]) -> Chunks:
-    """Returns the files of a scale: one for each chunk, or shards."""
+    """Returns the chunk files of a scale: one for each chunk, or shards."""
     folder, sharding = scale["key"].strip("/"), scale.get("sharding")
     size, sides = scale["size"], scale["chunk_sizes"][0]
     if sharding:

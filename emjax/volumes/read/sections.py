@@ -1,4 +1,4 @@
-"""Folders with one picture a section."""
+"""Reads folders with one picture for each section."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from emjax.volumes.read.missing import ERROR, refuse_or_say
 from emjax.volumes.read.numbering import natural_order, strangers, with_gaps
 from emjax.volumes.read.opened import Opened, chunked
 
-# Threads that look at the heads of the files: on a network drive each look is a wait.
+# Threads that read the headers of the files: on a network drive each of them waits.
 _THREADS = 16
 _MOST_NAMED = 8
 _SUFFIXES = {*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES)}
@@ -27,7 +27,7 @@ _SUFFIXES = {*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES)}
 
 @dataclasses.dataclass(frozen=True)
 class _Sections:
-    """Reads sections that are files of their own; '' is one that is absent."""
+    """Reads sections that are files of their own; the path '' marks an absent section."""
 
     paths: tuple[str, ...]
     shape: tuple[int, int]
@@ -55,7 +55,7 @@ def open_sections(request: Request) -> Opened:
     """Opens a folder of sections or a pattern such as `folder/*.png`, in natural order (2 before 10).
 
     Raises:
-        InputError: if no file matches, a number is left out, a name does not fit the numbering of the
+        InputError: if no file matches, a number is missing, a name does not fit the numbering of the
             others, two files differ in size, or the first is no grey section.
     """
     pattern = str(request.path) if request.is_pattern else _pattern_in(request)
@@ -93,7 +93,7 @@ def _refuse_strangers(pattern: str, strange: list[str], count: int) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _check_sizes(paths: tuple[str, ...], _written: int) -> None:
-    """Compares the sizes in the heads of all files, so that a job does not end at its last section."""
+    """Compares the sizes in the headers of all files, so that a job does not fail at its last section."""
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         sizes = list(threads.map(image_size, paths))
     for path, size in zip(paths, sizes, strict=True):
@@ -117,7 +117,7 @@ def _claims(request: Request) -> bool:
 
 
 def _pattern_in(request: Request) -> str:
-    """Returns the pattern of the sections in a folder."""
+    """Returns the pattern that matches the sections in a folder."""
     folder = request.path
     if not request.names:
         raise InputError(f"{folder} is empty; give a folder of sections or of an array")

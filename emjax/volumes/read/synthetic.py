@@ -1,4 +1,4 @@
-"""The generator of test data as a format: `synthetic://neurites?seed=3&shape=64,256,256`."""
+"""Opens the generator of test data as a format: `synthetic://neurites?seed=3&shape=64,256,256`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from emjax.volumes.read.opened import Opened
 
 
 def open_generator(request: Request) -> Opened:
-    """Opens a volume that is made as it is read.
+    """Opens a volume whose voxels are generated when they are read.
 
     Raises:
-        InputError: if there is no such generator, or a key cannot be understood.
+        InputError: if there is no such generator, or a key is not understood.
     """
     address = request.address
     known = (*SYNTHETIC_KEYS, "voxel_nm")

@@ -1,4 +1,4 @@
-"""Multi-page TIFF; each page is a section."""
+"""Reads multi-page TIFF; each page is a section."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from emjax.volumes.read.missing import ERROR, FILL, refuse_or_say
 from emjax.volumes.read.opened import Opened, chunked
 from emjax.volumes.voxel_sizes import unit_nm
 
-# Of open files that each thread keeps; finding a page again from the start of the file costs a read for each before it.
+# Open files that each thread keeps; finding a page from the start of the file costs a read for each page before it.
 _MOST_FILES = 8
 _LOCAL = threading.local()
-# Pages whose strips and tiles are looked for when a file is opened.
+# Number of pages whose strips and tiles are checked when a file is opened.
 _LOOKED_AT = 64
 
 
@@ -35,11 +35,11 @@ class _Pages:
 
     Attributes:
         path: of the file.
-        written: when the file was, so that no older one is read.
-        pages: number of the page of each section, -1 where there is none; empty where they are in order.
+        written: when the file was written, so that no older version is read.
+        pages: page number of each section, -1 where there is none; empty where pages are in order.
         shape: (y, x) pixels of a page.
         dtype: of a page.
-        fill: whether what is absent is 0.
+        fill: whether absent parts are 0.
     """
 
     path: str
@@ -73,7 +73,7 @@ class _Pages:
 
 @dataclasses.dataclass(frozen=True)
 class _Plain:
-    """Reads a TIFF of which only the first section has a directory: large ImageJ stacks."""
+    """Reads a TIFF in which only the first section has a directory, as in large ImageJ stacks."""
 
     path: str
     offset: int
@@ -89,7 +89,7 @@ def open_tiff(request: Request) -> Opened:
 
     Raises:
         InputError: if it cannot be read, is cut short, or its pages are not grey sections of one size; if a section, or
-            strips or tiles of one, are absent and the address does not say that they are to be filled.
+            strips or tiles of one, are absent and the address does not have `missing=fill`.
     """
     path = request.path
     try:
@@ -112,7 +112,7 @@ def open_tiff(request: Request) -> Opened:
 
 
 def _stack(request: Request, file: tifffile.TiffFile) -> tuple[_Pages | _Plain, Size]:
-    """Returns what reads the sections, and z, y, x."""
+    """Returns the reader of the sections, and the (z, y, x) size."""
     path = request.path
     first: Any = file.pages[0]
     count, stack = len(file.pages), file.series[0]
@@ -148,7 +148,7 @@ def _stack(request: Request, file: tifffile.TiffFile) -> tuple[_Pages | _Plain, 
 
 
 def _ome_order(request: Request, file: tifffile.TiffFile) -> tuple[int, ...]:
-    """Returns the page of each section as OME-XML orders them, -1 where it names none; empty where they lie in order.
+    """Returns the page of each section in OME-XML's order, -1 where it names none; empty if pages are in that order.
 
     Raises:
         InputError: if sections lie in other files, or there are several images; if one is absent and not to be filled.
@@ -171,9 +171,9 @@ def _ome_order(request: Request, file: tifffile.TiffFile) -> tuple[int, ...]:
 
 
 def _refuse_absent(request: Request, file: tifffile.TiffFile, pages: Sequence[int]) -> None:
-    """Refuses strips or tiles that have no place in the file, or says that they are 0.
+    """Refuses strips or tiles that are absent from the file, or logs that they are read as 0.
 
-    Looking at every page of a large file takes as long as reading it: the rest is looked at when it is read.
+    Checking every page of a large file takes as long as reading it, so the other pages are checked when they are read.
     """
     step = -(-len(pages) // _LOOKED_AT)
     looked = range(0, len(pages), step)
@@ -183,7 +183,7 @@ def _refuse_absent(request: Request, file: tifffile.TiffFile, pages: Sequence[in
 
 
 def _is_absent(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
-    """Whether a strip or tile of a page was never written; readers get 0."""
+    """Whether a strip or tile of a page was never written, so that readers get 0."""
     return 0 in page.dataoffsets or 0 in page.databytecounts
 
 
@@ -193,7 +193,7 @@ def _refuse_cut(path: Path, cut: bool) -> None:
 
 
 def _next_page(file: tifffile.TiffFile) -> int:
-    """Returns where the last page that could be read says that a next one lies; 0 at the end of a whole file."""
+    """Returns the position of the page after the last readable one, as that page states it; 0 if the file is whole."""
     form, handle = file.tiff, file.filehandle
     offset = file.pages[len(file.pages) - 1].offset
     handle.seek(offset)
@@ -213,9 +213,9 @@ def _tiff(path: str, written: int) -> tifffile.TiffFile:
 
 
 def _imagej_voxel_nm(file: tifffile.TiffFile) -> Triple | None:
-    """Reads ImageJ's spacing and pixels per unit."""
+    """Reads the voxel size from ImageJ's spacing and pixels per unit."""
     about = file.imagej_metadata or {}
-    # Axes may have units of their own, beside that of x.
+    # Each axis may have a unit of its own, beside that of x.
     factors = [unit_nm(about.get(name, about.get("unit"))) for name in ("zunit", "yunit", "unit")]
     first: Any = file.pages[0]
     tags = first.tags
@@ -232,7 +232,7 @@ def _imagej_voxel_nm(file: tifffile.TiffFile) -> Triple | None:
 
 
 def _ome_voxel_nm(file: tifffile.TiffFile) -> Triple | None:
-    """Reads the physical sizes of OME-TIFF."""
+    """Reads the voxel size from the physical sizes of OME-TIFF."""
     if not file.ome_metadata:
         return None
     pixels = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")

@@ -1,11 +1,11 @@
-"""Sections cut into tiles, described by the tile JSON of PyTorch Connectomics.
+"""Reads sections cut into tiles, described by the tile JSON of PyTorch Connectomics.
 
     {"dtype": "uint8", "depth": 2, "height": 5000, "width": 7000, "tile_size": 4096, "tile_ratio": 1, "tile_st": [0, 0],
      "image": ["em/0000/{row}_{column}.png", "em/0001/{row}_{column}.png"]}
 
-`image` names each section's tiles. `tile_st` is the row and column of the first. `tile_ratio` scales each tile once it
-is decoded; `tile_size` (one number, or y and x), `height` and `width` are those after that. Integers of 32 or 64 bits
-are ids: never interpolated, and tiles of three colours are ids as VAST writes them, 65536 red + 256 green + blue.
+`image` lists the tiles of each section. `tile_st` is the row and column of the first tile. `tile_ratio` scales each
+decoded tile; `tile_size` (one number, or y and x), `height` and `width` are sizes after scaling. Integers of 32 or 64
+bits are ids: never interpolated, and tiles of three colours are ids as VAST writes them, 65536 red + 256 green + blue.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _IDS = ("uint32", "uint64", "int32", "int64")
 
 @dataclasses.dataclass(frozen=True)
 class _Tiles:
-    """Reads tiles: each is one chunk.
+    """Reads tiles: each tile is one chunk.
 
     Attributes:
-        patterns: of each section.
+        patterns: path of the tiles of each section, with `{row}` and `{column}`.
         size: (y, x) pixels of a section.
-        tile: (y, x) pixels of a tile, scaled.
+        tile: (y, x) pixels of a tile after scaling.
         start: (row, column) of the first tile.
-        ratio: that tiles are scaled by.
+        ratio: factor by which tiles are scaled.
         dtype: of the voxels.
         fill: whether an absent tile is 0.
     """
@@ -55,28 +55,28 @@ class _Tiles:
 
     @property
     def shape(self) -> Size:
-        """(z, y, x) voxels."""
+        """Size of the volume, (z, y, x) voxels."""
         return (len(self.patterns), *self.size)
 
     @property
     def rows_and_columns(self) -> tuple[int, ...]:
-        """How many tiles a section has along y and x."""
+        """Number of tiles of a section along y and x."""
         return tuple(-(-n // t) for n, t in zip(self.size, self.tile, strict=True))
 
     def path(self, z: int, row: int, column: int) -> str:
-        """Returns the file of a tile, counted from 0."""
+        """Returns the path of a tile; row and column count from 0."""
         first_row, first_column = self.start
         named = self.patterns[z].replace("{row}", str(row + first_row))
         return named.replace("{column}", str(column + first_column))
 
     def paths(self) -> list[str]:
-        """Returns the files of all tiles."""
+        """Returns the paths of all tiles."""
         rows, columns = self.rows_and_columns
         depth = len(self.patterns)
         return [self.path(*t) for t in np.ndindex(depth, rows, columns)]
 
     def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
-        # A chunk is a tile, and chunks are asked for one by one.
+        # A chunk is a tile, and TensorStore requests one chunk at a time.
         row, column = (s.start // t for s, t in zip(part[1:], self.tile, strict=True))
         size = tuple(s.stop - s.start for s in part[1:])
         path = self.path(part[0].start, row, column)
@@ -98,12 +98,12 @@ class _Tiles:
 
 
 def open_tiles(request: Request) -> Opened:
-    """Opens a volume of tiles; each tile is decoded once while it is in the cache.
+    """Opens a volume of tiles; a decoded tile stays in the cache, so that it is not decoded again.
 
     Tiles with relative paths are looked for beside the JSON.
 
     Raises:
-        InputError: if the JSON is not one of tiles, contradicts itself, or tiles are absent.
+        InputError: if the file is no tile JSON or contradicts itself, or tiles are absent.
     """
     path, missing = request.path, request.missing or ERROR
     tiles = _parse(path, _read_json(path), missing == FILL)
@@ -169,7 +169,7 @@ def _whole(values: object, least: int) -> bool:
 
 
 def _absent(tiles: _Tiles) -> tuple[list[str], int]:
-    """Returns the tiles that are not there, and how many there should be; lists folders instead of asking for each."""
+    """Returns the absent tiles, and how many there should be; lists folders instead of testing each file."""
     paths = tiles.paths()
     folders: dict[str, set[str]] = {}
     absent = []
@@ -183,10 +183,10 @@ def _absent(tiles: _Tiles) -> tuple[list[str], int]:
 
 
 def _pixels(path: str, dtype: str) -> np.ndarray:
-    """Reads a tile as it is to be stored.
+    """Reads a tile, with its values in the type of the volume.
 
     Raises:
-        InputError: if it cannot be read, or its values do not fit the type.
+        InputError: if the tile cannot be read, or its values do not fit the type.
     """
     image = read_image(path)
     if dtype in _IDS and image.ndim == 3 and image.shape[2] in (3, 4):

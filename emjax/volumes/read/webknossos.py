@@ -1,6 +1,6 @@
-"""Datasets of WEBKNOSSOS: layers of magnifications, each a zarr or N5 array with axes c, x, y, z.
+"""Reads WEBKNOSSOS datasets: layers of magnifications, each a zarr or N5 array with axes c, x, y, z.
 
-What an array in one is, only `datasource-properties.json` above it says: zarr 2 has no names of axes, and no array has
+Only `datasource-properties.json` of the dataset describes the arrays: zarr 2 has no names of axes, and no array states
 its voxel size.
 """
 
@@ -29,9 +29,9 @@ class Magnification(NamedTuple):
     """One resolution of a layer.
 
     Attributes:
-        path: of its array, in the dataset.
+        path: of its array, relative to the dataset.
         names: of the array's axes.
-        voxel_nm: (z, y, x) nm; None where the unit is unknown.
+        voxel_nm: (z, y, x) voxel size, nm; None where the unit is unknown.
     """
 
     path: str
@@ -40,7 +40,7 @@ class Magnification(NamedTuple):
 
 
 def find_magnification(base: str) -> Magnification | None:
-    """Returns what a WEBKNOSSOS dataset says of an array in it; None where it lies in none.
+    """Returns what a WEBKNOSSOS dataset states about one of its arrays; None if the array lies in no such dataset.
 
     Args:
         base: URL of the array's folder, DATASET/LAYER/MAGNIFICATION, with a slash at its end.
@@ -57,22 +57,22 @@ def find_magnification(base: str) -> Magnification | None:
 
 
 def open_webknossos(request: Request) -> Opened:
-    """Opens a magnification of a layer; `level` counts them, the finest first.
+    """Opens a magnification of a layer; the key `level` counts them, the finest is 0.
 
     Raises:
-        InputError: if there is no such layer or level, or it is kept in a format that emjax does not read.
+        InputError: if there is no such layer or level, or it is stored in a format that emjax does not read.
     """
     inner, name = _array(request)
     return FORMATS.find(name).open(inner)
 
 
 def where(request: Request) -> Place | None:
-    """Returns 0: arrays of WEBKNOSSOS begin where the dataset does, and are empty up to the layer's box."""
+    """Returns 0: arrays of WEBKNOSSOS begin where the dataset begins, and are empty outside of the layer's box."""
     return Place.of((0, 0, 0))
 
 
 def _array(request: Request) -> tuple[Request, str]:
-    """Returns the request for the array that is meant, and the name of its format."""
+    """Returns the request for the addressed array, and the name of its format."""
     about = json.loads(read_file(request.url, FILE) or b"{}")
     layers = {layer["name"]: layer for layer in about.get("dataLayers", [])}
     name = request.address.dataset or (next(iter(layers)) if len(layers) == 1 else "")
@@ -100,7 +100,7 @@ def _array(request: Request) -> tuple[Request, str]:
 
 
 def _magnifications(about: dict[str, Any], layer: dict[str, Any]) -> list[Magnification]:
-    """Returns those of a layer, the finest first."""
+    """Returns the magnifications of a layer, the finest first."""
     scale = about.get("scale", {})
     factor, unit = (
         (scale.get("factor"), scale.get("unit", "nanometer"))

@@ -1,4 +1,4 @@
-"""Zarr 2 and 3, plain or sharded, and the pyramids of OME-Zarr on them."""
+"""Reads zarr 2 and 3, plain or sharded, and the pyramids of OME-Zarr on them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_zarr(request: Request) -> Opened:
     """Opens an array, or one level of a pyramid.
 
     Raises:
-        InputError: if it is a group of arrays, has no such level, or cannot be read; if none of its chunks are there.
+        InputError: if it is a group of arrays, has no such level, or cannot be read; if none of its chunks exist.
     """
     image = _image(request.metadata)
     if image is not None:
@@ -59,14 +59,14 @@ def where(request: Request) -> Place | None:
 
 
 def _open_level(request: Request, image: dict[str, Any]) -> Opened:
-    """Opens a level of an OME-Zarr image, version 0.4 or 0.5."""
+    """Opens one level of an OME-Zarr image, version 0.4 or 0.5."""
     base, levels = request.base, image["datasets"]
     check_level(base, request.level, len(levels))
     level = levels[request.level]
     folder = base + level["path"].strip("/") + "/"
     store = _open_array(folder, request)
     axes = [a if isinstance(a, dict) else {"name": a} for a in image.get("axes", [])]
-    # Version 0.3 and older have none: they are t, c, z, y, x.
+    # Versions up to 0.3 have no axes in their metadata; they are t, c, z, y, x.
     axes = axes or [{"name": name} for name in "tczyx"[-store.rank :]]
     names = axis_names([a["name"] for a in axes], len(axes))
     if not set("zyx") <= set(names) or len(names) != store.rank:
@@ -82,7 +82,7 @@ def _open_level(request: Request, image: dict[str, Any]) -> Opened:
 
 
 def _open_array(base: str, request: Request) -> ts.TensorStore:
-    """Opens an array of either version, and checks that some of its chunks are there."""
+    """Opens an array of zarr 2 or 3, and checks that some of its chunks exist."""
     attributes = _attributes(request.metadata)
     if request.metadata["zarr.json"] is not None:
         store = open_store(base, "zarr3", request)
@@ -96,7 +96,7 @@ def _open_array(base: str, request: Request) -> ts.TensorStore:
     separator = store.spec().to_json()["metadata"].get("dimension_separator", ".")
     chunks = _chunks(base, store, [], separator)
     if separator == "." and not chunks.any_there():
-        # Nested chunks of zarr-python 2: metadata of that time do not say so.
+        # Nested chunks of old zarr-python 2 versions, whose metadata do not say that they are nested.
         nested = _chunks(base, store, [], "/")
         if nested.any_there():
             return open_store(base, "zarr", request, metadata={"dimension_separator": "/"})
@@ -122,7 +122,7 @@ def _node(metadata: Metadata) -> str:
 
 
 def _image(metadata: Metadata) -> dict[str, Any] | None:
-    """Returns the first image of a group; None of an array."""
+    """Returns the first image of a group; None for an array."""
     if metadata[".zarray"] is not None or (metadata["zarr.json"] and _node(metadata) == "array"):
         return None
     attributes = _attributes(metadata)
@@ -137,7 +137,7 @@ def _attributes(metadata: Metadata) -> dict[str, Any]:
 
 
 def _names(metadata: Metadata, store: ts.TensorStore) -> Names:
-    """Returns the names of the axes: those of zarr 3, else those of attributes."""
+    """Returns the names of the axes: those of zarr 3 metadata, else those of attributes."""
     names = axis_names(store.domain.labels, store.rank)
     return names if any(names) else attribute_names(_attributes(metadata), store.rank)
 

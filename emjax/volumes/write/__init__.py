@@ -1,1 +1,1 @@
-"""One writer for each format, and how voxels are pooled and cast for it."""
+"""The writers: one for each format, with pooling and casting of voxels."""

@@ -1,4 +1,4 @@
-"""From one type of voxels to another, without a loss that nobody asked for."""
+"""Casts voxels from one type to another, without a loss that nobody asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from emjax.errors import InputError
 
 IMAGE, LABELS = "image", "labels"
 KINDS = (IMAGE, LABELS)
-# What an image may be stretched to.
+# Types to which an image may be stretched.
 _STRETCHED = ("uint8", "uint16")
 
 
@@ -21,21 +21,21 @@ def guess_kind(dtype: np.dtype) -> str:
 
 
 def holds(target: np.dtype, source: np.dtype) -> bool:
-    """Whether a type holds all values of another one."""
-    # numpy counts 64-bit integers as safe in float64, which loses those above 2^53.
+    """Whether a type can represent all values of another type."""
+    # numpy calls it safe to cast 64-bit integers to float64, which cannot represent all those above 2^53.
     lossy = target.kind == "f" and source.kind in "ui" and source.itemsize >= 8
     return np.can_cast(source, target, "safe") and not lossy
 
 
 @dataclasses.dataclass(frozen=True)
 class Cast:
-    """What becomes of the values of voxels.
+    """A cast of voxel values from one type to another.
 
     Attributes:
-        source: name of the type that is read.
-        target: name of the type that is written.
-        value_range: the values that become 0 and the largest of `target`, those outside are clipped; None: values stay
-            what they are.
+        source: name of the type of the input.
+        target: name of the type of the output.
+        value_range: (low, high) values that become 0 and the largest of `target`; values outside are clipped. None
+            keeps the values as they are.
     """
 
     source: str
@@ -43,13 +43,13 @@ class Cast:
     value_range: tuple[float, float] | None = None
 
     def check(self, kind: str) -> None:
-        """Checks that nothing is lost, or that it was asked for.
+        """Checks that the cast loses nothing, unless the loss was asked for.
 
         Args:
             kind: 'image' or 'labels'.
 
         Raises:
-            InputError: if it is not so.
+            InputError: if it would lose something.
         """
         source, target = np.dtype(self.source), np.dtype(self.target)
         if self.value_range is not None:
@@ -65,7 +65,7 @@ class Cast:
             if not low < high:
                 raise InputError(f"value_range={low:g},{high:g}: the first must be the smaller one")
             return
-        # Whole numbers that fit are exact; whether they do is seen when they are read.
+        # A cast of ids between integer types is exact for those that fit; whether they fit is checked on reading.
         checked = kind == LABELS and source.kind in "uib" and target.kind in "ui"
         if not checked and not holds(target, source):
             fix = (
@@ -79,7 +79,7 @@ class Cast:
         """Casts voxels.
 
         Args:
-            voxels: of type `source`.
+            voxels: array of type `source`.
 
         Raises:
             InputError: if a label does not fit, or a value to be stretched is NaN.
@@ -101,12 +101,12 @@ class Cast:
 
 def _stretch(voxels: np.ndarray, target: np.dtype, low: float, high: float) -> np.ndarray:
     most = np.iinfo(target).max
-    # uint8 and uint16 have a value for each entry of a table, looked up faster than computed.
+    # For uint8 and uint16 input, a table of all values is faster than computing each voxel.
     if voxels.dtype.name in _STRETCHED:
         table = np.arange(np.iinfo(voxels.dtype).max + 1, dtype=np.float64)
         return np.take(_scaled(table, low, high, most).astype(target), voxels)
     out = np.empty(voxels.shape, target)
-    # Section by section: in 64 bits a block takes several times the memory of what is read.
+    # Row by row: in 64 bits, a whole block would take several times the memory of the input.
     rows = voxels.reshape(-1, voxels.shape[-1])
     flat = out.reshape(rows.shape)
     step = max(1, (1 << 20) // voxels.shape[-1])

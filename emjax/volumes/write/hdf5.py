@@ -1,8 +1,8 @@
-"""Outputs in HDF5, for tools that read nothing else: one chunked dataset, written to a partial file.
+"""Writes HDF5, for tools that read nothing else: one chunked dataset, written to a partial file.
 
-HDF5 keeps no journal: a process killed while it adds a chunk may leave a file that cannot be opened. Here all chunks
-have their places in the file from the start, which compressed ones cannot have; what comes later is written over zeros
-and changes nothing else, so that a killed run goes on. `h5repack -f GZIP=4` compresses the finished file.
+HDF5 has no journal: if a process is killed while it adds a chunk, the file may be unreadable. Here all chunks are
+allocated from the start, which needs them uncompressed; later writes replace zeros and change nothing else, so that a
+killed run can continue. `h5repack -f GZIP=4` compresses the finished file.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from emjax.volumes.write.one_file import OneFile
 from emjax.volumes.write.output import NewVolume
 
 DEFAULT_DATASET = "main"
-# Attribute of the dataset: (z, y, x) voxels that are written at a time.
+# Name of the dataset's attribute with the (z, y, x) voxels that are written at once.
 _SHARD = "emjax_shard"
 
 
 @dataclasses.dataclass(frozen=True)
 class Hdf5Output(OneFile):
-    """A dataset of a file of its own.
+    """One dataset in a file of its own.
 
     Attributes:
         path: of the file.
-        dataset: its path inside.
+        dataset: path of the dataset inside the file.
     """
 
     dataset: str = DEFAULT_DATASET
@@ -97,7 +97,7 @@ class Hdf5Output(OneFile):
 
 @dataclasses.dataclass(frozen=True)
 class _Access:
-    """Reads and writes parts of a dataset; the file is open only meanwhile, so that nothing is left in memory."""
+    """Reads and writes parts of a dataset; opens the file for each call, so that nothing stays in memory."""
 
     path: str
     dataset: str
@@ -122,7 +122,7 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _preallocate(file: h5py.File, name: str, new: NewVolume) -> h5py.Dataset:
-    """Makes a dataset all of whose chunks have their places, without writing them."""
+    """Makes a dataset and allocates all of its chunks, without writing them."""
     parent, _, leaf = name.rpartition("/")
     group = file.require_group(parent) if parent else file
     settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -130,7 +130,7 @@ def _preallocate(file: h5py.File, name: str, new: NewVolume) -> h5py.Dataset:
     settings.set_chunk((1,) * (len(shape) - 3) + new.levels[0].chunk)
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    # The same volume gives the same bytes.
+    # Without times, the same volume gives the same bytes.
     settings.set_obj_track_times(False)
     made = h5py.h5d.create(
         group.id,
@@ -143,10 +143,10 @@ def _preallocate(file: h5py.File, name: str, new: NewVolume) -> h5py.Dataset:
 
 
 def _datasets(file: Path) -> set[str]:
-    """Names the datasets of a file; one that is no HDF5 is never deleted.
+    """Lists the datasets of a file; refuses a file that is not HDF5, so that it is never deleted.
 
     Raises:
-        InputError: if it is none.
+        InputError: if the file is not HDF5.
     """
     found: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""What OME-Zarr 0.5 says of an image: its axes, and where the voxels of each level lie."""
+"""The OME-Zarr 0.5 metadata of an image: its axes, and where the voxels of each level lie."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def ome_attributes(
         name: of the image.
         rank: 3 for z, y, x; 4 with channels before them.
         voxel_nm: (z, y, x) nm; None leaves the unit out, so that nobody takes the scale of 1 for nanometres.
-        origin: (z, y, x) voxel of the whole that the image begins at.
-        factors: (z, y, x) voxels of full resolution that a voxel of each level stands for.
+        origin: (z, y, x) voxel of the whole at which the image begins.
+        factors: for each level, the (z, y, x) voxels of full resolution that one voxel spans.
         downscaling: how the levels were made; '' leaves it unsaid.
 
     Source: OME-NGFF specification 0.5, https://ngff.openmicroscopy.org/0.5/
@@ -53,9 +53,9 @@ def ome_attributes(
 def _transformations(
     leading: int, voxel_nm: Sequence[float], origin: Triple, factor: Size
 ) -> list[dict[str, Any]]:
-    """Returns where the centres of a level's voxels lie.
+    """Returns the scale of a level and the place of the centre of its first voxel, as OME transformations.
 
-    The first voxel of a level stands for the voxels 0 to factor - 1, hence lies at their mean.
+    The first voxel of a level spans the voxels 0 to factor - 1 of full resolution, so its centre is their mean.
     """
     scale = [n * f for n, f in zip(voxel_nm, factor, strict=True)]
     first = [o + (f - 1) / 2 for o, f in zip(origin, factor, strict=True)]

@@ -1,7 +1,7 @@
-"""What outputs that are one file on a disk have in common: names while they are made, room, and what is never deleted.
+"""Shared by outputs that are one file on a disk: temporary names, a check of disk space, and safe deletion.
 
-A file has three names in its life: `.making` until its header is whole, `.partial` while voxels are written to it, its
-own once they all are. A run that is killed finds the partial file, and goes on with it.
+A file has three names in its life: `.making` until its header is complete, `.partial` while voxels are written to it,
+and its own once all voxels are written. A run that was killed finds the partial file and continues it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from emjax.volumes.write.output import NewVolume
 
 @dataclasses.dataclass(frozen=True)
 class OneFile:
-    """An output that is one file, with all of its room taken from the start; the part of `Output` that all share.
+    """An output that is one file, with all of its disk space allocated from the start; the shared part of `Output`.
 
-    A format adds `create`, which calls `make`, `open` and `attributes`; all of them use `current`.
+    A format adds `open`, `attributes`, and `create`, which calls `make`; all of them use `current`.
 
     Attributes:
         path: of the file.
@@ -36,20 +36,20 @@ class OneFile:
     most_levels: int = dataclasses.field(default=1, init=False)
     shared: bool = dataclasses.field(default=False, init=False)
     any_shard: bool = dataclasses.field(default=True, init=False)
-    # Not in its `repr`, which is part of what names a conversion: those of earlier versions go on.
+    # Not part of `repr`, which identifies a conversion: runs that earlier versions began can continue.
     hidden: bool = dataclasses.field(default=True, init=False, repr=False)
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
-        """Returns the type itself."""
+        """Returns `dtype` unchanged: the format stores every type."""
         return dtype
 
     def check(self, new: NewVolume) -> None:
-        """Checks that the disk has room, since all of it is taken from the start."""
+        """Checks that the disk has enough space, since all of it is allocated from the start."""
         needed = math.prod(new.shape()) * np.dtype(new.dtype).itemsize
         folder = self.file.parent
         while not folder.exists():
             folder = folder.parent
-        # A run that goes on has its room already.
+        # A run that continues has its space already.
         if not self.partial.exists() and shutil.disk_usage(folder).free < needed:
             free = shutil.disk_usage(folder).free
             raise InputError(
@@ -69,27 +69,27 @@ class OneFile:
             self.check_replaceable(file)
 
     def check_replaceable(self, file: Path) -> None:
-        """Checks that a file may be deleted: that it is of this format, and holds nothing else.
+        """Checks that a file may be deleted: that it is of this format, and holds nothing else than the output.
 
         Raises:
-            InputError: if not.
+            InputError: if it may not.
         """
         raise NotImplementedError
 
     def exists(self) -> bool:
-        """See `Output`; an unfinished one is under its partial name."""
+        """See `Output`; an unfinished output exists under its partial name."""
         return self.file.exists() or self.partial.exists()
 
     def is_half_made(self) -> bool:
-        """Returns False: it has not even its partial name before it is made."""
+        """Returns False: before the header is complete, the file does not even have its partial name."""
         return False
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        """Is never needed: a file that has its name is whole, and needs no mark for that."""
+        """Never needed: a file under its own name is complete, and needs no mark for that."""
         raise NotImplementedError
 
     def delete(self) -> None:
-        """Deletes the file, whole, partial or just being made."""
+        """Deletes the file, whether complete, partial or just being made."""
         for file in (self.file, self.partial, self.making):
             file.unlink(missing_ok=True)
 
@@ -97,10 +97,10 @@ class OneFile:
         """Makes the partial file.
 
         Args:
-            write: writes header and room to a path.
+            write: writes the header to a path and allocates the space.
 
         Raises:
-            InputError: if it cannot be written.
+            InputError: if the file cannot be written.
         """
         making = self.making
         try:
@@ -118,20 +118,20 @@ class OneFile:
 
     @property
     def file(self) -> Path:
-        """The file under its own name."""
+        """Path of the finished file."""
         return local_path(self.path)
 
     @property
     def partial(self) -> Path:
-        """The file while voxels are written."""
+        """Path of the file while voxels are written to it."""
         return self.file.with_name(f"{self.file.name}.partial")
 
     @property
     def making(self) -> Path:
-        """The file until its header is whole."""
+        """Path of the file until its header is complete."""
         return self.file.with_name(f"{self.file.name}.making")
 
     @property
     def current(self) -> Path:
-        """The file under the name that it has now."""
+        """Path of the file under its present name, partial or finished."""
         return self.partial if self.partial.exists() else self.file

@@ -1,4 +1,4 @@
-"""Formats that whole volumes are written to, each block by block, as one interface."""
+"""The interface of the formats that whole volumes are written to, block by block."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from emjax.volumes.write.pyramid import Level
 
 @dataclasses.dataclass(frozen=True)
 class NewVolume:
-    """A volume to be made.
+    """Everything that has to be known to make a volume.
 
     Attributes:
-        channels: number of them; 0: the volume has no such axis.
-        dtype: name of the type of its voxels.
+        channels: number of channels; 0: the volume has no such axis.
+        dtype: name of the voxel type.
         kind: 'image' or 'labels'.
-        voxel_nm: (z, y, x) nm; None where it is unknown.
-        origin: (z, y, x) voxel of the whole that it begins at.
-        levels: of its pyramid, full resolution first.
+        voxel_nm: (z, y, x) voxel size, nm; None where it is unknown.
+        origin: (z, y, x) voxel of the whole at which the volume begins.
+        levels: of the pyramid, full resolution first.
         downscaling: how the levels are made.
-        attributes: what is to be remembered.
+        attributes: stored as the attribute `emjax` of the volume.
     """
 
     channels: int
@@ -38,27 +38,27 @@ class NewVolume:
     attributes: Mapping[str, Any]
 
     def shape(self, level: int = 0) -> tuple[int, ...]:
-        """(z, y, x) or (c, z, y, x) of a level."""
+        """Returns the shape of a level, (z, y, x) or (c, z, y, x)."""
         channels = (self.channels,) if self.channels else ()
         return (*channels, *self.levels[level].size)
 
 
 class Output(Protocol):
-    """A place and a format; picklable, with a hash."""
+    """A place to write a volume to, in one format; picklable and hashable."""
 
     @property
     def path(self) -> str:
-        """Of the file or folder."""
+        """Path or URL of the file or folder."""
         ...
 
     @property
     def most_levels(self) -> int:
-        """How many levels the format has room for; 0: any number."""
+        """Largest number of pyramid levels that the format can hold; 0: any number."""
         ...
 
     @property
     def shared(self) -> bool:
-        """Whether several processes may write it."""
+        """Whether several processes may write the output at the same time."""
         ...
 
     @property
@@ -68,14 +68,14 @@ class Output(Protocol):
 
     @property
     def hidden(self) -> bool:
-        """Whether it has another name until it is finished, so that nobody takes it for whole before."""
+        """Whether the output has another name until it is finished, so that nobody takes it for complete before."""
         ...
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
-        """Returns the type, the same or a wider one, that the format keeps such voxels in.
+        """Returns the type, the same or a wider one, in which the format stores such voxels.
 
         Raises:
-            InputError: if there is none.
+            InputError: if the format has no such type.
         """
         ...
 
@@ -88,15 +88,15 @@ class Output(Protocol):
         ...
 
     def check_free(self, overwrite: bool) -> None:
-        """Checks that a volume can be made here; changes nothing.
+        """Checks that a volume can be made at this place; changes nothing.
 
         Raises:
-            InputError: if something is there that is not to be deleted.
+            InputError: if something is there that must not be deleted.
         """
         ...
 
     def exists(self) -> bool:
-        """Whether a volume, whole though maybe empty, is there."""
+        """Whether the volume was made completely, though it may still be empty."""
         ...
 
     def is_half_made(self) -> bool:
@@ -104,11 +104,11 @@ class Output(Protocol):
         ...
 
     def attributes(self) -> dict[str, Any]:
-        """Returns what was remembered with the volume that is there."""
+        """Returns the attribute `emjax` of the existing volume."""
         ...
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        """Replaces what is remembered with the volume that is there; of one that is not hidden.
+        """Replaces the attribute `emjax` of the existing volume; not for outputs that are `hidden`.
 
         Raises:
             InputError: if it cannot be written.
@@ -116,7 +116,7 @@ class Output(Protocol):
         ...
 
     def delete(self) -> None:
-        """Deletes the volume that is there, and nothing else."""
+        """Deletes the existing volume, and nothing else."""
         ...
 
     def create(self, new: NewVolume) -> None:
@@ -128,9 +128,9 @@ class Output(Protocol):
         ...
 
     def open(self, level: int = 0) -> ts.TensorStore:
-        """Opens a level, `[z, y, x]` or `[c, z, y, x]` with origin 0; writes of whole shards return when durable."""
+        """Opens a level, `[z, y, x]` or `[c, z, y, x]` with origin 0; whole shards are durable once written."""
         ...
 
     def finish(self) -> None:
-        """Gives a volume that is whole its name; does nothing if it has it."""
+        """Renames a complete volume to its final name; does nothing if it has it already."""
         ...

@@ -1,4 +1,4 @@
-"""Coarser voxels from finer ones: the mean of an image, the most frequent id of labels."""
+"""Downsamples voxels: the mean for an image, the most frequent id for labels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MEAN, MODE = "mean", "mode"
 
 
 def pool(voxels: np.ndarray, factor: Size, method: str) -> np.ndarray:
-    """Makes one voxel of each window of voxels; at the far edges windows hold what exists.
+    """Makes one voxel from each window of voxels; windows at the far edges may be smaller.
 
     Args:
         voxels: `[z, y, x]` or `[c, z, y, x]` of any size. A mean needs integers of at most 32 bits, or floats.
         factor: (z, y, x) voxels of a window.
-        method: 'mean': exact; of integers rounded to the nearest, halves to the even one. 'mode': the most frequent
-            value, of equally frequent ones the smallest: ids are compared, never computed with, so that all 64 bits
-            count.
+        method: 'mean': exact; for integers rounded to the nearest, halves to the even one. 'mode': the most frequent
+            value, or the smallest of several: ids are only compared, never computed with, so that all 64 bits are
+            kept.
 
     Returns:
         `[..., z, y, x]` of the same type, each axis a factor shorter, rounded up.
@@ -32,7 +32,7 @@ def pool(voxels: np.ndarray, factor: Size, method: str) -> np.ndarray:
     source = np.ascontiguousarray(voxels)
     if dtype.kind == "b":
         source = source.view(np.uint8)
-    # numba knows no float16. Any float is summed in 64 bits, and rounded once.
+    # numba has no float16. Floats of any size are summed in 64 bits, and rounded once.
     source = source.astype(np.float32) if dtype == np.float16 else source
     whole = method == MODE or dtype.kind != "f"
     pooled = np.empty((*voxels.shape[:-3], *size), source.dtype if whole else np.float64)
@@ -107,7 +107,7 @@ def _pool_mode(voxels, depth, rows, columns, out):
                             equal = equal and window[count] == window[0]
                             count += 1
                 best = window[0]
-                # Within an object, hence almost everywhere, there is nothing to count.
+                # Within an object, hence in most windows, all voxels are equal and nothing has to be counted.
                 if not equal:
                     most = 0
                     for a in range(count):

@@ -1,4 +1,4 @@
-"""Outputs for Neuroglancer: its `precomputed` format, sharded, without loss, with all scales in one `info`."""
+"""Writes Neuroglancer's `precomputed` format: sharded, lossless, with all scales in one `info`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from emjax.volumes.write.pyramid import Level
 
 _INFO = "info"
 _IMAGES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
-# Which `compressed_segmentation` can hold.
+# Types that `compressed_segmentation` can hold.
 _LABELS = ("uint32", "uint64")
 
 
@@ -30,18 +30,18 @@ class PrecomputedOutput:
     """A folder with an `info` and one folder for each scale.
 
     Attributes:
-        path: of the folder, or an address that TensorStore writes.
+        path: of the folder, or a URL that TensorStore can write.
     """
 
     path: str
     most_levels: int = dataclasses.field(default=0, init=False)
     shared: bool = dataclasses.field(default=True, init=False)
     any_shard: bool = dataclasses.field(default=False, init=False)
-    # Not in its `repr`, which is part of what names a conversion: those of earlier versions go on.
+    # Not part of `repr`, which identifies a conversion: runs that earlier versions began can continue.
     hidden: bool = dataclasses.field(default=False, init=False, repr=False)
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
-        """Returns the type, of labels the narrowest of 32 and 64 bits that holds all of it."""
+        """Returns `dtype`; for labels, the narrower of 32 and 64 bits that holds all of its values."""
         known = _LABELS if kind == LABELS else _IMAGES
         if dtype.name in known:
             return dtype
@@ -80,7 +80,7 @@ class PrecomputedOutput:
         return "scales" in self._read_info()
 
     def is_half_made(self) -> bool:
-        """Returns False: `info` says all that there is to say, and is written at once."""
+        """Returns False: `info` is all the metadata there is, and is written in one piece."""
         return False
 
     def attributes(self) -> dict[str, Any]:
@@ -92,14 +92,14 @@ class PrecomputedOutput:
         self._write_info(self._read_info() | {ATTRIBUTE: dict(attributes)})
 
     def delete(self) -> None:
-        """Deletes the scales, then the `info`; meshes and what else is there stay."""
+        """Deletes the scales, then the `info`; meshes and all other files stay."""
         info = self._read_info()
         try:
             for scale in info.get("scales", ()):
                 if ".." not in scale["key"].split("/"):
                     folder = ts.KvStore.open(f"{folder_url(self.path)}{scale['key']}/").result()
                     folder.delete_range(ts.KvStore.KeyRange()).result()
-            # Last: what was killed before is found, and deleted again.
+            # The `info` goes last: after a kill in between, the volume is still found, and can be deleted again.
             ts.KvStore.open(folder_url(self.path)).result().write(_INFO, None).result()
         except (ValueError, OSError, RuntimeError) as error:
             raise InputError(f"cannot delete {self.path}: {first_sentence(error)}") from error
@@ -126,7 +126,7 @@ class PrecomputedOutput:
         return store[0] if store.shape[0] == 1 else store
 
     def finish(self) -> None:
-        """Does nothing: it has its name from the start."""
+        """Does nothing: the output has its final name from the start."""
 
     def _write_info(self, info: Mapping[str, Any]) -> None:
         try:
@@ -145,7 +145,7 @@ class PrecomputedOutput:
 
 
 def _info(new: NewVolume) -> dict[str, Any]:
-    """Returns what describes a volume; axes are x, y, z here.
+    """Returns the `info` of a volume; its axes are x, y, z.
 
     Source: Neuroglancer's precomputed format, https://github.com/google/neuroglancer
     """
@@ -162,7 +162,7 @@ def _info(new: NewVolume) -> dict[str, Any]:
 
 def _scale(level: Level, voxel_nm: Triple, origin: Triple, labels: bool) -> dict[str, Any]:
     nm = [_plain(n * f) for n, f in zip(voxel_nm, level.factor, strict=True)][::-1]
-    # Offsets are whole voxels of the scale: of a box that begins between two, the coarse scales lie up to one off.
+    # Offsets are whole voxels of the scale, so a coarse scale may lie up to one voxel off if a box begins between two.
     offset = [int(o // f) for o, f in zip(origin, level.factor, strict=True)]
     blocks = {"compressed_segmentation_block_size": [8, 8, 8]} if labels else {}
     return {
@@ -182,9 +182,9 @@ def _plain(value: float) -> int | float:
 
 
 def _sharding(level: Level) -> dict[str, Any]:
-    """Returns which chunks are one file.
+    """Returns the sharding of a scale: which chunks share a file.
 
-    Chunks are numbered along a compressed Morton curve (x first), and a file holds 2^n in a row of them: the shards
+    Chunks are numbered along a compressed Morton curve (x first), and a file holds 2^n consecutive ones: the shards
     are boxes if n is one of the numbers at which the curve has filled the box.
     """
     chunks = [-(-n // c) for n, c in zip(level.size, level.chunk, strict=True)][::-1]

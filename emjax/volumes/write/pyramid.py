@@ -1,4 +1,4 @@
-"""The levels of a pyramid: which axes are halved, how often, and what is written together."""
+"""Plans the levels of a pyramid: which axes are halved, how often, and the chunks and shards of each level."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import NamedTuple
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size, Triple
 
-# An axis whose voxel is this much longer than the shortest is left as it is: the geometric middle of 1 and 2, so that
-# halving it makes the voxel no less isotropic than leaving it.
+# An axis whose voxel is longer than the shortest by more than this factor is not halved: it is the geometric middle of
+# 1 and 2, so that halving makes the voxel no less isotropic than leaving it.
 _LONGEST = 2**0.5
-# What a reader decodes at least: small enough for a viewer's slice, large enough for a disk and for compression.
+# Voxels of a chunk, the least that a reader decodes: few enough for a viewer's slice, enough for disks and compression.
 _CHUNK_VOXELS = 64**3
 _CHUNK_SIDES = (8, 512)
-# Chunks of a shard along each axis: fewer files, and 64 reads of one instead of 64 files.
+# Chunks of a shard along each axis: fewer files, and 64 reads from one file instead of reads of 64 files.
 _SHARD_CHUNKS = 4
-# Of a shard, which is held in memory while it is made.
+# Most bytes of a shard, which is held in memory while it is written.
 _SHARD_BYTES = 1 << 27
-# Of which a chunk has about as many voxels.
+# A chunk has about as many voxels as this.
 _CHUNK = (64, 64, 64)
 _ENDLESS = (1 << 30,) * 3
-# Chunks along each axis of a shard, the most first.
+# Numbers of chunks along each axis of a shard to choose from, the most first.
 _FEWER_CHUNKS = (_SHARD_CHUNKS, 2, 1)
 
 
@@ -30,9 +30,9 @@ class Level(NamedTuple):
 
     Attributes:
         size: (z, y, x) voxels.
-        factor: (z, y, x) voxels of full resolution that a voxel stands for, along each axis.
+        factor: (z, y, x) voxels of full resolution that one voxel spans.
         chunk: (z, y, x) voxels that are compressed together.
-        shard: (z, y, x) voxels of a file, a multiple of the chunk.
+        shard: (z, y, x) voxels of a shard file, a multiple of the chunk.
     """
 
     size: Size
@@ -58,16 +58,16 @@ def plan_levels(
     Args:
         size: (z, y, x) voxels at full resolution.
         voxel_nm: (z, y, x) nm; None is taken as isotropic.
-        voxel_bytes: of a voxel with all its channels; shards are smaller where it is much.
-        count: levels; 0: until a level is one chunk.
+        voxel_bytes: bytes of a voxel with all its channels; shards are smaller where this is large.
+        count: number of levels; 0: as many as it takes until a level is one chunk.
         chunk: (z, y, x) voxels compressed together; about isotropic in nm on each level when None.
-        shard: (z, y, x) voxels of a file; four, two or one chunks along each axis when None.
+        shard: (z, y, x) voxels of a shard file; four, two or one chunks along each axis when None.
 
     Returns:
         The levels, full resolution first.
 
     Raises:
-        InputError: if there are not so many levels, or the shard is no multiple of the chunk.
+        InputError: if so many levels are not possible, or the shard is no multiple of the chunk.
     """
     levels: list[Level] = []
     factor: Size = (1, 1, 1)
@@ -76,7 +76,7 @@ def plan_levels(
         current = tuple(-(-n // f) for n, f in zip(size, factor, strict=True))
         levels.append(_level(current, factor, nm, voxel_bytes, chunk, shard))
         step = pooling_factor(current, nm)
-        # A long thin level is no larger than a chunk, though chunks are cut otherwise.
+        # A long thin level counts as one chunk if it has no more voxels than a chunk, though chunks have another shape.
         most = math.prod(chunk or _CHUNK)
         small = levels[-1].chunk == current or math.prod(current) <= most
         if len(levels) == count or (not count and small):
@@ -105,11 +105,11 @@ def pooling_factor(size: Size, voxel_nm: Triple) -> Size:
 
 
 def chunk_size(size: Size, voxel_nm: Triple | None) -> Size:
-    """Returns (z, y, x) voxels of a chunk: powers of two, about as long in nm along each axis.
+    """Returns the (z, y, x) voxels of a chunk: powers of two, about as long in nm along each axis.
 
     Args:
-        size: of the volume; a chunk is never longer.
-        voxel_nm: nm; None is taken as isotropic.
+        size: (z, y, x) voxels of the volume; a chunk is never longer.
+        voxel_nm: (z, y, x) nm; None is taken as isotropic.
     """
     voxel_nm = voxel_nm or (1.0, 1.0, 1.0)
     side_nm = (_CHUNK_VOXELS * math.prod(voxel_nm)) ** (1 / 3)
@@ -119,12 +119,12 @@ def chunk_size(size: Size, voxel_nm: Triple | None) -> Size:
 
 
 def shard_size(size: Size, chunk: Size, chunks: int = _SHARD_CHUNKS) -> Size:
-    """Returns (z, y, x) voxels of a shard: some chunks along each axis, or as many as the volume has.
+    """Returns the (z, y, x) voxels of a shard: `chunks` chunks along each axis, or as many as the volume has.
 
     Args:
-        size: of the volume.
-        chunk: voxels.
-        chunks: along each axis.
+        size: (z, y, x) voxels of the volume.
+        chunk: (z, y, x) voxels of a chunk.
+        chunks: largest number of chunks along each axis.
     """
     return tuple(c * min(chunks, -(-n // c)) for n, c in zip(size, chunk, strict=True))
 
@@ -147,5 +147,5 @@ def _level(
         raise InputError(
             f"shard={tuple(shard)} is no multiple of chunks of {tuple(whole)} voxels; give chunk too, for all levels"
         )
-    # Coarse levels are smaller than a shard.
+    # A level that is smaller than a shard gets a smaller shard.
     return Level(size, factor, chosen, tuple(map(min, shard, shard_size(size, chosen, 1 << 62))))

@@ -1,4 +1,4 @@
-"""Outputs in OME-Zarr, as `emjax.volumes.create` makes it."""
+"""Writes OME-Zarr with the functions of `emjax.volumes.create`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from emjax.volumes.write.output import NewVolume
 
 @dataclasses.dataclass(frozen=True)
 class ZarrOutput:
-    """OME-Zarr 0.5, as `emjax.volumes.create` makes it.
+    """An output in OME-Zarr 0.5, made by `emjax.volumes.create`.
 
     Attributes:
-        path: of the folder, or an address that TensorStore writes.
+        path: of the folder, or a URL that TensorStore can write.
     """
 
     path: str
     most_levels: int = dataclasses.field(default=0, init=False)
     shared: bool = dataclasses.field(default=True, init=False)
     any_shard: bool = dataclasses.field(default=True, init=False)
-    # Not in its `repr`, which is part of what names a conversion: those of earlier versions go on.
+    # Not part of `repr`, which identifies a conversion: runs that earlier versions began can continue.
     hidden: bool = dataclasses.field(default=False, init=False, repr=False)
 
     @classmethod
@@ -36,11 +36,11 @@ class ZarrOutput:
         return cls(os.fspath(path))
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:
-        """Returns the type itself."""
+        """Returns `dtype` unchanged: the format stores every type."""
         return dtype
 
     def check(self, new: NewVolume) -> None:
-        """Finds nothing: every volume can be held."""
+        """Does nothing: the format can hold every volume."""
 
     def check_free(self, overwrite: bool) -> None:
         """See `Output`."""
