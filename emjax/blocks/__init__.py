@@ -1,1 +1,1 @@
-"""The engine for whole volumes: each block once, in bounded memory, however often it is stopped; no jax."""
+"""The engine for whole volumes: works on each block once, in bounded memory, and resumes after any stop; no jax."""

@@ -1,4 +1,4 @@
-"""How large the blocks of a prediction are: the same on every machine, so that another one can go on."""
+"""Sizes of blocks; they do not depend on the machine, so that another machine can continue a run."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import math
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size
 
-# Tiles at the border of a block are computed for its neighbour as well: in blocks of so many tiles' voxels that is
-# about a third of the work, and a block is still done in minutes.
+# A block holds at most the voxels of this many tiles. Tiles at the border of a block are computed for its neighbour as
+# well, which at this size is about a third of the work, and a block is still done in minutes.
 _TILES = 128
-# Sums of a block and its border, float32.
+# Most memory for the sums of a block and its border, float32.
 _MOST_BYTES = 1 << 30
 
 
 def default_block_size(size: Size, chunk: Size, tile_size: Size, channels: int) -> Size:
-    """Chooses the blocks of a prediction.
+    """Chooses the size of a prediction's blocks.
 
     Args:
         size: (z, y, x) voxels to predict.
-        chunk: (z, y, x) voxels that the output compresses together.
-        tile_size: (z, y, x) voxels.
-        channels: of the prediction.
+        chunk: (z, y, x) voxels of a chunk of the output.
+        tile_size: (z, y, x) voxels of a tile.
+        channels: number of channels of the prediction.
 
     Returns:
-        (z, y, x) voxels: a power of two of chunks along each axis, or all of them.
+        (z, y, x) voxels of a block: along each axis a power of two of chunks, or all chunks.
     """
     whole = tuple(-(-n // c) * c for n, c in zip(size, chunk, strict=True))
     block = chunk
     while block != whole:
-        # The axis along which the border of tiles costs the most.
+        # Double the axis along which the border of tiles costs the most.
         short = [axis for axis in range(3) if block[axis] < whole[axis]]
         axis = max(short, key=lambda axis: tile_size[axis] / block[axis])
         larger = list(block)
@@ -42,15 +42,15 @@ def default_block_size(size: Size, chunk: Size, tile_size: Size, channels: int) 
 
 
 def whole_chunks(size: Size, chunk: Size, most_voxels: int) -> Size:
-    """Chooses blocks of whole chunks, as many along each axis: what a block reads around itself then costs least.
+    """Chooses blocks of about as many chunks along each axis, so that reading a block's surroundings costs least.
 
     Args:
         size: (z, y, x) voxels of the volume.
-        chunk: (z, y, x) voxels that are read together.
-        most_voxels: of a block.
+        chunk: (z, y, x) voxels of a chunk of the volume.
+        most_voxels: most voxels of a block.
 
     Returns:
-        (z, y, x) voxels, no more than the volume has.
+        (z, y, x) voxels of a block, at most the size of the volume.
     """
     block = chunk
     while True:
@@ -66,14 +66,14 @@ def whole_chunks(size: Size, chunk: Size, most_voxels: int) -> Size:
 
 
 def fit_chunk(chunk: Size, block_size: Size) -> Size:
-    """Returns chunks that blocks of a given size are made of.
+    """Returns the size of chunks such that blocks of a given size consist of whole chunks.
 
     Args:
-        chunk: (z, y, x) voxels that would be best.
-        block_size: (z, y, x) voxels.
+        chunk: (z, y, x) voxels of the preferred chunk.
+        block_size: (z, y, x) voxels of a block.
 
     Raises:
-        InputError: if the blocks are longer than a chunk, but no multiple of it; names sizes that are.
+        InputError: if a block is longer than a chunk but no multiple of it; names sizes that are multiples.
     """
     if any(b > c and b % c for b, c in zip(block_size, chunk, strict=True)):
         nearest = ",".join(

@@ -1,7 +1,8 @@
-"""Whether a volume that emjax makes has all its blocks: a mark among its attributes, set when the last one is done.
+"""Marks a volume that emjax makes as complete: an attribute that is set when its last block is done.
 
-While it is made, its attribute `emjax` has `complete: false` and says where its blocks are marked done; then
-`complete: true`. A volume without the mark counts as complete: others do not set it, nor did earlier versions.
+While blocks are missing, the attribute `emjax` has `complete: false` and names the folders where done blocks are
+marked; afterwards it has `complete: true`. A volume without the mark counts as complete: other software does not set
+it, nor did earlier versions.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ COMPLETE, PROGRESS = "complete", "progress"
 
 
 def incomplete(marks: Sequence[tuple[DoneBlocks, Grid]]) -> dict[str, Any]:
-    """Returns the attributes of an output that is begun.
+    """Returns the attributes of an output that was begun and is not complete.
 
     Args:
-        marks: of the passes that fill it, each with its blocks.
+        marks: for each pass that fills the output, its marks of done blocks and its grid.
     """
     folders = {str(epath.Path(done.folder).absolute()): len(grid) for done, grid in marks}
     return {COMPLETE: False, PROGRESS: folders}
 
 
 def mark_complete(output: Output) -> None:
-    """Marks an output as complete, and gives it its name; one that is marked stays untouched, its times too."""
+    """Marks an output as complete and gives it its final name; one already marked is not written, so its times stay."""
     attributes = output.attributes()
-    # One that was made by an earlier version has no mark, and needs none.
+    # An output of an earlier version has no mark, and needs none.
     if attributes.get(COMPLETE, True) is False:
         attributes.pop(PROGRESS, None)
         output.set_attributes(attributes | {COMPLETE: True})
@@ -44,19 +45,19 @@ def mark_complete(output: Output) -> None:
 def refuse_incomplete(
     address: str | Address, what: str, allow: bool = False, hint: bool = True
 ) -> bool:
-    """Refuses a volume that is not complete: what is missing would be read as 0.
+    """Refuses a volume that is not complete, since its missing blocks would be read as 0.
 
     Args:
-        address: of the volume.
-        what: the field that names it, for the message.
-        allow: whether it is read nevertheless.
-        hint: whether there is a field that allows it.
+        address: address of the volume.
+        what: configuration field that names the volume, for the message.
+        allow: whether an incomplete volume is read nevertheless.
+        hint: whether the message names the field that allows it.
 
     Returns:
-        Whether it is incomplete; only where that is allowed.
+        Whether the volume is incomplete; True only where `allow` is set.
 
     Raises:
-        InputError: if it is incomplete; says how many blocks are done, and how to go on.
+        InputError: if the volume is incomplete; says how many blocks are done and how to continue.
     """
     attributes = read_attributes(address)
     if attributes.get(COMPLETE, True) is not False:
@@ -72,7 +73,7 @@ def refuse_incomplete(
 
 
 def _how_far(progress: Mapping[str, int]) -> str:
-    """Says how many blocks are done, where their marks can be seen."""
+    """Says how many blocks are done, as far as their marks can be read."""
     if not progress:
         return " (it was made of a volume that is not)"
     done = sum(len(DoneBlocks(folder, "").indices()) for folder in progress)

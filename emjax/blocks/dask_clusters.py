@@ -1,4 +1,4 @@
-"""Worker processes of this machine, and schedulers that somebody else started."""
+"""Clusters of dask: worker processes that emjax starts on this machine, and schedulers that the user started."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from emjax.blocks.dask_task import IgnoreSignals
 from emjax.errors import InputError
 
 _CONNECT_S = 10
-# Loggers of dask; each has a level of its own.
+# Prefixes of dask's loggers, each of which has its own level.
 _TALKERS = ("distributed", "tornado", "asyncio")
 _SETTINGS = {
-    # A worker that is lost is one try of its blocks, and we count those.
+    # A lost worker counts as one failed try of its blocks, and emjax counts the tries.
     "distributed.scheduler.allowed-failures": 0,
-    # Blocks wait at the scheduler, so that a lost worker has only those that it was working on.
+    # Blocks wait at the scheduler, so that a lost worker loses only the blocks that it was working on.
     "distributed.scheduler.worker-saturation": 1.0,
-    # C++ that holds Python's lock for long makes a worker look dead.
+    # C++ code that holds Python's lock for long would make a worker look dead.
     "distributed.scheduler.worker-ttl": None,
 }
 
 
 def start_local(num_workers: int, scratch: str) -> distributed.LocalCluster:
-    """Starts worker processes on this machine, of one thread each.
+    """Starts worker processes on this machine, with one thread each.
 
     Args:
-        num_workers: processes.
+        num_workers: number of processes.
         scratch: folder for what dask writes.
     """
     with dask.config.set(_SETTINGS):
@@ -41,9 +41,9 @@ def start_local(num_workers: int, scratch: str) -> distributed.LocalCluster:
             n_workers=num_workers,
             threads_per_worker=1,
             processes=True,
-            # With a share of it as its limit, a worker whose caches fill that would be paused for ever.
+            # No limit: a worker whose caches fill its share of the memory would be paused for ever.
             memory_limit=0,
-            # No dashboard; what is left of its server takes any port of this machine.
+            # No dashboard; the server that dask starts nevertheless takes any free port of this machine.
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             local_directory=scratch,
             silence_logs=standard.CRITICAL,
@@ -51,9 +51,9 @@ def start_local(num_workers: int, scratch: str) -> distributed.LocalCluster:
 
 
 def connect_to_local(cluster: distributed.LocalCluster) -> distributed.Client:
-    """Returns a client of worker processes that this one started."""
+    """Returns a client of a cluster that this process started."""
     client = distributed.Client(cluster, set_as_default=False)
-    # Ctrl-C and the SIGTERM of a batch system reach all processes of a group: the client says what they mean.
+    # Ctrl-C and a batch system's SIGTERM reach all processes of a group; only the client shall act on them.
     client.register_plugin(IgnoreSignals())
     return client
 
@@ -62,20 +62,20 @@ def connect_to(address: str) -> distributed.Client:
     """Returns a client of a scheduler.
 
     Args:
-        address: of the scheduler, `tcp://host:port`.
+        address: address of the scheduler, `tcp://host:port`.
 
     Raises:
         InputError: if no scheduler answers.
     """
     try:
-        # In a thread: a notebook's has a loop of its own that runs.
+        # In a thread of its own: in a notebook, this thread already runs an event loop.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, _probe(address)).result()
         with warnings.catch_warnings():
-            # What a difference of versions means is said by `dask_task`, in one line.
+            # `dask_task` reports differing versions in one line.
             warnings.simplefilter("ignore")
             return distributed.Client(address, timeout=_CONNECT_S, set_as_default=False)
-    # Of any kind: another server that listens there answers with bytes that mean something else to dask.
+    # Any exception: the bytes of another kind of server at this address make dask fail in unforeseeable ways.
     except Exception as error:
         raise InputError(
             f"cluster={address}: no dask scheduler answers there within {_CONNECT_S} s; start one with "
@@ -84,7 +84,7 @@ def connect_to(address: str) -> distributed.Client:
 
 
 async def _probe(address: str) -> None:
-    """Connects once: a client that cannot takes long to go."""
+    """Connects once, since a client that cannot connect takes long to give up."""
     secrets = distributed.Security().get_connection_args("client")
     comm = await connect(address, timeout=_CONNECT_S, **secrets)
     comm.abort()
@@ -92,7 +92,7 @@ async def _probe(address: str) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps back what dask logs for its developers; a lost worker is told by us."""
+    """Silences what dask logs for its developers; emjax itself reports a lost worker."""
     names = [name for name in standard.root.manager.loggerDict if name.startswith(_TALKERS)]
     loggers = [standard.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

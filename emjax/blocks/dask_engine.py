@@ -1,8 +1,8 @@
-"""Blocks in other processes and on other machines, by dask.distributed.
+"""The engine that works on blocks in other processes or on other machines, by dask.distributed.
 
-The client (this process) hands out blocks and marks them done. Workers read and write the volumes themselves, so that
-no voxels travel through the scheduler, and client and workers need a file system that all of them see. A worker that is
-lost costs the blocks that it was working on, which go to others.
+The client (this process) hands out blocks and marks them done. Workers read and write the volumes themselves: no voxels
+travel through the scheduler, and client and workers need a file system that all of them see. When a worker is lost, the
+blocks that it was working on go to other workers.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from emjax.geometry.grid import Block
 from emjax.runs.disk import is_disk_full
 
 LOCAL = "local"
-# Blocks handed out beyond those that can run: they keep workers busy, and let a cluster grow that grows by need. A
-# volume may have a million blocks, which no scheduler should hold.
+# Blocks handed out beyond those that can run at once: they keep workers busy, and let a cluster grow that scales with
+# demand. The most that a scheduler holds is limited, since a volume may have a million blocks.
 _QUEUED, _MOST_QUEUED = 32, 4096
-# How often the number of workers is asked for.
+# Seconds between two queries for the number of workers.
 _COUNT_S = 5.0
 _TOKEN = "running-"
 
@@ -45,13 +45,13 @@ class DaskWorkers:
     """An engine of worker processes."""
 
     def __init__(self, work: Work, cluster: str, num_workers: int, folder: epath.Path) -> None:
-        """Says what to do; entering it starts the workers, or connects to them.
+        """Stores the settings; entering the context starts the workers or connects to them.
 
         Args:
-            work: picklable, holding addresses and settings alone.
+            work: work on one block; picklable, so it holds only addresses and settings.
             cluster: 'local', or the address of a scheduler.
-            num_workers: processes of a local cluster; a scheduler's workers are all used.
-            folder: that client and workers both see; a file in it says that the run goes on.
+            num_workers: processes of a local cluster; of a scheduler, all workers are used.
+            folder: a folder that client and workers see; a file in it (the token) exists as long as the run goes on.
         """
         self._work = cloudpickle.dumps(work)
         self._address, self._count = cluster, num_workers
@@ -70,7 +70,7 @@ class DaskWorkers:
         self._quiet = quiet()
 
     def __enter__(self) -> DaskWorkers:
-        """Starts or connects.
+        """Starts the workers or connects to them.
 
         Raises:
             InputError: if the scheduler does not answer.
@@ -96,7 +96,7 @@ class DaskWorkers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leaves the workers, and ends those of a local cluster."""
+        """Disconnects from the workers, and ends those of a local cluster."""
         self.stop()
         if self._client is not None:
             self._client.close(timeout=5)
@@ -107,7 +107,7 @@ class DaskWorkers:
         self._quiet.__exit__(None, None, None)
 
     def capacity(self) -> int:
-        """Returns twice the threads of all workers there are now, and a few more."""
+        """Returns how many blocks may be handed out: twice the threads of all present workers, plus `_QUEUED`."""
         now = time.monotonic()
         if now - self._counted >= _COUNT_S:
             with self._watched():
@@ -120,17 +120,18 @@ class DaskWorkers:
         return min(_MOST_QUEUED, _QUEUED + 2 * self._threads)
 
     def submit(self, block: Block) -> None:
-        """Hands out a block."""
+        """Hands out a block to the scheduler."""
         self._tries += 1
         task = dask_task.Task(
             self._work, block, os.fspath(self._token), os.getcwd(), dask_task.versions()
         )
         with self._watched():
             future = self._client.submit(
-                # A worker without emjax must be able to take the task apart: one that cannot dies of it without a word.
+                # As bytes, which a worker without emjax can still receive and then fail with an ImportError; a worker
+                # that cannot unpickle the task itself dies silently.
                 pickle.loads,
                 pickle.dumps(dask_task.Call(task)),
-                # One group of tasks: the scheduler then keeps back what workers cannot begin yet.
+                # Keys of one group: the scheduler then holds back tasks that workers cannot begin yet.
                 key=(self._token.name, block.index, self._tries),
                 pure=False,
             )
@@ -138,7 +139,7 @@ class DaskWorkers:
         future.add_done_callback(self._ended.put)
 
     def wait(self, timeout_s: float) -> list[tuple[int, Outcome]]:
-        """Returns the blocks that ended.
+        """Returns the number and outcome of each block that ended.
 
         Raises:
             EngineLost: if the scheduler is gone.
@@ -156,24 +157,24 @@ class DaskWorkers:
         return outcomes
 
     def stop(self) -> None:
-        """Takes the token away: a worker that would begin a block now leaves it out."""
+        """Deletes the token, so that workers begin no further blocks."""
         if not self._stopped:
             self._stopped = True
             self._token.unlink(missing_ok=True)
 
     def _collect(self, ended: list[distributed.Future]) -> list[tuple[int, Outcome]]:
-        """Returns how blocks went."""
+        """Returns the number and outcome of each ended block; forgets it here."""
         finished, lost = [], []
         for future in ended:
             if future.status == "finished":
                 finished.append(future)
             elif future.status == "pending":
-                # The worker died with its outcome; another works on the block again.
+                # The worker died before its outcome was fetched; another worker repeats the block.
                 future.add_done_callback(self._ended.put)
             else:
                 lost.append(future)
         with self._watched():
-            # All at once: each asks for a message to a worker and back.
+            # In one call: each outcome alone would cost a round trip to a worker.
             outcomes = self._client.gather(finished)
         taken = [(self._running.pop(f), o) for f, o in zip(finished, outcomes, strict=True)]
         if not self._stopped:
@@ -181,7 +182,7 @@ class DaskWorkers:
         return taken + [(self._running.pop(future), self._judge(future)) for future in lost]
 
     def _check_seen(self, outcome: Outcome) -> Outcome:
-        """Returns an outcome; a refusal, where the worker did not find the token that is there."""
+        """Returns the outcome, or a refusal if the worker did not find the token although it exists."""
         if not outcome.not_begun:
             return outcome
         return Outcome(
@@ -191,7 +192,7 @@ class DaskWorkers:
         )
 
     def _judge(self, future: distributed.Future) -> Outcome:
-        """Returns what became of a block that came to no outcome."""
+        """Returns the outcome of a block whose worker returned none."""
         if future.status != "error":
             raise EngineLost(f"the dask scheduler {self._address} is gone: start it again")
         error: Any = future.exception()
@@ -208,16 +209,16 @@ class DaskWorkers:
         return Outcome(error=describe(error))
 
     def _give_up_waiting(self) -> list[tuple[int, Outcome]]:
-        """Once stopped, leaves the blocks that no worker has: there may be none to say that they were not begun."""
+        """Gives up, once stopped, the blocks that no worker holds: there may be no worker left to report on them."""
         with self._watched():
             held = {key for keys in self._client.processing().values() for key in keys}
         idle = {future for future in self._running if future.key not in held}
-        # Twice: what has just ended is held by none either, and its outcome on the way.
+        # Only blocks found idle twice: a block that has just ended is held by no worker, but its outcome is on the way.
         given_up, self._idle = idle & self._idle, idle
         return [(self._running.pop(future), Outcome(not_begun=True)) for future in given_up]
 
     def _write_token(self) -> None:
-        """Says that this run goes on, and that one which was killed here does not."""
+        """Writes this run's token, and deletes those that killed runs left in the folder."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for old in self._folder.iterdir():
             if old.name.startswith(_TOKEN):
@@ -231,7 +232,7 @@ class DaskWorkers:
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Tells a scheduler that is gone from other errors."""
+        """Turns the errors of a scheduler that is gone into `EngineLost`."""
         try:
             yield
         except (OSError, RuntimeError, concurrent.futures.CancelledError) as error:

@@ -20,7 +20,7 @@ from etils import epath
 from emjax.blocks.engines import Outcome, Work, describe, try_block
 from emjax.geometry.grid import Block
 
-# Packages of which client and workers need one version: pickles and blocks pass between them.
+# Packages whose versions must be equal on client and workers, since pickles pass between them.
 _PACKAGES = ("emjax", "distributed", "tensorstore")
 
 
@@ -28,11 +28,11 @@ class Task(NamedTuple):
     """A block as it travels to a worker.
 
     Attributes:
-        work: pickled, and unpickled once in a process.
-        block: to work on.
-        token: file that is there as long as the run goes on.
-        folder: that relative addresses start from.
-        versions: of the client.
+        work: the pickled work; each process unpickles it once.
+        block: the block to work on.
+        token: path of a file that exists as long as the run goes on.
+        folder: the client's working folder, which relative addresses start from.
+        versions: package name -> version on the client.
     """
 
     work: bytes
@@ -43,19 +43,19 @@ class Task(NamedTuple):
 
 
 class Call:
-    """Becomes the outcome of a task where it is unpickled."""
+    """A task that is run by being unpickled: unpickling returns its `Outcome`."""
 
     def __init__(self, task: Task) -> None:
-        """Does nothing with it yet."""
+        """Stores the task."""
         self._task = task
 
     def __reduce__(self) -> tuple:
-        """Says what unpickling calls."""
+        """Makes unpickling call `run` with the task."""
         return (run, (self._task,))
 
 
 def run(task: Task) -> Outcome:
-    """Works on a block, if the run still goes on."""
+    """Works on the task's block if the run still goes on, and returns the outcome."""
     worker = distributed.get_worker()
     place = f"{worker.address} ({socket.gethostname()})"
     ours = versions()
@@ -69,7 +69,7 @@ def run(task: Task) -> Outcome:
     if not epath.Path(task.token).exists():
         return Outcome(not_begun=True, place=place)
     try:
-        # A worker may have been started anywhere; addresses in a command start from where that was given.
+        # A worker may have been started in any folder; relative addresses start from the client's.
         if os.getcwd() != task.folder:
             os.chdir(task.folder)
         work = _load(task.work)
@@ -84,24 +84,24 @@ def run(task: Task) -> Outcome:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Returns what client and workers must have alike."""
+    """Returns the versions that must be equal on client and workers: package name -> version."""
     found = {"Python": ".".join(platform.python_version_tuple()[:2])}
     return found | {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 @functools.lru_cache(maxsize=4)
 def _load(work: bytes) -> Work:
-    """Unpickles the work once in a process, so that what it keeps open stays open."""
+    """Unpickles the work once in each process, so that files it has opened stay open."""
     return pickle.loads(work)
 
 
 class IgnoreSignals(distributed.WorkerPlugin):
-    """Lets workers live on when the group of processes that they are of is asked to stop."""
+    """Makes workers ignore SIGTERM and SIGINT that their whole process group receives."""
 
     name = "emjax-signals"
 
     def setup(self, worker: distributed.Worker) -> None:
-        """Is called in each worker as it starts."""
+        """Installs the handlers; dask calls it in each worker as it starts."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)

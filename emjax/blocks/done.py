@@ -1,12 +1,12 @@
-"""Which blocks are done: their numbers, appended to a file once the block's data is on disk.
+"""Records which blocks are done: a block's number is appended to a file once the block's data is on disk.
 
-Each process that works on blocks has a file of its own, and writes nothing behind what another wrote: a process killed
-at any instant leaves a block with its number, or one that is done again. (A file for each block was measured with a
-million of them: 53 s to make, 6 s to list, 22 s to delete, and as many inodes of a user's quota; numbers in a file are
-read in 0.3 s.) The folder belongs to one configuration: blocks of another are not taken for this one's.
+Each process appends to a file of its own, never to another's: if it is killed at any instant, a block is either
+recorded or done again. (One file for each of a million blocks was measured: 53 s to make, 6 s to list, 22 s to delete,
+and a million inodes of a user's quota; numbers in a file are read in 0.3 s.) The folder belongs to one configuration:
+blocks of another one do not count.
 
-"On disk" is what the volume's writer must wait for first. TensorStore's `write(...).result()` does: its files are
-written under another name, synced (`file_io_sync`, on unless a context turns it off) and then renamed.
+A block may be marked only after its writer has waited for the disk. TensorStore's `write(...).result()` does: it writes
+files under another name, syncs them (`file_io_sync`, on unless a context turns it off) and renames them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class DoneBlocks:
     """
 
     def __init__(self, folder: str | os.PathLike[str], identity: str) -> None:
-        """Reads and writes nothing yet."""
+        """Stores the arguments; reads and writes nothing."""
         self.folder = epath.Path(folder)
         self.identity = identity
         self._local = "://" not in os.fspath(folder)
@@ -67,7 +67,7 @@ class DoneBlocks:
         return True
 
     def begun_by_us(self) -> bool:
-        """Whether this very work was begun here; what another left does not count."""
+        """Whether this very work was begun here; False, without an error, for blocks of another configuration."""
         try:
             return self.begun()
         except InputError:
@@ -75,13 +75,13 @@ class DoneBlocks:
             return False
 
     def begin(self) -> None:
-        """Claims the folder for this work; what was done here before is forgotten."""
+        """Claims the folder for this work, and forgets the blocks that were done here before."""
         self.clear()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.folder / _IDENTITY, json.dumps({"identity": self.identity}).encode())
 
     def clear(self) -> None:
-        """Forgets all blocks, those of another configuration too; the claim goes first."""
+        """Forgets all blocks, also of another configuration; deletes the claim before the marks."""
         if not self.folder.exists():
             return
         (self.folder / _IDENTITY).unlink(missing_ok=True)
@@ -90,15 +90,15 @@ class DoneBlocks:
             file.unlink(missing_ok=True)
 
     def mark(self, *indices: int) -> None:
-        """Says that blocks are done; call it only once their data is on disk. Returns once that is on disk, too.
+        """Marks blocks as done, and returns once the marks are on disk; call it only once the blocks' data is on disk.
 
         Raises:
-            OSError: if it cannot be written: then some of the blocks are done again.
+            OSError: if the marks cannot be written; some of the blocks will then be done again.
         """
         lines = "".join(f"{index}\n" for index in indices).encode()
         with self._lock:
             if not self._local:
-                # Objects cannot be appended to, but appear whole or not at all.
+                # Objects of a remote store cannot be appended to, but appear whole or not at all.
                 (self.folder / f"{_unique()}{_SUFFIX}").write_bytes(lines)
                 return
             try:
@@ -108,15 +108,15 @@ class DoneBlocks:
                     lines = lines[self._log.write(lines) :]
                 os.fsync(self._log.fileno())
             except OSError:
-                # Half a number may be in the file: nothing is to be written behind it.
+                # The file may end in half a number, so nothing may be appended to it.
                 self.close()
                 raise
 
     def mask(self, count: int) -> np.ndarray:
-        """Returns which blocks are done, of all processes.
+        """Returns for each block whether it is done, by any process.
 
         Args:
-            count: of blocks.
+            count: number of blocks.
 
         Returns:
             `[count]` bool.
@@ -128,11 +128,11 @@ class DoneBlocks:
         return mask
 
     def indices(self) -> set[int]:
-        """Returns the numbers of all done blocks, of all processes; `mask` holds many of them in less memory."""
+        """Returns the numbers of the blocks done by any process; `mask` needs less memory for many blocks."""
         return set(self._numbers())
 
     def close(self) -> None:
-        """Closes the file of this process; the next mark begins another."""
+        """Closes this process's file; the next mark begins another file."""
         log, self._log = self._log, None
         if log is not None:
             log.close()
@@ -141,7 +141,7 @@ class DoneBlocks:
         for file in self._logs():
             with file.open("rb") as lines:
                 for line in lines:
-                    # A process that was killed leaves half a line; a loss of power leaves zeros.
+                    # Skip what a killed process (half a line) or a loss of power (zeros) left.
                     if line.endswith(b"\n") and line[:-1].isdigit():
                         yield int(line)
 
@@ -151,7 +151,7 @@ class DoneBlocks:
         return [file for file in self.folder.iterdir() if file.name.endswith(_SUFFIX)]
 
     def _open_log(self) -> io.FileIO:
-        """Begins a file of this process alone, that survives a loss of power."""
+        """Creates a file for this process alone, whose name survives a loss of power."""
         folder = os.fspath(self.folder)
         log = io.FileIO(os.path.join(folder, f"{_unique()}{_SUFFIX}"), "x")
         sync(folder)

@@ -1,7 +1,7 @@
-"""Where blocks are worked on: in this thread, in threads of this process; `dask_engine` has other processes.
+"""Engines that work on blocks: in this thread, or in threads of this process; `dask_engine` uses other processes.
 
-An engine tries a block once and says how it went; which blocks, how often and what becomes of them is for
-`blockwise` to decide, which is therefore the same for all engines.
+An engine tries a block once and reports its outcome. `emjax.blocks.run` decides which blocks are tried, how often, and
+what follows from their outcomes, so that this is the same for all engines.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Work = Callable[[Block], None]
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How one try of a block went; travels between processes.
+    """The outcome of one try of a block; picklable, since it travels between processes.
 
     Attributes:
-        error: what went wrong, one line; '' when the block's data is on disk.
-        wrong_input: whether it was an `InputError`: no other try can help.
-        disk_full: whether there was no room: no other block can help, but the user can.
-        not_begun: whether the try was left out, since the run is being stopped.
-        place: which worker it was; '' in this process.
-        trace: where in the code the error came from.
-        peak_rss_bytes: most memory that the process has held so far.
+        error: what went wrong, in one line; '' when the block's data is on disk.
+        wrong_input: whether the error was an `InputError`: another try cannot help.
+        disk_full: whether the disk was full: other blocks would fail too, until the user makes room.
+        not_begun: whether the block was left out because the run is being stopped.
+        place: address of the worker; '' for this process.
+        trace: traceback of the error.
+        peak_rss_bytes: most memory that the process has held so far, in bytes.
     """
 
     error: str = ""
@@ -45,14 +45,14 @@ class Outcome:
 
 
 class EngineLost(Exception):
-    """The engine is not there any more, such as the scheduler of a cluster; the same command can go on later."""
+    """The engine, such as the scheduler of a cluster, is gone; the same command continues the run later."""
 
 
 class Engine(Protocol):
-    """Takes blocks, and gives back how they went in any order; a context manager."""
+    """Takes blocks and returns their outcomes in any order; a context manager."""
 
     def capacity(self) -> int:
-        """Returns how many blocks it takes at a time."""
+        """Returns how many blocks the engine holds at a time."""
         ...
 
     def submit(self, block: Block) -> None:
@@ -60,11 +60,11 @@ class Engine(Protocol):
         ...
 
     def wait(self, timeout_s: float) -> list[tuple[int, Outcome]]:
-        """Returns the blocks that ended, by their numbers; none when the time is over."""
+        """Returns the number and outcome of each block that ended; empty if none ended within the time."""
         ...
 
     def stop(self) -> None:
-        """Leaves out the blocks that it took and has not begun."""
+        """Drops the blocks that were taken and not begun."""
         ...
 
     def __enter__(self) -> Engine: ...
@@ -79,11 +79,11 @@ class Engine(Protocol):
 
 
 def try_block(work: Work, block: Block) -> Outcome:
-    """Works on a block once; whatever goes wrong, the other blocks go on.
+    """Works on a block once, and returns its outcome; errors are part of the outcome, so that other blocks go on.
 
     Args:
-        work: returns once the block's data is on disk.
-        block: to work on.
+        work: works on a block, and returns once the block's data is on disk.
+        block: the block to work on.
     """
     try:
         work(block)
@@ -100,15 +100,15 @@ def try_block(work: Work, block: Block) -> Outcome:
 
 
 def describe(error: BaseException) -> str:
-    """Returns kind and first line of an error."""
+    """Returns the type and the first line of an error."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
 
 
 class ThisThread:
-    """One block after the other, in the thread that asks: accelerators are driven from there."""
+    """An engine that works on one block at a time in the calling thread, from which accelerators are driven."""
 
     def __init__(self, work: Work) -> None:
-        """Begins nothing."""
+        """Stores the work; begins nothing."""
         self._work = work
         self._ended: list[tuple[int, Outcome]] = []
 
@@ -121,12 +121,12 @@ class ThisThread:
         self._ended.append((block.index, try_block(self._work, block)))
 
     def wait(self, timeout_s: float) -> list[tuple[int, Outcome]]:
-        """Returns the block that ended."""
+        """Returns the number and outcome of the block that ended."""
         ended, self._ended = self._ended, []
         return ended
 
     def stop(self) -> None:
-        """Does nothing: what was taken is done."""
+        """Does nothing: a block that was taken is already done."""
 
     def __enter__(self) -> ThisThread:
         """Returns itself."""
@@ -137,21 +137,21 @@ class ThisThread:
 
 
 class Threads:
-    """So many blocks at a time in threads of this process; TensorStore and numpy work without Python's lock."""
+    """An engine of threads in this process; TensorStore and numpy work without holding Python's lock."""
 
     def __init__(self, work: Work, num_workers: int) -> None:
-        """Begins nothing.
+        """Stores the work; begins nothing.
 
         Args:
-            work: safe to be called by several threads.
-            num_workers: threads.
+            work: works on a block; safe to be called by several threads.
+            num_workers: number of threads.
         """
         self._work, self._count = work, num_workers
         self._pool = concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="block")
         self._running: dict[concurrent.futures.Future[Outcome], int] = {}
 
     def capacity(self) -> int:
-        """Returns the number of threads: what is taken is begun."""
+        """Returns the number of threads: each block that is taken begins at once."""
         return self._count
 
     def submit(self, block: Block) -> None:
@@ -159,19 +159,19 @@ class Threads:
         self._running[self._pool.submit(try_block, self._work, block)] = block.index
 
     def wait(self, timeout_s: float) -> list[tuple[int, Outcome]]:
-        """Returns the blocks that ended."""
+        """Returns the number and outcome of each block that ended."""
         ended, _ = concurrent.futures.wait(
             self._running, timeout_s, return_when=concurrent.futures.FIRST_COMPLETED
         )
         return [(self._running.pop(future), future.result()) for future in ended]
 
     def stop(self) -> None:
-        """Does nothing: what was taken is begun."""
+        """Does nothing: a block that was taken has begun."""
 
     def __enter__(self) -> Threads:
         """Returns itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Waits for the threads."""
+        """Waits for the threads to end."""
         self._pool.shutdown()

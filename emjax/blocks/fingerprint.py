@@ -1,14 +1,14 @@
-"""What tells a volume from another one that was put in its place, as far as the times and sizes of its files say.
+"""Fingerprints of volumes: the times and sizes of their files, which change when a volume is replaced by another.
 
-Nothing of the voxels is read, so that terabytes take no longer than a listing. What is looked at:
+No voxels are read, so that terabytes take no longer than a listing. A fingerprint covers:
 
-- a file: its time and size; of HDF5 also those of the files that its datasets take their voxels from;
-- a folder of an array: its metadata files, and the times of its folders and of some of its chunks. Writers put a chunk
-  in place under another name first, which changes the time of its folder;
-- sections and tiles: names, sizes and times of all of them.
+- of a file: its time and size; of HDF5 also those of the files that its datasets take their voxels from;
+- of an array in a folder: its metadata files, and the times of its folders and of some of its chunks. Writers write a
+  chunk under another name and rename it, which changes the time of its folder;
+- of sections and tiles: names, sizes and times of all files.
 
-Of a remote volume the address alone is known. A copy of an input that keeps its times (`cp -p`, `rsync -t`) is the same
-volume, one that does not is another.
+Of a remote volume it covers the address alone. A copy of an input that keeps the times (`cp -p`, `rsync -t`) counts as
+the same volume, a copy that does not as another one.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from emjax.volumes.read.image_files import IMAGE_SUFFIXES
 
 Fingerprint = list[dict[str, Any] | str]
 
-# Folders below an array that are looked at, and files in all of them together. Of a folder with more files its own time
-# has to do: which of them a file system lists first says nothing.
+# Most folders below an array that are looked at, and most files in all of them together. For a folder with more files
+# the folder's own time has to do, since the order in which a file system lists files is arbitrary.
 _MOST_FOLDERS, _MOST_FILES = 500, 1000
-# Files that an HDF5 file or a JSON of tiles refers to by name.
+# Most files looked at that an HDF5 file or a JSON of tiles refers to by name.
 _MOST_SOURCES = 1000
 
 
 def fingerprint(address: str | Address) -> Fingerprint:
-    """Returns what changes when a volume is replaced by another one of the same name, as far as files tell.
+    """Returns the fingerprint of a volume, which changes when another volume takes its place under the same name.
 
     Args:
-        address: of the volume; of a remote one the address alone is known.
+        address: address of the volume; for a remote one, the fingerprint is the address alone.
 
     Returns:
-        The address, then what is known of each file or folder: its `path`, and numbers. Plain values, as JSON holds
-        them.
+        The address, then for each file or folder a dict with its `path` and its times, sizes or digest; plain values
+        that JSON can hold.
     """
     known = Address.parse(address) if isinstance(address, str) else address
     known = known.absolute()
@@ -65,11 +65,11 @@ def fingerprint(address: str | Address) -> Fingerprint:
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
-    """Says what differs between two fingerprints of one address, a few words for each file.
+    """Returns what differs between two fingerprints of one address: a few words for each file.
 
     Args:
-        before: as it was.
-        now: as it is.
+        before: the earlier fingerprint.
+        now: the present fingerprint.
     """
     old, new = ({e["path"]: e for e in print_ if isinstance(e, dict)} for print_ in (before, now))
     said = []
@@ -93,7 +93,7 @@ def _folders(address: Address) -> list[str]:
 
 
 def _files(paths: Iterable[str]) -> Fingerprint:
-    """Returns time and size of each file that is there."""
+    """Returns time and size of each file that exists."""
     found: Fingerprint = []
     for path in paths:
         if os.path.isfile(path):
@@ -103,7 +103,7 @@ def _files(paths: Iterable[str]) -> Fingerprint:
 
 
 def _all_of(paths: Iterable[str], what: str) -> Fingerprint:
-    """Returns one entry for many files: a hash of their names, sizes and times."""
+    """Returns one entry for many files: a hash of their names, sizes and times; nothing if none exists."""
     files = _files(sorted(paths))
     return [_digest(what, files)] if files else []
 
@@ -114,7 +114,7 @@ def _digest(path: str, values: list[Any]) -> dict[str, Any]:
 
 
 def _sample(folder: str, array: bool) -> Fingerprint:
-    """Looks at what lies below a folder: at all files of one that is no array, at some chunks of an array."""
+    """Returns one entry for what lies below a folder: all images if it is no array, some chunks if it is one."""
     if not array:
         return _all_of(
             (e.path for e in os.scandir(folder) if e.name.lower().endswith(IMAGE_SUFFIXES)), folder
@@ -128,14 +128,14 @@ def _sample(folder: str, array: bool) -> Fingerprint:
         folders, files = _list(here, _MOST_FILES - len(chunks))
         waiting += folders
         chunks += _files(files)
-        # The folder itself is left out: what is put beside the array is no part of it.
+        # The array's own folder is left out: files that are put beside the array would change its time.
         if here != folder:
             times.append([here, os.stat(here).st_mtime_ns])
     return [_digest(folder, [times, chunks])] if chunks else []
 
 
 def _list(folder: str, most: int) -> tuple[list[str], list[str]]:
-    """Returns folders and chunks in a folder, by their names; no chunks where there are too many of them."""
+    """Returns the folders and the chunks in a folder, sorted by name; no chunks if there are more than `most`."""
     folders: list[str] = []
     files: list[str] = []
     for entry in os.scandir(folder):
@@ -149,7 +149,7 @@ def _list(folder: str, most: int) -> tuple[list[str], list[str]]:
 
 
 def _sources(address: Address) -> Iterator[dict[str, Any] | str]:
-    """Yields what is known of the files that a file refers to."""
+    """Yields an entry for each file that a file refers to."""
     if address.path.lower().endswith(".json"):
         yield from _tiles(address.path)
     elif h5py.is_hdf5(address.path):
@@ -167,14 +167,14 @@ def _tiles(path: str) -> Fingerprint:
             p.replace("{row}", "*").replace("{column}", "*") for p in patterns[:_MOST_SOURCES]
         ]
         found = [name for image in images for name in glob.glob(os.path.join(folder, image))]
-    # Who opens it says what is wrong.
+    # A damaged file is reported by the code that opens it.
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return []
     return _all_of(found, f"tiles of {path}")
 
 
 def _hdf5_sources(address: Address) -> set[str]:
-    """Names the files that a dataset, or any of the file where none is named, takes its voxels from."""
+    """Returns the names of files that a dataset (if none is named: any dataset of the file) takes its voxels from."""
     found: set[str] = set()
 
     def visit(name: str, item: Any) -> None:
@@ -189,5 +189,5 @@ def _hdf5_sources(address: Address) -> set[str]:
             file.visititems(visit)
     except (OSError, RuntimeError):
         return set()
-    # '.' is the file itself.
+    # '.' stands for the HDF5 file itself.
     return found - {"."}

@@ -1,4 +1,4 @@
-"""What a run reads, as it was when the run began: its output is of that, and of nothing that took its place since."""
+"""Remembers the fingerprints of a run's inputs, so that a resumed run refuses inputs that were changed since."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from emjax.blocks.fingerprint import Fingerprint, differences, fingerprint
 from emjax.errors import InputError
 from emjax.runs.folder import write_json
 
-# In the folder of a run. Whoever knows that an input is the same though its files are not may delete it.
+# In the folder of a run. A user who knows that an input is the same although its files changed may delete this file.
 INPUTS_FILE = "inputs.json"
 _SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What a run reads.
+    """The volumes that a run reads.
 
     Attributes:
-        prints: field of the configuration -> fingerprint of what it names.
-        incomplete: whether a volume is not complete, and allowed nevertheless.
+        prints: configuration field -> fingerprint of the volume that it names.
+        incomplete: whether one of the volumes is incomplete (which `config.allow_incomplete` allowed).
     """
 
     prints: Mapping[str, Fingerprint]
@@ -34,7 +34,7 @@ class Inputs:
 
     @classmethod
     def of(cls, config: ConfigDict, *fields: str) -> Inputs:
-        """Looks at the volumes that fields name.
+        """Takes the fingerprints of the volumes that configuration fields name.
 
         Args:
             config: as made from `volume_config`.
@@ -50,37 +50,37 @@ class Inputs:
         return cls({name: fingerprint(a) for name, a in named.items()}, any(incomplete))
 
     def with_print(self, name: str, print_: Fingerprint) -> Inputs:
-        """Returns the same with what another field names.
+        """Returns these inputs and the one that another field names.
 
         Args:
-            name: of the field.
-            print_: its text, then what is known of what it names, each with a `path`.
+            name: name of the field.
+            print_: fingerprint of what the field names: its text, then dicts that each have a `path`.
         """
         return dataclasses.replace(self, prints={**self.prints, name: print_})
 
     def changed(self, workdir: str | os.PathLike[str]) -> dict[str, list[str]]:
-        """Returns field -> what is different from what the run in a folder began with; nothing where none did."""
+        """Returns field -> differences from the inputs that the run in a folder began with; empty if none began."""
         stored = _read(epath.Path(workdir) / INPUTS_FILE)
         found = {
             name: differences(stored[name], now)
             for name, now in self.prints.items()
-            # Another address is another configuration, which is told as such.
+            # Another address is another configuration, which is reported elsewhere.
             if stored.get(name, [])[:1] == now[:1]
         }
         return {name: said for name, said in found.items() if said}
 
     def check_same(self, workdir: str | os.PathLike[str], overwrite: bool) -> bool:
-        """Checks that a run that was begun before read the same.
+        """Checks that a run that was begun before read the same inputs.
 
         Args:
-            workdir: run folder; nothing is changed there.
-            overwrite: whether an output of something else is to be replaced.
+            workdir: run folder; it is not changed.
+            overwrite: whether an output that was made of other inputs is to be replaced.
 
         Returns:
-            Whether it read something else: what it made must be made anew.
+            Whether the inputs changed, so that the output must be made anew.
 
         Raises:
-            InputError: if it read something else; says what was changed.
+            InputError: if the inputs changed and `overwrite` is not set; says what changed.
         """
         changed = self.changed(workdir)
         if changed and not overwrite:
@@ -94,12 +94,12 @@ class Inputs:
         return bool(changed)
 
     def remember(self, workdir: str | os.PathLike[str]) -> None:
-        """Writes down what the run in a folder reads; only once nothing of an earlier input counts as done."""
+        """Stores the fingerprints in a run folder; call it only when no block of an earlier input counts as done."""
         write_json(epath.Path(workdir) / INPUTS_FILE, dict(self.prints))
 
 
 def _read(path: epath.Path) -> dict[str, Fingerprint]:
-    """Returns what was written down; nothing where a run of an earlier version did not, or it is damaged."""
+    """Returns the stored fingerprints; empty if the file is damaged or missing, as for runs of earlier versions."""
     try:
         stored = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""One run at a time on an output: a lock that the system frees when the run ends, however it ends."""
+"""A lock that lets only one run at a time write an output; the system frees it when the run ends, however it ends."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from absl import logging
 from emjax.errors import InputError
 from emjax.volumes.address import local_path
 
-# What a file system answers that has no locks.
+# Errors of a file system that has no locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK)
 _HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN)
 
 
 class OutputLock:
-    """Holds an output as long as its `with` lasts; a second run on it is refused, naming the first.
+    """Locks an output as long as its `with` lasts; a second run is refused with a message that names the first.
 
-    The lock is `flock` on the file `.NAME.lock` beside the output, so that it is freed when the process ends, by
-    SIGKILL too, and holds between machines where the file system has such locks (NFS 4, Lustre with `flock`). Where it
-    has none this is said, and the run goes on. Outputs at remote addresses (`gs://`, `s3://`) are not locked.
+    The lock is `flock` on the file `.NAME.lock` beside the output. The system frees it when the process ends, even by
+    SIGKILL, and it holds between machines if the file system supports that (NFS 4, Lustre with `flock`). On a file
+    system without locks the run logs a warning and goes on. Outputs at remote addresses (`gs://`, `s3://`) are not
+    locked.
 
-    Processes that share an output by parts share that file, and each holds one of its own for its part.
+    Processes that share an output by parts hold that lock together, and each holds a further lock for its own part.
     """
 
     def __init__(
@@ -41,9 +42,9 @@ class OutputLock:
         """Locks nothing yet.
 
         Args:
-            path: of the output.
-            what: is being done with it, for the message, such as 'segment'.
-            part: number of this process's part of the work, and of parts.
+            path: path of the output.
+            what: the kind of run, such as 'segment', for the message.
+            part: number of this process's part of the work, and number of parts.
         """
         self._path, self._what = os.fspath(path), what
         self._remote = "://" in self._path
@@ -58,7 +59,7 @@ class OutputLock:
         """Takes the lock.
 
         Raises:
-            InputError: if another run holds it, or nothing can be written there.
+            InputError: if another run holds the lock, or the lock file cannot be written.
         """
         if self._remote:
             return self
@@ -74,15 +75,15 @@ class OutputLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Gives it back."""
+        """Frees the lock."""
         self._give_back()
 
     @contextlib.contextmanager
     def without_other_parts(self) -> Iterator[None]:
-        """Refuses, while it lasts, what other parts work on: for making or replacing the output.
+        """Excludes the other parts while the output is made or replaced.
 
         Raises:
-            InputError: if a part is being worked on.
+            InputError: if another part is being worked on.
         """
         handle = self._held.get(self.file)
         if handle is not None and not self._alone:
@@ -103,13 +104,14 @@ class OutputLock:
             self._held[file] = handle
             if not self._flock(handle, kind) or _is_there(handle, file):
                 break
-            # Whoever held it has deleted the file since it was opened: another run may hold its successor.
+            # The previous holder deleted the file after it was opened here: another run may hold the file that
+            # replaced it.
             os.close(self._held.pop(file))
         if kind == fcntl.LOCK_EX:
             self._sign(handle)
 
     def _flock(self, handle: int, kind: int) -> bool:
-        """Returns whether the lock is held now; False where there are no locks."""
+        """Takes the lock, and returns whether it is held; False on a file system without locks."""
         try:
             fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except OSError as error:
@@ -136,18 +138,18 @@ class OutputLock:
             "since": datetime.datetime.now().astimezone().isoformat(" ", "seconds"),
             "command": " ".join(shlex.join(sys.orig_argv).split())[:300],
         }
-        # A disk without room for a line is told when the output is written.
+        # A full disk is reported when the output is written.
         with contextlib.suppress(OSError):
             os.ftruncate(handle, 0)
             os.pwrite(handle, json.dumps(who).encode(), 0)
 
     def _name_holder(self, handle: int) -> str:
-        """Says who holds a lock; '' where its file does not."""
+        """Returns who holds a lock, as its file says; '' if it does not say."""
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return _read_signature(handle)
-        # It is held for parts; what is written in it is of a run that was killed.
+        # The lock is shared by parts, so the file's text is that of a run that was killed; the parts' files say more.
         for file in sorted(self.file.parent.iterdir()):
             if file.name.startswith(f"{self.file.name}.") and file not in self._held:
                 with open(file, "rb") as part:
@@ -160,7 +162,7 @@ class OutputLock:
     def _give_back(self) -> None:
         held, self._held = self._held, {}
         for file, handle in held.items():
-            # Deleted only where nobody else holds or can come to hold this very file.
+            # Delete the file only if no other process holds it or is about to.
             with contextlib.suppress(OSError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_there(handle, file):
@@ -169,7 +171,7 @@ class OutputLock:
 
 
 def _is_there(handle: int, file: Path) -> bool:
-    """Whether an open file is still the one of that name."""
+    """Whether an open file is still the one that its name refers to."""
     try:
         named, held = os.stat(file), os.fstat(handle)
     except FileNotFoundError:

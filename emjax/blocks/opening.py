@@ -1,4 +1,4 @@
-"""What all blocks of a run need, made once in each process: volumes that are read, stores that are written."""
+"""Opens volumes and outputs once in each process, for all blocks of a run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _KEPT: list[Any] = []
 
 
 def once(most: int) -> Callable[[Made], Made]:
-    """Keeps what a function returned for the same arguments, until `release`.
+    """Decorates a function so that its results are cached by its arguments until `release`.
 
-    One of the arguments should be the name of the run: none may be given what an earlier run of its process made.
+    One of the arguments should be the name of the run, so that a run does not get what an earlier run of the same
+    process made.
 
     Args:
-        most: results kept, those last used.
+        most: number of results kept, the most recently used ones.
     """
 
     def keep(make: Made) -> Made:
@@ -34,18 +35,18 @@ def once(most: int) -> Callable[[Made], Made]:
 
 
 def release() -> None:
-    """Forgets all that is kept."""
+    """Forgets all cached results."""
     for kept in _KEPT:
         kept.cache_clear()
 
 
-# A work reads at most segmentation, labels, mask and image; several runs of a process may overlap.
+# 8: a work reads at most segmentation, labels, mask and image, and two runs of a process may overlap.
 @once(8)
 def open_once(address: str, run: str) -> Volume:
     """Opens a volume to be read block by block.
 
     Args:
-        address: absolute, since a worker may have another working folder.
+        address: absolute address, since a worker may have another working folder.
         run: name of the run.
 
     Raises:
@@ -56,14 +57,14 @@ def open_once(address: str, run: str) -> Volume:
 
 @once(8)
 def open_output_once(output: Output, level: int, run: str) -> ts.TensorStore:
-    """Opens a level of an output that was made, to be written and read.
+    """Opens a level of an existing output for writing and reading.
 
     Args:
-        output: with an absolute path.
-        level: of its pyramid; 0 is full resolution.
-        run: as for `open_once`.
+        output: output with an absolute path.
+        level: level of its pyramid; 0 is full resolution.
+        run: name of the run.
 
     Raises:
-        InputError: if it is not there.
+        InputError: if the output does not exist.
     """
     return output.open(level)

@@ -1,4 +1,4 @@
-"""The output of a job on blocks: made, gone on with, or replaced."""
+"""Decides whether the output of a job on blocks is created, continued or replaced, and opens it."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from emjax.volumes.address import Address
 from emjax.volumes.write.output import Output
 from emjax.volumes.write.zarr import ZarrOutput
 
-# Key of the attribute `emjax` that says which work made the volume.
+# Key within the attribute `emjax` under which a volume stores the identity of the work that made it.
 IDENTITY = "identity"
 CONTINUE, CREATE, REPLACE = "continue", "create", "replace"
-# Seconds that other processes wait for the first one to make the output.
+# Seconds that the other processes wait for the first one to make the output.
 _PATIENCE = 600.0
 
 
 def work_identity(values: Mapping[str, Any]) -> str:
-    """Returns a short name of everything that decides what the blocks of an output hold."""
+    """Returns a hash of everything that decides what the blocks of an output hold, as 16 hexadecimal digits."""
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def check_apart(output: str, address: Address) -> None:
-    """Checks that an output neither lies in an input nor holds it: overwriting it would delete what is read.
+    """Checks that an output neither lies in an input nor contains it, since overwriting it would delete the input.
 
     Args:
         output: path of the output.
-        address: of the input.
+        address: address of the input.
 
     Raises:
-        InputError: if it does.
+        InputError: if one contains the other.
     """
     one, other = Address(output).source, Address(address.path).source
     if f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
@@ -52,22 +52,22 @@ def check_apart(output: str, address: Address) -> None:
 def plan_output(
     path: str | os.PathLike[str] | Output, done: DoneBlocks, *, overwrite: bool, finished: bool
 ) -> str:
-    """Decides what happens to an output; changes nothing.
+    """Decides whether an output is continued, created or replaced; changes nothing.
 
-    An unfinished output of the same work goes on even with `overwrite`: a command that is repeated after an
-    interruption must not delete what it did.
+    An unfinished output of the same work is continued even with `overwrite`: a command that is repeated after an
+    interruption must not delete what it has done.
 
     Args:
-        path: of the output, OME-Zarr; or an output of any format.
-        done: blocks of this work.
-        overwrite: replace a finished output, or one of other work.
-        finished: whether the work was finished before.
+        path: path of an OME-Zarr output, or an output of any format.
+        done: marks of the done blocks of this work.
+        overwrite: whether to replace a finished output, or one of other work.
+        finished: whether this work was finished before.
 
     Returns:
         CONTINUE, CREATE or REPLACE.
 
     Raises:
-        InputError: if something is there that is not to be deleted.
+        InputError: if something exists there that may not be deleted.
     """
     output = _as_output(path)
     try:
@@ -82,7 +82,7 @@ def plan_output(
         if done.indices() and not output.exists():
             logging.warning("%s is not there any more: beginning anew", output.path)
         if _made_by(output, done):
-            # A volume that is marked complete, of whose blocks none is done: killed before it was deleted.
+            # Marked complete although no block is done: a run was killed before it deleted this old volume.
             old = output.attributes().get(COMPLETE) and not done.indices()
             return REPLACE if old else CONTINUE
     output.check_free(overwrite)
@@ -98,15 +98,15 @@ def open_output(
     """Opens an output as planned.
 
     Args:
-        path: of the output, OME-Zarr; or an output of any format.
-        done: blocks of this work; begun when this returns.
-        plan: of `plan_output`.
+        path: path of an OME-Zarr output, or an output of any format.
+        done: marks of the done blocks of this work; begun when this returns.
+        plan: what `plan_output` returned.
         create: makes the volume, with the identity of the work among its attributes.
     """
     output = _as_output(path)
     if plan == CONTINUE:
         return output.open()
-    # Claimed first: a process killed from here on finds its claim, and makes the volume again.
+    # The claim comes first: if the process is killed after it, the next run finds the claim and makes the volume again.
     done.begin()
     if plan == REPLACE:
         output.delete()
@@ -117,15 +117,15 @@ def open_output(
 def await_output(
     path: str | os.PathLike[str], done: DoneBlocks, ready: Callable[[], bool] = lambda: True
 ) -> ts.TensorStore:
-    """Opens the output that the first of several processes makes.
+    """Waits for and opens the output that the first of several processes makes.
 
     Args:
-        path: of the output.
-        done: blocks of this work.
-        ready: whether what is there can be the one that is meant, and not one that is about to be replaced.
+        path: path of the output, or the output.
+        done: marks of the done blocks of this work.
+        ready: says whether an existing output can be the new one, and not one that is about to be replaced.
 
     Raises:
-        InputError: if it does not come.
+        InputError: if the output is not made in time.
     """
     output = _as_output(path)
     end = time.monotonic() + _PATIENCE

@@ -1,6 +1,6 @@
-"""What was found in a block, in a file until all blocks are added up: named arrays, as numpy keeps them (`.npz`).
+"""Parts: files of named arrays (`.npz`) that keep what was found in each block until all blocks are added up.
 
-Not compressed: they are small beside the voxels, and are read once.
+They are not compressed, since they are small compared with the voxels and are read once.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from emjax.runs.whole_file import write_whole
 
 
 def part_path(folder: str, index: int) -> str:
-    """Returns where a block's part is.
+    """Returns the path of a block's part.
 
     Args:
-        folder: of the parts of one pass.
+        folder: folder of the parts of one pass.
         index: number of the block.
     """
     return f"{folder.rstrip('/')}/block-{index}.npz"
 
 
 def write_part(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays in one piece, and returns once they survive a loss of power.
+    """Writes named arrays to a file in one piece, and returns once it survives a loss of power.
 
     Args:
         path: local, or an address such as `gs://...`.
@@ -43,10 +43,10 @@ def write_part(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -
 
 
 def read_part(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Reads arrays.
+    """Reads the named arrays of a file.
 
     Raises:
-        InputError: if the file is not there or damaged; says what to delete.
+        InputError: if the file is missing or damaged; says what to delete.
     """
     try:
         with np.load(io.BytesIO(epath.Path(path).read_bytes()), allow_pickle=False) as file:
@@ -60,10 +60,10 @@ def read_part(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 @once(2)
 def read_shared(path: str, run: str) -> dict[str, np.ndarray]:
-    """Reads arrays that every block needs, once in each process.
+    """Reads a file of named arrays that every block needs, once in each process.
 
     Args:
-        path: of the file.
+        path: path of the file.
         run: name of the run.
     """
     return read_part(path)

@@ -1,9 +1,9 @@
-"""Passes over blocks, and the account of them: what was done, resumed and interrupted, of every job that has blocks.
+"""Runs the passes of a job over its blocks, and sums up what was done, resumed and interrupted.
 
-Some passes write a volume. Others find something out: each block leaves a part on disk, and the parts are added up at
-the end. Of those the folder of a run has, until its results are written, `parts/PASS/block-N.npz` and the numbers of
-the blocks that are done. A run that was killed goes on; one that is finished has no parts, and the same command looks
-at the volumes anew.
+Some passes write a volume. Others measure something: each block leaves a part on disk, and the parts are added up at
+the end. For these, the run folder holds `parts/PASS/block-N.npz` and the marks of the done blocks until the results
+are written. A run that was killed continues from them; a finished run has no parts, so the same command measures the
+volumes anew.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _FOLDER, _DONE = "parts", "done"
 
 
 class Interrupted(Exception):  # noqa: N818  (not an error)
-    """The process was asked to stop, and the same command goes on."""
+    """The process was asked to stop; the same command continues the run."""
 
 
 Job = Callable[[ConfigDict, str | os.PathLike[str]], int]
 
 
 def goes_on(job: Job) -> Job:
-    """Turns `Interrupted` of a job's `run` into the exit status that says: the same command goes on."""
+    """Decorates a job's `run` to turn `Interrupted` into the exit status PREEMPTED: the same command continues."""
 
     @functools.wraps(job)
     def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -52,21 +52,21 @@ def goes_on(job: Job) -> Job:
 
 
 class Passes:
-    """Runs passes one after the other, and keeps account of them.
+    """Runs passes one after the other, and keeps the summary of each.
 
     Attributes:
-        summaries: name of each pass that ended, whole or not -> what became of its blocks.
+        summaries: name of each pass that ended, complete or not -> summary of its blocks.
     """
 
     def __init__(
         self, cluster: str = "", num_workers: int = 1, part: tuple[int, int] = (0, 1)
     ) -> None:
-        """Touches nothing yet.
+        """Stores the settings; touches no files.
 
         Args:
             cluster: as for `run_blocks`.
             num_workers: as for `run_blocks`.
-            part: number of this process, and how many share the blocks.
+            part: number of this process, and number of processes that share the blocks.
         """
         self._cluster, self._num_workers, self._part = cluster, num_workers, part
         self.summaries: dict[str, Summary] = {}
@@ -77,17 +77,17 @@ class Passes:
         """Works on every block that is not done.
 
         Args:
-            name: of the pass.
-            grid: of blocks.
-            work: on a block; returns once its result is on disk.
-            done: marks of the pass; begun.
-            here: in this process though there is a cluster: too few blocks to be worth one.
+            name: name of the pass.
+            grid: grid of the blocks.
+            work: works on a block, and returns once its result is on disk.
+            done: marks of the pass's done blocks; must have been begun.
+            here: whether to work in this process even if there is a cluster, for too few blocks to be worth one.
 
         Returns:
-            Whether all blocks are done; False while other processes have some that are not.
+            Whether all blocks are done; False if other processes still have blocks to do.
 
         Raises:
-            Interrupted: if it was asked to stop, or the disk is full.
+            Interrupted: if the process was asked to stop, or the disk is full.
             InputError: as raised by `work`, or if blocks failed.
         """
         rank, world = self._part
@@ -112,14 +112,14 @@ class Passes:
 
     @property
     def voxels(self) -> int:
-        """That the passes of this call have seen, all together."""
+        """Number of voxels in the blocks that this call has worked on, summed over all passes."""
         return sum(summary.voxels for summary in self.summaries.values())
 
     def results(self, seconds: float | None = None) -> dict[str, float | int]:
-        """Returns blocks, those done before, memory and rate of all passes together.
+        """Returns `blocks`, `blocks_resumed`, `peak_rss_bytes` and `voxels_per_s` of all passes together.
 
         Args:
-            seconds: that all took, with what was done between them; None: the time of the passes alone.
+            seconds: time that all passes and the work between them took; None: the time of the passes alone.
         """
         summaries = self.summaries.values()
         values: dict[str, float | int] = {
@@ -141,11 +141,11 @@ class BlockPasses(Passes):
     def __init__(
         self, workdir: str | os.PathLike[str], identity: str, cluster: str, num_workers: int
     ) -> None:
-        """Touches nothing yet.
+        """Stores the settings; touches no files.
 
         Args:
             workdir: folder of the run.
-            identity: hash of all that decides what the parts hold; those of another are made anew.
+            identity: hash of all that decides what the parts hold; parts of another identity are made anew.
             cluster: as for `run_blocks`.
             num_workers: as for `run_blocks`.
         """
@@ -154,17 +154,17 @@ class BlockPasses(Passes):
         self._identity = identity
 
     def path(self, name: str) -> str:
-        """Returns a path in the folder of the parts, where each pass has a folder."""
+        """Returns the path of a file or folder in the folder of the parts, where each pass has its own folder."""
         return f"{self.folder}/{name}"
 
     def run(self, name: str, grid: Grid, work: Work, only: Sequence[int] | None = None) -> None:
         """Works on every block that is not done.
 
         Args:
-            name: of the pass, and of the folder that `work` writes parts to.
-            grid: of blocks.
-            work: returns once the block's part is on disk.
-            only: numbers of the blocks that have to be worked on; None: all.
+            name: name of the pass, and of the folder that `work` writes its parts to.
+            grid: grid of the blocks.
+            work: works on a block, and returns once the block's part is on disk.
+            only: numbers of the blocks that have to be worked on, the others count as done; None: all blocks.
 
         Raises:
             Interrupted: as `work_on`.
@@ -180,11 +180,11 @@ class BlockPasses(Passes):
         self.work_on(name, grid, work, done)
 
     def parts(self, name: str, indices: Sequence[int] | range) -> Iterator[dict[str, Any]]:
-        """Yields the parts of blocks, in the order of their numbers."""
+        """Yields the parts of blocks, in the order of `indices`."""
         return (read_part(part_path(self.path(name), int(index))) for index in indices)
 
     def clear(self) -> None:
-        """Deletes the parts, once the results are written."""
+        """Deletes the parts; call it once the results are written."""
         folder = epath.Path(self.folder)
         if folder.exists():
             folder.rmtree()

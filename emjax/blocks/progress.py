@@ -1,4 +1,4 @@
-"""How far the blocks are: a bar on a terminal, plain lines elsewhere."""
+"""Shows the progress of work on blocks: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-# Between two plain lines.
+# Seconds between two plain lines.
 _SECONDS = 10.0
 
 
 class BlockProgress:
-    """Shows done blocks, rate and time left on stderr."""
+    """Shows the number of done blocks, the rate and the time left on stderr."""
 
     def __init__(
         self, what: str, total: int, done: int, voxels: int, *, shown: bool = True
@@ -21,10 +21,10 @@ class BlockProgress:
         """Starts the clock.
 
         Args:
-            what: is being done.
-            total: blocks.
-            done: of them before.
-            voxels: of the blocks that are left.
+            what: name of the work, shown in front.
+            total: number of blocks.
+            done: number of blocks that were done before.
+            voxels: number of voxels in the blocks that are left.
             shown: whether this process shows anything.
         """
         self._what, self._total, self._done = what, total, done
@@ -36,7 +36,11 @@ class BlockProgress:
             self._bar = tqdm(total=total, initial=done, unit="block", desc=what, dynamic_ncols=True)
 
     def update(self, voxels: int) -> None:
-        """Counts a block of so many voxels."""
+        """Counts one more block as done.
+
+        Args:
+            voxels: number of voxels in the block.
+        """
         self._done += 1
         self._voxels += voxels
         self._left -= voxels

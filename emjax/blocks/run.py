@@ -1,8 +1,8 @@
-"""The engine of every job on a whole volume: each block once, however often it is stopped.
+"""Runs the work of a job on every block of a volume exactly once, however often the run is stopped.
 
-A block is read, computed and written by one function, which returns when its data is on disk; then it is marked done.
-Blocks do not know each other, so that any number of processes may share them by their numbers, and one that is lost
-does not stop the others. Nothing here imports jax: stages on CPU workers use it too.
+One function reads, computes and writes a block, and returns when the block's data is on disk; then the block is marked
+done. Blocks are independent of each other, so that any number of processes may share them by their numbers, and the
+loss of one process does not stop the others. Nothing here imports jax, since CPU workers use it too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from emjax.runs.summary import Summary
 
 __all__ = ["Summary", "check_aligned", "count_voxels", "peak_rss_bytes", "run_blocks"]
 
-# Failed blocks after which no more are begun: something is wrong with all of them.
+# Number of failed blocks after which no more are begun, since something is probably wrong with all of them.
 _MOST_FAILURES = 16
 
 
@@ -43,28 +43,30 @@ def run_blocks(
     retries: int = 2,
     backoff_s: float = 1.0,
 ) -> Summary:
-    """Works on every block of a grid that is not done, and marks it.
+    """Works on every block of a grid that is not done, and marks it done.
 
     Args:
-        grid: blocks; their cores must not share a write chunk (see `check_aligned`).
-        work: reads, computes and writes a block; returns once its data is on disk. Any error but InputError is
-            taken as one that may pass, such as of a network drive. With a cluster it is pickled: a frozen dataclass
-            of addresses and settings that opens what it needs when it is called.
-        done: marks; must have been begun.
+        grid: grid of the blocks; their cores must not share a write chunk (see `check_aligned`).
+        work: reads, computes and writes a block; returns once its data is on disk. Any error except InputError counts
+            as one that may pass, such as of a network drive, and the block is tried again. With a cluster, `work` is
+            pickled: it should be a frozen dataclass of addresses and settings that opens what it needs when called.
+        done: marks of the done blocks; must have been begun.
         what: name for the progress bar.
         cluster: '': threads of this process; 'local': `num_workers` processes on this machine; 'tcp://host:port': all
             workers of that dask scheduler.
-        num_workers: threads or processes; 1 thread is this one.
-        rank: of this process: it takes the blocks `rank, rank + world, ...`.
-        world: processes that share the grid.
-        retries: further tries of a block.
-        backoff_s: seconds before the first of them, doubled each time.
+        num_workers: number of threads or processes; 1 means the calling thread.
+        rank: number of this process, which takes the blocks `rank, rank + world, ...`.
+        world: number of processes that share the grid.
+        retries: number of further tries of a block that failed.
+        backoff_s: seconds before the first further try, doubled for each one after it.
 
     Returns:
-        What was done, resumed and failed. A full disk stops the run like a signal does: the same command goes on.
+        How many blocks were done, resumed and failed. A full disk stops the run as a signal does: the same command
+        continues it.
 
     Raises:
-        InputError: as raised by `work`: no other try can help; or of the cluster. Blocks begun are finished before.
+        InputError: if `work` raised it, since another try cannot help, or if the cluster cannot be used; raised after
+            the blocks that were begun are finished.
     """
     if not 0 <= rank < world:
         raise InputError(
@@ -104,7 +106,7 @@ def run_blocks(
 
 def _engine(work: Work, cluster: str, num_workers: int, done: DoneBlocks) -> Engine:
     if cluster:
-        # Only now: importing dask takes a second.
+        # Imported here, since importing dask takes a second.
         from emjax.blocks.dask_engine import DaskWorkers
 
         return DaskWorkers(work, cluster, num_workers, done.folder)
@@ -112,14 +114,14 @@ def _engine(work: Work, cluster: str, num_workers: int, done: DoneBlocks) -> Eng
 
 
 class _Run:
-    """The blocks of one call: what waits for another try, what failed.
+    """The state of one call of `run_blocks`: which blocks wait for another try, which have failed.
 
     Attributes:
-        voxels: of the blocks that were done.
+        voxels: number of voxels in the blocks that were done.
         failures: number of each block that failed -> its last error.
-        stopped: whether it ended early though other blocks can be done: the disk was full.
-        refusal: what the first `InputError` of a block said.
-        peak_rss_bytes: of the process that held most, as far as they said.
+        stopped: whether the run ended early because the disk was full or the engine was lost.
+        refusal: message of the first `InputError` of a block; '' if there was none.
+        peak_rss_bytes: most memory that any process reported to have held, in bytes.
     """
 
     def __init__(
@@ -132,18 +134,18 @@ class _Run:
         self._grid, self._done, self._shown = grid, done, shown
         self._retries, self._backoff_s = retries, backoff_s
         self._tries: dict[int, int] = {}
-        # When each block that failed is tried again, the soonest first.
+        # Heap of (time of the next try, block) for the blocks that failed.
         self._again: list[tuple[float, int]] = []
 
     def work_on(self, todo: np.ndarray, engine: Engine, stopping: Stopping) -> None:
-        """Works on blocks until all are done or failed, or something ends it: those begun are finished then."""
+        """Works on blocks until all are done or have failed, or the run is stopped; finishes the blocks begun."""
         fresh = iter(todo)
         running = 0
         while True:
             going = not (stopping.requested or self.refusal or self.stopped or self._failed())
             if not going:
                 engine.stop()
-            # Handed out one by one: a volume may have a million blocks, and those not begun can be left.
+            # Hand out only as many as fit: a volume may have a million blocks, and a stopped run leaves the rest.
             for _ in range(engine.capacity() - running if going else 0):
                 index = self._next(fresh)
                 if index is None:
@@ -151,7 +153,7 @@ class _Run:
                 engine.submit(self._grid[index])
                 running += 1
             if running:
-                # A signal's handler runs only while this thread does not wait in C.
+                # With a timeout, since Python runs signal handlers only while this thread does not wait in C.
                 ended = engine.wait(timeout_s=1.0)
                 running -= len(ended)
                 self._take(ended)
@@ -161,10 +163,10 @@ class _Run:
                 return
 
     def _next(self, fresh: Iterator[int]) -> int | None:
-        """Returns the block to begin next, if one can be."""
+        """Returns the number of the block to begin next; None if none can be begun now."""
         if self._again and self._again[0][0] <= time.monotonic():
             return heapq.heappop(self._again)[1]
-        # Where many blocks fail, others would as well: first see what becomes of those.
+        # If many blocks have failed, others probably would too: first try those again.
         if len(self._again) + len(self.failures) >= _MOST_FAILURES:
             return None
         index = next(fresh, None)
@@ -174,7 +176,7 @@ class _Run:
         return len(self.failures) >= _MOST_FAILURES
 
     def _take(self, ended: Sequence[tuple[int, Outcome]]) -> None:
-        """Marks the blocks that are done, and decides what becomes of the others."""
+        """Marks the blocks that succeeded, and judges those that failed."""
         self.peak_rss_bytes = max([self.peak_rss_bytes, *(o.peak_rss_bytes for _, o in ended)])
         ready = [index for index, outcome in ended if not outcome.error and not outcome.not_begun]
         failed = [(index, outcome) for index, outcome in ended if outcome.error]
@@ -193,7 +195,7 @@ class _Run:
             self._judge(index, outcome)
 
     def _judge(self, index: int, outcome: Outcome) -> None:
-        """Decides whether a block that failed is tried again, or ends the run."""
+        """Decides whether a failed block is tried again, is given up, or ends the run."""
         block = self._grid[index]
         if outcome.wrong_input:
             self.refusal = self.refusal or outcome.error
@@ -233,10 +235,10 @@ class _Run:
 
 
 def count_voxels(grid: Grid, indices: np.ndarray) -> int:
-    """Returns the voxels in the cores of blocks, of millions of them in no time.
+    """Returns the number of voxels in the cores of blocks; vectorized, since there may be millions of blocks.
 
     Args:
-        grid: of the blocks.
+        grid: grid of the blocks.
         indices: `[n]` numbers of the blocks.
     """
     voxels = np.ones(len(indices), np.int64)
@@ -251,11 +253,11 @@ def check_aligned(grid: Grid, shard: Sequence[int]) -> None:
     """Checks that no two blocks write the same shard.
 
     Args:
-        grid: of the blocks; the output begins where its outer box does.
-        shard: (z, y, x) voxels that are written together.
+        grid: grid of the blocks; the output begins where the grid's outer box does.
+        shard: (z, y, x) voxels of a shard, which are written together.
 
     Raises:
-        InputError: if the blocks are no multiple of the shards.
+        InputError: if the block size is no multiple of the shard size.
     """
     blocks = zip(grid.core_size, shard, grid.shape, strict=True)
     if any(core % side and count > 1 for core, side, count in blocks):

@@ -1,8 +1,8 @@
-"""SIGTERM and Ctrl-C during work on blocks: those begun are finished, no others are begun.
+"""Handles SIGTERM and Ctrl-C during work on blocks: blocks that were begun are finished, and no others are begun.
 
-`emjax.train.interrupt` does the same for training, where JAX has to agree between processes; blocks need no jax.
-Before and after both listen, while volumes are opened, programs compiled and results written, SIGTERM ends the process
-with their status.
+`emjax.train.interrupt` does the same for training, where processes have to agree through JAX; blocks need no jax.
+Before and after that, while volumes are opened, programs compiled and results written, `raises_on_sigterm` lets SIGTERM
+end the process with the same exit status.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-# Seconds after which a second Ctrl-C is one.
+# Seconds after the first signal from which on another Ctrl-C counts as a second one.
 _TWICE_S = 0.5
 
 
 class StoppedError(BaseException):
-    """SIGTERM came where nothing has to be finished; no `except Exception` may take it for a failure of its own."""
+    """SIGTERM came while nothing had to be finished; a BaseException, so that no `except Exception` catches it."""
 
 
 @contextlib.contextmanager
 def raises_on_sigterm() -> Iterator[None]:
     """Turns SIGTERM into an exception, unless Python code handles it already.
 
-    A launcher that takes machines away tells by the status whether to give the command again, and nothing that a job
-    does is lost by repeating it. Not for processes that JAX has joined: its service listens, and Python cannot see it.
+    A launcher that takes machines away reads from the exit status whether to repeat the command, and a job loses
+    nothing by being repeated. Do not use it in processes that JAX has joined: JAX's own service handles SIGTERM there,
+    which Python cannot see.
 
     Raises:
         StoppedError: on SIGTERM.
@@ -50,7 +51,11 @@ def raises_on_sigterm() -> Iterator[None]:
 
 
 class Stopping:
-    """Notices that the process is asked to stop; a context manager. A second Ctrl-C stops at once."""
+    """Notices that the process is asked to stop; a context manager. A second Ctrl-C raises KeyboardInterrupt.
+
+    Attributes:
+        requested: whether the process was asked to stop.
+    """
 
     def __init__(self) -> None:
         """Changes nothing until it is entered."""
@@ -60,24 +65,24 @@ class Stopping:
 
     def __enter__(self) -> Stopping:
         """Installs the handlers."""
-        # Python lets only the main thread install handlers; a notebook's worker thread goes without.
+        # Python lets only the main thread install handlers; in another thread nothing is noticed.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._old[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Puts back those that were there before."""
+        """Restores the previous handlers."""
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.requested:
-            # Launchers pass on what the terminal has sent to their processes as well: that is one Ctrl-C.
+            # A launcher may pass on a Ctrl-C that the terminal also sent to this process: both count as one.
             if number == signal.SIGINT and now - self._since >= _TWICE_S:
                 raise KeyboardInterrupt
             return
         self.requested, self._since = True, now
-        # Not logging: the signal may come in the middle of a line that is being logged.
+        # Written directly, not logged: the signal may interrupt a call of the logger.
         os.write(2, f"\n{signal.Signals(number).name}: finishing the blocks begun\n".encode())

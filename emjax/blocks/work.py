@@ -1,8 +1,8 @@
-"""What is done with each block, declared: what it reads around the block, what it computes, and where that goes.
+"""Declares the work on each block: what is read around the block, what is computed, and where the result goes.
 
-The engine opens what is read, reads it, calls `compute` and writes what that returns; a block is done once that is on
-disk. A work that would have to hold too much that way (cells of a block, pieces of a pyramid) declares no reads, and
-reads by itself through `open_once` within `compute`.
+A work, when called with a block, opens and reads what `reads` names, calls `compute`, and writes the result; the block
+is done once the result is on disk. A work that would have to hold too much memory this way (cells of a block, pieces of
+a pyramid) declares no reads, and reads through `open_once` within `compute`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from emjax.volumes.write.output import Output
 
 
 class Sink(Protocol):
-    """Where the results of blocks go; picklable."""
+    """A destination for the results of blocks; picklable."""
 
     def write(self, block: Block, result: Any, run: str) -> None:
         """Writes the result of a block, and returns once it survives a loss of power."""
@@ -34,10 +34,10 @@ class Sink(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """Results are named arrays, a file for each block (`emjax.blocks.parts`).
+    """A sink for named arrays, which writes one file for each block (`emjax.blocks.parts`).
 
     Attributes:
-        folder: of the files.
+        folder: folder of the files.
     """
 
     folder: str
@@ -49,12 +49,12 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True)
 class Voxels:
-    """Results are the voxels of the block's core, `[z, y, x]` or `[c, z, y, x]`, in a volume that was made before.
+    """A sink that writes the voxels of the block's core, `[z, y, x]` or `[c, z, y, x]`, to an existing volume.
 
     Attributes:
         output: the volume.
-        start: (z, y, x) voxel of the grid that the volume begins at.
-        level: of the volume's pyramid.
+        start: (z, y, x) voxel of the grid at which the volume begins.
+        level: level of the volume's pyramid.
     """
 
     output: Output
@@ -62,7 +62,7 @@ class Voxels:
     level: int = 0
 
     def write(self, block: Block, result: np.ndarray, run: str) -> None:
-        """See `Sink`; of whole shards TensorStore returns once they are on disk."""
+        """See `Sink`; TensorStore returns once whole shards are on disk."""
         place = block.core.translate(tuple(-s for s in self.start))
         store = open_output_once(self.output, self.level, run)
         store[(..., *place.slices)].write(result).result()
@@ -70,10 +70,10 @@ class Voxels:
 
 @dataclasses.dataclass(frozen=True)
 class BlockWork(abc.ABC):
-    """Work on blocks; frozen, and picklable for the workers of a cluster.
+    """The work on each block of a grid; frozen, and picklable for the workers of a cluster.
 
     Attributes:
-        run: name of the run: what its processes open is not what an earlier run of theirs opened.
+        run: unique name of the run, so that its processes do not reuse what an earlier run opened.
     """
 
     run: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex, kw_only=True)
@@ -84,9 +84,9 @@ class BlockWork(abc.ABC):
         """Where the results go."""
 
     def reads(self, block: Block) -> Sequence[tuple[str | Volume, Box]]:
-        """Returns what is read for a block, and which box of it: the block's core and what it needs around it.
+        """Returns each volume that is read for a block, and the box that is read: the core and what it needs around it.
 
-        Volumes are named by their absolute addresses; a work that never leaves this process may give open ones.
+        Volumes are given by their absolute addresses; a work that never leaves this process may give open volumes.
         """
         return ()
 
@@ -95,17 +95,17 @@ class BlockWork(abc.ABC):
         """Returns the result of a block.
 
         Args:
-            block: of the grid.
-            *voxels: what `reads` asked for, in its order.
+            block: the block to work on.
+            *voxels: the voxels that `reads` asked for, in its order.
 
         Raises:
-            InputError: if the input is wrong: then no other try is made.
+            InputError: if the input is wrong; the block is then not tried again.
         """
 
     def __call__(self, block: Block) -> None:
         """Works on one block, and returns once its result is on disk."""
         asked = [(self._open(volume), box) for volume, box in self.reads(block)]
-        # All begun before any is waited for: they are on their way at once.
+        # Begin all reads before waiting for the first, so that they run at the same time.
         begun = [volume.begin_read(box) for volume, box in asked]
         result = self.compute(block, *[wait() for wait in begun])
         self.sink.write(block, result, self.run)

@@ -1,1 +1,1 @@
-"""What is measured of each object of a segmentation, and of each pair that touches; no jax."""
+"""Measures each object of a segmentation, and each pair of objects that touch; no jax."""

@@ -1,7 +1,8 @@
-"""Tables of objects on disk: Parquet, which pandas, DuckDB, Spark and R open as well.
+"""Writes the tables of objects as Parquet files, which pandas, DuckDB, Spark and R can open.
 
-`objects.parquet` has a row for each object, sorted by `id`; `contacts.parquet` one for each pair that touches, sorted
-by `id_a` < `id_b`. docs/objects.md lists the columns. The metadata of both say `voxel_nm`, the address and the units.
+`objects.parquet` has a row for each object, sorted by `id`; `contacts.parquet` has a row for each pair that touches,
+sorted by (`id_a`, `id_b`) with `id_a` < `id_b`. docs/objects.md lists the columns. The metadata of both files hold
+`voxel_nm`, the address and the units.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from emjax.geometry.sizes import Size, Triple
 from emjax.objects.measure import Contacts, ObjectSums
 from emjax.runs.whole_file import open_whole
 
-# Rows that are computed, written and read together.
+# Number of rows that are computed, written and read together.
 _GROUP = 1 << 18
 _OBJECT_COLUMNS = (
     *(("id", pa.uint64()), ("voxels", pa.int64()), ("volume_um3", pa.float64())),
@@ -46,13 +47,13 @@ _UNITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """What voxels are in nanometres.
+    """Where the voxels of a volume lie in nanometres.
 
     Attributes:
         voxel_nm: (z, y, x) voxel size, nm.
-        start: (z, y, x) of the first voxel of the volume, in voxels of the file.
-        origin_voxels: (z, y, x) of its centre, in voxels, where the file says it lies.
-        address: of the volume.
+        start: (z, y, x) of the volume's first voxel, in voxels of the file.
+        origin_voxels: (z, y, x) of that voxel's centre, in voxels, where the file says that it lies.
+        address: address of the volume.
     """
 
     voxel_nm: Triple
@@ -62,17 +63,17 @@ class Space:
 
     @property
     def face_um2(self) -> np.ndarray:
-        """`[3]`, area of a voxel's face along z, y, x."""
+        """Area of a voxel's face across z, y, x, `[3]` in square micrometres."""
         z, y, x = self.voxel_nm
         return np.asarray([y * x, z * x, z * y]) / 1e6
 
     @property
     def voxel_um3(self) -> float:
-        """Volume of a voxel."""
+        """Volume of a voxel in cubic micrometres."""
         return float(np.prod(self.voxel_nm)) / 1e9
 
     def metadata(self) -> dict[str, str]:
-        """Returns what both files say of themselves."""
+        """Returns the metadata that both files hold."""
         return {
             "voxel_nm": json.dumps(self.voxel_nm),
             "axes": "zyx",
@@ -92,16 +93,16 @@ def write_objects(
     """Writes `objects.parquet`, in one piece.
 
     `surface_um2` is the sum of the areas of the voxel faces that an object shares with other objects or with
-    background, inside the volume: of a smooth surface 1.5 times as much on average, 1.73 times at most. Faces at the
-    border of the volume are none of the surface, since the object may go on there: their area is `border_um2`, and
-    `touches_border` says whether there are any.
+    background inside the volume. For a smooth surface this is 1.5 times the true area on average, and 1.73 times at
+    most. Faces at the border of the volume do not count as surface, since the object may continue there: their area is
+    `border_um2`, and `touches_border` says whether there are any.
 
     Args:
-        path: of the file.
-        sums: of the whole volume.
-        contacts: of the whole volume.
-        space: what its voxels are.
-        intensity: whether the sums are of an image, too.
+        path: path of the file.
+        sums: sums of each object in the whole volume.
+        contacts: contacts in the whole volume.
+        space: where the voxels lie in nanometres.
+        intensity: whether the sums include those of an image.
     """
     columns = (*_OBJECT_COLUMNS, *([_INTENSITY] if intensity else []))
     partners = contacts.partners(sums.ids)
@@ -117,9 +118,9 @@ def write_contacts(path: str | os.PathLike[str], contacts: Contacts, space: Spac
     """Writes `contacts.parquet`, in one piece.
 
     Args:
-        path: of the file.
-        contacts: of the whole volume.
-        space: what its voxels are.
+        path: path of the file.
+        contacts: contacts in the whole volume.
+        space: where the voxels lie in nanometres.
     """
     with _writer(path, _CONTACT_COLUMNS, space) as writer:
         for rows in _slices(len(contacts)):
@@ -147,7 +148,7 @@ def _object_rows(sums: ObjectSums, partners: np.ndarray, space: Space, columns: 
 
 
 def _area(faces: np.ndarray, space: Space) -> np.ndarray:
-    # Not a product of matrices: its order of adding is the library's.
+    # Not a matrix product, whose order of addition, and so the rounding, depends on the library.
     z, y, x = space.face_um2
     return faces[:, 0] * z + faces[:, 1] * y + faces[:, 2] * x
 

@@ -1,7 +1,7 @@
-"""One pass over a block of ids: what each has in it, and how many faces each pair shares.
+"""Measures a block of ids in one pass: each id's voxels and faces, and the faces that each pair of ids shares.
 
-Compiled, and made for rows of the same id: an id is looked up once for a run of voxels along x, and faces of a pair
-that follow each other are added together.
+The code is compiled, and uses that neighbours along x mostly have the same id: it looks up an id once for a run of such
+voxels, and adds successive faces of the same pair together.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from emjax.hash_table import EMPTY, first_place
 
 # Columns of `Entries.boxes`.
 _LOW, _HIGH = 0, 3
-# Slots of an empty hash table.
+# Number of slots of a new hash table.
 _SLOTS = 1 << 12
 
 
 class Entries(NamedTuple):
-    """What is known of each id of a block; row 0 stands for no object.
+    """What was measured of each id of a block; row 0 stands for no object.
 
     Attributes:
         ids: `[n]` uint64.
         voxels: `[n]` int64.
-        boxes: `[n, 6]` int64, first z, y, x and one past the last, from the first voxel of the core.
-        sums: `[n, 4]` int64 of z, y, x, counted likewise, and of the image.
-        faces: `[n, 3]` int64, faces along z, y, x to voxels of other ids or of none.
-        border: `[n, 3]` int64, faces along z, y, x at the border of the volume.
+        ids: `[n]` uint64.
+        voxels: `[n]` int64, number of voxels.
+        boxes: `[n, 6]` int64, bounding box: first z, y, x, then one past the last, counted from the core's first voxel.
+        sums: `[n, 4]` int64, sums over the voxels of z, y, x, counted likewise, and of the image.
+        faces: `[n, 3]` int64, number of faces along z, y, x to voxels of other ids or of none.
+        border: `[n, 3]` int64, number of faces along z, y, x at the border of the volume.
     """
 
     ids: np.ndarray
@@ -43,8 +45,8 @@ class Pairs(NamedTuple):
     """Pairs of ids that share faces.
 
     Attributes:
-        keys: `[n]` uint64, the rows of both in `Entries`, 31 bits each.
-        faces: `[n, 3]` int64, along z, y, x.
+        keys: `[n]` uint64, the rows of both ids in `Entries`, 31 bits each, the smaller row in the upper bits.
+        faces: `[n, 3]` int64, number of shared faces along z, y, x.
     """
 
     keys: np.ndarray
@@ -61,20 +63,20 @@ def measure_rows(
     """Measures the objects of a block.
 
     Args:
-        ids: `[z, y, x]` uint32 or uint64, the block and one voxel below it along each axis, as far as there is one.
-        image: `[z, y, x]` integers, of the block alone; empty where there is none.
-        first: (z, y, x) of the block in `ids`: 0 or 1 each.
-        at_border: `[2, 3]` bool, whether the block ends where the volume does, at its lower and upper end.
+        ids: `[z, y, x]` uint32 or uint64, the block and, where the volume has it, one voxel below along each axis.
+        image: `[z, y, x]` integers, the block alone; empty if there is no image.
+        first: (z, y, x) of the block's first voxel in `ids`, each 0 or 1.
+        at_border: `[2, 3]` bool, whether the block's lower and upper end along each axis is the volume's.
         no_object: `[k]` uint64 ids that stand for no object, besides 0.
 
     Returns:
-        All ids and pairs, in no order; ids below the block have faces alone.
+        All ids and pairs, unordered; ids that lie only below the block have faces but no voxels.
     """
     slots = [np.full(_SLOTS, EMPTY, np.int64) for _ in range(2)]
     entries = Entries(*(np.zeros((_SLOTS, *shape), kind) for shape, kind in _ENTRIES))
     pairs = Pairs(np.zeros(_SLOTS, np.uint64), np.zeros((_SLOTS, 3), np.int64))
     used = np.asarray([1, 0])
-    # Rows of `entries` of this plane and of that below it.
+    # For each voxel of the present plane and the one below it, its row in `entries`.
     planes = np.zeros((2, *ids.shape[1:]), np.int32)
     row, end = 0, ids.shape[0] * ids.shape[1]
     while True:
@@ -83,7 +85,7 @@ def measure_rows(
         )
         if row == end:
             break
-        # Two times as much room for both: a row may need it, and goes on from where it stopped.
+        # A table could become more than half full: double both, and continue with the row that it stopped at.
         entries = Entries(*(_longer(column) for column in entries))
         pairs = Pairs(*(_longer(column) for column in pairs))
         slots = [
@@ -110,7 +112,7 @@ def _longer(column: np.ndarray) -> np.ndarray:
 
 @compiled
 def _find(slots, keys, key):
-    """Where the row of a key is, or would be, in an open hash table with linear probing."""
+    """Returns the slot where a key's row is, or would be, in an open hash table with linear probing."""
     place = first_place(key, slots.size)
     while slots[place] != EMPTY and keys[slots[place]] != key:
         place = (place + 1) & (slots.size - 1)
@@ -119,7 +121,7 @@ def _find(slots, keys, key):
 
 @compiled
 def _placed(keys, used, begin, size):
-    """A larger hash table of rows `begin` to `used`."""
+    """Returns a new hash table of `size` slots that holds rows `begin` to `used`."""
     slots = np.full(size, EMPTY, np.int64)
     for row in range(begin, used):
         slots[_find(slots, keys, keys[row])] = row
@@ -128,7 +130,7 @@ def _placed(keys, used, begin, size):
 
 @compiled
 def _add_faces(a, b, axis, count, pair_slots, entries, pairs, used):
-    """Adds faces between two rows of `entries`, one of which may be none."""
+    """Adds `count` faces between two rows of `entries`; row 0 stands for no object."""
     if a > 0:
         entries.faces[a, axis] += count
     if b > 0:
@@ -148,7 +150,7 @@ def _add_faces(a, b, axis, count, pair_slots, entries, pairs, used):
 
 @compiled
 def _compare(here, below, begin, axis, pair_slots, entries, pairs, used):
-    """Adds the faces between two rows of voxels."""
+    """Adds the faces between two neighbouring rows of voxels along x."""
     x, end = begin, here.size
     while x < end:
         a, b = here[x], below[x]
@@ -163,7 +165,7 @@ def _compare(here, below, begin, axis, pair_slots, entries, pairs, used):
 
 @compiled
 def _add_run(entry, z, y, begin, end, at_border, shape, entries):
-    """Adds voxels `begin` to `end` of a row, all of one id; places from the first voxel of the core."""
+    """Adds voxels `begin` to `end` of a row, all of one id; z, y and x count from the core's first voxel."""
     count = end - begin
     box = entries.boxes[entry]
     if entries.voxels[entry] == 0:
@@ -201,7 +203,7 @@ def _measure_from(
 ):
     """Adds rows of voxels along x until all are added or a table could become more than half full.
 
-    Returns the number of the row to go on with.
+    Returns the number of the row to continue with.
     """
     depth, height, width = ids.shape
     core = (depth - first[0], height - first[1], width - first[2])

@@ -1,7 +1,7 @@
-"""The objects of a volume: sizes, boxes, centres, surfaces and who touches whom, as sums that blocks add up to.
+"""Measures the objects of a volume (sizes, boxes, centres, surfaces, contacts) as sums that add up over blocks.
 
-Every number is an integer, so that the sums of any blocks, in any order, are those of the whole volume to the last bit;
-nanometres come at the very end (`emjax.objects.files`).
+All sums are integers, so that blocks of any size, added in any order, give exactly the sums of the whole volume;
+`emjax.objects.files` converts them to nanometres at the end.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from emjax.geometry.box import Box
 from emjax.objects.kernel import measure_rows
 from emjax.volumes.label_ids import NONE_NAMED, LabelIds
 
-# A sum is kept as its upper and its lower 32 bits: 10^15 voxels at coordinates of 10^6 are more than 64 bits hold.
+# A sum is kept as its upper and its lower 32 bits, since 10^15 voxels at coordinates of 10^6 exceed 64 bits.
 _LOWER = 0xFFFFFFFF
 _COLUMNS = ("ids", "voxels", "start", "stop", "sums", "faces", "border")
 
 
 @dataclasses.dataclass(frozen=True)
 class ObjectSums:
-    """What was found of each object; ids are unique and sorted.
+    """Sums of each object; ids are unique and sorted.
 
     Attributes:
         ids: `[n]` uint64, above 0.
-        voxels: `[n]` int64; 0 where the object is beyond the part, and only faces of it are known.
-        start: `[n, 3]` int64 z, y, x of its box; of no meaning without voxels.
-        stop: `[n, 3]` int64, one past the last.
-        sums: `[n, 4, 2]` int64, sums over its voxels of z, y, x and of the image, each as a number of 2^32 and a rest.
-        faces: `[n, 3]` int64, faces along z, y, x to voxels of other ids or of none, within the volume.
-        border: `[n, 3]` int64, faces along z, y, x that lie at the border of the volume.
+        voxels: `[n]` int64, number of voxels; 0 if the object lies outside the part, which knows only faces of it.
+        start: `[n, 3]` int64, first z, y, x of its bounding box; without meaning if it has no voxels.
+        stop: `[n, 3]` int64, one past the last z, y, x of its bounding box.
+        sums: `[n, 4, 2]` int64, sums over its voxels of z, y, x and of the image, each as upper and lower 32 bits.
+        faces: `[n, 3]` int64, number of faces along z, y, x to voxels of other ids or of none, within the volume.
+        border: `[n, 3]` int64, number of faces along z, y, x that lie at the border of the volume.
     """
 
     ids: np.ndarray
@@ -49,12 +49,12 @@ class ObjectSums:
 
     @classmethod
     def total(cls, parts: Iterable[ObjectSums]) -> ObjectSums:
-        """Adds up what was found in parts of a volume; none at all is nothing."""
+        """Returns the sums over parts of a volume; an empty table for no parts."""
         parts = [_EMPTY_SUMS, *parts]
         ids, *columns = (np.concatenate([getattr(p, n) for p in parts]) for n in _COLUMNS)
         order = np.argsort(ids, kind="stable")
         firsts = _firsts(ids[order])
-        # What has no voxels has no box.
+        # Objects without voxels have no box.
         there = columns[0][order][:, None] > 0
         voxels, start, stop, sums, faces, border = (column[order] for column in columns)
         start = np.where(there, start, np.iinfo(np.int64).max)
@@ -77,7 +77,7 @@ class ObjectSums:
         """
         upper, lower = self.sums[:, column].T
         upper, lower = upper + (lower >> 32), lower & _LOWER
-        # What fits into 64 bits is divided by numpy; Python's numbers are as long as need be.
+        # numpy divides sums that fit into 64 bits; Python's unbounded integers divide the others.
         fits = np.abs(upper) < 1 << 30
         total = np.where(fits, (upper << 32) + lower, 0)
         whole, rest = np.divmod(total, self.voxels)
@@ -89,12 +89,12 @@ class ObjectSums:
         return means
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Returns all of it as named arrays, as files hold them."""
+        """Returns the fields as named arrays, as files hold them."""
         return {name: getattr(self, name) for name in _COLUMNS}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ObjectSums:
-        """Returns what `to_arrays` was given."""
+        """Makes the sums from what `to_arrays` returned."""
         return cls(*(arrays[name] for name in _COLUMNS))
 
 
@@ -104,7 +104,7 @@ class Contacts:
 
     Attributes:
         pairs: `[n, 2]` uint64, the smaller id first.
-        faces: `[n, 3]` int64, faces along z, y, x that the two share.
+        faces: `[n, 3]` int64, number of faces along z, y, x that the two share.
     """
 
     pairs: np.ndarray
@@ -116,7 +116,7 @@ class Contacts:
 
     @classmethod
     def total(cls, parts: Iterable[Contacts]) -> Contacts:
-        """Adds up what was found in parts of a volume; none at all is nothing."""
+        """Returns the sums over parts of a volume; an empty table for no parts."""
         parts = list(parts)
         pairs = np.concatenate([np.zeros((0, 2), np.uint64), *(part.pairs for part in parts)])
         faces = np.concatenate([np.zeros((0, 3), np.int64), *(part.faces for part in parts)])
@@ -126,10 +126,10 @@ class Contacts:
         return cls(pairs[firsts], _reduced(np.add, faces, firsts))
 
     def partners(self, ids: np.ndarray) -> np.ndarray:
-        """Returns how many others each object touches, `[k]` int64.
+        """Returns how many other objects each object touches, `[k]` int64.
 
         Args:
-            ids: `[k]` uint64, sorted, all that occur in the pairs among them.
+            ids: `[k]` uint64, sorted; must include all ids of the pairs.
         """
         return np.bincount(np.searchsorted(ids, self.pairs).ravel(), minlength=len(ids))
 
@@ -145,18 +145,19 @@ def measure_block(
 ) -> tuple[ObjectSums, Contacts]:
     """Measures the objects of a block.
 
-    Faces between the block and what lies below it (`lower_halo`) are counted here, those above it with the next block.
+    Faces between the block and the voxels below it (`lower_halo`) are counted here; those above it are counted with
+    the next block.
 
     Args:
         ids: `[z, y, x]` integers of `read`.
-        read: what was read: the block and one voxel below it along each axis, as far as the volume goes.
-        core: the block.
-        outer: the volume.
+        read: box that was read: the block and one voxel below it along each axis, as far as the volume reaches.
+        core: box of the block.
+        outer: box of the volume.
         image: `[z, y, x]` integers of the block, for mean intensities.
-        label_ids: which ids stand for no object: what is background or unknown.
+        label_ids: which ids stand for no object, being background or ignored.
 
     Returns:
-        Sums with places in the volume, and contacts.
+        The sums, with coordinates in the volume, and the contacts.
     """
     first = np.subtract(core.start, read.start)
     at_border = np.asarray(
@@ -170,12 +171,12 @@ def measure_block(
         at_border,
         np.asarray(no_objects, np.uint64),
     )
-    # Row 0 is no object; those that were read below the block may have no face with it.
+    # Drop row 0, which is no object, and ids below the block that share no face with it.
     kept = np.flatnonzero((entries.voxels > 0) | (entries.faces > 0).any(axis=1))
     kept = kept[kept > 0]
     kept = kept[np.argsort(entries.ids[kept])]
     voxels, sums = entries.voxels[kept], entries.sums[kept]
-    # Fits: a block of 2^30 voxels at coordinates below 2^32.
+    # Fits into 64 bits for blocks of up to 2^30 voxels at coordinates below 2^32.
     sums[:, :3] += voxels[:, None] * np.asarray(core.start)
     box = entries.boxes[kept] + np.tile(core.start, 2)
     ends = np.stack([pairs.keys >> np.uint64(31), pairs.keys & np.uint64((1 << 31) - 1)], axis=1)
@@ -193,21 +194,21 @@ def measure_block(
 
 
 def lower_halo(core: Box, outer: Box) -> Box:
-    """Returns a block and one voxel below it along each axis, as far as the volume goes."""
+    """Returns the box of a block and one voxel below it along each axis, as far as the volume reaches."""
     return Box.between(
         tuple(max(a - 1, b) for a, b in zip(core.start, outer.start, strict=True)), core.stop
     )
 
 
 def check_image(dtype: np.dtype, name: str) -> None:
-    """Checks that the sums of an image are exact.
+    """Checks that sums over an image will be exact.
 
     Args:
-        dtype: of the image.
-        name: for the message.
+        dtype: type of the image's voxels.
+        name: name of the image, for the message.
 
     Raises:
-        InputError: if it is none of integers of at most 32 bits.
+        InputError: if the type is not an integer of at most 32 bits.
     """
     if dtype.kind not in "ui" or dtype.itemsize > 4:
         raise InputError(
@@ -217,14 +218,14 @@ def check_image(dtype: np.dtype, name: str) -> None:
 
 
 def _unsigned(ids: np.ndarray) -> np.ndarray:
-    """Returns ids as one of two types, so that no more is compiled; negative ones become 0."""
+    """Returns ids as uint32 or uint64, so that the kernel is compiled for two types only; negative ids become 0."""
     if ids.dtype.kind == "i":
         ids = np.maximum(ids, 0)
     return ids.astype(np.uint32 if ids.dtype.itemsize <= 4 else np.uint64, copy=False)
 
 
 def _firsts(keys: np.ndarray) -> np.ndarray:
-    """Where in sorted keys, `[n]` or `[n, 2]`, each one is first."""
+    """Returns the index at which each distinct key first occurs in sorted keys `[n]` or `[n, 2]`."""
     differs = keys[1:] != keys[:-1]
     if differs.ndim == 2:
         differs = differs.any(axis=1)
@@ -232,7 +233,7 @@ def _firsts(keys: np.ndarray) -> np.ndarray:
 
 
 def _reduced(add: np.ufunc, values: np.ndarray, firsts: np.ndarray) -> np.ndarray:
-    """Adds the rows from each first one to the next, in whatever way."""
+    """Reduces the rows from each first index to the next by `add`, which may also be a minimum or maximum."""
     return add.reduceat(values, firsts, axis=0) if len(firsts) else values
 
 

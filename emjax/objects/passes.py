@@ -1,4 +1,4 @@
-"""What measuring objects does with each block."""
+"""The work of measuring objects on each block."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from emjax.volumes.label_ids import LabelIds
 
 @dataclasses.dataclass(frozen=True)
 class MeasureObjects(BlockWork):
-    """Measures the objects of a block; its part has those of `ObjectSums.to_arrays`, `pairs` and `shared` faces.
+    """Measures the objects of a block; its part holds the arrays of `ObjectSums.to_arrays`, `pairs` and `shared` faces.
 
     Attributes:
         input: absolute address of the ids.
         image: absolute address of the image; '' for none.
-        outer: what is measured of the volume.
-        label_ids: which ids are no objects.
-        folder: of the parts.
+        outer: box of the volume that is measured.
+        label_ids: which ids stand for no object.
+        folder: folder of the parts.
     """
 
     input: str
@@ -34,11 +34,11 @@ class MeasureObjects(BlockWork):
 
     @property
     def sink(self) -> Parts:
-        """See `BlockWork`."""
+        """Sink that writes the parts."""
         return Parts(self.folder)
 
     def reads(self, block: Block) -> Sequence[tuple[str, Box]]:
-        """Returns the ids with one voxel before the block, so that each face is seen once, and the image within it."""
+        """Returns the ids of the block and one voxel below, so that each face is seen once, and the block's image."""
         ids = (self.input, lower_halo(block.core, self.outer))
         return (ids, (self.image, block.core)) if self.image else (ids,)
 

@@ -1,1 +1,1 @@
-"""The folder of a run and what every job leaves in it; no jax."""
+"""The run folder and what every job leaves in it; no jax."""

@@ -1,4 +1,4 @@
-"""A disk or a quota without room, as the libraries under emjax report it, each in its own way."""
+"""Recognizes a full disk or quota in the errors of the libraries under emjax, each of which reports it differently."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import os
 from collections.abc import Iterator
 
 _NUMBERS = (errno.ENOSPC, errno.EDQUOT)
-# TensorStore says it in the text of its errors, Python by number.
+# TensorStore reports a full disk in the text of its errors, Python by the error's number.
 _TEXTS = ("ENOSPC", "EDQUOT", os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or what it was raised for, says that a disk or a quota has no room."""
+    """Whether an error, or one that caused it, says that a disk or a quota is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _NUMBERS:
             return True
@@ -25,14 +25,14 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def full_disk_explained(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Turns what any library raises when the disk is full into the error that the command has a line for.
+    """Turns whatever a library raises when the disk is full into the `OSError` that the command explains in one line.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
 
     Raises:
-        OSError: `ENOSPC` with the folder's name, if the disk was full. No error of the user's input: the same command
-            goes on once there is room.
+        OSError: `ENOSPC` with the folder's name, if the disk was full. It is no InputError: the same command continues
+            once there is room.
     """
     try:
         yield

@@ -1,10 +1,10 @@
-"""The folder of a run: which configuration it belongs to, whether it has room, its text files.
+"""The run folder: which configuration it belongs to, whether it has room, and its text files.
 
-For one process. Training runs of several processes open it by `emjax.train.run_folder`.
+This is for one process; training runs of several processes open the folder by `emjax.train.run_folder`.
 
 - `config.json`: the configuration, its hash, the versions of the packages
 - `results.json`: flat, metric -> number, written when the run is finished
-- `metrics.jsonl`: one line for each time that metrics were logged (`emjax.train.metrics`)
+- `metrics.jsonl`: one line for each time that metrics are logged (`emjax.train.metrics`)
 - `checkpoints/`, `tensorboard/`, `plots/`
 """
 
@@ -30,7 +30,7 @@ from emjax.runs.whole_file import write_whole
 
 CONFIG_FILE = "config.json"
 RESULTS_FILE = "results.json"
-# What a run writes; nothing else in the folder is ever deleted.
+# Files and folders that a run writes; nothing else in the run folder is ever deleted.
 _OWN = (
     CONFIG_FILE,
     RESULTS_FILE,
@@ -45,28 +45,28 @@ _OWN = (
 
 
 def config_hash(config: ConfigDict | Mapping[str, Any]) -> str:
-    """Returns a short name of the fields that change the result, all but `config.UNHASHED`."""
+    """Returns a hash of the fields that change the result (all but `config.UNHASHED`), as 16 hexadecimal digits."""
     text = json.dumps(identity(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def open_run_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epath.Path:
-    """Makes the folder of a run, or takes up one of the same configuration.
+    """Makes the folder of a run, or opens an existing folder of the same configuration.
 
     May be called more than once. With `config.overwrite`, a finished run or one of another
-    configuration is deleted first; an unfinished run of this configuration goes on, since a command
-    that is repeated after an interruption must never delete what it saved.
+    configuration is deleted first; an unfinished run of this configuration is continued, since a
+    command that is repeated after an interruption must never delete what it saved.
 
     Args:
         workdir: local folder or `gs://` address.
-        config: of the run.
+        config: configuration of the run.
 
     Returns:
         The folder, with `config.json` written.
 
     Raises:
-        InputError: if the folder is of another configuration or cannot be written.
-        OSError: if its disk is full.
+        InputError: if the folder belongs to another configuration or cannot be written.
+        OSError: if the disk is full.
     """
     folder = locate_run_folder(workdir)
     with full_disk_explained(folder):
@@ -75,7 +75,7 @@ def open_run_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epat
 
 
 def locate_run_folder(workdir: str | os.PathLike[str]) -> epath.Path:
-    """Returns where the folder of a run is, absolute: orbax writes to such paths alone.
+    """Returns the absolute path of a run folder, since orbax writes only to absolute paths.
 
     Args:
         workdir: local folder or `gs://` address.
@@ -88,9 +88,9 @@ def check_space(folder: epath.Path, checkpoint_bytes: int, keep: int) -> None:
     """Checks that the disk can hold the checkpoints, before anything is compiled.
 
     Args:
-        folder: of the run; remote folders are not checked.
-        checkpoint_bytes: size of one checkpoint.
-        keep: checkpoints kept; one more is written before the oldest goes.
+        folder: folder of the run; remote folders are not checked.
+        checkpoint_bytes: size of one checkpoint in bytes.
+        keep: number of checkpoints kept; one more is written before the oldest is deleted.
 
     Raises:
         InputError: if there is too little space.
@@ -112,11 +112,11 @@ def write_json(path: epath.Path, values: Any) -> None:
 
 
 def write_results(workdir: str | os.PathLike[str], results: Mapping[str, Any]) -> None:
-    """Writes `results.json`: flat, a number that could not be computed is absent.
+    """Writes `results.json`: a flat mapping, without the numbers that could not be computed.
 
     Args:
         workdir: run folder.
-        results: metric -> number, of Python or numpy, or None.
+        results: metric -> number (of Python or numpy) or None; None, NaN and infinity are left out.
     """
     numbers = {}
     for name, value in results.items():
@@ -127,13 +127,13 @@ def write_results(workdir: str | os.PathLike[str], results: Mapping[str, Any]) -
 
 
 def _claim(folder: epath.Path, config: ConfigDict) -> None:
-    """Checks and makes the folder."""
+    """Makes the folder and writes its `config.json`, after checking that it may be used for this configuration."""
     _check_writable(folder)
     config_file = folder / CONFIG_FILE
     if config_file.exists():
         stored = _read_config(config_file)
         finished = (folder / RESULTS_FILE).exists()
-        # A command that was refused after this point leaves nothing but its config.json.
+        # A folder that holds nothing but a config.json is free: a command that was refused after this point left it.
         other = (finished or _has_begun(folder)) and config_hash(stored) != config_hash(config)
         if other and not config.get("overwrite", False):
             raise InputError(_refusal(folder, stored, config))
@@ -179,7 +179,7 @@ def _read_config(path: epath.Path) -> dict[str, Any]:
 
 
 def _refusal(folder: epath.Path, stored: Mapping[str, Any], config: ConfigDict) -> str:
-    """Says which fields differ, and what to type instead."""
+    """Returns the message that says which fields differ, and what to type instead."""
     old, new = identity(stored), identity(config)
     names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
     changes = [f"{n}: {_short(old.get(n))} -> {_short(new.get(n))}" for n in names[:4]]
@@ -189,8 +189,8 @@ def _refusal(folder: epath.Path, stored: Mapping[str, Any], config: ConfigDict) 
         "another --workdir, or --config.overwrite=true to delete that run"
     )
     if names == ["num_steps"]:
-        # The learning rate is stretched over num_steps, so a longer run is another run from its
-        # first step on.
+        # The learning-rate schedule spans num_steps, so a longer run differs from its first step
+        # on.
         message += (
             f"; to train its weights for longer: another --workdir with --config.init_from={folder}"
         )
@@ -203,7 +203,7 @@ def _short(value: Any) -> str:
 
 
 def _delete_run(folder: epath.Path) -> None:
-    """Deletes what runs write; what the user put there besides stays."""
+    """Deletes what runs write; other files that the user put there stay."""
     for name in _OWN:
         path = folder / name
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself, so that prediction needs nothing but the checkpoint."""
+"""The `RunSpec`: what a checkpoint says about itself, so that prediction needs nothing but the checkpoint."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class RunSpec:
     """Plain values that describe a trained network; saved as JSON inside each checkpoint.
 
     Attributes:
-        job: what made it.
+        job: name of the job that trained the network.
         config: the whole configuration, as plain dicts and lists.
-        voxel_nm: (z, y, x) voxel size that it was trained at, nm; empty where it is unknown or
-            mixed.
-        normalization: the rule that images are scaled by; numbers are computed for each volume.
+        voxel_nm: (z, y, x) voxel size that the network was trained at, nm; empty if it is unknown
+            or mixed.
+        normalization: the rule that images are scaled by; its numbers are computed for each volume.
         volumes: names of the training volumes, in the order of the loader's indices.
-        task: what the task wants remembered, such as its targets and offsets.
-        versions: of the packages.
+        task: what the task needs to remember, such as its targets and offsets.
+        versions: package name -> version.
     """
 
     job: str
@@ -49,16 +49,16 @@ class RunSpec:
     versions: Mapping[str, str] = dataclasses.field(default_factory=package_versions)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain dicts and lists."""
+        """Returns the fields as plain dicts and lists."""
         fields = dataclasses.fields(self)
         return {item.name: plain(getattr(self, item.name)) for item in fields}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunSpec:
-        """Makes a spec of what `to_json` gave; fields of a later version are left out.
+        """Makes a spec from what `to_json` returned; unknown fields, of a later version, are left out.
 
         Raises:
-            InputError: if these are no values of a RunSpec.
+            InputError: if these are not the values of a RunSpec.
         """
         known = {item.name for item in dataclasses.fields(cls)}
         if "job" not in values or "config" not in values:
@@ -71,7 +71,8 @@ class RunSpec:
         return cls(**kept)
 
 
-# Voxels that differ by more than this factor along an axis show tissue at another scale than was trained on.
+# Largest factor by which voxel sizes may differ along an axis; beyond it, tissue appears at another scale than in
+# training.
 LARGEST_RATIO = 1.2
 
 
@@ -81,13 +82,13 @@ def check_voxel_nm(
     """Checks that images have about the voxel size that a network was trained at.
 
     Args:
-        given: (z, y, x) nm of the images; empty where it is unknown or mixed.
-        trained: (z, y, x) nm of the network; likewise.
-        what: the images, for the message.
-        checkpoint: the network, for the message.
+        given: (z, y, x) voxel size of the images, nm; empty if it is unknown or mixed.
+        trained: (z, y, x) voxel size that the network was trained at, nm; empty likewise.
+        what: name of the images, for the message.
+        checkpoint: name of the network's checkpoint, for the message.
 
     Raises:
-        InputError: if they differ by more than 20 % along an axis (our choice).
+        InputError: if the sizes differ by more than a factor of 1.2 along an axis (our choice).
     """
     if not len(given) or not len(trained):
         return

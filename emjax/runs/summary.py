@@ -1,4 +1,4 @@
-"""What became of the blocks of a job."""
+"""The summary of a job on blocks: how many were done, resumed and failed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from emjax.runs.memory import peak_rss_bytes
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What became of the blocks.
+    """What one call of `emjax.blocks.run.run_blocks` did.
 
     Attributes:
-        blocks: of the grid, of all processes.
-        blocks_resumed: of this process's share, done before this call.
-        voxels: in the cores of the blocks done by this call.
-        seconds: that this call took.
+        blocks: number of blocks in the grid, those of other processes included.
+        blocks_resumed: number of blocks in this process's share that were done before this call.
+        voxels: number of voxels in the cores of the blocks that this call did.
+        seconds: time that this call took.
         failures: number of each block that failed -> its last error.
-        stopped: whether SIGTERM or Ctrl-C ended the call early.
-        complete: whether all blocks of the grid are done, those of other processes too.
-        peak_rss_bytes: of the worker process that held most; 0 where there were none.
+        stopped: whether a signal, a full disk or a lost engine ended the call early.
+        complete: whether all blocks of the grid are done, those of other processes included.
+        peak_rss_bytes: most memory that any process working on blocks has held, in bytes; 0 if none reported it.
     """
 
     blocks: int
@@ -35,11 +35,11 @@ class Summary:
     peak_rss_bytes: int = 0
 
     def results(self) -> dict[str, float | int]:
-        """Returns what `results.json` holds of every job on blocks; the rate only where something was done."""
+        """Returns what `results.json` holds for every job on blocks; without a rate if no voxels were done."""
         values: dict[str, float | int] = {
             "blocks": self.blocks,
             "blocks_resumed": self.blocks_resumed,
-            # Of one process: blocks of a cluster are held by several.
+            # Of the one process that held most, although a cluster has several.
             "peak_rss_bytes": max(self.peak_rss_bytes, peak_rss_bytes()),
         }
         if self.voxels:
@@ -50,10 +50,10 @@ class Summary:
         """Checks that no block failed.
 
         Args:
-            grid: of the blocks.
+            grid: grid of the blocks.
 
         Raises:
-            InputError: naming the first failed block, its place and its error, and how many there are.
+            InputError: if blocks failed; names the first one, its place and its error, and says how many failed.
         """
         if not self.failures:
             return

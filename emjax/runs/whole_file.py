@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever a process is killed."""
+"""Writes files atomically: a file exists whole or not at all, whenever the process is killed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a file in one piece, and returns once it survives a loss of power.
 
     Args:
-        path: local, or an address such as `gs://...`; its folder is made.
-        data: what the file holds.
+        path: local path, or an address such as `gs://...`; its folder is made.
+        data: the bytes of the file.
 
     Raises:
         OSError: if the file cannot be written; nothing is left of it.
@@ -26,23 +26,23 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 @contextlib.contextmanager
 def open_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Opens a file to be written part by part; it is there once the `with` ends, and survives a loss of power then.
+    """Opens a file to be written part by part; when the `with` ends, it exists and survives a loss of power.
 
     Args:
-        path: local, or an address such as `gs://...`; its folder is made.
+        path: local path, or an address such as `gs://...`; its folder is made.
 
     Raises:
         OSError: if the file cannot be written; nothing is left of it.
     """
     text = os.fspath(path)
     if "://" in text:
-        # An object appears whole or not at all.
+        # An object of a remote store appears whole or not at all.
         with epath.Path(text).open("wb") as file:
             yield file
         return
     folder, name = os.path.split(os.path.abspath(text))
     os.makedirs(folder, exist_ok=True)
-    # Named by the process: two that write the same file must not write into each other's.
+    # The name contains the process id, so that two processes that write the same file do not mix their data.
     partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
@@ -58,14 +58,14 @@ def open_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def rename_synced(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> None:
-    """Gives a local file, written but maybe not yet on disk, another name; returns once both survive a loss of power.
+    """Renames a local file that may not be on disk yet; returns once its data and name survive a loss of power.
 
     Args:
-        old: name of the file.
-        new: name in the same file system; what has it is replaced.
+        old: path of the file.
+        new: path in the same file system; a file of that name is replaced.
 
     Raises:
-        OSError: if it cannot be renamed.
+        OSError: if the file cannot be renamed.
     """
     sync(old)
     os.replace(old, new)
@@ -73,7 +73,7 @@ def rename_synced(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> N
 
 
 def sync(path: str | os.PathLike[str]) -> None:
-    """Returns once a local file, or the names in a local folder, survive a loss of power."""
+    """Waits until a local file, or the names in a local folder, survive a loss of power."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
