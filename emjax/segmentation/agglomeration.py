@@ -1,6 +1,6 @@
 """Hierarchical agglomeration of fragments: the edge with the highest affinity merges first.
 
-The algorithm; `emjax.segmentation.methods.agglomerate` is the method that uses it.
+This module is the algorithm; `emjax.segmentation.methods.agglomerate` is the method that uses it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from emjax.segmentation.clusters import joined
 from emjax.segmentation.region_graph import BINS, UNIT, EdgeStatistics
 
 LINKAGES = ("mean", "quantile", "quantile_of_maxima")
-# From this many half edges on, their numbers need 64 bits.
+# With this many half edges or more, their indices need 64 bits.
 _MANY = 2**31
 
 
@@ -25,22 +25,22 @@ class Dendrogram:
     """All merges of an agglomeration, strongest first; one run serves every threshold.
 
     Attributes:
-        pairs: `[n, 2]` uint64, two fragments of the clusters that merged.
-        affinity: `[n]` float64, of the edge that merged; never rises.
+        pairs: `[n, 2]` uint64, for each merge one fragment of each of the two clusters.
+        affinity: `[n]` float64, of the edge that merged; never increases.
     """
 
     pairs: np.ndarray
     affinity: np.ndarray
 
     def cut(self, ids: np.ndarray, threshold: float) -> np.ndarray:
-        """Joins fragments by all merges above a threshold.
+        """Joins fragments by all merges with an affinity above a threshold.
 
         Args:
-            ids: `[k]` uint64, sorted fragment ids, all that occur in `pairs` among them.
+            ids: `[k]` uint64, sorted fragment ids; contains all ids that occur in `pairs`.
             threshold: affinity in [0, 1]; a higher one merges less.
 
         Returns:
-            `[k]` uint64, for each id the smallest id of its cluster.
+            `[k]` uint64, the smallest id of each fragment's cluster.
         """
         return joined(ids, self.pairs[self.affinity > threshold])
 
@@ -54,7 +54,7 @@ def agglomerate(
 ) -> Dendrogram:
     """Merges the pair of clusters with the highest affinity until none is above a threshold.
 
-    Affinity of two clusters, over all affinities between their voxels:
+    The affinity of two clusters is, over all affinities between their voxels:
       - 'mean': their mean.
       - 'quantile': their quantile (50 = median), from histograms; the centre of a bin.
       - 'quantile_of_maxima': the quantile over the pairs of fragments between them, each of which
@@ -62,16 +62,16 @@ def agglomerate(
     Only clusters that touch merge; long-range affinities count as evidence on these.
 
     Args:
-        statistics: of the region graph; 'quantile' needs histograms.
+        statistics: edges of the region graph; 'quantile' needs histograms.
         linkage: see above.
         quantile: percent, 0 to 100.
         threshold: affinity in [0, 1] at which to stop. waterz' threshold is 1 - this.
 
     Returns:
-        The merges. Ties go to the earlier pair, so that the result is always the same.
+        The merges. Of equal affinities the earlier pair merges first, so that the result is always the same.
 
     Raises:
-        InputError: unknown linkage, a quantile that is none, or no histograms where needed.
+        InputError: unknown linkage, a quantile outside of 0 to 100, or no histograms where they are needed.
 
     Source: Funke et al., IEEE TPAMI 41 (2019), arXiv:1709.02974 (mean, quantiles, and the maxima
     that its program starts from). Mean and quantile of a union are never above the larger of the
@@ -81,7 +81,7 @@ def agglomerate(
         raise InputError(f"linkage={linkage!r} is unknown; use {', '.join(LINKAGES)}")
     if not 0 <= quantile <= 100:
         raise InputError(f"quantile={quantile} is no percentage; use 0 to 100, 50 is the median")
-    # What touches but has no affinity (count 0) has nothing to merge it.
+    # Pairs that touch but have no affinity (count 0) never merge.
     touching = statistics.select((statistics.contact > 0) & (statistics.count > 0))
     histogram = touching.histogram
     ids = np.unique(touching.pairs)
@@ -103,7 +103,7 @@ def agglomerate(
             rows = np.column_stack([np.arange(len(touching)), bins, np.ones_like(bins)])
         amounts = np.zeros((len(touching), 2), np.int64)
         np.add.at(amounts[:, 1], rows[:, 0], rows[:, 2])
-    # Half of the memory holds numbers of edges: 32 bits for each where they suffice.
+    # Edge indices take half of the memory: they have 32 bits where that suffices.
     numbers = np.int32 if 2 * max(len(ends), len(rows)) < _MANY else np.int64
     merges, affinity = _merge(
         len(ids), ends, amounts, rows, percent, threshold, np.empty(0, numbers)
@@ -117,7 +117,7 @@ def agglomerate(
 
 @compiled
 def _affinity(edge, amounts, rows, first, after, percent):
-    """Returns the affinity of an edge, of what has been joined to it so far."""
+    """Returns the affinity of an edge, including all edges joined to it so far."""
     count = amounts[edge, 1]
     if percent < 0:
         return amounts[edge, 0] / count / UNIT
@@ -156,13 +156,13 @@ def _join(into, edge, amounts, rows, first, after):
 
 @compiled
 def _before(a, b, worth):
-    """Whether edge a comes before edge b in the queue."""
+    """Whether edge a precedes edge b in the queue."""
     return worth[a] > worth[b] or (worth[a] == worth[b] and a < b)
 
 
 @compiled
 def _settle(heap, place, size, i, worth):
-    """Moves the edge at place i of the binary heap up or down to where it belongs."""
+    """Moves the edge at position i of the binary heap up or down to its right position."""
     edge = heap[i]
     while i > 0 and _before(edge, heap[(i - 1) // 2], worth):
         heap[i] = heap[(i - 1) // 2]
@@ -185,7 +185,7 @@ def _settle(heap, place, size, i, worth):
 
 @compiled
 def _remove(heap, place, size, edge, worth):
-    """Takes an edge out of the heap and returns the new size."""
+    """Removes an edge from the heap and returns the heap's new size."""
     i = place[edge]
     place[edge] = -1
     size -= 1
@@ -198,7 +198,7 @@ def _remove(heap, place, size, edge, worth):
 
 @compiled
 def _fill(table, edge_at, nodes, ends, alive):
-    """Fills the table from pairs of nodes to edges anew, in place; returns how many there are."""
+    """Refills the table from pairs of nodes to edges, in place; returns the number of its entries."""
     table[:] = EMPTY
     used = 0
     for e in range(len(ends)):
@@ -219,10 +219,10 @@ def _merge(nodes, ends, amounts, rows, percent, threshold, numbers):
         nodes: number of fragments.
         ends: `[n, 2]` nodes of each edge; changed.
         amounts: `[n, 2]` total and count of each edge; changed.
-        rows: `[m, 3]` (edge, bin, amount), sorted; changed.
+        rows: `[m, 3]` (edge, bin, amount) of the histograms, sorted; changed.
         percent: quantile, or -1 for the mean.
-        threshold: where to stop.
-        numbers: empty, of the type that numbers of edges are kept in.
+        threshold: affinity at which to stop.
+        numbers: empty array whose type is used for the indices of edges.
     """
     edges = len(ends)
     first = np.full(edges, -1, numbers.dtype)
@@ -250,9 +250,9 @@ def _merge(nodes, ends, amounts, rows, percent, threshold, numbers):
             degree[node] += 1
     size = edges
     for i in range(size):
-        # Each one rises into the heap of those before it.
+        # Each edge rises into the heap of the edges before it.
         _settle(heap, place, i + 1, i, worth)
-    # At most a third full of the edges there are.
+    # The table is at most a third full at first.
     capacity = 8
     while capacity < 3 * edges:
         capacity *= 2
@@ -297,7 +297,7 @@ def _merge(nodes, ends, amounts, rows, percent, threshold, numbers):
                         following[tail[a]] = half
                     tail[a] = half
                     degree[a] += 1
-                    # Keys of merged nodes stay behind, until the table is half full of them.
+                    # Keys of merged nodes stay in the table until it is half full.
                     table[spot] = key
                     edge_at[spot] = moving
                     used += 1

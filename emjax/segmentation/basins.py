@@ -1,4 +1,4 @@
-"""What leads to the same maximum of a map by its steepest ascent: the basins of its inverse, without a queue."""
+"""Basins of a map: the voxels from which steepest ascent leads to the same maximum, found without a queue."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from emjax.segmentation.union_find import root_of
 
 
 def section_distance(inside: np.ndarray) -> np.ndarray:
-    """Distance to the nearest False voxel of a section.
+    """Returns the distance of each voxel to the nearest False voxel of a section.
 
     Args:
         inside: `[y, x]` bool.
 
     Returns:
-        `[y, x]` float32, voxels, exact; where nothing is False, one more than its sides together.
+        `[y, x]` float32, voxels, exact; where no voxel is False, one more than the sum of the sides.
 
     Source: Meijster et al., A general algorithm for computing distance transforms in linear time (2000). The `edt`
     package gives the same, and takes three times as long for sections of some hundred voxels a side.
@@ -26,16 +26,16 @@ def section_distance(inside: np.ndarray) -> np.ndarray:
 
 
 def basins(heights: np.ndarray, inside: np.ndarray, *, tops: bool = False) -> np.ndarray:
-    """Labels voxels by the maximum that they lead to, going to the highest of their neighbours until none is higher.
+    """Labels each voxel by the maximum that steepest ascent leads to: to the highest neighbour until none is higher.
 
     Args:
         heights: `[y, x]` or `[z, y, x]` float32. Neighbours are the 8 or 26 around a voxel.
-        inside: bool, of the same shape; the others are 0, and what leads to a maximum among them as well.
-        tops: label the maxima alone.
+        inside: bool, of the same shape; False voxels are 0, and so are voxels that lead to a maximum among them.
+        tops: whether to label the maxima only.
 
     Returns:
-        uint32, 1..n in the order of their first voxels. A plateau without a higher neighbour is one maximum; one that
-        has some leads to one of them, as a whole.
+        uint32, 1..n in the order of their first voxels. A plateau without a higher neighbour is one maximum; a plateau
+        with higher neighbours leads to one of them, as a whole.
     """
     solid = heights if heights.ndim == 3 else heights[None]
     labels = np.zeros(solid.shape, np.uint32)
@@ -51,7 +51,7 @@ def basins(heights: np.ndarray, inside: np.ndarray, *, tops: bool = False) -> np
 @compiled
 def _section_distance(inside, distance):
     height, width = inside.shape
-    # Further than anything can be; its square still fits.
+    # Further than any real distance; its square still fits.
     far = np.int32(height + width + 1)
     steps = np.empty((height, width), np.int32)
     for x in range(width):
@@ -95,7 +95,7 @@ def _section_distance(inside, distance):
 
 @compiled
 def _highest_neighbours(heights, up):
-    """Writes the highest neighbour of each voxel to `up`, or the voxel itself; whole rows at once, without branches."""
+    """Writes the index of each voxel's highest neighbour, or its own, to `up`; by whole rows, without branches."""
     depth, height, width = heights.shape
     best, place = np.empty(width, np.float32), np.empty(width, np.int32)
     for z in range(depth):
@@ -159,7 +159,7 @@ def _basins(heights, inside, tops, labels):
     up = np.empty(heights.size, np.int32)
     _highest_neighbours(heights, up)
     _join_plateaus(heights, up)
-    # Of each voxel on a way that was gone; -1: it leads to a maximum outside.
+    # Basin of each voxel on a path that was followed; -1: the path leads to a maximum outside.
     basin = np.zeros(heights.size, np.int32)
     count = 0
     level = heights.ravel()
@@ -180,6 +180,6 @@ def _basins(heights, inside, tops, labels):
         while basin[step] == 0:
             basin[step] = found
             step = up[step]
-        # What is as high as the maximum it leads to is part of it.
+        # A voxel as high as its maximum is part of that maximum.
         if found > 0 and not (tops and level[voxel] < peaks[found]):
             labels[voxel] = found

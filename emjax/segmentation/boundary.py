@@ -1,4 +1,4 @@
-"""Boundary maps and affinities, each made of the other: 1 at a membrane or contour, affinities 0 across it."""
+"""Conversion between boundary maps and affinities: a map is 1 at a membrane or contour, affinities are 0 across it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from emjax.errors import InputError
 from emjax.segmentation.prediction import NEAREST, Affinities, Offset, Prediction, partners
 
-# Channels that are a boundary map, where there are no affinities; the first that is there.
+# Channels that are boundary maps, used where there are no affinities; the first that exists is taken.
 BOUNDARIES = ("membrane", "contour")
 COMBINE = ("mean", "worst")
 
 
 def boundary_channel(names: Sequence[str]) -> str | None:
-    """Returns which of some channels is a boundary map; None where none is."""
+    """Returns the name of the channel that is a boundary map; None if there is none."""
     return next((name for name in BOUNDARIES if name in names), None)
 
 
@@ -24,7 +24,7 @@ def affinities_of(prediction: Prediction) -> Affinities:
     """Returns the affinities of a prediction, or those that its membrane or contour implies.
 
     Raises:
-        InputError: it has neither.
+        InputError: the prediction has neither affinities nor a membrane or contour.
     """
     name = boundary_channel(prediction.names)
     if prediction.has_affinities or name is None:
@@ -33,7 +33,7 @@ def affinities_of(prediction: Prediction) -> Affinities:
 
 
 def affinities_of_boundary(boundary: np.ndarray) -> Affinities:
-    """Makes nearest affinities of a boundary map: 1 - the larger boundary of the two voxels.
+    """Makes nearest affinities from a boundary map: 1 - the larger boundary value of the two voxels.
 
     Args:
         boundary: `[z, y, x]` float32 in [0, 1], 1 on a membrane or contour.
@@ -42,17 +42,17 @@ def affinities_of_boundary(boundary: np.ndarray) -> Affinities:
 
 
 def affinity_boundary(edges: Sequence[np.ndarray], combine: str = "worst") -> np.ndarray:
-    """Makes a boundary map of the nearest affinities.
+    """Makes a boundary map from the nearest affinities.
 
     Args:
-        edges: float32 in [0, 1], `[y, x]` or `[z, y, x]`, one array an axis, in order: the affinities of voxels to
-            those before them along it.
+        edges: float32 in [0, 1], `[y, x]` or `[z, y, x]`, one array for each axis, in order: the affinity of each voxel
+            to the voxel before it along the axis.
         combine: 1 - 'mean' of a voxel's affinities, or 1 - the 'worst' of them. A sharp boundary
             across one axis is 1/2 in the mean of two axes, but 1/3 of three: in 3D, take 'worst'.
 
     Returns:
         float32 in [0, 1], of the same shape. The first voxels along an axis have no partner there; they take the
-        affinity of the next to them.
+        affinity of the voxel after them.
 
     Raises:
         InputError: unknown `combine`.
@@ -79,14 +79,14 @@ def affinity_boundary(edges: Sequence[np.ndarray], combine: str = "worst") -> np
 
 @dataclasses.dataclass(frozen=True)
 class _FromBoundary:
-    """One channel of affinities, computed where it is read."""
+    """One channel of affinities, computed when it is read."""
 
     boundary: np.ndarray
     offset: Offset
 
     def read(self, sections: slice | int) -> np.ndarray:
         boundary = self.boundary[sections]
-        # What has no partner is never read; 0 there like everywhere that affinities are made.
+        # Values without a partner are never read; they are 0, as in all affinities that emjax makes.
         affinity = np.zeros(boundary.shape, np.float32)
         here, there = partners(self.offset[3 - boundary.ndim :], boundary.shape)
         affinity[here] = 1 - np.maximum(boundary[here], boundary[there])

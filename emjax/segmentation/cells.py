@@ -1,8 +1,8 @@
-"""The cells of a volume: where fragments are made, the same however the volume is cut into blocks.
+"""The cells of a volume: the lattice in which fragments are made, whatever the blocks are.
 
-A cell is segmented with a halo around it and then cut out. Cells lie on a lattice that is fixed by the volume and by
-`fragment_size`, never by blocks or workers, and a fragment's id says which cell it is of. So fragments are a function
-of the input alone.
+A cell is segmented with a halo around it, which is then cut off. The lattice is fixed by the volume and by
+`fragment_size`, never by blocks or workers, and the id of a fragment says which cell it is in. So fragments depend on
+the input alone.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from emjax.geometry.grid import Block, Grid
 from emjax.geometry.sizes import Size, Triple
 from emjax.volumes.write.pyramid import chunk_size, shard_size
 
-# Volumes of up to so many voxels are one cell; of larger ones a cell with its halo has about as many.
+# Volumes of up to this many voxels are one cell; in larger ones a cell with its halo has about this many.
 _WHOLE = 1 << 25
-# Voxels of the finest axis that a cell sees around it, by default.
+# Default halo of a cell, in voxels of the finest axis.
 _HALO = 32
 
 
@@ -32,7 +32,7 @@ class Cells:
     Attributes:
         outer: the box, in voxels of the volume.
         size: (z, y, x) voxels of a cell; the last along an axis may be smaller.
-        halo: (z, y, x) voxels that a cell is read with on each side.
+        halo: (z, y, x) voxels around a cell that are read too, on each side.
     """
 
     outer: Box
@@ -41,22 +41,22 @@ class Cells:
 
     @property
     def grid(self) -> Grid:
-        """The lattice."""
+        """The lattice of the cells, with their halo."""
         return Grid(self.outer, self.size, self.halo)
 
     def __len__(self) -> int:
-        """Number of cells."""
+        """Returns the number of cells."""
         return len(self.grid)
 
     def first_id(self, index: int) -> int:
-        """Returns what the ids 1, 2, ... of a cell's fragments are added to.
+        """Returns the number that is added to the ids 1, 2, ... of the fragments of a cell.
 
-        No two cells share an id, and none has 64 bits before the volume has 2**63 voxels.
+        No two cells share an id, and no id needs 64 bits unless the volume has 2**63 voxels or more.
         """
         return index * math.prod(self.size)
 
     def within(self, box: Box) -> Iterator[Block]:
-        """Yields the cells of a box that is made of cells, in order."""
+        """Yields, in order, the cells of a box that consists of whole cells."""
         grid = self.grid
         _, rows, columns = grid.shape
         places = [
@@ -71,14 +71,14 @@ class Cells:
                     yield grid[(z * rows + y) * columns + x]
 
     def below(self, cell: Block, axis: int) -> Block | None:
-        """Returns the cell before another one along an axis; None at the border."""
+        """Returns the preceding cell along an axis; None at the border."""
         _, rows, columns = self.grid.shape
         if cell.core.start[axis] == self.outer.start[axis]:
             return None
         return self.grid[cell.index - (rows * columns, columns, 1)[axis]]
 
     def inside(self, box: Box) -> Box:
-        """Returns a box in voxels from where the outer box begins: where outputs have it."""
+        """Returns a box counted from the start of the outer box, as in outputs."""
         return box.translate(tuple(-start for start in self.outer.start))
 
 
@@ -91,15 +91,15 @@ def choose_cells(
     """Chooses the cells of a box.
 
     Args:
-        outer: in voxels of the volume.
+        outer: the box, in voxels of the volume.
         voxel_nm: (z, y, x) nm; None is taken as isotropic.
         size: (z, y, x) voxels of a cell; (): one for a volume of up to 2**25 voxels, else about
             2**24 voxels, about as long in nm along each axis.
         halo: (z, y, x) voxels; (): 32 voxels of the finest axis, as long in nm along the others, and
-            at least 1; None: none.
+            at least 1; None: no halo.
 
     Raises:
-        InputError: if the size is none.
+        InputError: if the size is not three positive numbers.
     """
     chosen = tuple(size)
     if chosen and (len(chosen) != 3 or min(chosen) < 1):
@@ -118,10 +118,10 @@ def choose_cells(
 
 
 def choose_blocks(cells: Cells, block_size: Sequence[int]) -> Grid:
-    """Returns blocks made of whole cells; one cell each by default.
+    """Returns blocks that consist of whole cells; by default each block is one cell.
 
     Raises:
-        InputError: if `block_size` is no multiple of the cells; names sizes that are.
+        InputError: if `block_size` is no multiple of the cell size; names sizes that are.
     """
     block = tuple(block_size) or cells.size
     fits = [
@@ -139,7 +139,7 @@ def choose_blocks(cells: Cells, block_size: Sequence[int]) -> Grid:
 
 
 def layout(cells: Cells, voxel_nm: Triple | None) -> tuple[Size, Size]:
-    """Returns (z, y, x) voxels of the chunks and shards of a volume that is written cell by cell.
+    """Returns the (z, y, x) voxels of the chunks and of the shards of a volume that is written cell by cell.
 
     No two cells share a shard.
     """
@@ -147,12 +147,12 @@ def layout(cells: Cells, voxel_nm: Triple | None) -> tuple[Size, Size]:
     outer, best = cells.outer.size, chunk_size(cells.outer.size, voxel_nm)
     for side, length, chunk in zip(cells.size, outer, best, strict=True):
         if side >= length:
-            # One cell along this axis: nothing to be aligned with.
+            # There is one cell along this axis, so chunks need not be aligned with cells.
             chunks.append(chunk)
             shards.append(shard_size((length,) * 3, (chunk,) * 3)[0])
             continue
         parts = next(n for n in range(-(-side // chunk), side + 1) if side % n == 0)
-        # A side with few divisors would have chunks of a voxel or two.
+        # A side with few divisors would lead to chunks of a voxel or two.
         parts = parts if side // parts >= min(chunk, 8) else 1
         chunks.append(side // parts)
         together = max(n for n in range(1, 5) if parts % n == 0)
@@ -161,12 +161,12 @@ def layout(cells: Cells, voxel_nm: Triple | None) -> tuple[Size, Size]:
 
 
 def cut(array: np.ndarray, box: Box, outer: Box) -> np.ndarray:
-    """Returns the part of an array that is a box, where the array is another box.
+    """Returns the part of an array that lies in a box.
 
     Args:
-        array: `[..., z, y, x]`, the voxels of `outer`.
+        array: `[..., z, y, x]`, the voxels of the box `outer`.
         box: within `outer`.
-        outer: where the array lies.
+        outer: the box that the array covers.
     """
     moved = box.translate(tuple(-start for start in outer.start))
     return array[(..., *moved.slices)]

@@ -1,4 +1,4 @@
-"""A prediction on disk, of which parts are read, each channel when it is asked for."""
+"""A prediction on disk, read in parts, each channel when it is needed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from emjax.volumes.volume import Volume
 
 @dataclasses.dataclass(frozen=True)
 class Channels:
-    """Where a prediction is and what its channels are; another process can open it too.
+    """The address of a prediction and a description of its channels; can be sent to another process.
 
     Attributes:
-        address: of the volume.
+        address: of the prediction.
         names: of the channels.
-        offsets: of the channels, None for what is no affinity.
-        run: name of the run, so that none reads through what an earlier one of its process opened.
+        offsets: of the channels, None for a channel that is no affinity.
+        run: unique name of the run, so that it does not use volumes that an earlier run of the process opened.
     """
 
     address: str
@@ -39,20 +39,20 @@ class Channels:
         return cls(str(volume.address.absolute()), names, offsets, uuid.uuid4().hex)
 
     def read(self, box: Box) -> Prediction:
-        """Returns a part, in voxels of the volume; nothing is read before it is asked for."""
+        """Returns a part, given in voxels of the volume; nothing is read before a channel is needed."""
         part: Any = _Part(open_once(self.address, self.run), box)
         return Prediction(part, self.names, self.offsets)
 
 
 class _Part:
-    """What `Prediction` needs of an array `[c, z, y, x]`; keeps what it has read."""
+    """A part of a prediction as an array `[c, z, y, x]` for `Prediction`; keeps the channels that it has read."""
 
     ndim = 4
 
     def __init__(self, volume: Volume, box: Box) -> None:
         self._volume = volume
         self._box = box
-        # A volume of one channel is opened without that axis.
+        # A volume of one channel has no channel axis when it is opened.
         self._bare = len(volume.shape) == 3
         self.shape = (1 if self._bare else volume.shape[0], *box.size)
         self.dtype = volume.dtype

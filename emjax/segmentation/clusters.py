@@ -1,4 +1,4 @@
-"""Clusters of fragments: each is named by the smallest id in it, or numbered from 1."""
+"""Clusters of fragments, named by the smallest id in each, or numbered from 1."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from scipy.sparse.csgraph import connected_components
 
 
 def joined(ids: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Returns for each id the smallest id that pairs connect it to.
+    """Returns, for each id, the smallest id that the pairs connect it to.
 
     Args:
         ids: `[k]` uint64, sorted.
-        pairs: `[n, 2]` uint64, of these ids.
+        pairs: `[n, 2]` uint64 pairs of these ids.
 
     Returns:
         `[k]` uint64.
@@ -26,22 +26,22 @@ def joined(ids: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 def smallest_ids(ids: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Returns for each id the smallest id of its cluster.
+    """Returns, for each id, the smallest id of its cluster.
 
     Args:
         ids: `[k]` uint64, sorted.
-        clusters: `[k]` numbers of any kind, the same for ids of the same cluster.
+        clusters: `[k]` numbers of any type, equal for ids of the same cluster.
 
     Returns:
         `[k]` uint64.
     """
-    # The ids are sorted, so that the first one of a cluster is the smallest.
+    # The ids are sorted, so the first id of a cluster is its smallest.
     _, first, index = np.unique(clusters, return_index=True, return_inverse=True)
     return ids[first[index.reshape(-1)]]
 
 
 def dense(clusters: np.ndarray) -> np.ndarray:
-    """Returns ids 1..n, uint64, in the order of their first places; 0 stays 0."""
+    """Renumbers clusters to 1..n, uint64, in the order of their first occurrence; 0 stays 0."""
     names, first, inverse = np.unique(clusters, return_index=True, return_inverse=True)
     order = np.argsort(np.where(names == 0, -1, first), kind="stable")
     number = np.empty(len(names), np.uint64)

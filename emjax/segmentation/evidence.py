@@ -1,7 +1,7 @@
-"""Which statistics of pairs of fragments a method asks for, and how each of these tables is gathered.
+"""The tables of evidence that a method can ask for, and how each of them is gathered.
 
-A table is gathered by parts of a volume that add up exactly (`emjax.segmentation.region_graph` says what it holds);
-`emjax.segmentation.graph_files` keeps tables on disk.
+A table is gathered from parts of a volume that add up exactly (`emjax.segmentation.region_graph` describes its
+contents); `emjax.segmentation.graph_files` stores tables on disk.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from emjax.segmentation.prediction import NEAREST, Offset, Prediction
 from emjax.segmentation.region_graph import EdgeStatistics, edge_statistics
 
 Slices: TypeAlias = tuple[slice, ...]
-# (prediction, fragments, own part) -> one table; see `edge_statistics` for `own`.
+# (prediction, fragments, own part) -> table of that part; see `edge_statistics` for `own`.
 Gather: TypeAlias = Callable[[Prediction, np.ndarray, Slices | None], EdgeStatistics]
 
 
@@ -28,8 +28,8 @@ class Table:
     """How one table is gathered.
 
     Attributes:
-        gather: makes the table of a part.
-        long_range: whether it reads the partners of voxels at all offsets of the prediction, not at the nearest alone.
+        gather: makes the table of a part of the volume.
+        long_range: whether it reads the partners of voxels at all offsets of the prediction, not only at the nearest.
         contacts: whether it counts the faces that fragments share, and their affinities.
     """
 
@@ -38,19 +38,19 @@ class Table:
     contacts: bool = False
 
 
-# Name of a table -> how it is gathered. The name says all that the table depends on beside the fragments, so that
-# tables of the same name can stand for each other.
+# Name of a table -> how it is gathered. The name says everything that the table depends on besides the fragments, so
+# tables of the same name are interchangeable.
 Evidence: TypeAlias = Mapping[str, Table]
 
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """Fragments and what is known of their pairs.
+    """Fragments and the evidence of their pairs.
 
     Attributes:
         ids: `[k]` uint64, sorted, without 0.
-        sizes: `[k]` int64 voxels.
-        tables: name -> statistics.
+        sizes: `[k]` int64, voxels of each fragment.
+        tables: name of a table -> its statistics.
     """
 
     ids: np.ndarray
@@ -59,7 +59,7 @@ class Graph:
 
 
 def near(histogram: bool = False) -> Evidence:
-    """Returns the evidence of the nearest affinities; contacts alone where there are none."""
+    """Returns the evidence of the nearest affinities; only contacts where there are no affinities."""
     name = "near_histogram" if histogram else "near"
 
     def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
@@ -71,7 +71,7 @@ def near(histogram: bool = False) -> Evidence:
 
 
 def near_and_far(histogram: bool = False) -> Evidence:
-    """Returns the evidence of all affinities together, long-range ones too."""
+    """Returns the evidence of all affinities together, long-range ones included."""
     name = "all_histogram" if histogram else "all"
 
     def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
@@ -90,7 +90,7 @@ def far() -> Evidence:
 
 
 def touching(connectivity: int) -> Evidence:
-    """Returns the pairs of fragments with voxels that are neighbours.
+    """Returns the pairs of fragments that have neighbouring voxels.
 
     Args:
         connectivity: 6 (voxels that share a face), 18 (an edge) or 26 (a corner).
@@ -104,7 +104,7 @@ def touching(connectivity: int) -> Evidence:
 
 
 def joined_by_affinity(threshold: float) -> Evidence:
-    """Returns the pairs of fragments with voxels that a nearest affinity above a threshold joins."""
+    """Returns the pairs of fragments that have voxels joined by a nearest affinity above a threshold."""
 
     def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
         chosen = prediction.affinities().nearest()
@@ -115,7 +115,7 @@ def joined_by_affinity(threshold: float) -> Evidence:
 
 
 def reach(evidence: Evidence, offsets: Sequence[Offset | None]) -> Size:
-    """Returns how far, (z, y, x) voxels, the partners of a voxel are that the tables ask for.
+    """Returns how far, (z, y, x) voxels, the partners of a voxel lie that the tables need.
 
     Args:
         evidence: the tables.
@@ -130,11 +130,11 @@ def reach(evidence: Evidence, offsets: Sequence[Offset | None]) -> Size:
 
 
 def neighbours(connectivity: int) -> list[Offset]:
-    """Returns one of the two steps to each pair of opposite neighbours: 3, 9 or 13 of them."""
+    """Returns one of the two steps to each pair of opposite neighbours: 3, 9 or 13 steps."""
     most = {6: 1, 18: 2, 26: 3}[connectivity]
     sides = (-1, 0, 1)
     steps = itertools.product(sides, sides, sides)
-    # Of opposite steps the one whose first number that is not 0 is negative.
+    # Of two opposite steps, the one whose first non-zero number is negative.
     return [s for s in steps if 0 < sum(map(abs, s)) <= most and s < (0, 0, 0)]
 
 

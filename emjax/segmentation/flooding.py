@@ -1,7 +1,7 @@
 """Flooding along affinities from markers, the strongest edges first: a watershed cut.
 
-Our own, since what a library offers sorts all edges, those within markers too; where markers cover most voxels, that is
-nearly all of the time.
+This is our own implementation, since libraries sort all edges, also those within markers; where markers cover most
+voxels, sorting takes nearly all of the time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from emjax.compiled import compiled
 
-# Affinities are told apart by this much, as in a stored prediction; among equals, the nearest marker comes first.
+# Affinities are rounded to this many levels, as in a stored prediction; of equal ones, the nearest marker comes first.
 _LEVELS = 255
 _OUTSIDE = -1
 
@@ -24,21 +24,21 @@ def flood_affinities(
     markers: np.ndarray,
     mask: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Gives each voxel to the marker that reaches it over the path whose weakest affinity is strongest.
+    """Gives each voxel to the marker that reaches it over the path whose weakest affinity is the strongest.
 
     Args:
-        affinities: one array of the shape of `markers` an axis, float in [0, 1]: between a voxel and the one before
-            it along that axis. They are rounded to 1/255.
-        axes: that each of them is along; what is not connected along an axis is flooded apart.
+        affinities: one array of the shape of `markers` for each axis, float in [0, 1]: between a voxel and the voxel
+            before it along that axis. They are rounded to 1/255.
+        axes: the axis of each array; voxels are not connected along other axes, so these are flooded separately.
         markers: integers, 2D or 3D, 0 = none.
-        mask: bool; False stays 0, also where there is a marker.
+        mask: bool; False voxels stay 0, even at a marker.
 
     Returns:
         uint32; 0 where no marker reaches.
 
     Source: watershed cuts, Cousty et al., IEEE TPAMI 31 (2009), doi:10.1109/TPAMI.2008.173.
     """
-    # A rim that nothing floods, instead of looking where each voxel lies.
+    # A rim that is never flooded saves a check of the position of each voxel.
     inner = (slice(1, -1),) * markers.ndim
     padded = tuple(n + 2 for n in markers.shape)
     labels = np.full(padded, _OUTSIDE, np.int32)
@@ -55,9 +55,9 @@ def flood_affinities(
 
 @compiled
 def _flood(levels, strides, labels):
-    """Floods in place: a first-in, first-out list of voxels for each level, each voxel in the list of its best edge."""
-    # Taking a voxel out of its list is written out twice: as a function of its own it made numba count references to
-    # the arrays at each call, and flooding took seven times as long.
+    """Floods in place: each level has a first-in, first-out list of voxels; a voxel is in the list of its best edge."""
+    # The removal of a voxel from its list is written out twice: as a function of its own it made numba count references
+    # to the arrays at each call, and flooding took seven times as long.
     after = np.empty(labels.size, np.int32)
     before = np.empty(labels.size, np.int32)
     marker = np.empty(labels.size, np.int32)
@@ -89,10 +89,10 @@ def _flood(levels, strides, labels):
 
 @partial(compiled, inline="always")
 def _reach(voxel, levels, strides, labels, after, before, marker, best, first, last, highest):
-    """Puts the neighbours of a labelled voxel into the lists of the edges to them; returns the highest level."""
+    """Adds the neighbours of a labelled voxel to the lists of the edges to them; returns the highest level."""
     for side in range(2 * len(strides)):
         stride = strides[side >> 1]
-        # The edge is stored with the later of the two voxels.
+        # An edge is stored with the later of its two voxels.
         neighbour = voxel + stride if side & 1 else voxel - stride
         if labels[neighbour] != 0:
             continue

@@ -1,6 +1,6 @@
-"""Fragments (also called supervoxels): a watershed of a boundary map or along affinities, from seeds inside of objects.
+"""Fragments (also called supervoxels): a watershed of a boundary map or along affinities, from seeds inside objects.
 
-Methods that join fragments share them, and their settings.
+All methods that join fragments use these functions and settings.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from emjax.segmentation.settings import SizeSettings, choice, number
 
 SEEDS = ("maxima", "basins")
 FLOODS = ("affinities", "boundary")
-# Channels that fragments can be made of, for messages.
+# Channels from which fragments can be made, for messages.
 NEEDS_BOUNDARY = f"{NEEDS_NEAREST}, or {' or '.join(map(repr, BOUNDARIES))}"
 
 
@@ -39,22 +39,22 @@ class FragmentSettings(SizeSettings):
     """How affinities, or a contour or membrane channel, become fragments.
 
     Attributes:
-        plane: each section by itself, for sections thicker than voxels are wide; false: in 3D.
+        plane: whether each section is cut by itself, for sections thicker than voxels are wide; false: in 3D.
         boundary: how affinities become a boundary map: 1 - their 'mean' or 1 - the 'worst'.
-        boundary_threshold: seeds lie where the boundary is below.
+        boundary_threshold: seeds lie where the boundary is below this.
         flood: from the seeds along 'affinities', or over the 'boundary' map. In a map the
             voxels on one side of a sharp boundary are its wall, and a wall may fall to the wrong
             side, which then joins the two: prefer it where predictions are smooth.
-        seeds: the 'maxima' of the distance to the boundary, or its 'basins', all that leads to the same maximum:
-            faster, and an object is cut into fragments by its shape instead of its affinities.
-        sigma_seeds: smoothing of the distance whose maxima are seeds, voxels.
-        sigma_weights: smoothing of the boundary map that is flooded, voxels.
-        boundary_weight: share of the boundary map in what is flooded; the rest is distance.
-        min_fragment: smaller fragments are flooded by their neighbours, voxels.
+        seeds: the 'maxima' of the distance to the boundary, or its 'basins', the voxels that lead to the same maximum:
+            faster, but objects are cut into fragments by their shape instead of by affinities.
+        sigma_seeds: Gaussian smoothing of the distance whose maxima are seeds, voxels.
+        sigma_weights: Gaussian smoothing of the boundary map that is flooded, voxels.
+        boundary_weight: share of the boundary map in the map that is flooded; the rest is distance.
+        min_fragment: voxels; smaller fragments are flooded by their neighbours.
         foreground_threshold: voxels with less foreground are background; without a foreground
             channel, those whose highest nearest affinity is lower. 0: every voxel is labelled.
-        long_range: whether long-range affinities between fragments that touch count as evidence.
-            They shift all means: choose thresholds anew.
+        long_range: whether long-range affinities count as evidence between fragments that touch.
+            They shift all means, so thresholds have to be chosen anew.
     """
 
     fragments_of = "FragmentSettings"
@@ -73,12 +73,12 @@ class FragmentSettings(SizeSettings):
 
 
 def has_boundary(names: Names, offsets: Offsets) -> bool:
-    """Returns whether fragments can be made of channels."""
+    """Returns whether fragments can be made from these channels."""
     return has_nearest(offsets) or boundary_channel(names) is not None
 
 
 def make_fragments(prediction: Prediction, settings: FragmentSettings) -> np.ndarray:
-    """Returns fragments `[z, y, x]` uint64, ids 1..n, of affinities, or of a membrane or contour."""
+    """Makes fragments `[z, y, x]` uint64, ids 1..n, from affinities, or from a membrane or contour channel."""
     affinities = affinities_of(prediction)
     mask = foreground_mask(prediction, affinities, settings.foreground_threshold)
     near = affinities.nearest()
@@ -86,7 +86,7 @@ def make_fragments(prediction: Prediction, settings: FragmentSettings) -> np.nda
     membrane = None if prediction.has_affinities or name is None else prediction.channel(name)
     axes = (1, 2) if settings.plane else (0, 1, 2)
     if membrane is not None and settings.flood == "boundary":
-        # Nobody asks for what the membrane implies.
+        # Affinities made from a membrane are not needed here.
         axes = ()
 
     def cut(part: slice | int) -> np.ndarray:
@@ -105,7 +105,7 @@ def make_fragments(prediction: Prediction, settings: FragmentSettings) -> np.nda
 
     if not settings.plane:
         return cut(slice(None)).astype(np.uint64)
-    # One section after the other: what is made of one stays in the processor's cache.
+    # One section after the other, so that its data stay in the processor's cache.
     fragments = np.empty(prediction.shape, np.uint64)
     last = 0
     for z, section in enumerate(fragments):
@@ -116,9 +116,9 @@ def make_fragments(prediction: Prediction, settings: FragmentSettings) -> np.nda
 def foreground_mask(
     prediction: Prediction, affinities: Affinities, threshold: float
 ) -> np.ndarray | None:
-    """Returns which voxels belong to any object, `[z, y, x]` bool, or None: all of them.
+    """Returns which voxels belong to any object, `[z, y, x]` bool; None means all of them.
 
-    By the foreground channel, or without one by the highest nearest affinity to any neighbour.
+    Uses the foreground channel, or without one the highest nearest affinity to any neighbour.
     """
     if not threshold:
         return None
@@ -152,18 +152,18 @@ def watershed(
 
     Args:
         boundary: `[z, y, x]` or `[y, x]` float32 in [0, 1].
-        threshold: of the boundary.
+        threshold: boundary value from which on a voxel is boundary.
         seeds: the 'maxima' of the distance, or its 'basins': all voxels below `threshold` that lead to the same
-            maximum by steepest ascent. Then boundaries alone are left to flood, which is faster; where an object is
-            cut into fragments is decided by its shape.
-        sigma_seeds: Gaussian smoothing of the distance, voxels; fewer seeds.
+            maximum by steepest ascent. Then only boundaries are left to flood, which is faster; where an object is cut
+                into fragments is decided by its shape.
+        sigma_seeds: Gaussian smoothing of the distance, voxels; more smoothing gives fewer seeds.
         sigma_weights: Gaussian smoothing of the boundary that is flooded, voxels.
         boundary_weight: 1 floods the boundary; less mixes in the inverted distance, which keeps
             fragments round where the boundary has gaps.
-        min_size: smaller fragments lose their seed, and their neighbours flood them, voxels.
-        mask: bool, of the same shape; False stays 0. None labels every voxel that a seed can reach.
-        edges: flood along these instead of over the boundary map, see `affinity_boundary`;
-            boundaries then lie between voxels, and the two options on weights are unused.
+        min_size: voxels; smaller fragments lose their seed, and their neighbours flood them.
+        mask: bool, of the same shape; False voxels stay 0. None labels every voxel that a seed can reach.
+        edges: affinities to flood along instead of over the boundary map, see `affinity_boundary`;
+            boundaries then lie between voxels, and `sigma_weights` and `boundary_weight` have no effect.
 
     Returns:
         uint32 of the same shape, ids 1..n; 0 where no seed reaches.
@@ -191,7 +191,7 @@ def watershed(
 
 
 def _distance(inside: np.ndarray) -> np.ndarray:
-    """Distance to the nearest boundary voxel, finite even where there is none."""
+    """Returns the distance to the nearest boundary voxel, finite even where there is none."""
     if inside.ndim == 2:
         return section_distance(inside)
     if inside.all():
@@ -200,9 +200,9 @@ def _distance(inside: np.ndarray) -> np.ndarray:
 
 
 def _seeds(distance: np.ndarray, kind: str, sigma: float, mask: np.ndarray | None) -> np.ndarray:
-    """The regional maxima of the distance, or the basins around them, uint32."""
+    """Returns the regional maxima of the distance, or the basins around them, uint32."""
     smooth = ndimage.gaussian_filter(distance, sigma) if sigma else distance
-    # Between objects the smoothed distance may have a maximum on the boundary itself.
+    # Between objects, the smoothed distance may have a maximum on the boundary itself.
     inside = distance > 0 if mask is None else (distance > 0) & mask
     return basins(smooth, inside, tops=kind == "maxima")
 
@@ -210,7 +210,7 @@ def _seeds(distance: np.ndarray, kind: str, sigma: float, mask: np.ndarray | Non
 def _surface(
     boundary: np.ndarray, distance: np.ndarray, sigma: float, boundary_weight: float
 ) -> np.ndarray:
-    """What is flooded, `alpha boundary + (1 - alpha) (1 - distance / max)`."""
+    """Returns the map to flood, `alpha boundary + (1 - alpha) (1 - distance / max)`."""
     surface = ndimage.gaussian_filter(boundary, sigma) if sigma else boundary
     if boundary_weight < 1:
         depth = distance / max(float(distance.max()), 1.0)
@@ -219,7 +219,7 @@ def _surface(
 
 
 def _keep_large(fragments: np.ndarray, min_size: int) -> np.ndarray:
-    """The fragments of at least `min_size` voxels as markers, renumbered."""
+    """Returns the fragments of at least `min_size` voxels as markers, renumbered."""
     keep = np.bincount(fragments.ravel()) >= min_size
     keep[0] = False
     if not keep.any():
@@ -230,7 +230,7 @@ def _keep_large(fragments: np.ndarray, min_size: int) -> np.ndarray:
 
 @compiled
 def _append(found, last, section):
-    """Writes ids 1..n to a section as `last` + 1, ...; returns the new last one."""
+    """Writes the ids 1..n of a section as `last` + 1, ...; returns the new last id."""
     most = last
     for y in range(found.shape[0]):
         for x in range(found.shape[1]):

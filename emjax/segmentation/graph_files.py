@@ -1,4 +1,4 @@
-"""The region graph on disk: Parquet, which pandas, DuckDB, Spark and R open as well.
+"""The region graph on disk, in Parquet files, which pandas, DuckDB, Spark and R can read too.
 
 - `sizes/block-*.parquet`: `fragment`, `voxels`.
 - `<table>/block-*.parquet`: a row for each pair of fragments that the block knows of: `fragment_a` < `fragment_b`,
@@ -24,12 +24,12 @@ from emjax.runs.whole_file import write_whole
 from emjax.segmentation.region_graph import EdgeStatistics, merge_statistics
 
 _COLUMNS = ("contact", "affinity_total", "affinity_count", "affinity_maximum")
-# Rows that are read together where only some are wanted.
+# Rows of a row group; where only some rows are wanted, whole groups are read.
 _GROUP = 1 << 18
 
 
 def write_statistics(path: str | os.PathLike[str], statistics: EdgeStatistics) -> None:
-    """Writes a table of pairs, in one piece."""
+    """Writes a table of pairs as one file, atomically."""
     values = (statistics.contact, statistics.total, statistics.count, statistics.maximum)
     columns = {
         "fragment_a": statistics.pairs[:, 0],
@@ -50,16 +50,16 @@ def read_statistics(paths: Sequence[str | os.PathLike[str]]) -> EdgeStatistics:
     """Reads tables of pairs and adds them up.
 
     Args:
-        paths: one or more.
+        paths: one or more files.
 
     Raises:
-        InputError: if one is no such table.
+        InputError: if a file is no such table.
     """
     return merge_statistics([_read_statistics(path) for path in paths])
 
 
 def write_columns(path: str | os.PathLike[str], **columns: np.ndarray) -> None:
-    """Writes columns of numbers of the same length, in one piece."""
+    """Writes columns of numbers of equal length as one file, atomically."""
     _write(path, pa.table({name: pa.array(values) for name, values in columns.items()}))
 
 
@@ -67,27 +67,27 @@ def read_columns(path: str | os.PathLike[str], *names: str) -> tuple[np.ndarray,
     """Reads columns of numbers.
 
     Raises:
-        InputError: if the file is damaged or lacks one.
+        InputError: if the file is damaged or lacks a column.
     """
     table = _read(path, names)
     return tuple(table[name].to_numpy() for name in names)
 
 
 def read_segments(path: str | os.PathLike[str], first: int, last: int) -> np.ndarray:
-    """Reads the segments of fragments with ids that follow each other.
+    """Reads the segments of fragments with consecutive ids.
 
-    Only the parts of the file that hold them are read.
+    Only the row groups that contain these fragments are read.
 
     Args:
         path: of `segments.parquet`.
         first: id of the first fragment.
-        last: id of the last fragment; all between are in the file.
+        last: id of the last fragment; all ids in between are in the file.
 
     Returns:
         `[last - first + 1]` uint64.
 
     Raises:
-        InputError: if the file is damaged or not all of them are in it.
+        InputError: if the file is damaged or lacks some of the fragments.
     """
     ids, segments = [], []
     try:

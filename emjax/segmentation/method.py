@@ -1,6 +1,6 @@
-"""What a method of segmentation is: how it makes fragments, what it asks about their pairs, and how it joins them.
+"""The contract of a segmentation method: how it makes fragments, which evidence it needs, and how it joins them.
 
-A new method is one file in `emjax.segmentation.methods`, with its settings and an object of `Method`, and one line: in
+A new method is one file in `emjax.segmentation.methods`, with its settings and a `Method` object, and one line: in
 `METHODS` of `emjax.segmentation.methods`, or as an entry point of another package in the group `emjax.methods`.
 """
 
@@ -17,27 +17,27 @@ from emjax.segmentation.evidence import Evidence, Graph
 from emjax.segmentation.prediction import NEAREST, Offset, Prediction
 from emjax.segmentation.settings import SizeSettings
 
-# Table of the pairs that stitching joins.
+# Name of the table of pairs that stitching joins.
 STITCHES = "stitches"
-# What a method needs that reads the nearest affinities, for messages.
+# The channels that a method needs to read nearest affinities, for messages.
 NEEDS_NEAREST = "affinities " + " and ".join(",".join(map(str, o)) for o in NEAREST)
 
 Names: TypeAlias = Sequence[str]
 Offsets: TypeAlias = Sequence[Offset | None]
-# Whether channels of these names and offsets have something.
+# (names, offsets of channels) -> whether they have what is needed.
 Fits: TypeAlias = Callable[[Names, Offsets], bool]
-# Step of a method -> what it was made with, and what came out; of one prediction.
+# Step of a method -> the key it was made with and its result; for one prediction.
 Memo: TypeAlias = dict[str, tuple[Any, Any]]
 
 
 def no_evidence(settings: Any) -> Evidence:
-    """Returns no table: the fragments are the objects."""
+    """Returns no tables, for methods whose fragments are the objects."""
     del settings
     return {}
 
 
 def each_alone(graph: Graph, settings: Any, memo: Memo | None) -> np.ndarray:
-    """Takes every fragment as an object, joined with those of other cells that it is stitched to."""
+    """Takes every fragment as an object, joined only with the fragments of other cells that stitching joins to it."""
     del settings, memo
     if STITCHES not in graph.tables:
         return graph.ids
@@ -45,36 +45,37 @@ def each_alone(graph: Graph, settings: Any, memo: Memo | None) -> np.ndarray:
 
 
 def no_check(settings: Any, offsets: Offsets) -> None:
-    """Takes settings as they are."""
+    """Accepts all settings."""
     del settings, offsets
 
 
 def has(*needed: str) -> Fits:
-    """Returns whether channels of all these names are there."""
+    """Returns a function that says whether channels of all these names exist."""
     return lambda names, offsets: set(needed) <= set(names)
 
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """One way to make instances.
+    """A method that makes instances from a prediction.
 
-    Settings called `plane` are chosen by the voxel size where they are not given: true where sections are thick.
+    A setting called `plane` that is not given is chosen by the voxel size: true where sections are thick.
 
     Attributes:
-        summary: what it does, in one line of the documentation.
-        settings: their dataclass.
-        needs: the channels that it needs, for messages and the documentation.
-        fits: whether channels have them.
-        fragments: (prediction, settings) -> `[z, y, x]` uint64.
-        by_default: whether its settings fit these channels as they are, so that it can be chosen where no method is
-            named; None: wherever it `fits`.
-        evidence: settings -> the tables that `partition` asks for.
-        across: settings -> the tables that hold pairs of fragments of different cells alone.
-        partition: (graph, settings, memo) -> `[k]` uint64, for each fragment the smallest id of its
-            object, 0 = background; before limits of sizes.
-        check: (settings, offsets of the channels): raises InputError if a setting asks for channels that are not there.
-        stitched: whether fragments are objects that the overlap of cells joins; its settings then have `stitch`.
-        halo: whether fragments depend on what lies around a cell.
+        summary: what the method does, as one line of the documentation.
+        settings: the dataclass of its settings.
+        needs: which channels it needs, for messages and the documentation.
+        fits: whether given channels include those that it needs.
+        fragments: (prediction, settings) -> fragments `[z, y, x]` uint64.
+        by_default: whether its default settings suit given channels, so that it can be chosen where no method is named;
+        None: wherever it `fits`.
+        evidence: settings -> the tables of evidence that `partition` needs.
+        across: settings -> the tables that hold only pairs of fragments of different cells.
+        partition: (graph, settings, memo) -> `[k]` uint64, the smallest id of each fragment's
+            object, 0 = background; before limits on sizes are applied.
+        check: (settings, offsets of the channels): raises InputError if a setting needs channels that do not exist.
+        stitched: whether fragments are objects that are joined by their overlap between cells; if so, the settings have
+            `stitch`.
+        halo: whether the fragments of a cell depend on the voxels around it.
     """
 
     summary: str
@@ -91,7 +92,7 @@ class Method:
     halo: bool = True
 
     def __post_init__(self) -> None:
-        """Raises TypeError on settings that are none, or a stitched method whose settings do not say how."""
+        """Raises TypeError if `settings` is no valid settings class, or lacks `stitch` where the method is stitched."""
         fields = {f.name: f.metadata for f in dataclasses.fields(self.settings)}
         if not issubclass(self.settings, SizeSettings):
             raise TypeError(
@@ -110,7 +111,7 @@ class Method:
 
 
 def once(memo: Memo | None, name: str, key: Any, make: Callable[[], Any]) -> Any:
-    """Makes something unless the last thing of that name was made with the same key; without a memo, always."""
+    """Returns the memo's result of this name if it was made with the same key, else makes it; always without a memo."""
     if memo is None:
         return make()
     if name not in memo or memo[name][0] != key:

@@ -1,6 +1,6 @@
-"""Multicut of the region graph: which edges to cut at low cost, without a threshold to merge at.
+"""Multicut of the region graph: the edges to cut so that the total cost is low, without a merge threshold.
 
-The algorithm; `emjax.segmentation.methods.multicut` is the method that uses it.
+This module is the algorithm; `emjax.segmentation.methods.multicut` is the method that uses it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from emjax.compiled import compiled
 from emjax.segmentation.clusters import smallest_ids
 from emjax.segmentation.region_graph import EdgeStatistics
 
-# Probabilities are kept this far from 0 and 1, where the cost would be infinite.
+# Probabilities are kept at least this far from 0 and 1, where the cost would be infinite.
 _MARGIN = 1e-3
-# All partitions of a part of the graph with so many fragments are searched: up to four million, most of them ruled out.
+# Parts with up to this many fragments are solved exactly: up to four million partitions, most of them ruled out early.
 EXACT = 12
 
 
 def edge_costs(statistics: EdgeStatistics, beta: float, weighted: bool = True) -> np.ndarray:
-    """Cost of cutting each edge: positive where the two sides belong together.
+    """Returns the cost of cutting each edge: positive where the two sides belong together.
 
     With p = 1 - mean affinity, the probability of a boundary, the cost is
     log((1 - p) / p) + log((1 - beta) / beta).
 
     Args:
         statistics: of the edges.
-        beta: prior of a boundary, in (0, 1); more cuts more.
-        weighted: whether costs are scaled by the number of affinities relative to the largest one.
+        beta: prior of a boundary, in (0, 1); a higher prior cuts more.
+        weighted: whether to scale costs by the edge's number of affinities, relative to the largest number of any edge.
 
     Returns:
         `[n]` float64; 0 for an edge without any affinity.
@@ -53,21 +53,21 @@ def multicut(
     weighted: bool = True,
     lifted: EdgeStatistics | None = None,
 ) -> np.ndarray:
-    """Partitions fragments so that the edges between clusters cost little.
+    """Partitions fragments so that the cut edges have a low total cost.
 
     Greedy additive edge contraction, improved by Kernighan-Lin moves: a heuristic. Parts of at most `EXACT` fragments
-    that no positive cost connects to others are then partitioned at the least cost there is; with lifted edges none is.
+    that no positive cost connects to others are then solved exactly, unless there are lifted edges.
 
     Args:
         ids: `[k]` uint64, sorted fragment ids.
-        statistics: of the pairs that touch; others are left out.
-        beta: prior of a boundary, in (0, 1); 0.5 is neutral, more cuts more.
+        statistics: of the pairs that touch; other pairs are ignored.
+        beta: prior of a boundary, in (0, 1); 0.5 is neutral, a higher prior cuts more.
         weighted: whether long boundaries count more than short ones.
-        lifted: of long-range affinities; those between fragments that do not touch say whether the
-            two belong together, but cannot join them by themselves (lifted multicut).
+        lifted: of long-range affinities; those between fragments that do not touch count for or against putting
+            the two into one cluster, but cannot join them by themselves (lifted multicut).
 
     Returns:
-        `[k]` uint64, for each id the smallest id of its cluster.
+        `[k]` uint64, the smallest id of each fragment's cluster.
 
     Source: Keuper et al., arXiv:1505.06973 (both solvers, lifted edges).
     """
@@ -101,19 +101,19 @@ def multicut(
 def least_cost_of_small(
     ends: np.ndarray, costs: np.ndarray, clusters: np.ndarray, most: int = EXACT
 ) -> np.ndarray:
-    """Partitions the small parts of a graph at the least cost there is.
+    """Partitions the small parts of a graph at the least possible cost.
 
-    No cluster of a partition of least cost need span two parts that only costs of 0 or less connect: cutting these is
-    free or better. So each part that positive costs connect is a problem by itself.
+    No cluster of a least-cost partition needs to span two parts that only costs of 0 or less connect, as cutting these
+    costs nothing or less. So each part that positive costs connect is a separate problem.
 
     Args:
         ends: `[n, 2]` nodes of each edge.
-        costs: `[n]` float64 of cutting it.
-        clusters: `[k]` a partition of the nodes to begin with; it stays where none is better.
-        most: nodes of a part that all partitions of are considered of.
+        costs: `[n]` float64, the cost of cutting each edge.
+        clusters: `[k]` an initial partition of the nodes; it stays where no better one exists.
+        most: largest number of nodes of a part that is solved.
 
     Returns:
-        `[k]` int64, the same number for nodes of the same cluster.
+        `[k]` int64, equal numbers for nodes of the same cluster.
     """
     count = len(clusters)
     ends = ends.astype(np.int64)
@@ -139,31 +139,31 @@ def least_cost_of_small(
         _, given = np.unique(named[own], return_inverse=True)
         better = _least_cost(weights, given.astype(np.int64))
         if better[0] >= 0:
-            # Names that no other cluster has.
+            # Numbers that no other cluster has.
             named[own] = count + smallest_ids(own, better)
-    # It costs nothing to join what no edge connects; nor does it mean anything.
+    # Nodes that no edge connects could be in one cluster at no cost, which would mean nothing.
     kept = ends[named[ends[:, 0]] == named[ends[:, 1]]]
     return _connected(count, kept)
 
 
 def _connected(count: int, pairs: np.ndarray) -> np.ndarray:
-    """Returns which component of a graph each of its nodes is in, from 0."""
+    """Returns the index, from 0, of the connected component of each node."""
     links = coo_array((np.ones(len(pairs), np.uint8), tuple(pairs.T)), shape=(count, count))
     return connected_components(links, directed=False)[1]
 
 
 @compiled
 def _least_cost(weights, given):
-    """Returns the labels of a partition with less cost than a given one, the least there is; all -1 if there is none.
+    """Returns the labels of the partition with the least cost; all -1 if none costs less than the given one.
 
-    All partitions are visited depth first, node by node, a node joining a cluster or beginning the next one, but those
-    that cannot be better: those whose cost so far, with all negative costs to come, reaches the best known.
+    All partitions are visited depth first, node by node, where a node joins a cluster or begins the next one; branches
+    are skipped that cannot be better: those whose cost so far, plus all negative costs to come, reaches the best known.
     """
     count = len(given)
-    # The nodes with the largest costs first: they decide most.
+    # Nodes with the largest costs come first, as they decide most.
     order = np.argsort(-np.abs(weights).sum(axis=1))
     cost = 0.0
-    # What is still to be gained once the nodes before the i-th have their cluster.
+    # The most that can still be gained once the nodes before the i-th have their cluster.
     gain = np.zeros(count + 1)
     for i in range(count - 1, -1, -1):
         gain[i] = gain[i + 1]
@@ -173,7 +173,7 @@ def _least_cost(weights, given):
         for j in range(i):
             if given[i] != given[j]:
                 cost += weights[i, j]
-    # Rounding is no gain.
+    # A gain within rounding errors does not count.
     best = cost - 1e-9 * np.abs(weights).sum()
     found = np.full(count, -1)
     labels = np.full(count, -1)

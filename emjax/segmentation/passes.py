@@ -1,8 +1,8 @@
-"""What is done with each block of a segmentation: fragments, evidence of which belong together, relabelling.
+"""The passes over the blocks of a segmentation: make fragments, gather evidence about their pairs, relabel.
 
-Each is a function of a block that any process can call, knows where its input and output are, and returns once what it
-wrote is on disk. Between the second and the third the whole graph is partitioned (`partition_graph`), in one process.
-A block is worked on cell by cell, so that memory is that of a cell.
+Each pass is a function of a block that any process can call; it knows its input and output, and returns once its
+output is on disk. Between the second and the third pass the whole graph is partitioned (`partition_graph`), in one
+process. A block is processed cell by cell, so that memory depends on the cell size only.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ SEGMENTS = "segments.parquet"
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything that decides what a segmentation of a volume is, and where its parts are.
+    """Everything that decides the result of a segmentation of a volume, and the paths of its parts.
 
     Attributes:
         channels: the prediction.
-        cells: of the volume.
-        method: one of `METHODS`.
+        cells: of the prediction.
+        method: a name in `METHODS`.
         settings: of the method.
-        graph: folder of fragments and graph.
+        graph: folder of the fragments and the graph.
     """
 
     channels: Channels
@@ -64,22 +64,22 @@ class Plan:
 
     @property
     def tables(self) -> Evidence:
-        """The tables of the graph that are gathered from voxels."""
+        """The tables of evidence that are gathered from voxels."""
         across = METHODS.find(self.method).across(self.settings) if len(self.cells) > 1 else {}
         return {**evidence_of(self.method, self.settings), **across}
 
     @property
     def table_names(self) -> tuple[str, ...]:
-        """All tables of the graph, those of stitching too."""
+        """Names of all tables of the graph, that of stitching included."""
         return (*self.tables, *((STITCHES,) if self.stitched else ()))
 
     @property
     def stitched(self) -> bool:
-        """Whether cells are joined by their overlap."""
+        """Whether the objects of different cells are joined by their overlap."""
         return METHODS.find(self.method).stitched and len(self.cells) > 1
 
     def open(self, path: str) -> ts.TensorStore:
-        """Opens a volume that this run makes; once in each process."""
+        """Opens a volume that this run made; only once in each process."""
         return open_output_once(ZarrOutput(path), 0, self.channels.run)
 
     def file(self, *parts: str) -> str:
@@ -89,12 +89,12 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class MakeFragments:
-    """First pass: the fragments of each cell, and their sizes."""
+    """First pass: makes the fragments of each cell, and counts their sizes."""
 
     plan: Plan
 
     def __call__(self, block: Block) -> None:
-        """Works on one block."""
+        """Processes one block."""
         plan = self.plan
         store = plan.open(plan.file(FRAGMENTS))
         ids, sizes = [], []
@@ -119,12 +119,12 @@ class MakeFragments:
 
 @dataclasses.dataclass(frozen=True)
 class GatherEvidence:
-    """Second pass: what is known of the pairs of fragments, those across faces of cells too."""
+    """Second pass: gathers the evidence of the pairs of fragments, those across faces of cells included."""
 
     plan: Plan
 
     def __call__(self, block: Block) -> None:
-        """Works on one block."""
+        """Processes one block."""
         plan = self.plan
         parts: dict[str, list[EdgeStatistics]] = {name: [] for name in plan.table_names}
         for cell in plan.cells.within(block.core):
@@ -167,12 +167,12 @@ class GatherEvidence:
 
 @dataclasses.dataclass(frozen=True)
 class Relabel:
-    """Third pass: from fragments to objects.
+    """Third pass: replaces fragments by objects.
 
     Attributes:
         plan: of the segmentation.
         segments: path of `segments.parquet`.
-        output: path of the volume.
+        output: path of the output volume.
     """
 
     plan: Plan
@@ -180,7 +180,7 @@ class Relabel:
     output: str
 
     def __call__(self, block: Block) -> None:
-        """Works on one block."""
+        """Processes one block."""
         plan = self.plan
         fragments = plan.open(plan.file(FRAGMENTS))
         output = plan.open(self.output)
@@ -201,8 +201,8 @@ def partition_graph(plan: Plan, blocks: int, path: str) -> dict[str, int]:
 
     Args:
         plan: of the segmentation.
-        blocks: of the two passes that made the graph.
-        path: of the file.
+        blocks: number of blocks in the two passes that made the graph.
+        path: of the file to write.
 
     Returns:
         Number of `fragments`, `edges` (pairs in the first table) and `objects`.
@@ -231,15 +231,17 @@ def partition_graph(plan: Plan, blocks: int, path: str) -> dict[str, int]:
 def _numbered(
     labels: np.ndarray, cell: Block, outside: bool
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Returns labels of the core, 1..k by their first voxels, if wished the same of all that was read, and sizes.
+    """Renumbers the labels of a cell 1..k by their first voxels in the core.
 
-    What is in the halo alone becomes 0: no fragment of this cell.
+    Returns the renumbered core, with `outside` the same of everything that was read, and the size of each label.
+
+    Labels that occur only in the halo become 0: they are no fragments of this cell.
     """
     core = np.ascontiguousarray(cut(labels, cell.core, cell.read))
     numbered, sizes = relabel(core)
     if not outside:
         return numbered, None, sizes
-    # Where each label of the core is first: its old and its new number.
+    # Position of the first voxel of each label in the core, which gives its new number.
     old, first = np.unique(core, return_index=True)
     known = np.unique(labels)
     new = np.zeros(len(known), np.uint64)

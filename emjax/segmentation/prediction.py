@@ -1,4 +1,4 @@
-"""What a network predicted: channels `[c, z, y, x]` in [0, 1], read one at a time."""
+"""The output of a network: channels `[c, z, y, x]` in [0, 1], read one at a time."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from emjax.errors import InputError
 
 Offset: TypeAlias = tuple[int, int, int]  # (z, y, x), voxels
 
-# Between voxels that share a face, along z, y, x.
+# Offsets between voxels that share a face, along z, y, x.
 NEAREST: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 
-# Rounding of blended float16 tiles may leave this much outside of [0, 1]; it is clipped.
+# Rounding of blended float16 tiles may exceed [0, 1] by up to this much; it is clipped.
 _ROUNDING = 1e-3
 
 
 class ChannelArray(Protocol):
-    """What is needed of an array `[c, z, y, x]`; one on disk reads a channel when it is asked for."""
+    """The part of the array interface that `Prediction` needs, `[c, z, y, x]`; one on disk reads channels on demand."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(c, z, y, x)."""
+        """Shape, (c, z, y, x)."""
         ...
 
     @property
     def ndim(self) -> int:
-        """4."""
+        """Number of axes, always 4."""
         ...
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the stored numbers."""
+        """Type of the stored numbers."""
         ...
 
     def __len__(self) -> int:
-        """Number of channels."""
+        """Returns the number of channels."""
         ...
 
     def __getitem__(self, index: int, /) -> np.ndarray:
@@ -48,13 +48,13 @@ class ChannelArray(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """Channels with their names; nothing is converted before it is asked for.
+    """Channels with their names; a channel is converted to float32 only when it is requested.
 
     Attributes:
         array: `[c, z, y, x]`, float in [0, 1], or uint8 that means `array / 255`.
         names: of each channel: 'affinity', 'foreground', 'contour', 'distance', 'membrane', ...
         offsets: of each channel, (z, y, x) voxels, negative: an affinity at p joins p and p + o;
-            None for what is no affinity.
+            None for a channel that is no affinity.
     """
 
     array: ChannelArray
@@ -62,7 +62,7 @@ class Prediction:
     offsets: tuple[Offset | None, ...]
 
     def __post_init__(self) -> None:
-        """Raises InputError on an array that cannot be a prediction with these names."""
+        """Raises InputError if the array cannot be a prediction with these names and offsets."""
         if self.array.ndim != 4 or 0 in self.array.shape:
             raise InputError(
                 f"a prediction is [c, z, y, x]; this array has shape {self.array.shape}"
@@ -92,20 +92,20 @@ class Prediction:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(z, y, x) voxels."""
+        """Size of a channel, (z, y, x) voxels."""
         _, z, y, x = self.array.shape
         return z, y, x
 
     @property
     def has_affinities(self) -> bool:
-        """Whether the three nearest affinities are there."""
+        """Whether the affinities of all three nearest offsets exist."""
         return has_nearest(self.offsets)
 
     def channel(self, name: str) -> np.ndarray:
-        """Returns the one channel of a name, `[z, y, x]` float32 in [0, 1].
+        """Returns the one channel with this name, `[z, y, x]` float32 in [0, 1].
 
         Raises:
-            InputError: there is none or more than one, or it holds NaN, inf or numbers outside of
+            InputError: if no channel or more than one has the name, or it holds NaN, inf or numbers outside of
                 [0, 1].
         """
         found = [i for i, known in enumerate(self.names) if known == name]
@@ -117,10 +117,10 @@ class Prediction:
         return self._read(found[0])
 
     def affinities(self) -> Affinities:
-        """Returns all affinity channels, in the order they are stored.
+        """Returns all affinity channels, in the order in which they are stored.
 
         Raises:
-            InputError: one of the three nearest is missing.
+            InputError: if one of the three nearest is missing.
         """
         if not self.has_affinities:
             raise InputError(
@@ -133,7 +133,7 @@ class Prediction:
         )
 
     def summary(self) -> str:
-        """Returns the channels in one line, for messages."""
+        """Returns a description of the channels in one line, for messages."""
         return show_channels(self.names, self.offsets)
 
     def _read(self, index: int, sections: slice | int = slice(None)) -> np.ndarray:
@@ -142,7 +142,7 @@ class Prediction:
             return np.divide(stored, np.float32(255), dtype=np.float32)
         values = np.asarray(stored, np.float32)
         low, high = float(values.min()), float(values.max())
-        # A comparison with NaN is false, so that this catches it as well.
+        # A comparison with NaN is false, so this condition catches NaN as well.
         if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
             found = low if not low >= -_ROUNDING else high
             title = show_channels([self.names[index]], [self.offsets[index]])
@@ -154,10 +154,10 @@ class Prediction:
 
 
 class Source(Protocol):
-    """One channel of affinities that is made when it is read."""
+    """One channel of affinities that is computed when it is read."""
 
     def read(self, sections: slice | int) -> np.ndarray:
-        """Returns some sections, `[z, y, x]` float32 in [0, 1], or one of them, `[y, x]`."""
+        """Returns some sections, `[z, y, x]` float32 in [0, 1], or one section, `[y, x]`."""
         ...
 
 
@@ -166,15 +166,15 @@ class Affinities:
     """Affinity channels that are computed when they are indexed.
 
     Attributes:
-        sources: one a channel.
-        offsets: of each channel, (z, y, x), negative.
+        sources: one for each channel.
+        offsets: of each channel, (z, y, x) voxels, negative.
     """
 
     sources: tuple[Source, ...]
     offsets: tuple[Offset, ...]
 
     def __len__(self) -> int:
-        """Number of channels."""
+        """Returns the number of channels."""
         return len(self.offsets)
 
     def __getitem__(self, index: int) -> np.ndarray:
@@ -182,19 +182,19 @@ class Affinities:
         return self.read(index, slice(None))
 
     def read(self, index: int, sections: slice | int) -> np.ndarray:
-        """Returns some sections of one channel, `[z, y, x]`, or one of them, `[y, x]`.
+        """Returns some sections of one channel, `[z, y, x]`, or one section, `[y, x]`.
 
-        What a voxel's affinity to another section says where that one is not among `sections` is not defined.
+        The value of an affinity whose partner lies in a section outside of `sections` is undefined.
         """
         return self.sources[index].read(sections)
 
     def nearest(self) -> Affinities:
-        """Returns the channels between voxels that share a face, in the order z, y, x."""
+        """Returns the affinities between voxels that share a face, in the order z, y, x."""
         order = [self.offsets.index(o) for o in NEAREST if o in self.offsets]
         return self._part(order)
 
     def long_range(self) -> Affinities:
-        """Returns all other channels."""
+        """Returns the affinities of all other offsets."""
         return self._part([i for i, o in enumerate(self.offsets) if o not in NEAREST])
 
     def _part(self, indices: Sequence[int]) -> Affinities:
@@ -204,12 +204,12 @@ class Affinities:
 
 
 def has_nearest(offsets: Sequence[Offset | None]) -> bool:
-    """Returns whether the three nearest offsets are among those of some channels."""
+    """Returns whether the three nearest offsets are among the offsets of some channels."""
     return set(NEAREST) <= {offset and tuple(offset) for offset in offsets}
 
 
 def show_channels(names: Sequence[str], offsets: Sequence[Offset | None]) -> str:
-    """Returns channels in one line, for messages."""
+    """Returns a description of channels in one line, for messages."""
     return ", ".join(
         name if offset is None else f"{name}[{','.join(map(str, offset))}]"
         for name, offset in zip(names, offsets, strict=True)
@@ -217,10 +217,10 @@ def show_channels(names: Sequence[str], offsets: Sequence[Offset | None]) -> str
 
 
 def parse_channels(text: str) -> tuple[tuple[str, ...], tuple[Offset | None, ...]]:
-    """Reads names and offsets of channels, as in 'affinity:-1/0/0,foreground'.
+    """Reads names and offsets of channels, such as 'affinity:-1/0/0,foreground'.
 
     Raises:
-        InputError: a part that is neither.
+        InputError: if a part is not a name, or a name with an offset.
     """
     names, offsets = [], []
     for part in text.split(","):
@@ -241,7 +241,7 @@ def parse_channels(text: str) -> tuple[tuple[str, ...], tuple[Offset | None, ...
 def partners(
     offset: Sequence[int], shape: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Returns where p lies and where p + offset lies, for all p that have a partner inside."""
+    """Returns the slices of all p that have a partner inside, and those of their partners p + offset."""
     here = tuple(slice(min(-o, n), n) for o, n in zip(offset, shape, strict=True))
     there = tuple(slice(0, max(n + o, 0)) for o, n in zip(offset, shape, strict=True))
     return here, there

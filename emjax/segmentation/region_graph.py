@@ -1,8 +1,7 @@
-"""The graph of touching fragments, with statistics of its edges that add up across blocks.
+"""The region graph: pairs of fragments with evidence that adds up across blocks.
 
-Every number is an integer (affinities are counted in units of 2**-24), so that a sum over blocks is
-the sum over the whole to the last bit, in any order: what is agglomerated cannot depend on the
-blocks.
+All numbers are integers (affinities are counted in units of 2**-24), so that a sum over blocks equals the sum over the
+whole to the last bit, in any order. So the result of a partition cannot depend on the blocks.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ BINS = 256
 
 @dataclasses.dataclass(frozen=True)
 class EdgeStatistics:
-    """What is known of each pair of fragments.
+    """The evidence of each pair of fragments.
 
     Attributes:
         pairs: `[n, 2]` uint64, smaller id first, sorted.
-        contact: `[n]` int64, voxel faces that the two share; 0 where only a long-range affinity
-            joins them. Whether two touch may be known in another block only, so that such pairs are
-            kept until all blocks are merged; `touching` drops them.
+        contact: `[n]` int64, number of voxel faces that the two share; 0 where only a long-range affinity
+            joins them. Another block may know that the two touch, so such pairs are kept until all blocks
+            are merged; `touching` drops them.
         total: `[n]` int64, sum of the affinities between them, in units of 1 / `UNIT`.
         count: `[n]` int64, number of these affinities.
         maximum: `[n]` int64, the largest of them, in units of 1 / `UNIT`.
         histogram: `[m, 3]` int64 rows (edge, bin, amount), sorted: the non-empty bins of the
-            histograms of affinities over `BINS` equal bins; None where not asked for.
+            histograms of affinities over `BINS` equal bins; None if they were not requested.
     """
 
     pairs: np.ndarray
@@ -46,12 +45,12 @@ class EdgeStatistics:
     histogram: np.ndarray | None = None
 
     def __len__(self) -> int:
-        """Number of pairs."""
+        """Returns the number of pairs."""
         return len(self.pairs)
 
     @property
     def mean(self) -> np.ndarray:
-        """`[n]` float64, mean affinity of each pair; 0 where no affinity is known."""
+        """Mean affinity of each pair, `[n]` float64; 0 where no affinity is known."""
         return self.total / UNIT / np.maximum(self.count, 1)
 
     def touching(self) -> EdgeStatistics:
@@ -59,7 +58,7 @@ class EdgeStatistics:
         return self.select(self.contact > 0)
 
     def select(self, keep: np.ndarray) -> EdgeStatistics:
-        """Returns some of the pairs, `keep`: `[n]` bool."""
+        """Returns the pairs where `keep`, `[n]` bool, is True."""
         if keep.all():
             return self
         histogram = self.histogram
@@ -77,16 +76,16 @@ class EdgeStatistics:
 
 
 def merge_statistics(parts: Sequence[EdgeStatistics]) -> EdgeStatistics:
-    """Adds up the statistics of blocks.
+    """Adds up the statistics of the parts of a volume.
 
     Args:
-        parts: one or more; each pair of voxels counted in exactly one of them.
+        parts: one or more; each pair of voxels is counted in exactly one of them.
 
     Returns:
-        The same as `edge_statistics` of the whole, to the last bit, whatever the order.
+        The same as `edge_statistics` of the whole volume, to the last bit, in any order.
 
     Raises:
-        InputError: some have histograms and others do not.
+        InputError: if some have histograms and others do not.
     """
     if len({part.histogram is None for part in parts}) != 1:
         raise InputError("statistics with and without histograms cannot be added; make all alike")
@@ -102,7 +101,7 @@ def merge_statistics(parts: Sequence[EdgeStatistics]) -> EdgeStatistics:
 
     def reduced(ufunc: np.ufunc, name: str) -> np.ndarray:
         values = np.concatenate([getattr(part, name) for part in parts])[order]
-        # Of no rows at all, `reduceat` makes an error.
+        # `reduceat` fails if there are no rows.
         return ufunc.reduceat(values, starts) if len(starts) else values
 
     histograms = [part.histogram for part in parts if part.histogram is not None]
@@ -127,12 +126,12 @@ def merge_statistics(parts: Sequence[EdgeStatistics]) -> EdgeStatistics:
 
 
 def contract(statistics: EdgeStatistics, ids: np.ndarray, clusters: np.ndarray) -> EdgeStatistics:
-    """Returns the statistics of clusters of fragments; histograms are left out.
+    """Returns the statistics of pairs of clusters of fragments; histograms are dropped.
 
     Args:
-        statistics: of fragments.
-        ids: `[k]` uint64, sorted, all that occur in the pairs among them.
-        clusters: `[k]` uint64, of each of them; 0 = background, which has no edges.
+        statistics: of pairs of fragments.
+        ids: `[k]` uint64, sorted fragment ids; contains all ids that occur in the pairs.
+        clusters: `[k]` uint64, the cluster of each fragment; 0 = background, which has no edges.
     """
     ends = clusters[np.searchsorted(ids, statistics.pairs)].astype(np.uint64)
     keep = (ends[:, 0] != ends[:, 1]) & (ends != 0).all(axis=1)
@@ -147,21 +146,21 @@ def edge_statistics(
     own: tuple[slice, ...] | None = None,
     histogram: bool = False,
 ) -> EdgeStatistics:
-    """Gathers what the affinities say about each pair of fragments.
+    """Gathers the affinities and contacts of each pair of fragments.
 
-    All channels count alike, long-range ones too: a channel with offset o adds its value at p to the
+    All channels count alike, long-range ones included: a channel with offset o adds its value at p to the
     pair of fragments at p and p + o.
 
     Args:
         fragments: `[z, y, x]` integers, 0 = background, which has no edges.
         affinities: of the same voxels; None counts contacts only.
-        own: the part whose voxels p are counted, as slices; p + o is read from all of `fragments`.
-            With blocks that partition a volume and a halo on their lower side as wide as the
-            longest offset, each pair is counted once. None: everything.
+        own: slices of the part whose voxels p are counted; p + o is read from all of `fragments`.
+            If blocks partition a volume and are read with a halo on their lower side as wide as the
+            longest offset, each pair of voxels is counted once. None: everything.
         histogram: whether to fill histograms.
 
     Returns:
-        All pairs, those that do not touch among them; see `EdgeStatistics.contact`.
+        All pairs, including those that do not touch; see `EdgeStatistics.contact`.
     """
     ids, local = _local_ids(fragments)
     box = np.array(
@@ -205,7 +204,7 @@ def edge_statistics(
 
 
 def _is_sorted(pairs: np.ndarray) -> bool:
-    """Whether each pair is above the one before it."""
+    """Whether the pairs increase strictly."""
     a, b = pairs.T
     return bool(((a[1:] > a[:-1]) | ((a[1:] == a[:-1]) & (b[1:] > b[:-1]))).all())
 
@@ -219,9 +218,9 @@ def _check_shape(values: np.ndarray, fragments: np.ndarray, offset: Offset) -> N
 
 
 def _local_ids(fragments: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
-    """Ids below 2**31 for the keys of the hash table: as they are, or their ranks."""
+    """Returns ids below 2**31 as keys of the hash table: None and the ids as they are, or the ids and their ranks."""
     if fragments.size and int(fragments.max()) >= 1 << 31:
-        # Background keeps rank 0 even where there is none.
+        # Background has rank 0 even where there is none.
         ids, ranks = np.unique(fragments, return_inverse=True)
         if ids[0] != 0:
             ids, ranks = np.concatenate([[np.uint64(0)], ids]), ranks + 1
@@ -230,7 +229,7 @@ def _local_ids(fragments: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
 
 
 def _add_bins(rows: np.ndarray) -> np.ndarray:
-    """Adds the amounts of rows (edge, bin, amount) with the same edge and bin; sorted."""
+    """Adds up the amounts of rows (edge, bin, amount) with equal edge and bin; the result is sorted."""
     keys, index = np.unique(rows[:, 0] * BINS + rows[:, 1], return_inverse=True)
     amounts = np.zeros(len(keys), np.int64)
     np.add.at(amounts, index.reshape(-1), rows[:, 2])
@@ -259,13 +258,13 @@ def _gather_all(
     histogram: bool,
     state: _State,
 ) -> _State:
-    """Adds one channel, or nothing where `values` is empty, and with `contact` the contacts along its axis.
+    """Adds one channel (nothing if `values` is empty) and, with `contact`, the contacts along its axis.
 
-    The compiled loop stops before a row of which a table may become more than half full, and goes on once the table
-    is larger.
+    The compiled loop stops before a row in which a table may become more than half full, and continues with a larger
+    table.
     """
     row, rows = 0, int(np.prod(np.maximum(box[:2, 1] - box[:2, 0], 0)))
-    # A voxel of a row adds at most one pair and one bin.
+    # Each voxel of a row adds at most one pair and one bin.
     room = 2 * max(int(box[2, 1] - box[2, 0]), 0)
     while True:
         row, used, bins_used = _gather(
@@ -286,7 +285,7 @@ def _gather_all(
 
 @compiled
 def _doubled(table, values):
-    """A table of twice the size with the same keys and values."""
+    """Returns a table of twice the size with the same keys and values."""
     more = np.full(table.size * 2, EMPTY, np.int64)
     more_values = np.zeros(table.size * 2, np.int64)
     for i in range(table.size):
@@ -316,7 +315,7 @@ def _gather(
     bin_amounts,
     bins_used,
 ):
-    """Adds rows of `box` until a table may not take one more.
+    """Adds rows of `box` until a table may be too full for the next one.
 
     Returns the first row that was not added, and how full the tables are.
     """
@@ -338,7 +337,7 @@ def _gather(
             if a == b or a == 0 or b == 0:
                 x += 1
                 continue
-            # Where two fragments lie on each other, their pair comes many times in a row.
+            # Along the face of two fragments, the same pair occurs many times in a row.
             first = x
             while x < box[2, 1] and here[x] == a and there[x + dx] == b:
                 x += 1

@@ -1,4 +1,4 @@
-"""Settings of methods: what all of them have, and how a user's text or numbers become settings.
+"""Settings of methods: those that all methods have, and how a user's text or numbers become settings.
 
 A method's settings are a frozen dataclass that derives from `SizeSettings`; its fields are made by `number` and
 `choice`, which know their range and the values that are worth trying.
@@ -20,27 +20,27 @@ S = TypeVar("S", bound="SizeSettings")
 def number(
     default: Any, low: float, high: float = float("inf"), grid: tuple = (), later: bool = False
 ) -> Any:
-    """Returns a field that is a number, or a (z, y, x) tuple of whole ones.
+    """Returns a dataclass field for a number, or a (z, y, x) tuple of whole numbers.
 
     Args:
-        default: its value, whose type is the field's.
-        low: smallest value that it may have.
-        high: largest value that it may have.
+        default: the default value, whose type is that of the field.
+        low: smallest allowed value.
+        high: largest allowed value.
         grid: values that are worth trying.
-        later: whether fragments do not depend on it.
+        later: whether the setting has no effect on fragments.
     """
     rules = {"low": low, "high": high, "grid": grid, "later": later}
     return dataclasses.field(default=default, metadata=rules)
 
 
 def choice(default: Any, options: tuple, grid: tuple = (), later: bool = False) -> Any:
-    """Returns a field with some values to choose from.
+    """Returns a dataclass field whose value is one of some options.
 
     Args:
-        default: its value, whose type is the field's.
-        options: all values; (): any text.
+        default: the default value, whose type is that of the field.
+        options: all allowed values; (): any text.
         grid: values that are worth trying.
-        later: whether fragments do not depend on it.
+        later: whether the setting has no effect on fragments.
     """
     rules = {"options": options, "grid": grid, "later": later}
     return dataclasses.field(default=default, metadata=rules)
@@ -48,16 +48,16 @@ def choice(default: Any, options: tuple, grid: tuple = (), later: bool = False) 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SizeSettings:
-    """What every method does last.
+    """The limits on object sizes, which every method applies last.
 
     Attributes:
-        min_size: smaller segments are removed, voxels; 0 keeps all.
-        small: what becomes of them: 'background', or 'neighbour' (the one with the highest mean
-            affinity, or without affinities the largest contact).
-        max_size: larger segments become background, voxels; 0 keeps all.
+        min_size: voxels; smaller objects are removed; 0 keeps all.
+        small: how they are removed: they become 'background', or part of the 'neighbour' with the highest mean
+            affinity, or without affinities the largest contact.
+        max_size: voxels; larger objects become background; 0 keeps all.
     """
 
-    # Methods whose fragments are made alike give the same name; '': the class of the settings.
+    # Methods that make fragments in the same way give the same name here; '': the class of the settings.
     fragments_of: ClassVar[str] = ""
 
     min_size: int = number(0, 0, later=True)
@@ -67,19 +67,19 @@ class SizeSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StitchSettings(SizeSettings):
-    """How objects that were found in the cells of a volume are joined across their faces.
+    """How objects that were found in the cells of a volume are joined across cell faces.
 
     Attributes:
-        stitch: two objects of neighbouring cells are one where each is the other's largest partner
-            around the face, and the voxels that both have are more than this share of the
-            smaller one's. 1 joins none.
+        stitch: two objects of neighbouring cells are joined if each is the other's largest partner
+            around the face, and the voxels that both have are more than this share of the smaller
+            object's voxels there. 1 joins none.
     """
 
     stitch: float = number(0.5, 0, 1, later=True)
 
 
 def fragment_key(settings: SizeSettings) -> tuple[str, ...]:
-    """Returns all that fragments depend on, as text; methods that make them alike have the same."""
+    """Returns everything that fragments depend on, as text; equal for methods that make fragments in the same way."""
     names = [f.name for f in dataclasses.fields(settings) if not f.metadata["later"]]
     return (
         settings.fragments_of or type(settings).__name__,
@@ -88,16 +88,16 @@ def fragment_key(settings: SizeSettings) -> tuple[str, ...]:
 
 
 def read_settings(kind: type[S], method: str, given: Mapping[str, Any]) -> S:
-    """Makes settings of what a user gave, numbers or their text.
+    """Makes settings from a user's values, given as numbers or text.
 
     Args:
-        kind: the dataclass of the method.
-        method: its name, for messages.
-        given: setting -> value; what is not given has its default.
+        kind: the settings class of the method.
+        method: name of the method, for messages.
+        given: setting -> value; settings that are not given have their default.
 
     Raises:
-        InputError: an unknown setting (names the nearest), a value of another type, or one that is
-            out of range.
+        InputError: if a setting is unknown (names the nearest), or a value is of another type or out of
+            range.
     """
     fields = {field.name: field for field in dataclasses.fields(kind)}
     values = {}
@@ -109,10 +109,10 @@ def read_settings(kind: type[S], method: str, given: Mapping[str, Any]) -> S:
 
 
 def parse_settings(text: str) -> dict[str, str]:
-    """Reads `NAME=VALUE&NAME=VALUE`; the three numbers of one value are separated by '/'.
+    """Reads `NAME=VALUE&NAME=VALUE`; '/' separates the three numbers of one value.
 
     Raises:
-        InputError: a part without name or value, or a name given twice.
+        InputError: if a part has no name or no value, or a name is given twice.
     """
     settings: dict[str, str] = {}
     for part in text.split("&") if text.strip() else ():
@@ -128,7 +128,7 @@ def parse_settings(text: str) -> dict[str, str]:
 
 
 def format_settings(settings: Mapping[str, Any]) -> str:
-    """Writes settings as `parse_settings` reads them."""
+    """Writes settings in the form that `parse_settings` reads."""
 
     def shown(value: Any) -> str:
         if isinstance(value, list | tuple):
@@ -139,7 +139,7 @@ def format_settings(settings: Mapping[str, Any]) -> str:
 
 
 def values_to_try(kind: type) -> dict[str, tuple]:
-    """Returns the values that are worth trying, of each setting that has some."""
+    """Returns, for each setting that has some, the values that are worth trying."""
     fields = dataclasses.fields(kind)
     return {f.name: f.metadata["grid"] for f in fields if f.metadata["grid"]}
 
@@ -162,7 +162,7 @@ def _read(title: str, field: dataclasses.Field, value: Any) -> Any:
 
 def _in_range(title: str, value: Any, rules: Mapping[str, Any]) -> Any:
     low, high = rules["low"], rules["high"]
-    # A comparison with NaN is false, so that this catches it as well.
+    # A comparison with NaN is false, so this condition catches NaN as well.
     if not low <= value <= high:
         allowed = f"{low:g} or more" if high == float("inf") else f"between {low:g} and {high:g}"
         raise InputError(f"{title}={value} must be {allowed}")

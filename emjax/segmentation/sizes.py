@@ -1,4 +1,4 @@
-"""Segments that are too small or too large: removed, or joined to a neighbour."""
+"""Limits on object sizes: objects that are too small or too large are removed, or joined to a neighbour."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ SMALL = ("background", "neighbour")
 
 
 def relabel(segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers the segments in the order of their first voxels.
+    """Renumbers segments in the order of their first voxels.
 
     Returns:
         dense: uint64 ids 1..n; 0 stays 0.
-        sizes: `[n]` int64 voxels of each.
+        sizes: `[n]` int64, voxels of each segment.
     """
     ids = np.ascontiguousarray(segmentation)
     most = int(ids.max(initial=0))
     if most > ids.size:
-        # Too many for a table of all ids that there could be.
+        # The range of ids is too large for a table of all possible ids.
         ids, _ = fastremap.renumber(ids, preserve_zero=True, in_place=False)
         most = int(ids.max())
     dense = np.empty(ids.shape, np.uint64)
@@ -31,14 +31,14 @@ def relabel(segmentation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def remove_small(segmentation: np.ndarray, min_size: int) -> np.ndarray:
-    """Makes background of segments of fewer than `min_size` voxels; 0 and 1 remove nothing.
+    """Turns segments of fewer than `min_size` voxels into background; 0 and 1 remove nothing.
 
     Args:
         segmentation: `[z, y, x]` uint64, 0 = background.
         min_size: voxels.
 
     Returns:
-        The same with fewer ids; none is renumbered.
+        The same segmentation without the small segments; ids are not renumbered.
     """
     if min_size <= 1:
         return segmentation
@@ -57,22 +57,22 @@ def limit_sizes(
     ids: np.ndarray | None = None,
     statistics: EdgeStatistics | None = None,
 ) -> np.ndarray:
-    """Removes clusters that are too small, or joins them to a neighbour; then removes those that are too large.
+    """Removes clusters that are too small, or joins them to a neighbour, then removes clusters that are too large.
 
     Args:
         clusters: `[k]` uint64, the cluster of each fragment; 0 = background.
-        sizes: `[k]` int64 voxels of each fragment.
-        min_size: smaller clusters are too small, voxels; 0 and 1 keep all.
-        small: what becomes of them: 'background', or 'neighbour': the smallest first, each joins the cluster it
-            has the highest mean affinity with, or, without affinities, shares most faces with. What
-            has no neighbour, and what is still too small with those that joined it, becomes
-            background.
-        max_size: larger clusters become background, voxels; 0 keeps all.
-        ids: `[k]` uint64 of the fragments, sorted; for 'neighbour'.
-        statistics: of the fragments; for 'neighbour'.
+        sizes: `[k]` int64, voxels of each fragment.
+        min_size: voxels; smaller clusters are too small; 0 and 1 keep all.
+        small: what happens to them: they become 'background', or, with 'neighbour', the smallest first, each joins
+            the cluster with which it has the highest mean affinity, or, without affinities, shares the most
+            faces. A cluster without a neighbour, and one that is still too small with those that joined it,
+            becomes background.
+        max_size: voxels; larger clusters become background; 0 keeps all.
+        ids: `[k]` uint64, sorted fragment ids; for 'neighbour'.
+        statistics: of pairs of fragments; for 'neighbour'.
 
     Returns:
-        `[k]` uint64, the same with fewer clusters.
+        `[k]` uint64, the cluster of each fragment, with fewer clusters.
     """
     names, inverse = np.unique(clusters, return_inverse=True)
     totals = np.zeros(len(names), np.int64)
@@ -96,11 +96,11 @@ def limit_sizes(
 def _absorb(
     ids: np.ndarray, sizes: np.ndarray, min_size: int, statistics: EdgeStatistics
 ) -> np.ndarray:
-    """For each id the index of the id that it becomes part of."""
+    """Returns, for each id, the index of the id that it becomes part of."""
     strength = statistics.mean if statistics.count.any() else statistics.contact
     ends = np.searchsorted(ids, statistics.pairs)
-    # Both directions of each edge, sorted by segment, the strongest (then the largest contact,
-    # then the first id) at the head.
+    # Both directions of each edge, sorted by segment; the strongest edge of a segment (then the one with the largest
+    # contact, then the first id) comes first.
     here, there = np.concatenate([ends, ends[:, ::-1]]).T
     order = np.lexsort((there, -np.tile(statistics.contact, 2), -np.tile(strength, 2), here))
     here, there = here[order], there[order]
@@ -130,7 +130,7 @@ def _absorb(
 
 @compiled
 def _number(ids, number, sizes, dense):
-    """Fills `dense`, the `number` of each id and the `sizes` by number; returns how many there are."""
+    """Fills `dense`, the `number` of each id, and the `sizes` by number; returns the number of segments."""
     count, voxel = 0, 0
     while voxel < ids.size:
         known = ids[voxel]

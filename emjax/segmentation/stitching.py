@@ -1,6 +1,6 @@
-"""Objects of neighbouring cells that are one: those that overlap where both cells were segmented.
+"""Stitching: joins objects of neighbouring cells that overlap where both cells were segmented.
 
-Each cell is segmented with a halo, so that two neighbours both have labels on either side of the face between them.
+Each cell is segmented with a halo, so both neighbours have labels on either side of the face between them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from emjax.geometry.grid import Block
 from emjax.segmentation.cells import Cells, cut
 from emjax.segmentation.region_graph import EdgeStatistics
 
-# Voxels on each side of a face that are compared; more says little, and costs disk.
+# Voxels on each side of a face that are compared; more voxels add little, and cost disk space.
 _DEPTH = 8
 
 
@@ -32,15 +32,15 @@ class Face:
 
     @property
     def name(self) -> str:
-        """Of the face, in files."""
+        """Name of the face in file names, such as z0 or x1."""
         return "zyx"[self.axis] + ("1" if self.upper else "0")
 
     def slab(self, cell: Block, cells: Cells) -> Box:
-        """Returns the voxels beyond the face that are compared; none at the border of the volume.
+        """Returns the box beyond the face in which labels are compared; empty at the border of the volume.
 
         Args:
-            cell: whose face this is.
-            cells: that it is one of.
+            cell: the cell whose face this is.
+            cells: all cells of the volume.
         """
         depth = min(_DEPTH, cells.halo[self.axis], cells.size[self.axis])
         start, stop = list(cell.core.start), list(cell.core.stop)
@@ -52,15 +52,15 @@ class Face:
 
 
 def outer_slabs(labels: np.ndarray, cell: Block, cells: Cells) -> dict[str, np.ndarray]:
-    """Returns what a cell says of the voxels beyond its faces.
+    """Returns a cell's labels of the voxels beyond its faces.
 
     Args:
-        labels: `[z, y, x]` of `cell.read`.
-        cell: with its core.
-        cells: that it is one of.
+        labels: `[z, y, x]` labels of `cell.read`.
+        cell: the cell, with its core.
+        cells: all cells of the volume.
 
     Returns:
-        Name of each face that has a neighbour -> labels of its slab.
+        Name of each face that has a neighbour -> the cell's labels in its slab.
     """
     slabs = {}
     for face in (Face(axis, upper) for axis in range(3) for upper in (False, True)):
@@ -73,11 +73,11 @@ def outer_slabs(labels: np.ndarray, cell: Block, cells: Cells) -> dict[str, np.n
 def match(
     lower: tuple[np.ndarray, np.ndarray], upper: tuple[np.ndarray, np.ndarray], share: float
 ) -> EdgeStatistics:
-    """Finds the objects of two cells that are one.
+    """Finds the objects of two neighbouring cells that are the same object.
 
     Args:
-        lower: what the lower cell says of the slab below the face, and of the slab above it.
-        upper: what the upper cell says of the same two.
+        lower: the lower cell's labels of the slab below the face and of the slab above it.
+        upper: the upper cell's labels of the same two slabs.
         share: see `StitchSettings.stitch`.
 
     Returns:
@@ -96,7 +96,7 @@ def match(
 
 
 def _largest(ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Which of the rows has the highest count of its id; the first of equal ones."""
+    """Returns which rows have the highest count of their id; the first of equal ones."""
     order = np.lexsort((np.arange(len(ids)), -counts, ids))
     first = np.ones(len(ids), bool)
     first[1:] = ids[order][1:] != ids[order][:-1]
@@ -106,6 +106,6 @@ def _largest(ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _totals(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Voxels of each of some ids."""
+    """Returns the number of voxels of each of the given ids."""
     known, counts = np.unique(labels, return_counts=True)
     return counts[np.searchsorted(known, ids)]

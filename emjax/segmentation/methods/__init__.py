@@ -1,9 +1,9 @@
-"""From a prediction to instances, by the name of a method; the methods are the modules beside this one.
+"""Makes instances from a prediction with a named method; each module beside this one is a method.
 
-A method makes fragments (for some they are the objects already), gathers evidence of which belong together, and
-partitions their graph. In a volume larger than memory the first is done cell by cell on a fixed lattice
-(`emjax.segmentation.cells`), the second adds up exactly, and the third sees the graph alone, so that `decode` of
-one cell and the blocks of a volume share everything.
+A method makes fragments (for some methods these are already the objects), gathers evidence of which belong together,
+and partitions their graph. In a volume larger than memory, the first step works cell by cell on a fixed lattice
+(`emjax.segmentation.cells`), the second adds up exactly over cells, and the third sees the graph alone. So `decode` of
+one cell and the blocks of a volume share all code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from emjax.segmentation.prediction import Prediction, has_nearest, show_channels
 from emjax.segmentation.settings import fragment_key, read_settings
 from emjax.segmentation.sizes import limit_sizes, relabel
 
-# Where no method is named, the first that suits the channels is preferred; see `choose_method`.
+# Where no method is named, the first one that suits the channels is preferred; see `choose_method`.
 METHODS = Registry(
     "method",
     "emjax.methods",
@@ -38,7 +38,7 @@ METHODS = Registry(
     },
 )
 
-# Sections this much thicker than voxels are wide are cut into fragments one by one (our choice).
+# Where sections are this many times thicker than voxels are wide, each is cut into fragments by itself (our choice).
 PLANE_RATIO = 2.0
 
 
@@ -52,18 +52,18 @@ def decode(
 
     Args:
         prediction: of a volume that fits in memory.
-        method: one of `METHODS`.
-        settings: of the method; what is not given has its default.
-        memo: for other settings of the same prediction: {} at first, then the same. The last result of each step is
-            kept in it, so that a grid of thresholds makes fragments once.
+        method: a name in `METHODS`.
+        settings: of the method; settings that are not given have their default.
+        memo: {} at first, then the same dict for other settings of the same prediction. It keeps the last result of
+            each step, so that a grid of thresholds makes fragments only once.
 
     Returns:
         `[z, y, x]` uint64, ids 1..n in the order of their first voxels, 0 = background. The same
         input gives the same bytes.
 
     Raises:
-        InputError: an unknown method or setting (names the nearest), a value out of range, or a
-            prediction that lacks the channels (names the methods that fit it).
+        InputError: if a method or setting is unknown (names the nearest), a value is out of range, or the prediction
+            lacks the channels (names the methods that suit it).
     """
     choose_method(method, prediction.names, prediction.offsets)
     values = read_method_settings(method, settings or {}, prediction.offsets)
@@ -81,16 +81,16 @@ def decode(
 
 
 def solve(graph: Graph, method: str, settings: Any, memo: Memo | None = None) -> np.ndarray:
-    """Decides which fragments are one object.
+    """Decides which fragments belong to one object.
 
     Args:
         graph: all fragments, with the tables of `evidence_of`.
-        method: one of `METHODS`.
-        settings: of `read_method_settings`.
+        method: a name in `METHODS`.
+        settings: made by `read_method_settings`.
         memo: as for `decode`.
 
     Returns:
-        `[k]` uint64: the object of each fragment, 1..n in the order of their first fragments, 0 = background.
+        `[k]` uint64, the object of each fragment, 1..n in the order of their first fragments, 0 = background.
     """
     if not len(graph.ids):
         return np.zeros(0, np.uint64)
@@ -112,9 +112,9 @@ def read_method_settings(method: str, given: Mapping[str, Any], offsets: Offsets
     """Returns the settings of a method.
 
     Args:
-        method: one of `METHODS`.
-        given: setting -> value or its text.
-        offsets: of the channels that it will be used on.
+        method: a name in `METHODS`.
+        given: setting -> value, or its text.
+        offsets: of the channels on which the method will be used.
 
     Raises:
         InputError: as `read_settings`, or if the channels lack what a setting asks for.
@@ -125,7 +125,7 @@ def read_method_settings(method: str, given: Mapping[str, Any], offsets: Offsets
 
 
 def evidence_of(method: str, settings: Any) -> Evidence:
-    """Returns all tables that a method and its sizes ask for, but those of different cells alone."""
+    """Returns all tables that a method and its size limits need, except those of pairs across cells."""
     tables = dict(METHODS.find(method).evidence(settings))
     if settings.min_size > 1 and settings.small == "neighbour" and not tables:
         tables |= near()
@@ -135,12 +135,12 @@ def evidence_of(method: str, settings: Any) -> Evidence:
 def suit_to_voxels(
     method: str, settings: Mapping[str, Any], voxel_nm: Sequence[float] | None
 ) -> dict[str, Any]:
-    """Returns the settings with `plane` chosen by the voxels, where the method has it and it is not given.
+    """Returns the settings, with `plane` chosen by the voxel size if the method has this setting and it is not given.
 
     Args:
-        method: one of `METHODS`.
+        method: a name in `METHODS`.
         settings: setting -> value.
-        voxel_nm: (z, y, x) nm; None: unknown, the default stays.
+        voxel_nm: (z, y, x) nm; None: unknown, so that the default stays.
     """
     fields = {field.name for field in dataclasses.fields(METHODS.find(method).settings)}
     if voxel_nm is None or "plane" not in fields or "plane" in settings:
@@ -151,21 +151,21 @@ def suit_to_voxels(
 def choose_method(
     method: str, names: Names, offsets: Offsets, suggested: Sequence[str] = ()
 ) -> str:
-    """Returns a method that channels suit: the given one, or for '' the preferred one.
+    """Returns a method that suits the channels: the named one, or for '' the preferred one.
 
-    Preferred are 'agglomerate' where there are affinities, else the first of `METHODS` whose channels are there; of
-    other packages' methods, and only where none of emjax's own suits, those that the targets of the prediction name
-    come first.
+    'agglomerate' is preferred if there are affinities, else the first of `METHODS` that suits the channels. Methods of
+    other packages are considered only if none of emjax's own suits; of these, the methods that the prediction's targets
+    name come first.
 
     Args:
-        method: one of `METHODS`, or ''.
+        method: a name in `METHODS`, or ''.
         names: of the channels.
         offsets: of the channels.
         suggested: methods that the targets of the prediction name.
 
     Raises:
-        InputError: an unknown method (names the nearest), or channels that do not suit it (names
-            what there is, and the methods that do).
+        InputError: if the method is unknown (names the nearest), or the channels do not suit it (lists the channels,
+            and the methods that suit them).
     """
     if method and METHODS.find(method).fits(names, offsets):
         return method
@@ -196,6 +196,6 @@ def _suits_unnamed(method: Method, names: Names, offsets: Offsets) -> bool:
 def _fragments(
     prediction: Prediction, method: str, settings: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns fragments, numbered by their first voxels, their ids and sizes."""
+    """Returns the fragments, renumbered by their first voxels, with their ids and sizes."""
     fragments, sizes = relabel(METHODS.find(method).fragments(prediction, settings))
     return fragments, np.arange(1, len(sizes) + 1, dtype=np.uint64), sizes

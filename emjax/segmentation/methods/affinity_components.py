@@ -1,4 +1,4 @@
-"""The method `affinity_components`: voxels that affinities above a threshold join, directly or by others."""
+"""The method `affinity_components`: components of voxels that are joined by affinities above a threshold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AffinityComponentsSettings(SizeSettings):
     """Voxels joined by nearest affinities; see `affinity_components`.
 
     Attributes:
-        threshold: joins affinities above.
+        threshold: affinities above this join voxels.
     """
 
     threshold: float = number(0.5, 0, 1, grid=(0.5, 0.7, 0.8, 0.9, 0.95, 0.98))
@@ -33,18 +33,18 @@ def affinity_components(
     within: np.ndarray | None = None,
     single: bool = False,
 ) -> np.ndarray:
-    """Joins voxels by their nearest affinities; time is linear in the number of voxels.
+    """Joins voxels by their nearest affinities, in time linear in the number of voxels.
 
     Args:
-        affinities: the nearest are read: the value at p joins p and p + o.
-        threshold: voxels are joined where the affinity is above.
+        affinities: only the nearest are read: the value at p joins p and p + o.
+        threshold: affinities above this join voxels.
         within: `[z, y, x]` integers; only voxels with the same id above 0 are joined, so that this
             cuts a segmentation where weak affinities alone hold it together. None: all voxels.
-        single: whether a voxel that is joined to none is a component.
+        single: whether a voxel that is joined to no other is a component.
 
     Returns:
         `[z, y, x]` uint64, ids 1..n in the order of their first voxels; 0 for a voxel that is joined
-        to none, unless `single`.
+        to no other, unless `single`.
     """
     chosen = affinities.nearest()
     parents: np.ndarray | None = None
@@ -61,7 +61,7 @@ def affinity_components(
 
 @compiled
 def _unite(values, offset, threshold, within, parents):
-    """Joins along one channel; `parents` is changed."""
+    """Joins voxels along one channel; changes `parents`."""
     depth, rows, columns = values.shape
     step = (offset[0] * rows + offset[1]) * columns + offset[2]
     for z in range(-offset[0], depth):
@@ -73,7 +73,7 @@ def _unite(values, offset, threshold, within, parents):
                         continue
                     voxel = (z * rows + y) * columns + x
                     a, b = root_of(parents, voxel), root_of(parents, voxel + step)
-                    # The root is the first voxel, so that ids come out in that order.
+                    # The root is the first voxel, so that ids follow the order of first voxels.
                     if a < b:
                         parents[b] = a
                     elif b < a:
@@ -82,9 +82,9 @@ def _unite(values, offset, threshold, within, parents):
 
 @compiled
 def _number(parents, single):
-    """Ids of the components, in the order of their first voxels; of one voxel only if `single`."""
+    """Numbers the components in the order of their first voxels; those of one voxel only if `single`."""
     ids = np.zeros(parents.size, np.uint64)
-    # A root comes before all others of its component: the first of these gives it its number.
+    # A root precedes all other voxels of its component: the first of these gives it its number.
     last = np.uint64(0)
     for voxel in range(parents.size):
         if single or parents[voxel] != voxel:
@@ -105,7 +105,7 @@ def _fits(names: Names, offsets: Offsets) -> bool:
 
 
 def _fragments(prediction: Prediction, settings: AffinityComponentsSettings) -> np.ndarray:
-    # Single voxels, too: only other cells may know what they are joined to.
+    # Single voxels are kept: only other cells may know what they are joined to.
     return affinity_components(prediction.affinities(), settings.threshold, single=True)
 
 

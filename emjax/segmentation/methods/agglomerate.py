@@ -1,4 +1,4 @@
-"""The method `agglomerate`: watershed fragments, of which the pair with the highest affinity is merged first."""
+"""The method `agglomerate`: watershed fragments, merged in the order of the highest affinity."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class AgglomerateSettings(FragmentSettings):
             The default is the median of the fragment pairs' largest affinities, as in the code of
             arXiv:2308.09917; its fragments are plane=true, boundary=mean, flood=boundary,
             sigma_seeds=0.
-        quantile: percent.
-        threshold: merges affinities above; higher merges less. waterz' threshold is 1 - this.
+        quantile: percent, 0 to 100.
+        threshold: affinities above this merge; a higher one merges less. waterz' threshold is 1 - this.
     """
 
     linkage: str = choice("quantile_of_maxima", LINKAGES, LINKAGES, later=True)
@@ -53,7 +53,7 @@ def _partition(graph: Graph, settings: AgglomerateSettings, memo: Memo | None) -
             graph.tables[name],
             linkage=settings.linkage,
             quantile=settings.quantile,
-            # With a memo to the end, so that other thresholds are cuts of the same tree.
+            # With a memo, merge to the end, so that other thresholds are cuts of the same tree.
             threshold=settings.threshold if memo is None else 0.0,
         ),
     )

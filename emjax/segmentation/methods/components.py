@@ -1,4 +1,4 @@
-"""The method `components`: connected components of what is above a threshold in one channel."""
+"""The method `components`: connected components of the voxels above a threshold in one channel."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ComponentsSettings(SizeSettings):
     """Connected components of one channel; see `components`.
 
     Attributes:
-        channel: what is thresholded: 'foreground', 'signed_distance' (0.5 is the edge), 'class_2'...
-        threshold: objects lie above.
-        connectivity: 6, 18 or 26 neighbours.
-        min_size: smaller objects are removed, voxels.
+        channel: name of the channel: 'foreground', 'signed_distance' (0.5 is the edge), 'class_2'...
+        threshold: voxels above this belong to objects.
+        connectivity: number of neighbours of a voxel, 6, 18 or 26.
+        min_size: voxels; smaller objects are removed.
     """
 
     channel: str = choice("foreground", ())
@@ -45,7 +45,7 @@ def components(mask: np.ndarray, connectivity: int = 6) -> np.ndarray:
         `[z, y, x]` uint64, ids 1..n; 0 where the mask is False.
 
     Raises:
-        InputError: another connectivity.
+        InputError: if the connectivity is another number.
     """
     if connectivity not in CONNECTIVITIES:
         raise InputError(
@@ -79,7 +79,7 @@ METHOD = Method(
     settings=ComponentsSettings,
     needs="a channel to threshold, such as 'foreground'",
     fits=_fits,
-    # Of other channels the user has to choose one.
+    # For all other channels, the user has to name one.
     by_default=has("foreground"),
     fragments=_fragments,
     across=_across,

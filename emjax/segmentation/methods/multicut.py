@@ -1,4 +1,4 @@
-"""The method `multicut`: watershed fragments, and a partition of their graph at low cost, without a threshold."""
+"""The method `multicut`: watershed fragments, and a low-cost partition of their graph, without a merge threshold."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from emjax.segmentation.settings import choice, number
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MulticutSettings(FragmentSettings):
-    """Fragments, partitioned at low cost; see `emjax.segmentation.multicut.multicut`.
+    """Fragments, partitioned at a low cost; see `emjax.segmentation.multicut.multicut`.
 
     Attributes:
-        beta: prior of a boundary; more cuts more.
+        beta: prior of a boundary, in (0, 1); a higher prior cuts more.
         weighted: whether long boundaries count more than short ones.
             The fragments in the code of arXiv:2308.09917 are boundary_threshold=0.25,
             flood=boundary, sigma_seeds=2, sigma_weights=2, boundary_weight=0.9, min_fragment=100.

@@ -1,4 +1,4 @@
-"""The method `mutex`: near affinities join voxels, long-range ones forbid it, the surest first."""
+"""The method `mutex`: nearest affinities join voxels, long-range ones keep them apart, the strongest first."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class MutexSettings(StitchSettings):
     """Voxels joined and kept apart by affinities; see `mutex_watershed`.
 
     Attributes:
-        strides: (z, y, x) voxels between those whose long-range affinities are used; 1/1/1 uses all
+        strides: (z, y, x) voxels between the voxels whose long-range affinities are used; 1/1/1 uses all
             of them, cuts more and takes some fifteen times as long.
-        threshold: what only affinities of this or less hold together is cut.
+        threshold: parts that are held together only by affinities of this or less are cut apart.
         foreground_threshold: as in `FragmentSettings`.
     """
 
@@ -39,24 +39,24 @@ def mutex_watershed(
     threshold: float = 0.0,
     mask: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Partitions voxels so that no two that a long-range affinity separates are joined.
+    """Partitions voxels so that no two voxels that a long-range affinity separates are joined.
 
     A nearest affinity a joins two voxels with strength a, a long-range one keeps them apart with
     strength 1 - a; all of them are visited in the order of their strength.
 
     Args:
         affinities: nearest and at least one long-range offset.
-        strides: (z, y, x) voxels between those whose long-range affinities are used; more is faster
-            and joins more.
-        threshold: what only affinities of this or less hold together is cut; it also decides what
-            becomes of voxels that nothing joins: they become background.
+        strides: (z, y, x) voxels between the voxels whose long-range affinities are used; larger strides are faster
+            and join more.
+        threshold: parts that are held together only by affinities of this or less are cut apart; voxels that nothing
+            else joins become background.
         mask: `[z, y, x]` bool; False stays background.
 
     Returns:
         `[z, y, x]` uint64, ids 1..n, 0 background.
 
     Raises:
-        InputError: there is no long-range affinity.
+        InputError: if there is no long-range affinity.
 
     Source: Wolf et al., "The Mutex Watershed and its Objective", arXiv:1904.12654. The cut at the
     threshold is ours: without it, voxels that no constraint separates are joined even by an

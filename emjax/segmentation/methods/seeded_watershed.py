@@ -1,4 +1,4 @@
-"""The methods `contour` and `distance`: what is surely inside of one object is a seed, and grows over the foreground.
+"""The methods `contour` and `distance`: seeds lie surely inside one object, and grow over the foreground.
 
 Seeds lie where the foreground is high and the contour low (BC), or, with a distance, far from the edge (BD, BCD).
 """
@@ -16,7 +16,7 @@ from emjax.segmentation.prediction import Prediction
 from emjax.segmentation.settings import StitchSettings, choice, number
 from emjax.segmentation.sizes import remove_small
 
-# Channels that are a distance to the edge; the first that is there.
+# Channels with the distance to the edge; the first that exists is taken.
 DISTANCES = ("distance", "signed_distance")
 
 
@@ -25,12 +25,12 @@ class ContourSettings(StitchSettings):
     """Foreground and contour (BC); see `contour_watershed`.
 
     Attributes:
-        seed_foreground: seeds have more foreground.
-        seed_contour: seeds have less contour.
-        threshold: objects have more foreground.
-        min_seed_size: smaller seeds are none, voxels.
-        connectivity: of seeds, 6, 18 or 26.
-        min_size: smaller objects are removed, voxels.
+        seed_foreground: seeds have more foreground than this.
+        seed_contour: seeds have less contour than this.
+        threshold: objects have more foreground than this.
+        min_seed_size: voxels; smaller seeds are ignored.
+        connectivity: of the components that are seeds, 6, 18 or 26.
+        min_size: voxels; smaller objects are removed.
     """
 
     seed_foreground: float = number(0.9, 0, 1, grid=(0.5, 0.7, 0.8, 0.9, 0.95))
@@ -48,8 +48,8 @@ class DistanceSettings(ContourSettings):
     See `distance_watershed`.
 
     Attributes:
-        seed_distance: seeds have more distance: a share of the object's largest, or, of a signed
-            distance, more than this.
+        seed_distance: seeds have a larger distance: than this share of the object's largest, or, of a signed
+            distance, than this.
     """
 
     seed_distance: float = number(0.5, 0, 1, grid=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7))
@@ -65,15 +65,15 @@ def contour_watershed(
     min_seed_size: int = 0,
     connectivity: int = 6,
 ) -> np.ndarray:
-    """Grows what is surely inside of one object over the foreground.
+    """Grows seeds that lie surely inside one object over the foreground.
 
     Args:
         foreground: `[z, y, x]` float32 in [0, 1].
         contour: `[z, y, x]` float32 in [0, 1].
-        seed_foreground: seeds have more foreground than this
+        seed_foreground: seeds have more foreground than this,
         seed_contour: and less contour than this.
         threshold: objects have more foreground than this.
-        min_seed_size: smaller seeds are none, voxels.
+        min_seed_size: voxels; smaller seeds are ignored.
         connectivity: of the components that are seeds, 6, 18 or 26.
 
     Returns:
@@ -97,17 +97,17 @@ def distance_watershed(
     min_seed_size: int = 0,
     connectivity: int = 6,
 ) -> np.ndarray:
-    """Grows what is deep inside of one object over the foreground, down the distance.
+    """Grows seeds that lie deep inside one object over the foreground, from high to low distance.
 
     Args:
         foreground: `[z, y, x]` float32 in [0, 1].
         distance: `[z, y, x]` float32 in [0, 1], 1 in the middle of each object, 0 at its edge.
-        contour: `[z, y, x]` float32 in [0, 1], or None where there is none.
-        seed_foreground: seeds have more foreground than this
-        seed_contour: and less contour than this
-        seed_distance: and more distance than this.
+        contour: `[z, y, x]` float32 in [0, 1]; None if there is none.
+        seed_foreground: seeds have more foreground than this,
+        seed_contour: less contour than this,
+        seed_distance: and a larger distance than this.
         threshold: objects have more foreground than this.
-        min_seed_size: smaller seeds are none, voxels.
+        min_seed_size: voxels; smaller seeds are ignored.
         connectivity: of the components that are seeds, 6, 18 or 26.
 
     Returns:
@@ -133,7 +133,7 @@ def seeded_watershed(
         heights: `[z, y, x]` float32, flooded from the lowest.
         seeds: `[z, y, x]` uint64.
         mask: `[z, y, x]` bool; False becomes 0.
-        min_seed_size: smaller seeds are none, voxels.
+        min_seed_size: voxels; smaller seeds are ignored.
 
     Returns:
         `[z, y, x]` uint64.
