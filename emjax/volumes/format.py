@@ -16,7 +16,8 @@ from typing import Any
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.volumes.address import Address, local_path
+from emjax.geometry.sizes import Triple
+from emjax.volumes.address import Address, local_path, parse_triple
 from emjax.volumes.attributes import folder_url
 from emjax.volumes.place import Place
 from emjax.volumes.read.folder_metadata import METADATA_FILES, read_metadata
@@ -85,6 +86,15 @@ class Request:
     def level(self) -> int:
         """The level of the pyramid that the address asks for; 0 is full resolution."""
         return self.address.whole_number("level", "0 for full resolution")
+
+    def voxel_nm(self, found: Triple | None) -> Triple | None:
+        """Returns the voxel size that an offset in nm is counted in: what its own file says, else the address.
+
+        Args:
+            found: (z, y, x) nm, in the file; None where it does not say.
+        """
+        given = self.address.keys.get("voxel_nm")
+        return found if found or given is None else parse_triple(given, "voxel_nm")
 
     @property
     def missing(self) -> str:

@@ -6,10 +6,12 @@ Formats count in their own units, from centres or corners; nothing here is conve
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from absl import logging
 
 from emjax.geometry.sizes import Triple
 from emjax.volumes.voxel_sizes import spatial_units, spatial_values, unit_nm
@@ -59,7 +61,11 @@ def offset_place(
     """
     for key in keys:
         values = spatial_values(attributes.get(key), names)
-        if values is None or voxel_nm is None:
+        if values is None:
+            continue
+        if voxel_nm is None:
+            if any(values):
+                _say_uncounted(key, ",".join(f"{value:g}" for value in values))
             continue
         factors = [unit_nm(u) for u in spatial_units(attributes.get("units"), names)]
         nm = [v * f for v, f in zip(values, factors, strict=True) if f]
@@ -114,3 +120,13 @@ def _transform_place(attributes: Mapping[str, Any]) -> Place | None:
     if scale is None or translate is None:
         return None
     return Place.of(translate, scale)
+
+
+@functools.cache
+def _say_uncounted(key: str, values: str) -> None:
+    logging.warning(
+        "%s of %s (z, y, x) in a volume without a voxel size says nothing of where it lies in voxels, and is left out: "
+        "add ?voxel_nm=Z,Y,X or ?offset=Z,Y,X (voxels) to its address",
+        key,
+        values,
+    )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorstore as ts
+from absl import logging
 
 from emjax.geometry.sizes import Triple
 
+# Attributes of arrays of zarr and HDF5, in the order in which they are looked for.
+SIZES = ("resolution", "voxel_size_nm_zyx", "voxel_size")
 _NANOMETRES = {
     ("pm", "picometer", "picometers", "picometre"): 1e-3,
     ("nm", "nanometer", "nanometers", "nanometre", "nanometres"): 1.0,
@@ -21,8 +25,10 @@ _NANOMETRES = {
 }
 
 
-def unit_nm(unit: str | None) -> float | None:
+def unit_nm(unit: str | bytes | None) -> float | None:
     """Returns the length in nm of a unit as files name it; None for a name that is no unit of length."""
+    if isinstance(unit, bytes):
+        unit = unit.decode(errors="replace")
     # ImageJ escapes the micro sign when it writes files.
     name = str(unit).strip().lower().replace("\\u00b5", "µ")
     return next((nm for names, nm in _NANOMETRES.items() if name in names), None)
@@ -39,11 +45,11 @@ def attribute_voxel_nm(
         attributes: of the array.
         names: of its axes, as `emjax.volumes.axes.axis_names` returns them.
     """
-    for name in ("resolution", "voxel_size_nm_zyx", "voxel_size"):
+    for name in SIZES:
         # The name of one attribute says its order.
         order = (None,) * 3 if name.endswith("_zyx") else names
         values = spatial_values(attributes.get(name), order)
-        if values and min(values) > 0:
+        if values and may_be_size(name, values):
             return _scaled(values, spatial_units(attributes.get("units"), order))
     return _transform_voxel_nm(attributes)
 
@@ -60,9 +66,23 @@ def n5_voxel_nm(attributes: Mapping[str, Any]) -> Triple | None:
     if values is None and isinstance(pixel, dict):
         values, unit = spatial_values(pixel.get("dimensions"), order), pixel.get("unit", "nm")
         units = [unit] * 3
-    if values is None or not min(values) > 0:
+    name = "resolution" if "resolution" in attributes else "pixelResolution"
+    if values is None or not may_be_size(name, values):
         return _transform_voxel_nm(attributes)
     return _scaled(values, spatial_units(units, order))
+
+
+def may_be_size(name: str, values: Triple) -> bool:
+    """Whether numbers of a file are above 0, as sizes of voxels are; says so where they are not.
+
+    Args:
+        name: of the attribute.
+        values: z, y, x, in any unit.
+    """
+    if all(value > 0 for value in values):
+        return True
+    _say_impossible(name, ",".join(f"{value:g}" for value in values))
+    return False
 
 
 def spatial_values(values: object, names: Sequence[str | None]) -> Triple | None:
@@ -85,7 +105,7 @@ def spatial_values(values: object, names: Sequence[str | None]) -> Triple | None
     return None if found is None else tuple(float(v) for v in found)
 
 
-def spatial_units(units: object, names: Sequence[str | None]) -> tuple[str | None, ...]:
+def spatial_units(units: object, names: Sequence[str | None]) -> tuple[str | bytes | None, ...]:
     """Returns the units of z, y, x; nm where none are given.
 
     Args:
@@ -96,7 +116,7 @@ def spatial_units(units: object, names: Sequence[str | None]) -> tuple[str | Non
         units = units.tolist()
     if not units:
         return ("nm",) * 3
-    if isinstance(units, str):
+    if isinstance(units, str | bytes):
         return (units,) * 3
     found = _by_axis(units, names) if isinstance(units, list | tuple) else None
     return (None,) * 3 if found is None else found
@@ -151,7 +171,17 @@ def _by_axis(values: Sequence[Any], names: Sequence[str | None]) -> tuple[Any, A
     return tuple(values[named.index(axis)] for axis in "zyx")
 
 
-def _scaled(values: Triple, units: Sequence[str | None]) -> Triple | None:
+def _scaled(values: Triple, units: Sequence[str | bytes | None]) -> Triple | None:
     factors = [unit_nm(unit) for unit in units]
     known = [v * f for v, f in zip(values, factors, strict=True) if f]
     return tuple(known) if len(known) == len(factors) else None
+
+
+@functools.cache
+def _say_impossible(name: str, values: str) -> None:
+    logging.warning(
+        "%s of %s (z, y, x) cannot be a size of voxels, and is not taken as one; add ?voxel_nm=Z,Y,X to the address "
+        "if no size is known",
+        name,
+        values,
+    )

@@ -15,6 +15,7 @@ from emjax.volumes.address import Address
 from emjax.volumes.create import create_volume
 from emjax.volumes.formats import parse_output
 from emjax.volumes.origin import file_corner, known_origin, origin_voxels
+from emjax.volumes.place import _say_uncounted
 from emjax.volumes.store import open_volume
 from emjax.volumes.write.output import NewVolume
 from emjax.volumes.write.pyramid import plan_levels
@@ -194,3 +195,33 @@ def test_what_emjax_writes_says_where_it_lies_in_every_format(tmp_path):
         output.open()[...] = 1
         output.finish()
         assert known_origin(open_volume(f"{tmp_path}/{name}[1:]")) == (4, 20, 100), name
+
+
+def test_an_offset_is_counted_in_the_voxels_of_the_address(tmp_path, caplog):
+    """Arrays with an offset in nm and no voxel size of their own lie where the address's size says."""
+    _say_uncounted.cache_clear()
+    meta = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{tmp_path}/a.zarr"}}
+    made = ts.open(meta, create=True, dtype="uint8", shape=SHAPE).result()
+    made.write(1).result()
+    text = json.loads((tmp_path / "a.zarr/zarr.json").read_text())
+    (tmp_path / "a.zarr/zarr.json").write_text(
+        json.dumps({**text, "attributes": {"offset": [80, 8, 0]}})
+    )
+    n5 = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{tmp_path}/a.n5"}}
+    metadata = {"offset": [0, 8, 80], "dimensions": SHAPE[::-1], "blockSize": SHAPE[::-1]}
+    ts.open({**n5, "metadata": metadata}, create=True, dtype="uint8").result().write(1).result()
+    for name in ("a.zarr", "a.n5"):
+        assert known_origin(open_volume(f"{tmp_path}/{name}?voxel_nm=40,4,4")) == (2, 2, 0)
+        assert known_origin(open_volume(f"{tmp_path}/{name}")) is None
+    assert "offset of 80,8,0 (z, y, x) in a volume without a voxel size" in caplog.text
+
+
+def test_a_level_named_inside_its_group_lies_where_the_group_says(tmp_path):
+    create_volume(tmp_path / "b.zarr", SHAPE, np.uint8, (40, 4, 5), {}, origin=(0, 2, 7))
+    for name in ("b.zarr:0", "b.zarr/0"):
+        volume = open_volume(f"{tmp_path}/{name}")
+        assert volume.voxel_nm == (40, 4, 5)
+        assert known_origin(volume) == (0, 2, 7)
+    # A group that is damaged takes nothing from its array.
+    (tmp_path / "b.zarr/zarr.json").write_text('{"attributes": {"ome": {"multiscales": [7]}}}')
+    assert known_origin(open_volume(f"{tmp_path}/b.zarr:0?missing=fill")) is None

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from emjax.volumes.voxel_sizes import attribute_voxel_nm, n5_voxel_nm, ome_voxel_nm, unit_nm
+from emjax.volumes.voxel_sizes import (
+    _say_impossible,
+    attribute_voxel_nm,
+    n5_voxel_nm,
+    ome_voxel_nm,
+    unit_nm,
+)
 
 
 @pytest.mark.parametrize(
@@ -12,7 +18,15 @@ from emjax.volumes.voxel_sizes import attribute_voxel_nm, n5_voxel_nm, ome_voxel
     [
         *(("nm", 1), ("nanometer", 1), ("NM ", 1), ("Å", 0.1), ("angstrom", 0.1)),
         *(("µm", 1e3), ("μm", 1e3), ("\\u00b5m", 1e3), ("micron", 1e3), ("um", 1e3)),
-        *(("mm", 1e6), ("cm", 1e7), ("meter", 1e9), ("pixel", None), (None, None), ("", None)),
+        *(
+            ("mm", 1e6),
+            ("cm", 1e7),
+            ("meter", 1e9),
+            ("pixel", None),
+            (None, None),
+            ("", None),
+            (b"um", 1e3),
+        ),
     ],
 )
 def test_units(unit: str | None, nm: float | None) -> None:
@@ -59,3 +73,12 @@ def test_ome_without_a_unit_is_unknown() -> None:
     assert ome_voxel_nm(axes, [1, 40, 8, 4]) == (40, 8, 4)
     assert ome_voxel_nm([*axes[:3], {"name": "x"}], [1, 40, 8, 4]) is None
     assert ome_voxel_nm(axes[:3], [1, 40, 8]) is None
+
+
+@pytest.mark.parametrize("size", [0.0, -4.0, float("nan")])
+def test_sizes_that_cannot_be_are_said(size: float, caplog: pytest.LogCaptureFixture) -> None:
+    _say_impossible.cache_clear()
+    assert attribute_voxel_nm({"resolution": [40, size, 4]}) is None
+    assert n5_voxel_nm({"pixelResolution": {"dimensions": [4, size, 40], "unit": "nm"}}) is None
+    assert f"resolution of 40,{size:g},4 (z, y, x) cannot be" in caplog.text
+    assert f"pixelResolution of 40,{size:g},4 (z, y, x) cannot be" in caplog.text

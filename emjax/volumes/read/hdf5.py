@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import threading
@@ -14,15 +15,14 @@ import numpy as np
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
-from emjax.volumes.address import parse_triple
-from emjax.volumes.axes import Names, arrange, attribute_names, axis_names, kept_axes
+from emjax.volumes.axes import Names, arrange, attribute_names, kept_axes
 from emjax.volumes.format import Format, Request, Writer
 from emjax.volumes.place import Place, offset_place
 from emjax.volumes.read.hdf5_datasets import find_dataset
 from emjax.volumes.read.hdf5_presence import is_chunk_absent, refuse_absent
 from emjax.volumes.read.missing import ERROR
 from emjax.volumes.read.opened import Opened, chunked
-from emjax.volumes.voxel_sizes import spatial_units, spatial_values, unit_nm
+from emjax.volumes.voxel_sizes import may_be_size, spatial_units, spatial_values, unit_nm
 
 # (z, y, x) voxels that are read at once from a dataset without chunks.
 _CHUNK = (16, 256, 256)
@@ -91,8 +91,9 @@ def open_hdf5(request: Request) -> Opened:
             shape, dtype, chunks = data.shape, data.dtype, data.chunks
             filters = _filters(path, name, data)
             refuse_absent(request, data)
-            names = _names(data)
-            voxel_nm = _voxel_nm(data, names)
+            attributes = _attributes(data)
+            names = _names(attributes, len(shape))
+            voxel_nm = _voxel_nm(attributes, _attributes(data.file), names)
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} cannot be read as HDF5: {_reason(error)}") from error
     axes = kept_axes(shape, names, f"{path}:{name}")
@@ -109,11 +110,10 @@ def where(request: Request) -> Place | None:
     try:
         with LOCK, h5py.File(path, "r") as file:
             _, data = find_dataset(path, file, request.address.dataset)
-            names = _names(data)
-            voxel_nm = _voxel_nm(data, names)
-            if voxel_nm is None and "voxel_nm" in request.address.keys:
-                voxel_nm = parse_triple(request.address.keys["voxel_nm"], "voxel_nm")
-            return offset_place(dict(data.attrs), voxel_nm, names)
+            attributes = _attributes(data)
+            names = _names(attributes, len(data.shape))
+            voxel_nm = _voxel_nm(attributes, _attributes(data.file), names)
+            return offset_place(attributes, request.voxel_nm(voxel_nm), names)
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} cannot be read as HDF5: {_reason(error)}") from error
 
@@ -124,20 +124,26 @@ def _box(shape: tuple[int, ...], axes: list[int]) -> tuple[int, ...]:
     return tuple(min(n, sides.get(axis, 1)) for axis, n in enumerate(shape))
 
 
-def _names(data: h5py.Dataset) -> Names:
-    """Returns the names of the axes: vigra's axistags, else dimension scales, else attributes."""
-    rank = len(data.shape)
-    attributes = {}
-    for key in data.attrs:
-        try:
-            attributes[key] = data.attrs[key]
-        except (OSError, TypeError):
-            # h5py cannot read this attribute's type, and the name of an axis never has such a type.
-            continue
-    names = attribute_names({k: v for k, v in attributes.items() if k == "axistags"}, rank)
-    if not any(names):
-        names = axis_names([dimension.label for dimension in data.dims], rank)
-    return names if any(names) else attribute_names(attributes, rank)
+def _attributes(owner: h5py.Dataset | h5py.File) -> dict[str, Any]:
+    """Returns the attributes of a dataset or file, without those of a type that h5py cannot read."""
+    found = {}
+    for key in owner.attrs:
+        with contextlib.suppress(OSError, TypeError, ValueError):
+            found[key] = owner.attrs[key]
+    return found
+
+
+def _names(attributes: dict[str, Any], rank: int) -> Names:
+    """Returns the names of the axes: vigra's axistags, else dimension labels, else other attributes.
+
+    Labels are read as the attribute that they are: asked for them, the HDF5 library crashes where they are of fixed
+    length.
+    """
+    for key in ("axistags", "DIMENSION_LABELS"):
+        names = attribute_names({k: v for k, v in attributes.items() if k == key}, rank)
+        if any(names):
+            return names
+    return attribute_names(attributes, rank)
 
 
 def _reason(error: Exception) -> str:
@@ -171,37 +177,35 @@ def _filters(path: Path, name: str, data: h5py.Dataset) -> int:
     return made.get_nfilters()
 
 
-def _voxel_nm(data: h5py.Dataset, names: Names) -> Triple | None:
+def _voxel_nm(own: dict[str, Any], file: dict[str, Any], names: Names) -> Triple | None:
     """Reads the voxel size: CREMI's `resolution` and its like, in the order of the axes; ilastik's `element_size_um`.
 
     Attributes of the file are used where the dataset has none. `element_size_um` is z, y, x whatever the order of the
     axes.
     """
     spatial = tuple(name for name in names if name in tuple("zyx")) or (None,) * 3
-    for owner, name, factor in (
-        (data, "resolution", 1.0),
-        (data, "voxel_size", 1.0),
-        (data, "element_size_um", 1000.0),
-        (data.file, "voxel_size_nm_zyx", 1.0),
-        (data.file, "resolution", 1.0),
-        (data.file, "voxel_size", 1.0),
+    for attributes, name, factor in (
+        (own, "resolution", 1.0),
+        (own, "voxel_size", 1.0),
+        (own, "element_size_um", 1000.0),
+        (file, "voxel_size_nm_zyx", 1.0),
+        (file, "resolution", 1.0),
+        (file, "voxel_size", 1.0),
     ):
-        if name not in owner.attrs:
-            continue
-        stored: Any = owner.attrs[name]
-        values = np.ravel(stored)
+        values = np.ravel(attributes.get(name, ()))
         if not np.issubdtype(values.dtype, np.number):
             continue
         order = names if len(values) == len(names) else spatial
         if name in ("element_size_um", "voxel_size_nm_zyx"):
             order = (None,) * 3
         found = spatial_values(values, order)
-        if found and min(found) > 0:
-            units = spatial_units(owner.attrs.get("units"), order) if factor == 1 else ("nm",) * 3
-            factors = [unit_nm(unit) for unit in units]
-            sides = [v * f * factor for v, f in zip(found, factors, strict=True) if f]
-            if len(sides) == len(factors):
-                return tuple(sides)
+        if found is None or not may_be_size(name, found):
+            continue
+        units = spatial_units(attributes.get("units"), order) if factor == 1 else ("nm",) * 3
+        factors = [unit_nm(unit) for unit in units]
+        sides = [v * f * factor for v, f in zip(found, factors, strict=True) if f]
+        if len(sides) == len(factors):
+            return tuple(sides)
     return None
 
 

@@ -41,7 +41,7 @@ def open_n5(request: Request) -> Opened:
 def where(request: Request) -> Place | None:
     """Reads the `offset` or `translation` of an array or of its group, x, y, z in nm; or its `transform`."""
     folder, own, group = _addressed(request)
-    voxel_nm = _voxel_nm(request, folder, own, group)
+    voxel_nm = request.voxel_nm(_voxel_nm(request, folder, own, group))
     for attributes in (own, group):
         place = offset_place(attributes, voxel_nm, ("x", "y", "z"), keys=("offset", "translation"))
         if place is not None:

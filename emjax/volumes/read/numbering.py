@@ -137,7 +137,9 @@ def _step(numbers: list[int]) -> int:
     steps = [b - a for a, b in itertools.pairwise(numbers)]
     if not steps or min(steps) <= 0:
         return 0
-    step, count = Counter(steps).most_common(1)[0]
+    counts = Counter(steps)
+    # Of steps that are as frequent the smallest: 0, 2, 3 lacks 1.
+    step, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
     if count < _REGULAR * len(steps) or any(s % step for s in steps):
         return 0
     return step

@@ -116,12 +116,13 @@ def _stack(request: Request, file: tifffile.TiffFile) -> tuple[_Pages | _Plain, 
     path = request.path
     first: Any = file.pages[0]
     count, stack = len(file.pages), file.series[0]
-    if count == 1 and len(stack.shape) == 3 and stack.dataoffset is not None:
+    shape = (math.prod(stack.shape[:-2]), *stack.shape[-2:])
+    if count == 1 and 1 < shape[0] == max(stack.shape[:-2]) and stack.dataoffset is not None:
         # ImageJ describes only the first section of a large stack.
-        end = stack.dataoffset + math.prod(stack.shape) * stack.dtype.itemsize
+        end = stack.dataoffset + math.prod(shape) * stack.dtype.itemsize
         _refuse_cut(path, file.filehandle.size < end)
         order = file.byteorder + stack.dtype.char
-        return _Plain(str(path), stack.dataoffset, stack.shape, order), stack.shape
+        return _Plain(str(path), stack.dataoffset, shape, order), shape
     lengths = dict(zip(stack.axes, stack.shape, strict=True))
     if math.prod(lengths.get(axis, 1) for axis in "CTS") > 1:
         raise InputError(

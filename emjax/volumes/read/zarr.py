@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorstore as ts
 
@@ -13,10 +13,10 @@ from emjax.volumes.format import Format, Request, Writer
 from emjax.volumes.place import Place, offset_place, ome_place
 from emjax.volumes.read.arrays import check_level, checked, only_level_0, open_store
 from emjax.volumes.read.chunks import Chunks, refuse_if_none
-from emjax.volumes.read.folder_metadata import shown, volumes_inside
+from emjax.volumes.read.folder_metadata import read_metadata, shown, volumes_inside
 from emjax.volumes.read.opened import Opened
 from emjax.volumes.read.webknossos import find_magnification
-from emjax.volumes.voxel_sizes import attribute_voxel_nm, ome_voxel_nm, unit_voxel_nm
+from emjax.volumes.voxel_sizes import SIZES, attribute_voxel_nm, ome_voxel_nm, unit_voxel_nm
 
 Metadata = dict[str, dict[str, Any] | None]
 
@@ -34,13 +34,18 @@ def open_zarr(request: Request) -> Opened:
         base = request.base
         raise InputError(f"{shown(base)} is a group, not an array; name one{volumes_inside(base)}")
     only_level_0(request.base, request.level)
-    store = _open_array(request.base, request)
-    attributes, names = _attributes(request.metadata), _names(request.metadata, store)
+    found, attributes = _listed(request), _attributes(request.metadata)
+    if found is not None:
+        store = _open_array(request.base, request, found.attributes)
+        return _of_level(store, found.image, found.level, request.base)
+    store = _open_array(request.base, request, attributes)
+    names = _names(request.metadata, store)
     voxel_nm = attribute_voxel_nm(attributes, names)
     if store.rank == 4 and voxel_nm is None:
-        found = find_magnification(request.base)
-        if found is not None:
-            voxel_nm, names = found.voxel_nm, names if any(names) else found.names
+        magnification = find_magnification(request.base)
+        if magnification is not None:
+            voxel_nm = magnification.voxel_nm
+            names = names if any(names) else magnification.names
     store = arrange(store, names, shown(request.base))
     return Opened(store, voxel_nm or unit_voxel_nm(store))
 
@@ -50,21 +55,58 @@ def where(request: Request) -> Place | None:
     image = _image(request.metadata)
     if image is not None:
         return ome_place(image, request.level)
+    found = _listed(request)
+    if found is not None:
+        return ome_place(found.image, found.level)
     attributes = _attributes(request.metadata)
     array = request.metadata["zarr.json"] or request.metadata[".zarray"] or {}
     names = attribute_names(attributes, len(array.get("shape", ())))
     if not any(names):
         names = axis_names(array.get("dimension_names") or (), len(array.get("shape", ())))
-    return offset_place(attributes, attribute_voxel_nm(attributes, names), names)
+    voxel_nm = request.voxel_nm(attribute_voxel_nm(attributes, names))
+    return offset_place(attributes, voxel_nm, names)
+
+
+class _Listed(NamedTuple):
+    """The image that an array is a level of, which one, and the attributes of the image's group."""
+
+    image: dict[str, Any]
+    level: int
+    attributes: dict[str, Any]
+
+
+def _listed(request: Request) -> _Listed | None:
+    """Returns the OME-Zarr image that an array is a level of, as `em.zarr:0` is of em.zarr; None of others.
+
+    What the array says of itself holds before that.
+    """
+    own = _attributes(request.metadata)
+    if any(name in own for name in (*SIZES, "offset", "transform")):
+        return None
+    parent, _, name = request.base.rstrip("/").rpartition("/")
+    try:
+        metadata = read_metadata(parent + "/", request.context)
+        image = _image(metadata)
+        paths = [level["path"].strip("/") for level in (image or {}).get("datasets", ())]
+    except (InputError, LookupError, TypeError, AttributeError):
+        # Whatever is wrong with the group, the array is whole without.
+        return None
+    if not image or name not in paths:
+        return None
+    return _Listed(image, paths.index(name), _attributes(metadata))
 
 
 def _open_level(request: Request, image: dict[str, Any]) -> Opened:
     """Opens one level of an OME-Zarr image, version 0.4 or 0.5."""
     base, levels = request.base, image["datasets"]
     check_level(base, request.level, len(levels))
-    level = levels[request.level]
-    folder = base + level["path"].strip("/") + "/"
-    store = _open_array(folder, request)
+    folder = base + levels[request.level]["path"].strip("/") + "/"
+    store = _open_array(folder, request, _attributes(request.metadata))
+    return _of_level(store, image, request.level, base)
+
+
+def _of_level(store: ts.TensorStore, image: dict[str, Any], level: int, base: str) -> Opened:
+    """Arranges the array of a level by the axes of its image, and reads the size of its voxels."""
     axes = [a if isinstance(a, dict) else {"name": a} for a in image.get("axes", [])]
     # Versions up to 0.3 have no axes in their metadata; they are t, c, z, y, x.
     axes = axes or [{"name": name} for name in "tczyx"[-store.rank :]]
@@ -73,7 +115,7 @@ def _open_level(request: Request, image: dict[str, Any]) -> Opened:
         listed = [a["name"] for a in axes]
         raise InputError(f"{shown(base)} has axes {listed}; a volume needs z, y and x")
     scale = [1.0] * store.rank
-    for owner in (image, level):
+    for owner in (image, image["datasets"][level]):
         for transformation in owner.get("coordinateTransformations", []):
             if transformation.get("type") == "scale":
                 scale = [a * b for a, b in zip(scale, transformation["scale"], strict=True)]
@@ -81,9 +123,8 @@ def _open_level(request: Request, image: dict[str, Any]) -> Opened:
     return Opened(arrange(store, names, shown(base)), ome_voxel_nm(named, scale))
 
 
-def _open_array(base: str, request: Request) -> ts.TensorStore:
+def _open_array(base: str, request: Request, attributes: dict[str, Any]) -> ts.TensorStore:
     """Opens an array of zarr 2 or 3, and checks that some of its chunks exist."""
-    attributes = _attributes(request.metadata)
     if request.metadata["zarr.json"] is not None:
         store = open_store(base, "zarr3", request)
         encoding = store.spec().to_json()["metadata"].get("chunk_key_encoding", {})

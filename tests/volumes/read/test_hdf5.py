@@ -236,3 +236,19 @@ def test_a_file_that_another_program_has_open(tmp_path: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="another program has it open .*HDF5_USE_FILE_LOCKING"):
             open_volume(f"{tmp_path}/a.h5")
+
+
+def test_attributes_as_other_programs_write_them(tmp_path: Path) -> None:
+    """Text of fixed length, which the library's own call for labels crashes on, and types that h5py cannot read."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("raw", data=_VOXELS.transpose(1, 0, 2))
+        data.attrs["DIMENSION_LABELS"] = np.array([b"y", b"z", b"x"])
+        data.attrs["resolution"] = (0.004, 0.04, 0.005)
+        data.attrs["units"] = np.array([b"um"] * 3)
+        data.attrs["offset"] = (0.008, 0.04, 0.0)
+        opaque, scalar = h5py.h5t.create(h5py.h5t.OPAQUE, 16), h5py.h5s.create(h5py.h5s.SCALAR)
+        h5py.h5a.create(data.id, b"voxel_size", opaque, scalar)
+    volume = open_volume(f"{tmp_path}/a.h5")
+    np.testing.assert_array_equal(volume.store.read().result(), _VOXELS)
+    assert volume.voxel_nm == pytest.approx((40, 4, 5))
+    assert known_origin(volume) == (1, 2, 0)

@@ -19,6 +19,7 @@ def _gaps(names: list[str]) -> list[str]:
         # Padded and plain numbers, another start, a step of 50 nm.
         (["s08.png", "s09.png", "s11.png"], ["s10.png"]),
         (["s8.png", "s9.png", "s11.png"], ["s10.png"]),
+        (["s0.png", "s2.png", "s3.png"], ["s1.png"]),
         (["z0.tif", "z50.tif", "z100.tif", "z200.tif"], ["z150.tif"]),
         (["0.png", "2.png", "4.png"], []),
         # The number that counts is the first that goes up, not the round of imaging or the day.

@@ -55,6 +55,10 @@ def test_imagej_stack_with_one_directory(tmp_path: Path) -> None:
     assert volume.size == _VOXELS.shape
     assert volume.dtype == np.uint16
     np.testing.assert_array_equal(volume.read(_BOX), _VOXELS[_BOX.slices])
+    # One channel is an axis of length 1.
+    about = {"axes": "ZCYX"}
+    tifffile.imwrite(tmp_path / "b.tif", _VOXELS[:, None], metadata=about, truncate=True)
+    np.testing.assert_array_equal(open_volume(f"{tmp_path}/b.tif").store.read().result(), _VOXELS)
 
 
 def test_an_overwritten_stack_is_read_anew(tmp_path: Path) -> None:
