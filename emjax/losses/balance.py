@@ -1,4 +1,4 @@
-"""Weights that make both classes of a binary target count."""
+"""Voxel weights that let both classes of a binary target count alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LEAST_SHARE = 0.05
 
 
 def class_balance(values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Weight of each voxel: the rarer class of its crop and channel counts as much as the other.
+    """Returns the weight of each voxel: the rarer class of its crop and channel counts as much as the other.
 
     With r the share of positives among the known voxels of a crop and channel, clipped to [0.05,
     0.95]: the commoner class weighs 1, the rarer one max(r, 1 - r) / min(r, 1 - r), at most 19. A
@@ -18,10 +18,10 @@ def class_balance(values: jax.Array, mask: jax.Array) -> jax.Array:
 
     Args:
         values: `[b, ..., c]` in [0, 1].
-        mask: the same shape, 0 where not known.
+        mask: the same shape, 0 where the value is not known.
 
     Returns:
-        The same shape, float32; 1 where nothing of a crop and channel is known. Not masked.
+        The same shape, float32; 1 where nothing is known of a crop and channel. Not masked.
 
     Source: the weights of the code of arXiv:2308.09917, which clips to [0.05, 0.99], so that
     negatives weigh up to 99 and positives 19; clipping alike on both sides is our choice, and what

@@ -1,6 +1,6 @@
 """Contrastive losses between the tokens of two views.
 
-Written on global arrays: under a mesh, tokens sharded over the batch are compared with those of all
+Written for global arrays: under a mesh, tokens sharded over the batch are compared with the tokens of all
 devices, and the compiler adds the communication.
 """
 
@@ -14,12 +14,12 @@ import jax.numpy as jnp
 
 from emjax.errors import InputError
 
-# Keeps the direction of a zero vector, and its gradient, finite; far below any feature's square.
+# Keeps the direction of a zero vector, and its gradient, finite; far below the square of any feature.
 _TINY = 1e-12
 
 
 class _Rows(NamedTuple):
-    """Queries that are compared with all keys at once."""
+    """Queries that are compared with all keys in one block."""
 
     queries: jax.Array  # [r, d], unit length
     weights: jax.Array  # [r]
@@ -39,32 +39,30 @@ def nce(
     """Noise-contrastive loss over the full matrix of cosines, positives on its diagonal.
 
     The mean over queries of `-log(exp(c_ii / t) / sum_j exp(c_ij / t))`, in float32. All other keys
-    are negatives but for two exceptions: keys of weight 0, and keys of the same group.
+    are negatives, with two exceptions: keys of weight 0, and keys of the same group.
 
-    Negatives decide what is learnt. Where the rows hold one crop alone, or views that are cut
-    alike, a code of the position that never looks at the image reaches a loss of 0. Where the rows
-    hold the same positions of `b` crops, such a code gives all of them the same query, and the mean
-    of the loss cannot fall below `log b` (`tests/losses/test_position_shortcut.py`).
+    Negatives decide what is learnt. If the rows hold only one crop, or views that are cut alike, a code of the position
+    that never looks at the image reaches a loss of 0. If the rows hold the same positions of `b` crops, such a code
+    gives all of them the same query, and the mean of the loss cannot fall below `log b`
+    (`tests/losses/test_position_shortcut.py`).
 
     Args:
         queries: `[n, d]` tokens of one view; only their direction counts.
         keys: `[n, d]` tokens of the other view.
-        temperature: of the softmax; cosines are divided by it.
-        weights: `[n]` weight of each pair in the mean; None is all ones. A pair of weight 0 is
-            neither a positive nor a negative and may hold anything, NaN included. With all weights
-            0 the loss is 0.
-        group: `[n]` integers; a key of the query's group that is not its positive is no negative
-            either, as are tokens of one position on several levels. None: each pair is a group of
-            its own.
-        row_chunk: rows of the matrix computed at a time (and again in the backward pass), so that
-            memory grows as `row_chunk * n`; 0 computes all `n * n` at once. Rows are dealt out to
-            the blocks, so that each device has its share of every block.
+        temperature: the cosines are divided by it before the softmax.
+        weights: `[n]` weight of each pair in the mean; None is all ones. A pair of weight 0 is neither a positive nor a
+            negative and may hold anything, NaN included. If all weights are 0 the loss is 0.
+        group: `[n]` integers; a key of the query's group that is not its positive is no negative either, for example
+            tokens of one position on several levels. None: each pair is a group of its own.
+        row_chunk: number of rows of the matrix computed at once (and again in the backward pass), so that memory grows
+            as `row_chunk * n`; 0 computes all `n * n` at once. Rows are dealt out to the blocks, so that each device
+            has its share of every block.
 
     Returns:
         Scalar, float32.
 
     Raises:
-        InputError: shapes differ, or the temperature or row_chunk is out of range.
+        InputError: if shapes differ, or the temperature or row_chunk is out of range.
 
     Source: the figure of arXiv:2308.09917 (the released code has no negatives, see `released_nce`);
     weights, groups and negatives from the whole batch are our choice.
@@ -116,7 +114,7 @@ def released_nce(
     temperature: float = 0.1,
     weights: jax.Array | None = None,
 ) -> jax.Array:
-    """The loss of the paper's released code, for ablations only: it has no negatives.
+    """The contrastive loss of the paper's released code, for ablations only: it has no negatives.
 
     It takes the matched cosines `c_i` alone and returns `logsumexp(c / t) - mean(c) / t`, which is
     least, log n, at any constant cosine: views that match perfectly are worth no more than views
@@ -141,7 +139,7 @@ def released_nce(
     queries = _direction(jnp.where(used[:, None], queries, 0))
     keys = _direction(jnp.where(used[:, None], keys, 0))
     logits = jnp.sum(queries * keys, axis=1) / temperature
-    # Without any pair the sum runs over all of them, only to stay finite; its weight is 0.
+    # Without any pair, the sum runs over all pairs only to stay finite; its weight is 0.
     candidates = jnp.where(used | ~jnp.any(used), logits, -jnp.inf)
     losses = jax.nn.logsumexp(candidates) - logits
     return jnp.sum(weights * losses) / jnp.maximum(jnp.sum(weights), 1e-6)
@@ -158,7 +156,7 @@ def _check(queries: jax.Array, keys: jax.Array, temperature: float) -> None:
 
 
 def _direction(tokens: jax.Array) -> jax.Array:
-    """Scales each row to unit length, in float32."""
+    """Returns each row scaled to unit length, in float32."""
     tokens = tokens.astype(jnp.float32)
     return tokens * jax.lax.rsqrt(jnp.sum(jnp.square(tokens), axis=1, keepdims=True) + _TINY)
 
@@ -170,7 +168,7 @@ def _strided_blocks(rows: _Rows, blocks: int) -> _Rows:
 
     def deal(values: jax.Array) -> jax.Array:
         padding = [(0, size * blocks - count)] + [(0, 0)] * (values.ndim - 1)
-        # Neighbours go to different blocks. In contiguous blocks, each would lie on one device.
+        # Neighbouring rows go to different blocks. Contiguous blocks would each lie on one device.
         return jnp.moveaxis(jnp.pad(values, padding).reshape(size, blocks, *values.shape[1:]), 1, 0)
 
     return _Rows(*map(deal, rows))

@@ -1,4 +1,4 @@
-"""Losses of predictions at every voxel, from logits, with a mask of what is known.
+"""Losses of predictions at every voxel, from logits, with a mask of the known voxels.
 
 Each takes logits, values and mask, `[b, ..., c]`, and returns a float32 scalar: the mean over all
 known voxels and channels of the global batch. A voxel of mask 0 may hold anything, NaN included;
@@ -17,7 +17,7 @@ from emjax.losses.balance import class_balance
 
 DenseLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
-# From logits to the values that a target has; softmax is over the channels.
+# Functions from logits to the range of a target's values; softmax is over the channels.
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "sigmoid": jax.nn.sigmoid,
     "tanh": jnp.tanh,
@@ -25,7 +25,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 _FOCUS = 2.0
-# Keeps dice defined where neither prediction nor target has anything; in voxels.
+# Keeps dice defined where both prediction and target are empty; in voxels.
 _SMOOTH = 1.0
 
 
@@ -38,7 +38,7 @@ def bce(logits: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
 def balanced_bce(logits: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
     """Binary cross-entropy with `class_balance` weights for each crop and channel.
 
-    The sum is divided by the number of known voxels, not by the sum of weights; their mean is
+    The sum is divided by the number of known voxels, not by the sum of weights; the mean weight is
     between 1 and 2, so that crops of any balance count about alike.
     """
     logits, values, mask = _prepared(logits, values, mask)
@@ -46,10 +46,10 @@ def balanced_bce(logits: jax.Array, values: jax.Array, mask: jax.Array) -> jax.A
 
 
 def focal(logits: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
-    """Binary cross-entropy times (error of the sigmoid)^2: voxels that are right hardly count.
+    """Binary cross-entropy times (error of the sigmoid)^2, so that correct voxels hardly count.
 
     Source: focal loss, arXiv:1708.02002, gamma 2, no alpha; in the form of arXiv:2006.04388, which
-    is the same for values of 0 and 1 and holds between them too.
+        is the same for values of 0 and 1 and is defined between them too.
     """
     logits, values, mask = _prepared(logits, values, mask)
     error = jnp.abs(values - jax.nn.sigmoid(logits))
@@ -61,8 +61,8 @@ def dice(
 ) -> jax.Array:
     """Soft dice, 1 - (2 sum(p v) + 1) / (sum(p) + sum(v) + 1), mean over channels.
 
-    Sums run over the global batch, so that a crop without foreground is no case of its own.
-    Channels of which nothing is known are left out.
+    Sums run over the global batch, so that a crop without foreground needs no special case. Channels
+    without known voxels are left out.
 
     Source: arXiv:1606.04797, with plain sums in the denominator.
     """
@@ -109,7 +109,7 @@ DENSE_LOSSES: dict[str, DenseLoss] = {
     "cross_entropy": cross_entropy,
 }
 
-# They compare values; the others are cross-entropies and know their activation.
+# These compare values; the others are cross-entropies with an activation of their own.
 _COMPARE_VALUES = ("dice", "mse", "l1")
 
 
@@ -123,17 +123,17 @@ def weighted_loss(
     """Sums the losses of one target.
 
     Args:
-        losses: (name, weight) of each; a target's `losses`.
+        losses: (name, weight) of each loss; a target's `losses`.
         logits: `[b, ..., c]` of that target's channels.
         values: the same shape.
-        mask: the same shape, 0 where not known.
-        activation: what dice, mse and l1 apply to the logits first; a target's `activation`.
+        mask: the same shape, 0 where the value is not known.
+        activation: applied to the logits before dice, mse and l1; a target's `activation`.
 
     Returns:
         The weighted sum, and each loss by name before weighting; float32 scalars.
 
     Raises:
-        InputError: an unknown loss or activation, or shapes that differ.
+        InputError: if a loss or activation is unknown, or shapes differ.
     """
     total, terms = jnp.zeros((), jnp.float32), {}
     for name, weight in losses:
@@ -148,7 +148,7 @@ def weighted_loss(
 def _prepared(
     logits: jax.Array, values: jax.Array, mask: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Float32 throughout, and 0 where masked: 0 times NaN would be NaN in a gradient."""
+    """Returns the arrays in float32, and 0 where masked: 0 times NaN would be NaN in a gradient."""
     if not logits.shape == values.shape == mask.shape:
         raise InputError(
             f"logits {logits.shape}, values {values.shape} and mask {mask.shape} must have the "
@@ -167,7 +167,7 @@ def _activated(logits: jax.Array, activation: str) -> jax.Array:
 
 
 def _bce(logits: jax.Array, values: jax.Array) -> jax.Array:
-    # log(1 + exp(z)) - z v, which cannot overflow.
+    # log(1 + exp(z)) - z v, in a form that cannot overflow.
     return jax.nn.softplus(logits) - logits * values
 
 

@@ -18,7 +18,7 @@ def reconstruction(
     *,
     kind: str = "mse",
 ) -> jax.Array:
-    """Mean error between a prediction and the clean target.
+    """Returns the mean error between a prediction and the clean target.
 
     Args:
         prediction: any shape, e.g. `[b, z, y, x]` in [0, 1].
@@ -29,7 +29,7 @@ def reconstruction(
         Scalar, float32.
 
     Raises:
-        InputError: `kind` is unknown, or the shapes differ.
+        InputError: if `kind` is unknown, or the shapes differ.
 
     Source: L_rec of arXiv:2308.09917.
     """
@@ -38,7 +38,7 @@ def reconstruction(
             f"loss.kind={kind!r} is no reconstruction loss; use {' or '.join(_ERRORS)}"
         )
     if prediction.shape != target.shape:
-        # Broadcasting [b, z, y, x, 1] against [b, z, y, x] would train on nonsense without a word.
+        # Broadcasting [b, z, y, x, 1] against [b, z, y, x] would silently train on nonsense.
         raise InputError(
             f"prediction {prediction.shape} and target {target.shape} must have the same shape"
         )

@@ -1,5 +1,5 @@
-"""What a network learns from labels, made in JAX inside the compiled step: one file a target.
+"""Targets: what a network learns, made from labels in JAX inside the compiled step; one file for each target.
 
-`language` parses what a user writes and lists the targets; `target` says what a target is, `options` how its options
-are read, `metrics` how it is scored. `labels`, `offsets`, `edge_distance` and `widen` are what several are made of.
+`language` parses the user's text and lists the targets; `target` is the contract of a target, `options` reads its
+options, `metrics` scores it. `labels`, `offsets`, `edge_distance` and `widen` are shared by several targets.
 """

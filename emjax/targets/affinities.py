@@ -1,7 +1,7 @@
-"""The target `affinities`: whether two voxels belong to the same object. The one place that makes them.
+"""The target `affinities`: whether two voxels belong to the same object. No other module makes affinities for training.
 
-An offset is negative, z, y, x: channel of o = (-1, 0, 0) at voxel p joins p and p + o. What cannot
-be known (p + o outside of the crop, either voxel ignored) is masked, never filled.
+An offset is negative, z, y, x: the channel of o = (-1, 0, 0) at voxel p joins p and p + o. Values that
+cannot be known (p + o outside of the crop, either voxel ignored) are masked, never filled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from emjax.targets.target import Losses, Target
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Affinities(Target):
-    """One channel an offset: 1 where the two voxels have the same id.
+    """One channel for each offset: 1 where the two voxels have the same id.
 
     Attributes:
         losses: of all channels together.
@@ -32,14 +32,14 @@ class Affinities(Target):
     offsets: tuple[Offset, ...] = NEAREST
 
     kind = "affinities"
-    # Of the edges that separate two objects, the rare ones (our choice).
+    # Scores the edges that separate two objects, which are the rare class (our choice).
     metric = F1("affinity_f1", of="zeros")
     decoder = "agglomerate"
     reads = "widened"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One 'affinity' a channel; the offsets tell them apart."""
+        """Name of each channel, always 'affinity'; the offsets tell the channels apart."""
         return ("affinity",) * len(self.offsets)
 
     @property
@@ -61,7 +61,7 @@ class Affinities(Target):
         return affinities(labels, self.offsets)
 
     def __post_init__(self) -> None:
-        """Raises InputError on options that cannot be."""
+        """Raises InputError on options that are not valid."""
         super().__post_init__()
         check_offsets(self.offsets)
 
@@ -78,7 +78,7 @@ def affinities(labels: jax.Array, offsets: Sequence[Offset]) -> tuple[jax.Array,
         mask: `[z, y, x, c]` float32, 1 where both labels are known and inside of the crop.
 
     Raises:
-        InputError: labels are no crop, or an offset is not negative.
+        InputError: if the labels are not those of one crop, or an offset is not negative.
 
     Source: the sign and the place are those of the targets of PyTorch Connectomics and of the code
     of arXiv:2308.09917. Where a voxel has no partner, the former has 0 and the latter, for the

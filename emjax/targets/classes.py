@@ -1,4 +1,4 @@
-"""The target `classes`: which of some ids a voxel has."""
+"""The target `classes`: which one of a list of ids a voxel has."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from emjax.targets.target import Losses, Target
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classes(Target):
-    """One channel an id, of which each voxel has one; voxels of other ids are masked.
+    """One channel for each id; voxels with other ids are masked.
 
     Attributes:
         losses: of all channels together.
-        ids: of the file, two or more, background among them.
+        ids: two or more ids of the file; background may be one of them.
     """
 
     losses: Losses = (("cross_entropy", 1.0),)
@@ -31,12 +31,12 @@ class Classes(Target):
     metric = ClassMeanIou("class_mean_iou")
     activation = "softmax"
     known_losses = ("cross_entropy", "dice")
-    # The ids are those of the file.
+    # The option `ids` means ids of the file.
     reads = "classes"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One channel an id."""
+        """Name of each channel, `class_` and its id."""
         return tuple(f"class_{i}" for i in self.ids)
 
     def make(
@@ -46,7 +46,7 @@ class Classes(Target):
         return classes(labels, self.ids)
 
     def __post_init__(self) -> None:
-        """Raises InputError on options that cannot be."""
+        """Raises InputError on options that are not valid."""
         super().__post_init__()
         check_ids(self.kind, self.ids, least=0)
         if len(self.ids) < 2:
@@ -61,14 +61,14 @@ def classes(labels: jax.Array, ids: Sequence[int]) -> tuple[jax.Array, jax.Array
 
     Args:
         labels: `[z, y, x]` int32, with the ids of the file.
-        ids: of the channels.
+        ids: the id of each channel.
 
     Returns:
         values: `[z, y, x, c]` float32, 1 where the voxel has the id.
         mask: `[z, y, x, c]` float32, 1 in all channels where the voxel has one of the ids.
 
     Raises:
-        InputError: labels are no crop.
+        InputError: if the labels are not those of one crop.
     """
     check_labels(labels)
     values = (labels[..., None] == jnp.asarray(ids)) & (labels[..., None] != IGNORE)

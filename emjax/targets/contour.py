@@ -26,8 +26,8 @@ class Contour(Target):
     Attributes:
         losses: of the channel.
         thickness: voxels on each side of an edge.
-        edges: between which voxels, see `contour`.
-        plane: contours within each section, not across sections.
+        edges: which edges are marked, see `contour`.
+        plane: whether contours are found within each section only, not across sections.
     """
 
     losses: Losses = (("balanced_bce", 1.0), ("dice", 0.5))
@@ -42,7 +42,7 @@ class Contour(Target):
     def make(
         self, labels: jax.Array, voxel_nm: jax.Array | Sequence[float] | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """See `Target.make`; raises InputError for a crop of which no contour can be known."""
+        """See `Target.make`; raises InputError for a crop so small that no contour can be known."""
         check_labels(labels)
         if min(labels.shape[1 if self.plane else 0 :]) <= 2 * self.thickness:
             raise InputError(
@@ -52,7 +52,7 @@ class Contour(Target):
         return contour(labels, self.thickness, self.edges, self.plane)
 
     def __post_init__(self) -> None:
-        """Raises InputError on options that cannot be."""
+        """Raises InputError on options that are not valid."""
         super().__post_init__()
         check_contour(self.thickness, self.edges)
 
@@ -62,23 +62,21 @@ def contour(
 ) -> tuple[jax.Array, jax.Array]:
     """Marks the contours of objects, on both sides of each edge.
 
-    A voxel of thickness 1 differs from one that it shares a face with; each further voxel of
-    thickness widens that by one in all directions, diagonals included.
+    A voxel is marked at thickness 1 if it differs from a voxel that it shares a face with; each further voxel
+    of thickness widens the marks by one in all directions, diagonals included.
 
     Args:
         labels: `[z, y, x]` int32.
         thickness: voxels on each side of an edge.
-        edges: 'all': between any two ids, background included; 'instances': the same edges, drawn
-            on objects alone and not on background; 'touching': only where two objects meet, drawn
-            on objects alone.
-        plane: contours within each section, not across sections.
+        edges: 'all': between any two ids, background included; 'instances': the same edges, marked only on objects
+            and not on background; 'touching': only where two objects meet, marked only on objects.
+        plane: whether contours are found within each section only, not across sections.
 
     Returns:
-        values and mask, each `[z, y, x, 1]` float32. A value is known where everything that could
-        make it 1 is: no unlabelled voxel, and no border of the crop, within `thickness` (along y
-        and x alone if `plane`). Known contours beside unknown voxels are masked as well: kept
-        alone, they would teach that contours run along the borders of crops. Where contours are
-        drawn on objects alone, background is known to be 0.
+        values and mask, each `[z, y, x, 1]` float32. A value is known where everything that could make it 1 is known:
+        there is no unlabelled voxel, and no border of the crop, within `thickness` (along y and x only if `plane`).
+        Known contours beside unknown voxels are masked as well: kept alone, they would teach that contours run along
+        the borders of crops. Where contours are marked only on objects, background is known to be 0.
 
     Raises:
         InputError: an argument is out of range.
@@ -113,7 +111,7 @@ def contour(
 
 
 def check_contour(thickness: int, edges: str) -> None:
-    """Raises InputError unless these are options of a contour."""
+    """Raises InputError unless these are valid options of a contour."""
     if thickness < 1:
         raise InputError(f"contour: thickness={thickness} is below 1; give voxels on each side")
     if edges not in EDGES:

@@ -13,7 +13,7 @@ from emjax.targets.labels import as_channel
 from emjax.targets.metrics import MeanAbsoluteError
 from emjax.targets.target import Losses, Target
 
-# Ids of a crop (of a section, in the plane) that a maximum is kept for.
+# Number of ids of a crop (of a section, if `plane`) for which a maximum is kept.
 MOST_IDS = 65_536
 
 
@@ -23,7 +23,7 @@ class Distance(Target):
 
     Attributes:
         losses: of the channel.
-        plane: measure, and scale, within each section.
+        plane: whether distances are measured, and scaled, within each section.
     """
 
     losses: Losses = (("mse", 1.0),)
@@ -47,19 +47,19 @@ def instance_distance(
     plane: bool = False,
     num_ids: int = MOST_IDS,
 ) -> tuple[jax.Array, jax.Array]:
-    """Distance to the edge of the own object, each object scaled to a maximum of 1; background 0.
+    """Returns the distance to the edge of a voxel's own object, scaled to a maximum of 1 in each object; background 0.
 
     Args:
         labels: `[z, y, x]` int32, ids dense within the crop.
         spacing: (z, y, x) distance between voxels; its unit cancels.
-        plane: measure, and scale, within each section.
-        num_ids: more than the largest id; static. Values of larger ids are NaN, so that a mistake
-            shows.
+        plane: whether distances are measured, and scaled, within each section.
+        num_ids: more than the largest id; static. Values of larger ids are NaN, so that the mistake is
+            noticed.
 
     Returns:
-        values and mask, each `[z, y, x, 1]` float32. Edges beyond the crop are not seen, so that
-        objects cut by its border are scaled by the part inside. Masked: unlabelled voxels, voxels
-        as near to one as to the edge, and objects that fill the crop (no edge in sight).
+        values and mask, each `[z, y, x, 1]` float32. Edges beyond the crop are not seen, so objects that its
+        border cuts are scaled by the part inside. Masked: unlabelled voxels, voxels that are as near to an
+        unlabelled voxel as to the edge, and objects that fill the crop (no edge in sight).
 
     Source: the "D" of PyTorch Connectomics' BCD, whose background is -1; here it is 0, so that the
     target is a number in [0, 1].

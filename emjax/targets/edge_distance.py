@@ -1,4 +1,4 @@
-"""Exact Euclidean distances within labels, with voxels of any shape: what distance targets are made of."""
+"""Exact Euclidean distances within labels, for voxels of any shape, as distance targets need them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,22 @@ from emjax.targets.labels import IGNORE, check_labels
 def edge_distance(
     labels: jax.Array, spacing: jax.Array | Sequence[float] = (1.0, 1.0, 1.0), plane: bool = False
 ) -> jax.Array:
-    """Distance of each voxel to the nearest voxel of another label, centre to centre.
+    """Returns the distance of each voxel to the nearest voxel of another label, centre to centre.
 
-    Exact, one axis after the other. Of a voxel at place i of a line along an axis, the nearest
-    other label lies either in line, at j with another label, or beside a j with the same label,
-    whose distance across the axes done before is known:
-    `d_i^2 = min_j (s (i - j))^2 + (0 if label_j != label_i else d_j^2)`.
-    Each step of the loop over j is one pass over the whole crop, so that memory is some five times
-    the crop whatever the length of its lines (a 16x160x160 crop on one CPU core: 25 ms, 8 MB; as a
-    matrix of all i and j: 200 ms, 520 MB).
+    Exact, one axis after the other. For a voxel at place i of a line along an axis, the nearest other label is either
+    on the line, at a j with another label, or beside a j with the same label, whose distance across the axes done
+    before is known: `d_i^2 = min_j (s (i - j))^2 + (0 if label_j != label_i else d_j^2)`. Each step of the loop over j
+    is one pass over the whole crop, so that memory is some five times the crop whatever the length of its lines (a
+    16x160x160 crop on one CPU core: 25 ms, 8 MB; as a matrix of all i and j: 200 ms, 520 MB).
 
     Args:
-        labels: `[z, y, x]` int32; every number is a label, 0 and `IGNORE` too.
+        labels: `[z, y, x]` int32; every number is a label, including 0 and `IGNORE`.
         spacing: (z, y, x) distance between voxels, in any unit; may be traced.
-        plane: measure within each section alone.
+        plane: whether to measure within each section only.
 
     Returns:
-        `[z, y, x]` float32 in the unit of `spacing`; infinite where there is no other label. The
-        border of the crop is not an edge.
+        `[z, y, x]` float32 in the unit of `spacing`; infinite where there is no other label. The border of the crop
+        is not an edge.
     """
     check_labels(labels)
     spacing = jnp.asarray(spacing, jnp.float32)
@@ -43,32 +41,32 @@ def edge_distance(
 def known_distance(
     labels: jax.Array, sides: jax.Array, spacing: jax.Array | Sequence[float], plane: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the distance to another side, and the distance to the nearest unlabelled voxel.
+    """Returns the distance to the nearest voxel on another side, and to the nearest unlabelled voxel.
 
-    Where the second is not larger than the first, the first is not known: an edge may be hidden in
-    what is not labelled.
+    Where the second is not larger than the first, the first is not known, since an edge may be hidden in the
+    unlabelled voxels.
 
     Args:
         labels: `[z, y, x]` int32.
-        sides: `[z, y, x]` int32, what an edge is between; unlabelled voxels are `IGNORE`, a side as well.
+        sides: `[z, y, x]` int32; edges lie between different sides; unlabelled voxels are `IGNORE`, a side as well.
         spacing: (z, y, x) distance between voxels.
-        plane: measure within each section alone.
+        plane: whether to measure within each section only.
 
     Returns:
-        Two times `[z, y, x]` float32, in the unit of `spacing`.
+        Two arrays `[z, y, x]` float32, in the unit of `spacing`.
     """
     unlabelled = (labels == IGNORE).astype(labels.dtype)
     return edge_distance(sides, spacing, plane), edge_distance(unlabelled, spacing, plane)
 
 
 def relative_spacing(voxel_nm: jax.Array | Sequence[float] | None) -> jax.Array:
-    """Distances between voxels in units of the shortest side of a voxel.
+    """Returns the distances between voxels in units of the shortest side of a voxel.
 
     Args:
-        voxel_nm: (z, y, x), nm, may be traced; None, or zeros: unknown, taken as cubes.
+        voxel_nm: (z, y, x) nm, may be traced; None or zeros: unknown, taken as cubes.
 
     Returns:
-        `[3]` float32, its minimum is 1.
+        `[3]` float32, whose minimum is 1.
     """
     if voxel_nm is None:
         return jnp.ones(3)

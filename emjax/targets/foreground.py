@@ -1,4 +1,4 @@
-"""The target `foreground`: whether a voxel belongs to any object, or to one of some ids."""
+"""The target `foreground`: whether a voxel belongs to any object, or to one of a list of ids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Foreground(Target):
 
     Attributes:
         losses: of the channel.
-        ids: of the file, which count as foreground; (): all above 0.
+        ids: the ids of the file that count as foreground; (): all ids above 0.
     """
 
     losses: Losses = (("bce", 1.0), ("dice", 1.0))
@@ -31,7 +31,7 @@ class Foreground(Target):
 
     @property
     def reads(self) -> str:
-        """Chosen ids are those of the file."""
+        """Which labels the target reads: those with the ids of the file if `ids` names some."""
         return "classes" if self.ids else "labels"
 
     def make(
@@ -41,7 +41,7 @@ class Foreground(Target):
         return foreground(labels, self.ids)
 
     def __post_init__(self) -> None:
-        """Raises InputError on options that cannot be."""
+        """Raises InputError on options that are not valid."""
         super().__post_init__()
         check_ids(self.kind, self.ids, least=1)
 
@@ -51,14 +51,14 @@ def foreground(labels: jax.Array, ids: Sequence[int] = ()) -> tuple[jax.Array, j
 
     Args:
         labels: `[z, y, x]` int32.
-        ids: which count as foreground; (): all above 0. Loaders renumber the ids of each crop, so
-            that ids have a meaning only in labels that keep those of the file.
+        ids: the ids that count as foreground; (): all above 0. Loaders renumber the ids of each crop, so
+            ids have a meaning only in labels that keep the ids of the file.
 
     Returns:
         values and mask, each `[z, y, x, 1]` float32; the mask is 0 where the label is `IGNORE`.
 
     Raises:
-        InputError: labels are no crop.
+        InputError: if the labels are not those of one crop.
     """
     check_labels(labels)
     inside = jnp.isin(labels, jnp.asarray(ids, labels.dtype)) if ids else labels > 0

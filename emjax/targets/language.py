@@ -1,4 +1,4 @@
-"""The target language: one line of text says what a network learns.
+"""The target language: one line of text that says what a network learns.
 
 Entries are separated by ';', each NAME?key=value&key=value:
 
@@ -9,7 +9,7 @@ Entries are separated by ';', each NAME?key=value&key=value:
     signed_distance?inside=8&outside=50
     classes?ids=0,1,2
 
-`+` joins losses, `:w` is a weight (1 where it is left out). `docs/targets.md` shows each of them.
+`+` joins losses, `:w` is a weight (1 if left out). `docs/targets.md` shows examples of each.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def parse_targets(text: str) -> tuple[Target, ...]:
         text: see above.
 
     Returns:
-        One target an entry; the network's channels are theirs, in this order.
+        The targets, one for each entry; the network's channels are those of the targets, in this order.
 
     Raises:
-        InputError: an unknown target, option or loss (names the nearest), a number that is none, an
-            option that is out of range or missing, a target given twice, or no target at all.
+        InputError: for an unknown target, option or loss (names the nearest), text that is no number where one is
+            needed, an option that is out of range or missing, a target given twice, or no target at all.
     """
     entries = [entry.strip() for entry in text.split(";") if entry.strip()]
     if not entries:

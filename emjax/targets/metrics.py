@@ -1,6 +1,6 @@
-"""Metrics of validation: sums that are made on the device and add up over crops, and a score of them.
+"""Metrics of validation: sums that are made on the device and add up over crops, and a score made from them.
 
-A target holds one of these objects, with the name that results have it by (`val_<name>`).
+A target has one of these objects, with the name under which results list it (`val_<name>`).
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# The prediction above which a voxel counts as 1.
+# A prediction above this value counts as 1.
 THRESHOLD = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric(abc.ABC):
-    """How well a prediction matches a target.
+    """A measure of how well a prediction matches a target.
 
     Attributes:
-        name: in results, after `val_`; no two targets share one.
+        name: the name in results, after `val_`; unique among targets.
     """
 
     name: str
 
     @abc.abstractmethod
     def sums(self, unit: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
-        """Returns what adds up over crops, of any shape; compiled, so without a look at values.
+        """Returns sums of any shape that add up over crops; compiled, so values cannot be inspected.
 
         Args:
             unit: `[b, z, y, x, c]` float32 in [0, 1], the prediction as it is stored; see `Target.unit`.
@@ -39,7 +39,7 @@ class Metric(abc.ABC):
 
     @abc.abstractmethod
     def score(self, sums: np.ndarray) -> float | None:
-        """Returns the metric of the added sums, on the host; None where no known voxel decides it."""
+        """Returns the metric of the added sums, on the host; None if no known voxel decides it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class MeanAbsoluteError(Metric):
     """Mean distance between prediction and target over known voxels and channels.
 
     Attributes:
-        lowest: the value of the target that is stored as 0; 1 is stored as 1. -1 for values in [-1, 1].
+        lowest: the target value that is stored as 0; 1 is stored as 1. -1 for values in [-1, 1].
     """
 
     lowest: float = 0.0
@@ -64,16 +64,16 @@ class MeanAbsoluteError(Metric):
 
 @dataclasses.dataclass(frozen=True)
 class IntersectionOverUnion(Metric):
-    """Voxels that are 1 in prediction and target, over those that are in either.
+    """Number of voxels that are 1 in both prediction and target, divided by those that are 1 in either.
 
     Attributes:
-        of: 'ones', or 'zeros': the overlap of what is 0, where zeros are the rare ones.
+        of: 'ones', or 'zeros': the overlap of the zeros, where these are the rare class.
     """
 
     of: Literal["ones", "zeros"] = "ones"
 
     def sums(self, unit: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
-        """Returns hits, false alarms and misses, of all channels together."""
+        """Returns the numbers of hits, false alarms and misses, of all channels together."""
         found = (unit > THRESHOLD).astype(jnp.float32)
         if self.of == "zeros":
             found, value = 1 - found, 1 - value
@@ -96,10 +96,10 @@ class F1(IntersectionOverUnion):
 
 @dataclasses.dataclass(frozen=True)
 class ClassMeanIou(Metric):
-    """Mean intersection over union of the channels that occur; the largest channel of a voxel is its prediction."""
+    """Mean intersection over union of the channels that occur; a voxel is predicted to be of its largest channel."""
 
     def sums(self, unit: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
-        """Returns hits, false alarms and misses of each channel, `[3, c]`."""
+        """Returns the numbers of hits, false alarms and misses of each channel, `[3, c]`."""
         found = jax.nn.one_hot(jnp.argmax(unit, axis=-1), unit.shape[-1])
         return _count(found, value, mask, tuple(range(unit.ndim - 1)))
 
@@ -117,7 +117,7 @@ def _count(
 
 
 def _overlap(hits: np.ndarray, alarms: np.ndarray, misses: np.ndarray) -> float | None:
-    """Hits over all three, the mean of what occurs; None where nothing does."""
+    """Returns hits over the sum of all three, averaged over the channels that occur; None if none occurs."""
     union = np.atleast_1d(hits + alarms + misses)
     if not np.any(union > 0):
         return None

@@ -1,4 +1,4 @@
-"""Offsets between the two voxels of an affinity: z, y, x voxels, negative."""
+"""Offsets from a voxel to its partner in an affinity: z, y, x voxels, negative."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Offset: TypeAlias = tuple[int, int, int]
 
 NEAREST: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 
-# Longer steps in the plane than across sections: anisotropic EM, some 30 to 50 nm x 4 to 8 nm.
+# Longer steps in the plane than across sections, for anisotropic EM of some 30 to 50 nm x 4 to 8 nm.
 LONG_RANGE: tuple[Offset, ...] = (
     *NEAREST,
     *((-2, 0, 0), (0, -3, 0), (0, 0, -3)),
@@ -19,7 +19,7 @@ LONG_RANGE: tuple[Offset, ...] = (
     *((-4, 0, 0), (0, -27, 0), (0, 0, -27)),
 )
 
-# As the target language calls them.
+# Names of sets of offsets in the target language.
 OFFSETS: dict[str, tuple[Offset, ...]] = {"nearest": NEAREST, "long": LONG_RANGE}
 
 

@@ -1,4 +1,4 @@
-"""Options of targets: how the text of each is read follows from the type of its field.
+"""Options of targets: the type of each option's field decides how its text is read.
 
 A target's options are the fields of its dataclass. These types can be read:
 
@@ -31,22 +31,22 @@ Reader: TypeAlias = Callable[[str, str], Any]
 
 
 def required(example: str) -> Any:
-    """Returns the field of an option that has no default.
+    """Returns a dataclass field for an option that has no default.
 
     Args:
-        example: of its text, for the message where it is missing.
+        example: example of its text, for the message if it is missing.
     """
     return dataclasses.field(metadata={"example": example})
 
 
 def readers_of(kind: type) -> dict[str, Reader]:
-    """Returns how the text of each option of a target is read.
+    """Returns the function that reads the text of each option of a target.
 
     Args:
-        kind: a class with annotated fields, itself or by its bases.
+        kind: the target's class; annotated fields of its bases count too.
 
     Raises:
-        TypeError: a field has a type that no text can be read as.
+        TypeError: if a field has a type that cannot be read from text.
     """
     readers = {}
     for name, annotation in typing.get_type_hints(kind).items():
@@ -68,7 +68,7 @@ def _reader_of(annotation: Any) -> Reader | None:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal and all(isinstance(word, str) for word in arguments):
         return _choice(arguments)
-    # `types.GenericAlias` is `tuple[...]`.
+    # `tuple[...]` is a `types.GenericAlias`.
     if not isinstance(annotation, types.GenericAlias) or origin is not tuple:
         return None
     item = arguments[0]

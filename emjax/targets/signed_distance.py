@@ -1,4 +1,4 @@
-"""The target `signed_distance`: how far the edge of the foreground is, above 0 inside and below 0 outside."""
+"""The target `signed_distance`: the distance to the edge of the foreground, positive inside and negative outside."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from emjax.targets.target import Losses, Target
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SignedDistance(Target):
-    """One channel, -1 far outside to 1 deep inside of the foreground.
+    """One channel, from -1 far outside to 1 deep inside the foreground.
 
     Attributes:
         losses: of the channel.
-        inside: distance with the value tanh(1), in the shortest sides of a voxel.
-        outside: the same, in the background.
-        plane: measure within each section.
+        inside: distance at which the value in the foreground is tanh(1), in units of a voxel's shortest side.
+        outside: the same for the background.
+        plane: whether distances are measured within each section.
     """
 
     losses: Losses = (("mse", 1.0),)
@@ -45,7 +45,7 @@ class SignedDistance(Target):
         return signed_distance(labels, self.inside, self.outside, spacing, self.plane)
 
     def __post_init__(self) -> None:
-        """Raises InputError on options that cannot be."""
+        """Raises InputError on options that are not valid."""
         super().__post_init__()
         for name, value in (("inside", self.inside), ("outside", self.outside)):
             if not 0 < value < float("inf"):
@@ -61,19 +61,19 @@ def signed_distance(
     spacing: jax.Array | Sequence[float] = (1.0, 1.0, 1.0),
     plane: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-    """Distance to the edge of the foreground: tanh(d / inside), outside -tanh(d / outside).
+    """Returns the squashed distance to the edge of the foreground: tanh(d / inside), outside -tanh(d / outside).
 
     Args:
         labels: `[z, y, x]` int32; above 0 is foreground, whatever the id.
         inside: distance at which the value in the foreground is tanh(1), in units of `spacing`.
         outside: the same in the background.
         spacing: (z, y, x) distance between voxels.
-        plane: measure within each section.
+        plane: whether distances are measured within each section.
 
     Returns:
-        values `[z, y, x, 1]` float32 in [-1, 1] and mask `[z, y, x, 1]` float32. A crop (a section,
-        in the plane) of foreground or of background alone is 1 or -1. Masked: unlabelled voxels and
-        voxels as near to one as to the edge.
+        values `[z, y, x, 1]` float32 in [-1, 1] and mask `[z, y, x, 1]` float32. A crop (a section, if
+        `plane`) that is all foreground or all background is 1 or -1. Masked: unlabelled voxels, and voxels
+        that are as near to an unlabelled voxel as to the edge.
 
     Source: semantic distance of PyTorch Connectomics, alpha 8 and beta 50.
     """

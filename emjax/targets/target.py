@@ -1,8 +1,8 @@
-"""A target: what some channels of a network learn, and how their logits are read.
+"""The contract of a target: what some channels of a network learn, and how their logits are read.
 
 A new target is one file, with a dataclass that derives from `Target`, and one line: in `TARGETS` of
-`emjax.targets.language`, or as an entry point of another package in the group `emjax.targets`. It brings all that the
-rest of emjax asks about it; a name that is unknown here is an error when its class is defined.
+`emjax.targets.language`, or as an entry point of another package in the group `emjax.targets`. It contains everything
+that emjax needs to know about it; an unknown name in it is an error as soon as its class is defined.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from emjax.targets.options import Losses, readers_of
 # Losses of a target whose values are 0 or 1.
 BINARY_LOSSES = ("bce", "balanced_bce", "focal", "dice", "mse", "l1")
 
-# Labels that a target can be made of: ids that are dense within the crop; the same, borders of touching objects being
-# background where the configuration says so (`data.widen`); or the ids of the file.
+# Labels from which a target can be made: with dense ids within the crop; the same, but with background at the borders
+# of touching objects if the configuration asks for it (`data.widen`); or with the ids of the file.
 LABELS = ("labels", "widened", "classes")
 
-# Activation -> from logits `[..., c]`, float32, to numbers in [0, 1].
+# Activation -> function from logits `[..., c]`, float32, to numbers in [0, 1].
 UNITS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "sigmoid": jax.nn.sigmoid,
     "tanh": lambda logits: (jnp.tanh(logits) + 1) / 2,
@@ -38,19 +38,19 @@ UNITS: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Target(abc.ABC):
-    """What some channels of a network learn: frozen and hashable; options are checked when it is made.
+    """What some channels of a network learn. Frozen and hashable; options are checked when it is made.
 
-    Further fields of a subclass are its options; their types say how text is read (`emjax.targets.options`).
+    Further fields of a subclass are its options; their types decide how text is read (`emjax.targets.options`).
 
     Attributes:
-        losses: (name in `emjax.losses.dense.DENSE_LOSSES`, weight) of each term.
-        kind: its name in the target language. A class without one is a base of others.
-        metric: of validation.
-        activation: from logits to values: 'sigmoid', 'tanh' or 'softmax'; the losses take it too.
-        known_losses: those that make sense for it.
-        reads: which labels it is made of, one of `LABELS`; a property where options decide.
-        decoder: name of the method in `emjax.segmentation` that makes objects of its channels, with others if need
-            be; '': none.
+        losses: (name in `emjax.losses.dense.DENSE_LOSSES`, weight) of each loss.
+        kind: name of the target in the target language. A class without a name is a base class.
+        metric: the metric of validation.
+        activation: maps logits to values: 'sigmoid', 'tanh' or 'softmax'; the losses apply it too.
+        known_losses: names of the losses that are meaningful for this target.
+        reads: which labels it is made from, one of `LABELS`; a property where this depends on options.
+        decoder: name of the method in `emjax.segmentation` that makes objects from its channels, together with other
+            channels if needed; '': none.
     """
 
     losses: Losses
@@ -63,7 +63,7 @@ class Target(abc.ABC):
     decoder: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
-        """Raises TypeError on a target that lacks something, or names what is unknown."""
+        """Raises TypeError on a target class that lacks something, or uses an unknown name."""
         super().__init_subclass__()
         readers_of(cls)
         if not hasattr(cls, "kind"):
@@ -82,7 +82,7 @@ class Target(abc.ABC):
             )
 
     def __post_init__(self) -> None:
-        """Raises InputError on losses or options that cannot be."""
+        """Raises InputError on losses or options that are not valid."""
         if not self.losses:
             raise InputError(
                 f"{self.kind}: no loss; give losses={self.known_losses[0]}:1, or leave it out"
@@ -98,37 +98,37 @@ class Target(abc.ABC):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Name of each channel, as stored predictions have it."""
+        """Name of each channel, as in stored predictions."""
         return (self.kind,)
 
     @property
     def channel_offsets(self) -> tuple[Offset | None, ...]:
-        """Offset of each channel, None where it is not an affinity."""
+        """Offset of each channel, (z, y, x) voxels; None for a channel that is no affinity."""
         return (None,) * self.channels
 
     @property
     def channels(self) -> int:
-        """How many channels the network gives."""
+        """Number of channels of the network's output."""
         return len(self.names)
 
     @abc.abstractmethod
     def make(
         self, labels: jax.Array, voxel_nm: jax.Array | Sequence[float] | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        """Makes the target of one crop; jit and vmap work.
+        """Makes the target of one crop; works under jit and vmap.
 
         Args:
-            labels: `[z, y, x]` int32, see `reads`.
-            voxel_nm: `[3]` (z, y, x), nm; for distances. None or zeros: unknown, cubes.
+            labels: `[z, y, x]` int32, of the kind that `reads` names.
+            voxel_nm: `[3]` (z, y, x) nm, for distances. None or zeros: unknown, taken as cubes.
 
         Returns:
-            values `[z, y, x, c]` float32 and mask `[z, y, x, c]` float32: 0 where not known, else the weight of the
-            voxel in the losses, 1 or another number above 0.
+            values `[z, y, x, c]` float32 and mask `[z, y, x, c]` float32: 0 where the value is not known, else the
+            weight of the voxel in the losses, 1 or another number above 0.
 
         Raises:
-            InputError: the labels are no crop, or too small for this target.
+            InputError: if the labels are not those of one crop, or are too small for this target.
         """
 
     def unit(self, logits: jax.Array) -> jax.Array:
-        """Returns logits `[..., c]` as float32 numbers in [0, 1], as they are stored."""
+        """Returns logits `[..., c]` as float32 numbers in [0, 1], as they are stored in predictions."""
         return UNITS[self.activation](logits.astype(jnp.float32))

@@ -1,4 +1,4 @@
-"""Widening of the borders between objects that touch, by background."""
+"""Widening: background between objects that touch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from emjax.targets.labels import IGNORE, check_labels
 
 
 def widen(labels: jax.Array) -> jax.Array:
-    """Makes background of the voxels whose 3x3 window holds two ids.
+    """Turns voxels into background if their 3x3 window contains two ids.
 
-    Windows lie within a section and end at the border of the crop. Background and `IGNORE` in a
-    window do not count as ids, and ignored voxels stay so.
+    Windows lie within a section and end at the border of the crop. Background and `IGNORE` do not count as
+    ids, and ignored voxels stay ignored.
 
     Args:
         labels: `[z, y, x]` int32.
@@ -21,7 +21,7 @@ def widen(labels: jax.Array) -> jax.Array:
         `[z, y, x]` int32.
 
     Raises:
-        InputError: labels are no crop.
+        InputError: if the labels are not those of one crop.
 
     Source: the border widening of the code released with arXiv:2308.09917, for neuron labels.
     """

@@ -1,1 +1,1 @@
-"""What is learnt: each task joins a model, its views or targets, and its losses."""
+"""Tasks: each joins a network, its views or targets, and its losses."""

@@ -1,4 +1,4 @@
-"""From the plain values of a configuration to a task."""
+"""Makes tasks from the plain values of a configuration."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def build_pretrain(config: Mapping[str, Any]) -> Pretrain:
         config: plain dicts with `model`, `augment`, `loss` and `data.crop_size`, as `configs/pretrain.py` fills them.
 
     Raises:
-        InputError: on a value that is unknown or that does not go with the others.
+        InputError: if a value is unknown or does not fit the others.
     """
     crop_size = tuple(int(size) for size in config["data"]["crop_size"])
     augment, loss = dict(config["augment"]), dict(config["loss"])
@@ -71,7 +71,7 @@ def build_pretrain(config: Mapping[str, Any]) -> Pretrain:
     settings = LossSettings(**{name: loss[name] for name in names - {"levels"}}, levels=levels)
     return Pretrain(
         backbone=backbone,
-        # The paper compares the maps themselves.
+        # The paper compares the maps without a projection.
         projection=TokenProjection(size=0 if paper else size),
         matcher=Matcher(size=0, heads=PAPER_HEADS, normalize=False)
         if paper
@@ -90,7 +90,7 @@ def build_segment(config: Mapping[str, Any]) -> Segment:
             them, or as a checkpoint remembers them.
 
     Raises:
-        InputError: on a value that is unknown or that does not go with the others.
+        InputError: if a value is unknown or does not fit the others.
     """
     if "targets" not in config:
         raise InputError(
@@ -106,7 +106,7 @@ def build_segment(config: Mapping[str, Any]) -> Segment:
     recipe = make_recipe("ours", max_offset=(0, 0, 0), own_orientation=False, **augment)
     labels = jax.ShapeDtypeStruct(crop_size, jnp.int32)
     for target in targets:
-        jax.eval_shape(target.make, labels)  # for its errors on crops that are too small
+        jax.eval_shape(target.make, labels)  # raises the errors for crops that are too small
     channels = sum(target.channels for target in targets)
     backbone = build_backbone({**config["model"], "out_channels": channels})
     backbone.check_crop(crop_size)

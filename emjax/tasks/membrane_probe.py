@@ -1,4 +1,7 @@
-"""Whether membranes can be read off the features: a linear probe, fitted on one part and scored on another."""
+"""The membrane probe: a linear classifier of features, fitted on one part of the data and scored on another.
+
+It shows whether membranes can be read off the features.
+"""
 
 from __future__ import annotations
 
@@ -28,20 +31,20 @@ from emjax.volumes.store import open_volume
 
 _CROPS = 12
 _POINTS = 1500
-# Scales of the filters that raw pixels are probed with, voxels.
+# Scales, in voxels, of the filters whose outputs replace the features when raw pixels are probed.
 _SCALES = (0.0, 1.0, 2.0, 4.0)
 
 
 class MembraneProbe:
-    """Features of clean crops at random voxels, against whether these are membrane.
+    """A linear probe from features of clean crops, at random voxels, to whether a voxel is membrane.
 
     Args:
-        task: its backbone makes the features: all pyramid levels, read at the voxel.
+        task: the task whose backbone makes the features: all pyramid levels, read at the voxel.
         settings: the fields `probe_*` of `config.eval`.
-        mesh: results are wanted on every process of it.
+        mesh: every process of the mesh gets the results.
 
     Raises:
-        InputError: if the parts are not `image|labels`, too small, or without membrane.
+        InputError: if the parts are not `image|labels`, are too small, or have no membrane.
     """
 
     def __init__(self, task: Pretrain, settings: Mapping[str, Any], *, mesh: Mesh) -> None:
@@ -61,7 +64,7 @@ class MembraneProbe:
         return _score(parts)
 
     def baselines(self) -> dict[str, float]:
-        """Returns the same of raw pixels: the grey value, smoothed and its gradient at several scales."""
+        """Returns the same scores for raw pixels: the grey value, smoothed and its gradient at several scales."""
         parts = []
         for chunks, labels in self._parts:
             rows = [_filters(i[0], p[0]) for i, p in chunks]
@@ -73,7 +76,7 @@ class MembraneProbe:
         }
 
     def _load(self, settings: Mapping[str, Any], name: str, seed: int) -> tuple[list, np.ndarray]:
-        """Reads crops, points in them, and what the points are."""
+        """Reads crops, with points in them and whether these are membrane."""
         entries = parse_volumes(settings[name])
         if len(entries) != 1 or entries[0].labels is None:
             raise InputError(f"eval.{name}='{settings[name]}': give one image|labels, with boxes")
@@ -124,7 +127,7 @@ class MembraneProbe:
         return chunks, found
 
     def _read(self, params: Params, image: jax.Array, points: jax.Array) -> jax.Array:
-        """Features of all levels at voxels of one crop, `[n, channels]`."""
+        """Returns features of all levels at voxels of one crop, `[n, channels]`."""
         out = apply(self._task.backbone, params["backbone"], image[..., None])
         levels = zip(out["pyramid"], self._task.backbone.level_strides, strict=True)
         read = [read_level(level, points, stride)[0] for level, stride in levels]

@@ -1,4 +1,4 @@
-"""Multiscale-consistency pretraining: what is learnt from unlabelled volumes.
+"""Multiscale-consistency pretraining, a task that learns from unlabelled volumes.
 
 One network sees two differently degraded views of the same tissue, as two rows of one batch. Three losses act on it:
 the reconstruction of each view's clean target, the multiscale contrastive loss between the tokens of the two views, and
@@ -33,7 +33,7 @@ from emjax.tasks.tokens import choose_positions, pair_points, read_level
 
 Params = Any
 
-# Side of the cube that a channel's map is pooled to before it is a token (the paper's 4096-vector).
+# Size to which a channel's map is pooled before it becomes a token (the paper's 4096-vector).
 POOLED_SIZE = (16, 16, 16)
 
 
@@ -58,7 +58,7 @@ class LossSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Pretrain:
-    """The pretraining task: `init`, `loss` and what its evaluation needs, as pure functions.
+    """The pretraining task: `init`, `loss`, and the functions that its evaluation needs; all are pure.
 
     Attributes:
         backbone: network with decoder pyramid and reconstruction output.
@@ -78,7 +78,7 @@ class Pretrain:
 
     @property
     def window_size(self) -> Size:
-        """(z, y, x) voxels of the windows that batches hold."""
+        """Size of the windows in a batch, (z, y, x) voxels."""
         return window_size(self.crop_size, self.recipe)
 
     def init(self, key: jax.Array) -> Params:
@@ -101,16 +101,15 @@ class Pretrain:
     def loss(
         self, params: Params, batch: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Loss of one global batch of windows.
+        """Returns the loss of one global batch of windows.
 
         Args:
             params: as made by `init`.
             batch: `image` `[b, Z, Y, X]` uint8 windows, larger than the crop by the recipe's margin.
             key: typed PRNG key of this step.
 
-        Returns:
-            The scalar loss, and scalar metrics: each term before its weight, and each term's share of the gradient at
-            the features that all terms share.
+        The scalar loss, and scalar metrics: each term before weighting, and each term's share of the gradient at
+        the features that all terms share.
         """
         view_key, token_key = jax.random.split(key)
         views = self.views(view_key, batch["image"])
@@ -169,7 +168,7 @@ class Pretrain:
         return jnp.stack(apply(self.projection, params["projection"], read), axis=1)
 
     def _token_terms(self, views: Views, key: jax.Array) -> dict[str, Any]:
-        """The two losses on tokens, as functions of (features, heads)."""
+        """Returns the two losses on tokens, as functions of (features, heads)."""
         if self.settings.tokens == "spatial":
             directions = self._spatial_directions(views, key)
         else:
@@ -186,10 +185,10 @@ class Pretrain:
         return terms
 
     def _spatial_directions(self, views: Views, key: jax.Array) -> Any:
-        """Makes token pairs of both directions, each with its own grid positions in the view that asks.
+        """Makes the token pairs of both directions; each direction has its own grid positions in the querying view.
 
-        Were the second direction to ask at the twins of the first's positions, a different place in each crop, the
-        place would name the crop, and the matcher could echo it without a look at the image.
+        If the second direction queried the twins of the first's positions, which lie at a different place in each crop,
+        the place would identify the crop, and the matcher could echo it without looking at the image.
         """
         stride = self.backbone.level_strides[self.settings.levels[0]]
         ways = []
@@ -232,7 +231,7 @@ class Pretrain:
     def _channel_tokens(
         self, params: Params, pyramid: tuple[jax.Array, ...], chosen: list[jax.Array]
     ) -> jax.Array:
-        """Projects the pooled maps of the chosen channels; `[b, 1, t, d]`."""
+        """Returns the projected pooled maps of the chosen channels, `[b, 1, t, d]`."""
         maps = [
             adaptive_pool(pyramid[k][..., channels], POOLED_SIZE)
             for k, channels in zip(self.settings.levels, chosen, strict=True)
@@ -242,11 +241,11 @@ class Pretrain:
         return apply(self.projection, params["projection"], [tokens])[0][:, None]
 
     def _contrastive(self, pairs: TokenPairs) -> jax.Array:
-        """The full token-by-token matrix of the two views."""
+        """Returns the contrastive loss over the full token-by-token matrix of the two views."""
         return self._nce(pairs.queries, pairs.keys, pairs)
 
     def _cross(self, params: Params, pairs: TokenPairs) -> jax.Array:
-        """Each token again, out of the tokens of the other view of the same crop."""
+        """Returns the loss of re-expressing each token from the tokens of the other view of the same crop."""
         batch, levels, count, size = pairs.queries.shape
         flat = (batch, levels * count, size)
         expressed, _ = apply(
@@ -287,14 +286,14 @@ class Pretrain:
 
 
 class TokenPairs(NamedTuple):
-    """Tokens of the view that asks and of the view that is asked; same index, same tissue.
+    """Tokens of the querying view and of the queried view; tokens with the same index show the same tissue.
 
     Attributes:
         queries: `[b, levels, n, d]`.
         keys: `[b, levels, n, d]`.
-        weights: `[b, levels, n]` float32, 0 where the tissue is lost.
-        place: `[b, levels, n]` int32; tokens of one place on several levels show the same tissue and are no
-            negatives of each other.
+        weights: `[b, levels, n]` float32, 0 where the tissue was destroyed.
+        place: `[b, levels, n]` int32, number of the place; tokens of one place on several levels show the same tissue,
+            so they are not negatives of each other.
     """
 
     queries: jax.Array
@@ -315,15 +314,15 @@ def _mean(values: list[jax.Array]) -> jax.Array:
 
 
 def _interleave(first: jax.Array, second: jax.Array) -> jax.Array:
-    """Joins the views `[b, ...]` to `[2 b, ...]`, row by row.
+    """Joins two views `[b, ...]` to `[2 b, ...]`, row by row.
 
-    A device then has both views of its crops. Were all first views before all second ones, half of the devices would
-    have each, and whole feature maps would travel between them.
+    Each device then has both views of its crops. If all first views came before all second views, half of the devices
+    would have each, and whole feature maps would travel between devices.
     """
     return jnp.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
 
 
 def halves(pyramid: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
-    """Splits each level `[2 b, ...]`, as `Pretrain.features` makes it, into the first and the second views' rows."""
+    """Splits each level `[2 b, ...]`, as made by `Pretrain.features`, into the rows of the first and second views."""
     paired = [x.reshape(-1, 2, *x.shape[1:]) for x in pyramid]
     return tuple(x[:, 0] for x in paired), tuple(x[:, 1] for x in paired)

@@ -1,11 +1,11 @@
-"""What pretrained features are worth, measured on held-out crops that are always the same.
+"""Evaluation of pretrained features on a fixed set of held-out crops.
 
-A falling loss does not show that features are good, so they are asked to do something: find the tissue of one view in
-the other, among distractors. The same question is put to raw pixels, to the untrained network and to chance, because a
-number without those says nothing.
+A falling loss does not show that features are good, so they are tested in a task: find the tissue of one view in the
+other, among distractors. Raw pixels, the untrained network and chance are tested in the same way, because a score
+means nothing without them.
 
-Both views of a pair are strongly degraded, and each has its own flip and quarter turn. Did they lie alike, a code of
-the position that never looks at the image would be hard to beat; it is scored beside the network, too.
+Both views of a pair are strongly degraded, and each has its own flip and quarter turn. If they were aligned, a code of
+the position that never looks at the image would be hard to beat; that code is scored too.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from emjax.parallel.mesh import replicated
 from emjax.tasks.pretrain import Params, Pretrain, halves
 from emjax.tasks.tokens import grid_positions, pair_points, read_level
 
-# Spatial tokens that the effective rank is taken over.
+# Number of spatial tokens from which the effective rank is computed.
 RANK_TOKENS = 4096
-# Places of the other view, besides the true ones, that a query may be matched to.
+# Number of places of the other view, besides the true ones, to which a query may be matched.
 CANDIDATES = 1024
-# Crops in the picture.
+# Number of crops in the picture.
 SHOWN = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSettings:
-    """How features are judged; each field is documented in `configs/pretrain.py`."""
+    """Settings of the evaluation; each field is documented in `configs/pretrain.py`."""
 
     level: int
     queries: int
@@ -47,18 +47,18 @@ class EvaluationSettings:
 
 
 class PretrainEvaluation:
-    """Retrieval, matching, reconstruction and collapse, on fixed pairs of views of held-out crops.
+    """Scores retrieval, matching, reconstruction and collapse, on fixed pairs of views of held-out crops.
 
     Args:
-        task: the task; the pairs have the orientations of `settings`, not of its recipe.
+        task: the task; pairs have the orientations that `settings` say, not those of its recipe.
         windows: `[b, Z, Y, X]` uint8 held-out windows.
-        settings: what is asked.
-        mesh: results are wanted on every process of it.
-        chunk: crops evaluated at a time; must divide b.
-        seed: of the views and positions, which never change.
+        settings: what is evaluated, and how.
+        mesh: every process of the mesh gets the results.
+        chunk: number of crops evaluated at once; must divide b.
+        seed: seed of the views and positions, which never change.
 
     Raises:
-        InputError: if there are too few queries for the distractors.
+        InputError: if there are fewer queries than the distractors need.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PretrainEvaluation:
         seed: int = 0,
     ) -> None:
         if task.recipe.name != "released":
-            # The released recipe has no orientation to give, and its views are not registered.
+            # The released recipe has no orientation setting, and its views are not registered.
             pairs = dataclasses.replace(task.recipe, own_orientation=settings.own_orientation)
             task = dataclasses.replace(task, recipe=pairs)
         self._task = task
@@ -94,7 +94,7 @@ class PretrainEvaluation:
             rank_points = choose(rank_key, -(-RANK_TOKENS // len(windows)))
             return views, pairs, rank_points, choose(candidate_key, CANDIDATES)
 
-        # Kept on the host: they are inputs of every evaluation, on whatever devices it runs.
+        # Kept on the host, since every evaluation needs them as inputs, whatever its devices.
         prepared = jax.device_get(jit(prepare)(jnp.asarray(windows)))
         self.views, self._pairs, self._rank_points, candidates = prepared
         self._candidates = np.concatenate([self._pairs.second, candidates], axis=1)
@@ -112,18 +112,18 @@ class PretrainEvaluation:
 
     @property
     def uses_tokens(self) -> bool:
-        """Whether the trained tokens can be judged, or only the features under them."""
+        """Whether the trained tokens are judged, and not only the features from which they are made."""
         settings = self._task.settings
         trained = settings.contrastive or settings.cross
         return bool(trained) and settings.tokens == "spatial" and self._level in settings.levels
 
     def baselines(self) -> dict[str, float]:
-        """Scores of what has learnt nothing.
+        """Returns the scores of baselines that learn nothing.
 
         Returns:
             `_raw`: of raw pixels, as 16x16 patches, and of the degraded image as its own reconstruction;
             `_position`: of a code of the position in the view, which never sees an image; `_same_place`: of the
-            answer that tissue lies at the same place of both views; `_chance`: of guessing.
+            answer that tissue lies at the same place in both views; `_chance`: of guessing.
         """
         first = retrieval.patch_descriptors(self.views.first.image, self._pairs.first)
         second = retrieval.patch_descriptors(self.views.second.image, self._pairs.second)
@@ -151,10 +151,10 @@ class PretrainEvaluation:
             params: as made by the task.
 
         Returns:
-            `retrieval_top1` (of the trained tokens where there are some, else of the features),
-            `retrieval_top1_features`, `matching_error_voxels` of the place that the matcher expects, where it is
+            `retrieval_top1` (of the trained tokens if there are some, else of the features),
+            `retrieval_top1_features`, `matching_error_voxels` of the place that the matcher expects, if it is
             trained, `matching_error_cosine_voxels` of the mean of places weighted by a softmax of the tokens' cosines
-            (one measure for every run, our choice), `psnr_db`, `ssim`, `effective_rank` and `variance_level<k>`.
+            (the same measure for every run, our choice), `psnr_db`, `ssim`, `effective_rank` and `variance_level<k>`.
         """
         parts = [jax.device_get(self._compute(params, chunk)) for chunk in self._chunks()]
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -178,12 +178,12 @@ class PretrainEvaluation:
         }
 
     def show(self, params: Params) -> list[dict[str, Any]]:
-        """Returns what a picture of the first crops needs.
+        """Returns the data for a picture of the first crops.
 
         Returns:
             For each crop: `first`, `second`, `target`, `restored` `[y, x]` of one section each, `similarity` `[y, x]`
-            of one token of the first view to all places of the second view's section, and where both truly are:
-            `query` and `twin` (z, y, x).
+            of one token of the first view to all places of the second view's section, and the true places of that token
+            in both views: `query` and `twin` (z, y, x).
         """
         chunk = next(self._chunks())
         restored = jax.device_get(self._compute(params, chunk))["restored"]
@@ -214,7 +214,7 @@ class PretrainEvaluation:
     def _similarity(
         self, params: Params, chunk: tuple, crop: int, query: np.ndarray, section: int
     ) -> np.ndarray:
-        """Cosines of one token of the first view to all places of a section of the second."""
+        """Returns the cosines of one token of the first view with all places of a section of the second."""
         grid = np.asarray(grid_positions(self._task.crop_size, self._stride))
         sections = np.unique(grid[:, 0])
         nearest = sections[np.argmin(np.abs(sections - section))]
@@ -233,7 +233,7 @@ class PretrainEvaluation:
     def _tokens(
         self, params: Params, views: Any, first: jax.Array, second: jax.Array
     ) -> tuple[jax.Array, ...]:
-        """Tokens where they are trained, else features, at positions of both views: `[b, n, d]` each."""
+        """Returns tokens if these are trained, else features, at positions of both views: `[b, n, d]` each."""
         pyramids = halves(self._task.features(params, views)["pyramid"])
         if not self.uses_tokens:
             return tuple(
@@ -247,7 +247,7 @@ class PretrainEvaluation:
         )
 
     def _features(self, params: Params, chunk: tuple) -> dict[str, jax.Array]:
-        """Everything that is measured of some crops, one pass through the network."""
+        """Returns everything that is measured on some crops, in one pass through the network."""
         views, pairs, rank_points, places = chunk
         features = self._task.features(params, views)
         first, second = halves(features["pyramid"])
@@ -299,7 +299,7 @@ class PretrainEvaluation:
 
 
 def check_settings(settings: EvaluationSettings, levels: int) -> None:
-    """Raises InputError where the level that is judged does not exist."""
+    """Raises InputError if the level to be judged does not exist."""
     if not 0 <= settings.level < levels:
         raise InputError(
             f"eval.level={settings.level}: the network has levels 0 (coarsest) to {levels - 1}"
@@ -307,9 +307,9 @@ def check_settings(settings: EvaluationSettings, levels: int) -> None:
 
 
 def _standardise(*features: np.ndarray) -> list[np.ndarray]:
-    """Brings every dimension to mean 0 and deviation 1 over all of them.
+    """Scales every dimension to mean 0 and standard deviation 1 over all given features.
 
-    Features after a rectifier share a large mean, and cosines would see little but that.
+    After a rectifier features share a large mean, which would dominate their cosines.
     """
     rows = np.concatenate([f.reshape(-1, f.shape[-1]) for f in features[:2]])
     mean, spread = rows.mean(axis=0), rows.std(axis=0)

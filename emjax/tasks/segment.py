@@ -1,4 +1,4 @@
-"""Dense segmentation from labels: any list of targets, each with any list of losses, from one head.
+"""Dense segmentation, learnt from labels: any list of targets, each with any list of losses, from one head.
 
 Crops and labels are augmented together, and every target is made from the augmented labels, inside the compiled step.
 """
@@ -27,15 +27,15 @@ Params = Any
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """The segmentation task: `init`, `loss`, `predict` and what its evaluation needs, as pure functions.
+    """The segmentation task: `init`, `loss`, `predict`, and the functions that its evaluation needs; all are pure.
 
     Attributes:
-        backbone: network whose head has a channel for each channel of the targets, in their order.
+        backbone: network whose output has the channels of all targets, in the order of the targets.
         targets: what is learnt.
         recipe: how crops are augmented.
-        crop_size: (z, y, x) voxels that the network sees.
-        strong_probability: that a crop also gets defects of sections.
-        widen: whether targets that read widened labels get them; else the labels as they are.
+        crop_size: (z, y, x) voxels of the network's input.
+        strong_probability: probability that a crop also gets defects of sections.
+        widen: whether targets that read widened labels get widened ones; else they get the labels as they are.
     """
 
     backbone: Backbone
@@ -52,22 +52,22 @@ class Segment:
 
     @property
     def offsets(self) -> tuple[Size | None, ...]:
-        """Offset of each channel of a prediction, None where it is no affinity."""
+        """Offset of each channel of a prediction, (z, y, x) voxels; None for a channel that is no affinity."""
         return tuple(offset for target in self.targets for offset in target.channel_offsets)
 
     @property
     def decoders(self) -> tuple[str, ...]:
-        """Of each channel the method of segmentation that its target names, '' where it names none."""
+        """For each channel, the segmentation method that its target names; '' where it names none."""
         return tuple(target.decoder for target in self.targets for _ in target.names)
 
     @property
     def uses_ids(self) -> bool:
-        """Whether a target names ids, so that batches need `classes`."""
+        """Whether a target names ids of the file, so that batches need `classes`."""
         return any(target.reads == "classes" for target in self.targets)
 
     @property
     def window_size(self) -> Size:
-        """(z, y, x) voxels of the windows that batches hold."""
+        """Size of the windows in a batch, (z, y, x) voxels."""
         return window_size(self.crop_size, self.recipe)
 
     def init(self, key: jax.Array) -> Params:
@@ -78,7 +78,7 @@ class Segment:
     def loss(
         self, params: Params, batch: Mapping[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Loss of one global batch of windows.
+        """Returns the loss of one global batch of windows.
 
         Args:
             params: as made by `init`.
@@ -87,7 +87,7 @@ class Segment:
             key: typed PRNG key of this step.
 
         Returns:
-            The scalar loss, and scalar metrics: each loss of each target before its weight.
+            The scalar loss, and scalar metrics: each loss of each target before weighting.
         """
         keys = jax.random.split(key, batch["image"].shape[0])
         kinds = ("labels", "classes") if self.uses_ids else ("labels",)
@@ -113,9 +113,9 @@ class Segment:
             voxel_nm: `[b, 3]` float32.
 
         Returns:
-            Of each target the values and the mask, `[b, z, y, x, c]` float32.
+            For each target, its values and its mask, `[b, z, y, x, c]` float32.
         """
-        # Contours and distances of objects that touch need the labels as they are.
+        # Targets such as contours and distances need the unwidened labels of touching objects.
         widened = jax.vmap(widen)(labels["labels"]) if self.widen else labels["labels"]
         read = {**labels, "widened": widened}
         made = [jax.vmap(target.make)(read[target.reads], voxel_nm) for target in self.targets]
@@ -139,15 +139,15 @@ class Segment:
     def judge(
         self, params: Params, batch: Mapping[str, jax.Array]
     ) -> tuple[jax.Array, dict[str, jax.Array], list[jax.Array], list[jax.Array]]:
-        """Loss and prediction of crops that are not augmented.
+        """Returns the loss and the prediction of crops without augmentation.
 
         Args:
             params: as made by `init`.
             batch: as in `loss`, but of the crop's size.
 
         Returns:
-            The mean loss, its parts, and of each target the unit values `[b, z, y, x, c]` beside values and masks
-            as `[2, b, z, y, x, c]`.
+            The mean loss, its parts, and for each target the unit values `[b, z, y, x, c]`, and values and masks as
+            `[2, b, z, y, x, c]`.
         """
         logits = self._logits(params, batch["image"].astype(jnp.float32) / 255)
         values, masks = self.make_targets(batch, batch["voxel_nm"])
@@ -157,7 +157,7 @@ class Segment:
         return loss, parts, units, truths
 
     def split(self, channels: jax.Array) -> list[jax.Array]:
-        """Cuts `[..., c]` into the channels of each target."""
+        """Splits `[..., c]` into the channels of each target."""
         parts, start = [], 0
         for target in self.targets:
             parts.append(channels[..., start : start + target.channels])

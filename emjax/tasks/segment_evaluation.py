@@ -1,4 +1,4 @@
-"""How well a segmentation network does on held-out crops: the loss and one metric for each target."""
+"""Evaluation of a segmentation network on held-out crops: the loss, and one metric for each target."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from emjax.parallel.compile import jit
 from emjax.parallel.mesh import replicated
 from emjax.tasks.segment import Params, Segment
 
-# Crops in the picture.
+# Number of crops in the picture.
 SHOWN = 4
 
 
 class SegmentEvaluation:
-    """Scores on crops that are always the same, without augmentation.
+    """Scores a segmentation network on fixed crops, without augmentation.
 
     Args:
-        task: makes predictions and targets.
+        task: the task, which makes predictions and targets.
         crops: `image` `[n, z, y, x]` uint8 of the task's crop size, `labels`, `classes` where a target names ids,
             `voxel_nm` `[n, 3]`.
-        mesh: results are wanted on every process of it.
-        chunk: crops at a time; divides n.
+        mesh: every process of the mesh gets the results.
+        chunk: number of crops evaluated at once; must divide n.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class SegmentEvaluation:
 
         Returns:
             `val_loss`, `val_loss_<target>_<loss>`, and `val_<metric>` of each target; see `emjax.targets.metrics`. A
-            loss or metric that no known voxel decides is absent, and crops without any count for none: their loss is 0
-            whatever is predicted.
+            loss or metric without any known voxel is absent, and crops without known voxels do not count in means:
+            their loss is 0 whatever is predicted.
         """
         parts = [jax.device_get(self._measure(params, chunk)) for chunk in self._chunks()]
         known = np.asarray([part["known"] > 0 for part in parts])
@@ -64,10 +64,10 @@ class SegmentEvaluation:
         return scores
 
     def show(self, params: Params) -> list[dict[str, np.ndarray]]:
-        """Returns what a picture of the first crops needs.
+        """Returns the data for a picture of the first crops.
 
         Returns:
-            For each crop, of its middle section: `image` `[y, x]`, `labels` `[y, x]`, `truth` and `prediction`
+            For each crop, from its middle section: `image` `[y, x]`, `labels` `[y, x]`, `truth` and `prediction`
             `[y, x, targets]`, the first channel of each target that lies in the plane.
         """
         chunk = next(self._chunks())
@@ -100,7 +100,7 @@ class SegmentEvaluation:
             }
             for target in targets
         ]
-        # Weights of the loss are none of a metric.
+        # The loss weights of voxels do not apply to metrics.
         masks = [(mask > 0).astype(jnp.float32) for _, mask in truths]
         sums = [
             target.metric.sums(unit, value, mask)
@@ -111,7 +111,7 @@ class SegmentEvaluation:
 
 
 def _mean(values: Mapping[str, list[np.ndarray]], known: np.ndarray) -> dict[str, float]:
-    """Means over the chunks that are known; nothing where none is."""
+    """Returns the means over the chunks with known voxels; names without any are left out."""
     if not known.any():
         return {}
     return {
@@ -120,7 +120,7 @@ def _mean(values: Mapping[str, list[np.ndarray]], known: np.ndarray) -> dict[str
 
 
 def _shown_channels(task: Segment) -> list[int]:
-    """One channel of each target: of affinities one that joins neighbours within a section."""
+    """Returns one channel index for each target; of affinities, one that joins neighbours within a section."""
     chosen, start = [], 0
     for target in task.targets:
         in_plane = [i for i, o in enumerate(target.channel_offsets) if o is not None and o[0] == 0]

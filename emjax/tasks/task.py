@@ -1,4 +1,4 @@
-"""What is learnt: how parameters begin, what is minimised, and what crops of volumes it takes."""
+"""The contract of a task: it makes the first parameters and the loss, and says which crops of volumes it needs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ Batch: TypeAlias = Mapping[str, jax.Array]
 class Task(Protocol):
     """What is learnt, as pure functions; loop, state and mesh are the same for every task.
 
-    The loss belongs to the task, not to the loop: views and targets are made from the batch inside
-    the compiled step, and a contrastive or adversarial loss is no function of a prediction and a
-    target.
+    The loss belongs to the task, not to the loop: views and targets are made from the batch inside the
+    compiled step, and a contrastive or adversarial loss is not a function of a prediction and a target.
     """
 
     def init(self, key: jax.Array) -> Params:
@@ -38,7 +37,7 @@ class Task(Protocol):
     def loss(
         self, params: Params, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """Computes the loss of one global batch; it is compiled and differentiated.
+        """Computes the loss of one global batch; the function is compiled and differentiated.
 
         Args:
             params: as made by `init`.
@@ -52,19 +51,19 @@ class Task(Protocol):
 
 
 class CropTask(Task, Protocol):
-    """A task that learns from crops of volumes by a network; see `emjax.train.job`."""
+    """A task in which a network learns from crops of volumes; see `emjax.train.job`."""
 
     @property
     def backbone(self) -> Backbone:
-        """The network; its parameters are `params['backbone']`, so that other tasks can start from them."""
+        """The network; its parameters are `params['backbone']`, from which other tasks can start."""
         ...
 
     @property
     def crop_size(self) -> Size:
-        """(z, y, x) voxels that the network sees."""
+        """Size of the network's input in training, (z, y, x) voxels."""
         ...
 
     @property
     def window_size(self) -> Size:
-        """(z, y, x) voxels of the windows in a batch: the crop and what augmentation draws in around it."""
+        """Size of the windows in a batch, (z, y, x) voxels: the crop and the margin that augmentation needs."""
         ...

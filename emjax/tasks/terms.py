@@ -1,4 +1,4 @@
-"""Several losses on shared features: their sum, and each one's share of the gradient there."""
+"""Combines several losses on shared features: their weighted sum, and each one's share of the gradient there."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def combine_terms(
     heads: Tree,
     balance: str,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Sums weighted losses, and measures which of them moves the shared features.
+    """Sums weighted losses, and measures how much each of them moves the shared features.
 
-    A loss curve does not show that one term drowns another; the norm of each term's gradient at the features does.
-    Each term is differentiated once, as far as the features; the gradients are compared there, weighted and summed, and
-    only their sum goes back through the network, so measuring costs nothing beyond the heads.
+    A loss curve does not show that one term drowns another; the norm of each term's gradient at the features does. Each
+    term is differentiated once, down to the features; there the gradients are compared, weighted and summed, and only
+    their sum goes back through the network, so that measuring costs nothing beyond the heads.
 
     Args:
         terms: name -> loss as a function of (features, heads), a float32 scalar.
-        weights: name -> weight. With `balance='gradient'`, the wanted ratio of the term's gradient norm to that of the
+        weights: name -> weight. With `balance='gradient'`, the desired ratio of the term's gradient norm to that of the
             first term, whose weight is used as it is.
-        features: what the network computed, shared by all terms.
-        heads: parameters that only terms use.
+        features: output of the network that all terms share.
+        heads: parameters that only the terms use.
         balance: 'fixed' or 'gradient'.
 
     Returns:
@@ -52,7 +52,7 @@ def combine_terms(
         lambda *parts: sum(f * p for f, p in zip(factors.values(), parts, strict=True)),
         *gradients.values(),
     )
-    # A linear function with the wanted slope at this point; its value is replaced by the loss itself.
+    # A linear function with the desired slope at this point; its value is replaced by that of the loss.
     linear = _inner((features, heads), slope)
     loss = linear + jax.lax.stop_gradient(total - linear)
 

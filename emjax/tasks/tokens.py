@@ -1,9 +1,9 @@
-"""Tokens of the two views: where they lie, where their twins lie, and how features are read there.
+"""Tokens of the two views: their positions, the positions of their twins, and how features are read there.
 
 Spatial tokens are positions. The same positions of the first view are queried in every crop of the global batch, so
 that "the same index in other crops" is among the negatives; the twin of a position is found through its true
-coordinate in the window that both views were cut from, never through its index. A code of the position alone, with no
-look at the image, therefore matches nothing.
+coordinate in the window from which both views were cut, never through its index. Therefore a code of the position
+alone, without a look at the image, matches nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class PointPairs(NamedTuple):
     Attributes:
         first: `[b, n, 3]` positions in the first view, z y x.
         second: `[b, n, 3]` positions of the same tissue in the second view.
-        valid: `[b, n]` bool; False where one view destroyed the tissue or the second lacks it.
+        valid: `[b, n]` bool; False where one view destroyed the tissue, or the second does not contain it.
     """
 
     first: jax.Array
@@ -33,7 +33,7 @@ class PointPairs(NamedTuple):
 
 
 def grid_positions(crop_size: Size, stride: Size) -> jax.Array:
-    """Centres of a level's cells in voxels of the view.
+    """Returns the centres of a level's cells, in voxels of the view.
 
     Args:
         crop_size: (z, y, x) voxels of the view.
@@ -54,7 +54,7 @@ def choose_positions(key: jax.Array, count: int, crop_size: Size, stride: Size) 
 
     Args:
         key: typed PRNG key.
-        count: how many; all cells are taken where the level has fewer.
+        count: number of cells to draw; all cells are taken if the level has fewer.
         crop_size: (z, y, x) voxels of the view.
         stride: (z, y, x) voxels per cell.
 
@@ -79,7 +79,7 @@ def pair_points(first: View, second: View, points: jax.Array) -> PointPairs:
         points = jnp.broadcast_to(points, (batch, *points.shape))
     tissue = jax.vmap(to_window)(first, points)
     positions, valid = jax.vmap(from_window)(second, tissue)
-    # A place that the first view destroyed shows nothing to recognise.
+    # A place that the first view destroyed shows nothing that could be recognised.
     return PointPairs(points, positions, valid & jax.vmap(valid_at)(first, points))
 
 
