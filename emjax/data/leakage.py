@@ -1,8 +1,8 @@
 """Whether what scores a network has been trained on: the same voxels, however their address is written.
 
-Two addresses are of the same tissue if they are of one file on this machine (symbolic links and relative paths
-followed), one array in it, or levels of one pyramid; stacks of sections, if they share a file. Copies in other files
-look like other tissue and are not found.
+Two addresses are of the same tissue if they are of one file on this machine (symbolic links, relative paths and links
+of HDF5 followed), one array in it, or levels of one pyramid; stacks of sections, if they share a file. Copies in other
+files look like other tissue and are not found.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
 from emjax.volumes.address import SYNTHETIC, Address, local_path
+from emjax.volumes.read.hdf5 import dataset_identity
 from emjax.volumes.read.numbering import natural_order, with_gaps
 from emjax.volumes.volume import Volume
 
@@ -133,7 +134,8 @@ def _in_voxels_of(volume: Volume, other: Volume) -> Box | None:
     if one.path.startswith(SYNTHETIC) or two.path.startswith(SYNTHETIC):
         return other.box if one.source == two.source else None
     first, second = _place(one), _place(two)
-    if first == second and one.keys.get("level") == two.keys.get("level"):
+    level = one.keys.get("level", "0") == two.keys.get("level", "0")
+    if level and (first == second or _is_one_dataset(one, two)):
         return other.box
     if _of_one_pyramid(first, second):
         return _scaled(volume, other)
@@ -154,6 +156,14 @@ def _place(address: Address) -> _Place:
             f"{status.st_dev}:{status.st_ino}", tuple(filter(None, address.dataset.split("/")))
         )
     return _Place("", Path(os.path.realpath(inside)).parts)
+
+
+def _is_one_dataset(one: Address, other: Address) -> bool:
+    """Whether two addresses name one dataset of HDF5, by links of whatever kind."""
+    if "://" in one.path or "://" in other.path:
+        return False
+    first, second = (dataset_identity(local_path(a.path), a.dataset) for a in (one, other))
+    return first is not None and first == second
 
 
 def _of_one_pyramid(first: _Place, second: _Place) -> bool:

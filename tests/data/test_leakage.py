@@ -26,6 +26,9 @@ def folder(tmp_path, monkeypatch):
         for name in ("raw", "other", "labels"):
             file[name] = voxels // 32 if name == "labels" else voxels
             file[name].attrs["resolution"] = (40, 8, 8)
+        file["soft"] = h5py.SoftLink("/raw")
+    with h5py.File(tmp_path / "out.h5", "w") as file:
+        file["image"] = h5py.ExternalLink("a.h5", "/raw")
     os.symlink(tmp_path / "a.h5", tmp_path / "link.h5")
     os.link(tmp_path / "a.h5", tmp_path / "twin.h5")
     (tmp_path / "z").mkdir()
@@ -56,6 +59,8 @@ def _check(training: str, *scored: str, exclude: str = "", allow: bool = False) 
         ("a.h5:raw", "link.h5:raw[8:16]", "8:16,0:32,0:32"),
         ("twin.h5:raw", "z/../a.h5:/raw[8:16]", "8:16,0:32,0:32"),
         ("a.h5:raw[:,:,0:16]", "a.h5:raw[:,:,15:]?voxel_nm=50,4,4", "0:16,0:32,15:16"),
+        ("a.h5:raw", "a.h5:soft[8:16]", "8:16,0:32,0:32"),
+        ("out.h5:image[0:9]", "a.h5:raw[8:16]", "8:9,0:32,0:32"),
         # Only the labels are the same.
         ("a.h5:raw|a.h5:labels", "a.h5:other|a.h5:labels[8:16]", "8:16,0:32,0:32"),
         # The third file of one pattern is the first of the other.

@@ -118,6 +118,27 @@ def where(request: Request) -> Place | None:
         raise InputError(f"{path} cannot be read as HDF5: {_reason(error)}") from error
 
 
+def dataset_identity(path: Path, name: str) -> tuple[int, int, int] | None:
+    """Returns what is the same for all names of a dataset, in its own file or by links of others.
+
+    Args:
+        path: of a file.
+        name: of the dataset; '' as `open_hdf5` takes it.
+
+    Returns:
+        Device and number of the file that it lies in, and its place there; None for what is no dataset of HDF5.
+    """
+    if path.suffix.lower() not in FORMAT.suffixes:
+        return None
+    try:
+        with LOCK, h5py.File(path, "r") as file:
+            _, data = find_dataset(path, file, name)
+            status = Path(data.file.filename).stat()
+            return status.st_dev, status.st_ino, h5py.h5o.get_info(data.id).addr
+    except (OSError, RuntimeError, InputError):
+        return None
+
+
 def _box(shape: tuple[int, ...], axes: list[int]) -> tuple[int, ...]:
     """Returns the part that is read at once of a dataset without chunks, in the order of its axes."""
     sides = dict(zip(axes[-3:], _CHUNK, strict=True))
