@@ -6,6 +6,7 @@ anything expensive. Nothing here imports jax, so that a mistake in a command is 
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from ml_collections import ConfigDict
 from emjax.errors import InputError
 
 Preset = TypeVar("Preset")
+Group = TypeVar("Group")
 
 OPTIMIZERS = ("adamw", "lamb", "sgd", "adam_released")
 SCHEDULES = ("cosine", "constant", "paper")
@@ -166,6 +168,19 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return value
+
+
+def pick(kind: type[Group], values: ConfigDict | Mapping[str, Any], **own: Any) -> Group:
+    """Makes a dataclass of those values of a configuration that it has fields for; lists become tuples.
+
+    Args:
+        kind: the dataclass.
+        values: a configuration or a group of it; its other fields are left out.
+        **own: fields of `kind` that `values` does not have under that name.
+    """
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    chosen = {name: values[name] for name in names if name not in own}
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()}, **own)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

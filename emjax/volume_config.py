@@ -1,12 +1,13 @@
-"""The fields that every job on whole volumes shares, with their defaults and checks; no jax."""
+"""The fields that every job on whole volumes shares: their defaults, and their values once checked; no jax."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 from ml_collections import ConfigDict
 
-from emjax.config import Config
+from emjax.config import Config, pick
 from emjax.errors import InputError
 
 # Address of a dask scheduler.
@@ -35,30 +36,48 @@ def volume_config(job: str) -> Config:
     return c
 
 
-def validate_volume_config(config: ConfigDict, needed: tuple[str, ...]) -> None:
-    """Checks the shared fields, and that the job's own addresses are given.
+@dataclasses.dataclass(frozen=True)
+class VolumeSettings:
+    """The values of the fields of `volume_config`, which says what each is; checked."""
 
-    Args:
-        config: as made from `volume_config`.
-        needed: names of fields that must not be empty.
+    box: str
+    block_size: tuple[int, ...]
+    halo: tuple[int, ...]
+    cluster: str
+    num_workers: int
+    overwrite: bool
+    allow_incomplete: bool
 
-    Raises:
-        InputError: naming the field, its value and what it can be.
-    """
-    for name in needed:
-        if not config[name]:
-            raise InputError(f"{name} is empty; give --config.{name}=ADDRESS")
-    for name, least in (("block_size", 1), ("halo", 0)):
-        sizes = tuple(config[name])
-        whole = all(isinstance(size, int) and size >= least for size in sizes)
-        if sizes and (len(sizes) != 3 or not whole):
+    @classmethod
+    def from_config(cls, config: ConfigDict, *needed: str) -> VolumeSettings:
+        """Checks the shared fields, and that the job's own addresses are given.
+
+        Args:
+            config: as made from `volume_config`.
+            *needed: names of fields that must not be empty.
+
+        Raises:
+            InputError: naming the field, its value and what it can be.
+        """
+        for name in needed:
+            if not config[name]:
+                raise InputError(f"{name} is empty; give --config.{name}=ADDRESS")
+        settings = pick(cls, config)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        for name, sizes, least in (("block_size", self.block_size, 1), ("halo", self.halo, 0)):
+            whole = all(isinstance(size, int) and size >= least for size in sizes)
+            if sizes and (len(sizes) != 3 or not whole):
+                raise InputError(
+                    f"{name}={sizes}: needs three whole numbers of {least} or more, z, y, x voxels"
+                )
+        if self.num_workers < 1:
+            raise InputError(f"num_workers={self.num_workers}: must be at least 1")
+        if self.cluster not in ("", "local") and not _SCHEDULER.match(self.cluster):
             raise InputError(
-                f"{name}={sizes}: needs three whole numbers of {least} or more, z, y, x voxels"
+                f"cluster='{self.cluster}' is not known; leave it empty for threads of this process, or give 'local' "
+                "for worker processes on this machine, or the address of a dask scheduler, as in "
+                "cluster=tcp://host:8786"
             )
-    if config.num_workers < 1:
-        raise InputError(f"num_workers={config.num_workers}: must be at least 1")
-    if config.cluster not in ("", "local") and not _SCHEDULER.match(config.cluster):
-        raise InputError(
-            f"cluster='{config.cluster}' is not known; leave it empty for threads of this process, or give 'local' for "
-            "worker processes on this machine, or the address of a dask scheduler, as in cluster=tcp://host:8786"
-        )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from emjax.errors import InputError
-from emjax.volume_config import validate_volume_config, volume_config
+from emjax.volume_config import VolumeSettings, volume_config
 
 
 @pytest.mark.parametrize(
@@ -14,7 +16,7 @@ from emjax.volume_config import validate_volume_config, volume_config
 def test_clusters(cluster: str) -> None:
     config = volume_config("segment")
     config.cluster = cluster
-    validate_volume_config(config, ())
+    VolumeSettings.from_config(config)
 
 
 @pytest.mark.parametrize("cluster", ["slurm", "127.0.0.1:8786", "tcp://host", "http://host:8787"])
@@ -22,7 +24,7 @@ def test_what_is_no_cluster_is_refused_in_one_line(cluster: str) -> None:
     config = volume_config("segment")
     config.cluster = cluster
     with pytest.raises(InputError, match="is not known.*'local'.*tcp://host:8786") as refusal:
-        validate_volume_config(config, ())
+        VolumeSettings.from_config(config)
     assert f"cluster='{cluster}'" in str(refusal.value) and "\n" not in str(refusal.value)
 
 
@@ -39,11 +41,22 @@ def test_sizes(name: str, value: object, words: str) -> None:
     config = volume_config("segment")
     config[name] = value
     with pytest.raises(InputError, match=words):
-        validate_volume_config(config, ())
+        VolumeSettings.from_config(config)
 
 
 def test_addresses_that_are_needed() -> None:
     config = volume_config("segment")
     config.input = ""
     with pytest.raises(InputError, match="input is empty; give --config.input=ADDRESS"):
-        validate_volume_config(config, ("input",))
+        VolumeSettings.from_config(config, "input")
+
+
+def test_every_field_of_the_configuration_has_a_value_that_stays() -> None:
+    config = volume_config("segment")
+    config.block_size = (8, 16, 16)
+    settings = VolumeSettings.from_config(config)
+    assert set(config) - {"job"} == {field.name for field in dataclasses.fields(settings)}
+    config.block_size = (8, 8, 8)
+    assert settings.block_size == (8, 16, 16) and settings.halo == ()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.num_workers = 2  # type: ignore[misc]

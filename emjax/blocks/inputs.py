@@ -8,7 +8,6 @@ import os
 from collections.abc import Mapping
 
 from etils import epath
-from ml_collections import ConfigDict
 
 from emjax.blocks.complete import refuse_incomplete
 from emjax.blocks.fingerprint import Fingerprint, differences, fingerprint
@@ -33,20 +32,18 @@ class Inputs:
     incomplete: bool = False
 
     @classmethod
-    def of(cls, config: ConfigDict, *fields: str) -> Inputs:
+    def of(cls, addresses: Mapping[str, str], allow_incomplete: bool) -> Inputs:
         """Takes the fingerprints of the volumes that configuration fields name.
 
         Args:
-            config: as made from `volume_config`.
-            *fields: names of fields that hold an address, or are empty.
+            addresses: field of the configuration -> address that it holds; '': left out.
+            allow_incomplete: whether volumes that emjax has not finished are taken.
 
         Raises:
-            InputError: if a volume is not complete, unless `config.allow_incomplete`.
+            InputError: if a volume is not complete and that is not allowed.
         """
-        named = {name: config[name] for name in fields if config[name]}
-        incomplete = [
-            refuse_incomplete(a, name, config.allow_incomplete) for name, a in named.items()
-        ]
+        named = {name: address for name, address in addresses.items() if address}
+        incomplete = [refuse_incomplete(a, name, allow_incomplete) for name, a in named.items()]
         return cls({name: fingerprint(a) for name, a in named.items()}, any(incomplete))
 
     def with_print(self, name: str, print_: Fingerprint) -> Inputs:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from emjax.config import plain
+from emjax.config import pick, plain
 from emjax.geometry.sizes import Size
-
-_Group = TypeVar("_Group")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,28 +88,17 @@ class TrainSettings:
     def from_config(cls, config: ConfigDict | Mapping[str, Any]) -> TrainSettings:
         """Reads a configuration that `emjax.config.validate` has passed; fields of the job's own are left out."""
         values = plain(config)
-        own = {
-            "data": pick(DataSettings, values["data"]),
-            "optimizer": pick(OptimizerSettings, values["optimizer"]),
-            "save": pick(SaveSettings, values["save"]),
-            "eval_every_steps": values["eval"]["every_steps"],
-            "log_every_steps": values["log"]["every_steps"],
-        }
-        names = {field.name for field in dataclasses.fields(cls)} - own.keys()
-        return cls(**{name: values[name] for name in names}, **own)
+        return pick(
+            cls,
+            values,
+            data=pick(DataSettings, values["data"]),
+            optimizer=pick(OptimizerSettings, values["optimizer"]),
+            save=pick(SaveSettings, values["save"]),
+            eval_every_steps=values["eval"]["every_steps"],
+            log_every_steps=values["log"]["every_steps"],
+        )
 
     @property
     def uses_ema(self) -> bool:
         """Whether a moving average of the weights is kept."""
         return self.optimizer.ema_decay > 0
-
-
-def pick(kind: type[_Group], values: Mapping[str, Any]) -> _Group:
-    """Makes a group of settings of the values that it has fields for; lists become tuples.
-
-    Args:
-        kind: a dataclass.
-        values: of a group of a configuration; others than the fields are left out.
-    """
-    chosen = {field.name: values[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()})

@@ -6,33 +6,31 @@ import json
 from pathlib import Path
 
 import pytest
-from ml_collections import ConfigDict
 
 from emjax.blocks.inputs import INPUTS_FILE, Inputs
 from emjax.errors import InputError
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> ConfigDict:
+def addresses(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "a.h5").write_bytes(b"one")
-    fields = {"input": f"{tmp_path}/a.h5:raw", "image": "", "allow_incomplete": False}
-    return ConfigDict(fields)
+    return {"input": f"{tmp_path}/a.h5:raw", "image": ""}
 
 
-def test_the_same_input_goes_on(config: ConfigDict, tmp_path: Path) -> None:
+def test_the_same_input_goes_on(addresses: dict[str, str], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    inputs = Inputs.of(config, "input", "image")
+    inputs = Inputs.of(addresses, False)
     assert list(inputs.prints) == ["input"] and not inputs.incomplete
     # A new run, and one of a version that did not write it down.
     assert not inputs.check_same(run, overwrite=False)
     inputs.remember(run)
-    assert not Inputs.of(config, "input").check_same(run, overwrite=False)
+    assert not Inputs.of(addresses, False).check_same(run, overwrite=False)
 
 
-def test_a_replaced_input_is_refused_and_named(config: ConfigDict, tmp_path: Path) -> None:
-    Inputs.of(config, "input").remember(tmp_path / "run")
+def test_a_replaced_input_is_refused_and_named(addresses: dict[str, str], tmp_path: Path) -> None:
+    Inputs.of(addresses, False).remember(tmp_path / "run")
     (tmp_path / "a.h5").write_bytes(b"another")
-    inputs = Inputs.of(config, "input")
+    inputs = Inputs.of(addresses, False)
     words = r"input=.*a.h5:raw was changed since the run in .*/run began \(.*a.h5 has 7 bytes, it had 3\).*=true"
     with pytest.raises(InputError, match=words) as error:
         inputs.check_same(tmp_path / "run", overwrite=False)
@@ -42,15 +40,17 @@ def test_a_replaced_input_is_refused_and_named(config: ConfigDict, tmp_path: Pat
     assert not inputs.check_same(tmp_path / "run", overwrite=False)
 
 
-def test_another_address_is_another_configuration(config: ConfigDict, tmp_path: Path) -> None:
-    Inputs.of(config, "input").remember(tmp_path / "run")
+def test_another_address_is_another_configuration(
+    addresses: dict[str, str], tmp_path: Path
+) -> None:
+    Inputs.of(addresses, False).remember(tmp_path / "run")
     (tmp_path / "b.h5").write_bytes(b"another")
-    config.input = f"{tmp_path}/b.h5"
-    assert not Inputs.of(config, "input").check_same(tmp_path / "run", overwrite=False)
+    addresses["input"] = f"{tmp_path}/b.h5"
+    assert not Inputs.of(addresses, False).check_same(tmp_path / "run", overwrite=False)
 
 
-def test_a_checkpoint_is_known_by_its_weights(config: ConfigDict, tmp_path: Path) -> None:
-    inputs = Inputs.of(config, "input")
+def test_a_checkpoint_is_known_by_its_weights(addresses: dict[str, str], tmp_path: Path) -> None:
+    inputs = Inputs.of(addresses, False)
     weights = ["runs/a", {"path": "runs/a/8/ema", "digest": "x"}]
     inputs.with_print("checkpoint", weights).remember(tmp_path / "run")
     for step, digest in ((9, "x"), (8, "y")):
@@ -60,8 +60,8 @@ def test_a_checkpoint_is_known_by_its_weights(config: ConfigDict, tmp_path: Path
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"input": 3}'])
-def test_a_damaged_record_is_none(config: ConfigDict, tmp_path: Path, text: str) -> None:
+def test_a_damaged_record_is_none(addresses: dict[str, str], tmp_path: Path, text: str) -> None:
     (tmp_path / INPUTS_FILE).write_text(text)
-    assert not Inputs.of(config, "input").check_same(tmp_path, overwrite=False)
-    Inputs.of(config, "input").remember(tmp_path)
+    assert not Inputs.of(addresses, False).check_same(tmp_path, overwrite=False)
+    Inputs.of(addresses, False).remember(tmp_path)
     assert json.loads((tmp_path / INPUTS_FILE).read_text())["input"]

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from emjax.command_line import load_config
-from emjax.config import plain
-from emjax.train.settings import OptimizerSettings, TrainSettings, pick
+from emjax.config import pick, plain
+from emjax.train.settings import OptimizerSettings, TrainSettings
 
 
 def test_settings_are_read_once_from_the_configuration():

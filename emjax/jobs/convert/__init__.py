@@ -19,6 +19,7 @@ from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import CONTINUE, open_output, plan_output
 from emjax.blocks.passes import Passes, goes_on
 from emjax.jobs.convert.plan import Plan, make_plan
+from emjax.jobs.convert.settings import Settings
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 
 BLOCKS_FOLDER = "blocks"
@@ -41,17 +42,23 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         InputError: if the configuration, the input or the output cannot work, before anything is written; if a value
             cannot be held, or blocks could not be read or written.
     """
-    plan = make_plan(config)
-    inputs = Inputs.of(config, "input")
-    changed = inputs.check_same(workdir, config.overwrite)
+    settings = Settings.from_config(config)
+    shared = settings.shared
+    plan = make_plan(settings)
+    inputs = Inputs.of({"input": settings.input}, shared.allow_incomplete)
+    changed = inputs.check_same(workdir, shared.overwrite)
     levels = [
         DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER / str(level), plan.identity)
         for level in range(len(plan.grids))
     ]
     finished = (epath.Path(workdir) / RESULTS_FILE).exists()
     with OutputLock(plan.output.path, "convert"):
-        _open(config, workdir, plan, levels, finished or changed, inputs)
-        passes = Passes(config.cluster, config.num_workers)
+        # Everything is checked before anything is deleted.
+        anew = finished or changed
+        how = plan_output(plan.output, levels[0], overwrite=shared.overwrite, finished=anew)
+        open_run_folder(workdir, config)
+        _open(workdir, plan, levels, how, inputs)
+        passes = Passes(shared.cluster, shared.num_workers)
         began = time.monotonic()
         for level, (grid, done) in enumerate(zip(plan.grids, levels, strict=True)):
             name = f"level {level} of {len(levels) - 1}"
@@ -61,22 +68,19 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     # What finished before keeps the figures of the time when it was done.
     if passes.voxels or not finished:
         write_results(workdir, _results(plan, passes, time.monotonic() - began))
-    print(_closing_lines(config, workdir, plan), flush=True)
+    print(_closing_lines(settings.output, workdir, plan), flush=True)
     return 0
 
 
 def _open(
-    config: ConfigDict,
     workdir: str | os.PathLike[str],
     plan: Plan,
     levels: Sequence[DoneBlocks],
-    finished: bool,
+    how: str,
     inputs: Inputs,
 ) -> None:
-    """Makes the output or goes on with it; everything is checked before anything is deleted."""
-    what = plan_output(plan.output, levels[0], overwrite=config.overwrite, finished=finished)
-    open_run_folder(workdir, config)
-    if what != CONTINUE:
+    """Makes the output or goes on with it, as `plan_output` said."""
+    if how != CONTINUE:
         # Before the first level is claimed: else, after a kill in between, coarse levels would count as done.
         for done in levels:
             done.clear()
@@ -90,7 +94,7 @@ def _open(
         plan.output.create(new)
         return plan.output.open()
 
-    open_output(plan.output, levels[0], what, create)
+    open_output(plan.output, levels[0], how, create)
     for done in levels[1:]:
         if not done.begun_by_us():
             done.begin()
@@ -111,17 +115,17 @@ def _results(plan: Plan, passes: Passes, seconds: float) -> dict[str, float | in
     return results
 
 
-def _closing_lines(config: ConfigDict, workdir: str | os.PathLike[str], plan: Plan) -> str:
+def _closing_lines(output: str, workdir: str | os.PathLike[str], plan: Plan) -> str:
     """Returns what a user wants to know at the end."""
     new = plan.new
     sizes = ", ".join("x".join(map(str, level.size)) for level in new.levels)
     nm = "unknown" if new.voxel_nm is None else "x".join(f"{v:g}" for v in new.voxel_nm) + " nm"
     # Neuroglancer's prefix is for outputs: what is written is known by its files.
-    address = config.output.removeprefix("precomputed://")
+    address = output.removeprefix("precomputed://")
     channels = f", {new.channels} channels" if new.channels else ""
     return "\n".join(
         (
-            f"volume       {config.output}: {new.kind} of {new.dtype}{channels}, voxels {nm}",
+            f"volume       {output}: {new.kind} of {new.dtype}{channels}, voxels {nm}",
             f"levels       {sizes} ({new.downscaling})"
             if len(new.levels) > 1
             else f"size         {sizes}",

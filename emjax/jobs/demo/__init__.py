@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from emjax.command_line import load_config, override
 from emjax.jobs import find_job
 from emjax.jobs.demo.report import write_report
+from emjax.jobs.demo.settings import Settings
 from emjax.runs.folder import RESULTS_FILE, config_hash, write_results
 from emjax.train.run_folder import open_training_folder
 
@@ -60,7 +61,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         InputError: if a stage's input cannot work.
     """
     folder = Path(os.fspath(open_training_folder(workdir, config)))
-    stages = make_stages(config, folder)
+    stages = make_stages(Settings.from_config(config), folder)
     seconds = {}
     for stage in stages:
         began = time.monotonic()
@@ -80,43 +81,43 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     return 0
 
 
-def make_stages(config: ConfigDict, folder: Path) -> list[Stage]:
+def make_stages(settings: Settings, folder: Path) -> list[Stage]:
     """Returns the commands of the demo in their order.
 
     Args:
-        config: as made by `configs/demo.py`.
+        settings: of the job.
         folder: of the demo.
     """
-    preset = f":{config.network}" if config.network else ""
+    preset = f":{settings.network}" if settings.network else ""
     pretrain = {
-        "num_steps": config.pretrain_steps,
-        "data.volumes": config.volumes,
-        "eval.every_steps": config.pretrain_steps,
-        "save.every_steps": config.pretrain_steps,
+        "num_steps": settings.pretrain_steps,
+        "data.volumes": settings.volumes,
+        "eval.every_steps": settings.pretrain_steps,
+        "save.every_steps": settings.pretrain_steps,
     }
     stages = [Stage("pretrain", f"configs/pretrain.py{preset}", pretrain)]
     for arm in ARMS:
         finetune = {
-            "num_steps": config.finetune_steps,
-            "data.volumes": config.labelled,
-            "data.crop_size": config.crop_size,
-            "eval.volumes": config.validation,
-            "eval.every_steps": max(1, config.finetune_steps // 4),
-            "save.every_steps": max(1, config.finetune_steps // 2),
+            "num_steps": settings.finetune_steps,
+            "data.volumes": settings.labelled,
+            "data.crop_size": settings.crop_size,
+            "eval.volumes": settings.validation,
+            "eval.every_steps": max(1, settings.finetune_steps // 4),
+            "save.every_steps": max(1, settings.finetune_steps // 2),
         }
         if arm == "pretrained":
             finetune["init_from"] = folder / "pretrain"
         prediction, segmentation = folder / f"{arm}_prediction.zarr", folder / f"{arm}.zarr"
         predict = {
             "checkpoint": folder / f"finetune_{arm}",
-            "input": config.test_image,
+            "input": settings.test_image,
             "output": prediction,
         }
         segment = {"input": prediction, "output": segmentation}
         evaluate = {
             "segmentation": segmentation,
-            "labels": config.test_labels,
-            "image": config.test_image,
+            "labels": settings.test_labels,
+            "image": settings.test_image,
         }
         stages += [
             Stage(f"finetune_{arm}", f"configs/finetune.py{preset}", finetune),
@@ -132,7 +133,7 @@ def _run_stage(stage: Stage, folder: Path) -> int:
     config = load_config(stage.config)
     for name, value in stage.fields.items():
         override(config, name, _text(value))
-    if _is_finished(folder / stage.name, config):
+    if _is_finished(folder / stage.name, config_hash(config)):
         logging.info("%s: finished before", stage.name)
         return 0
     # What an interrupted stage left half written is its own affair; a volume of an earlier, other demo is not there,
@@ -141,11 +142,11 @@ def _run_stage(stage: Stage, folder: Path) -> int:
     return find_job(config.job).run(config, folder / stage.name) or 0
 
 
-def _is_finished(folder: Path, config: ConfigDict) -> bool:
+def _is_finished(folder: Path, hash_: str) -> bool:
     stored = folder / "config.json"
     if not (stored.exists() and (folder / RESULTS_FILE).exists()):
         return False
-    return json.loads(stored.read_text())["config_hash"] == config_hash(config)
+    return json.loads(stored.read_text())["config_hash"] == hash_
 
 
 def _text(value: object) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -39,7 +41,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     inputs = open_inputs(settings)
     with OutputLock(f"{os.fspath(workdir)}/{RESULTS_FILE}", "evaluate"):
         folder = Path(os.fspath(open_run_folder(workdir, config)))
-        passes = BlockPasses(folder, _identity(config, inputs), config.cluster, config.num_workers)
+        known = _identity(identity(config), settings, inputs)
+        passes = BlockPasses(folder, known, settings.shared.cluster, settings.shared.num_workers)
         judged = judge(settings, inputs, passes)
         picture = draw_sections(inputs)
         plots = write_plots(folder, {"sections.png": picture})
@@ -49,13 +52,19 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     return 0
 
 
-def _identity(config: ConfigDict, inputs: Inputs) -> str:
-    """Returns a hash of all that decides what is found in blocks."""
-    addresses = [a for a in (config.segmentation, config.labels, config.mask) if a]
+def _identity(fields: Mapping[str, Any], settings: Settings, inputs: Inputs) -> str:
+    """Returns a hash of all that decides what is found in blocks.
+
+    Args:
+        fields: of the configuration, by dotted name, as `emjax.config.identity` returns them.
+        settings: that name the volumes.
+        inputs: what was opened.
+    """
+    addresses = [a for a in (settings.segmentation, settings.labels, settings.mask) if a]
     points = hashlib.sha256(b"".join(s.positions.tobytes() for s in inputs.skeletons))
     return work_identity(
         {
-            "config": identity(config),
+            "config": fields,
             "volumes": [fingerprint(address) for address in addresses],
             "points": points.hexdigest(),
             "voxel_nm": inputs.voxel_nm,

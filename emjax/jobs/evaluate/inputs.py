@@ -61,7 +61,7 @@ def open_inputs(settings: Settings) -> Inputs:
     image, mask = (open_volume(a) if a else None for a in (settings.image, settings.mask))
     for name in ("segmentation", "labels", "image", "mask"):
         if address := getattr(settings, name):
-            refuse_incomplete(address, name, settings.allow_incomplete)
+            refuse_incomplete(address, name, settings.shared.allow_incomplete)
     if image is not None:
         refuse_idle_keys(image.address, "image", IMAGE_KEYS)
     if mask is not None:
@@ -71,7 +71,7 @@ def open_inputs(settings: Settings) -> Inputs:
     # The image is for the pictures alone.
     laid = lay(named, around=("image",))
     laid.log()
-    box = _box(settings.box, next(iter(named.values())), laid)
+    box = _box(settings.shared.box, next(iter(named.values())), laid)
     segmentation = laid.volumes["segmentation"]
     labels, mask, image = map(laid.volumes.get, ("labels", "mask", "image"))
     source = Source(

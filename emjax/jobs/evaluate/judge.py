@@ -249,4 +249,4 @@ def _about_ids(settings: Settings, inputs: Inputs, table: Contingency) -> list[s
 
 
 def _block_size(settings: Settings, box: Box) -> Size:
-    return settings.block_size or tuple(map(min, _BLOCK, box.size))
+    return settings.shared.block_size or tuple(map(min, _BLOCK, box.size))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import jax
@@ -27,6 +29,7 @@ from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
 from emjax.inference.predictor import Predictor, default_batch_size
 from emjax.jobs.predict.plan import Plan, make_plan
+from emjax.jobs.predict.settings import Settings
 from emjax.parallel import runtime
 from emjax.parallel.mesh import make_mesh
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
@@ -60,25 +63,40 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             "processes share a prediction by its blocks, without knowing each other: start each with --num_processes=1 "
             f"and its own --config.part=I/{jax.process_count()}, all with the same --workdir"
         )
-    rank, world = _part(config.part)
-    plan = make_plan(config)
-    weights: Fingerprint = [config.checkpoint, plan.weights_print]
-    inputs = Inputs.of(config, "input").with_print("checkpoint", weights)
-    changed = inputs.check_same(workdir, config.overwrite)
+    settings = Settings.from_config(config)
+    shared, output, (rank, world) = settings.shared, settings.output, settings.rank_and_world
+    plan = make_plan(settings)
+    weights: Fingerprint = [settings.checkpoint, plan.weights_print]
+    inputs = Inputs.of({"input": settings.input}, shared.allow_incomplete)
+    inputs = inputs.with_print("checkpoint", weights)
+    changed = inputs.check_same(workdir, shared.overwrite)
     done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, plan.identity)
     # Other parts wait for the first one without a lock: it makes the output when nobody works on it.
     if rank:
-        await_output(config.output, done, lambda: not inputs.changed(workdir))
-    with OutputLock(config.output, f"predict part={config.part}", (rank, world)) as lock:
+        await_output(output, done, lambda: not inputs.changed(workdir))
+    with OutputLock(output, f"predict part={settings.part}", (rank, world)) as lock:
         finished = (epath.Path(workdir) / RESULTS_FILE).exists()
         if not rank:
-            _open(config, workdir, plan, done, finished or changed, lock, inputs)
-        passes = Passes(num_workers=config.num_workers, part=(rank, world))
-        if not passes.work_on("predict", plan.grid, _make_work(config, plan), done):
+            # Everything is checked before anything is deleted.
+            anew = finished or changed
+            how = plan_output(output, done, overwrite=shared.overwrite, finished=anew)
+            # Which part this process takes is no part of what is computed.
+            claim = config.copy_and_resolve_references()
+            claim.part = "0/1"
+            with nullcontext() if how == CONTINUE else lock.without_other_parts():
+                open_run_folder(workdir, claim)
+                if how != CONTINUE:
+                    done.clear()
+                    create = functools.partial(_create, settings, plan, done, inputs)
+                    open_output(output, done, how, create)
+                # Other parts wait for this.
+                inputs.remember(workdir)
+        passes = Passes(num_workers=shared.num_workers, part=(rank, world))
+        if not passes.work_on("predict", plan.grid, _make_work(settings, plan), done):
             logging.info("this part is done; blocks of other parts are not yet")
             return 0
         if not inputs.incomplete:
-            mark_complete(ZarrOutput(config.output))
+            mark_complete(ZarrOutput(output))
         # What finished before keeps the figures of the time when it was done.
         if passes.voxels or not finished:
             results = passes.results() | {
@@ -87,7 +105,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
                 "normalization_high": plan.normalization.high,
             }
             write_results(workdir, results)
-    print(_closing_lines(config, workdir, plan, passes), flush=True)
+    print(_closing_lines(output, workdir, plan, passes), flush=True)
     return 0
 
 
@@ -114,7 +132,7 @@ class _Predict(BlockWork):
         return self.predictor(lambda _: image, block)[list(self.plan.channels)]
 
 
-def _make_work(config: ConfigDict, plan: Plan) -> _Predict:
+def _make_work(settings: Settings, plan: Plan) -> _Predict:
     """Puts the network on the devices of this process."""
     runtime.use_compilation_cache()
     mesh = make_mesh({"data": -1, "fsdp": 1, "spatial": 1}, devices=jax.local_devices())
@@ -124,9 +142,9 @@ def _make_work(config: ConfigDict, plan: Plan) -> _Predict:
         plan.tiling,
         plan.grid,
         variants=plan.variants,
-        batch_size=config.batch_size or default_batch_size(plan.tiling.tile_size, mesh),
+        batch_size=settings.batch_size or default_batch_size(plan.tiling.tile_size, mesh),
         mesh=mesh,
-        dtype=config.dtype,
+        dtype=settings.dtype,
     )
     logging.info(
         "%d tiles of %s, %d variants, %d together; %d blocks of %s, each %.0f MiB beside the network",
@@ -138,69 +156,34 @@ def _make_work(config: ConfigDict, plan: Plan) -> _Predict:
         plan.grid.core_size,
         predictor.block_bytes / 2**20,
     )
-    return _Predict(plan, predictor, ZarrOutput(config.output))
+    return _Predict(plan, predictor, ZarrOutput(settings.output))
 
 
-def _open(
-    config: ConfigDict,
-    workdir: str | os.PathLike[str],
-    plan: Plan,
-    done: DoneBlocks,
-    finished: bool,
-    lock: OutputLock,
-    inputs: Inputs,
-) -> None:
-    """Makes the output or goes on with it; everything is checked before anything is deleted."""
-    how = plan_output(config.output, done, overwrite=config.overwrite, finished=finished)
-    # Which part this process takes is no part of what is computed.
-    shared = config.copy_and_resolve_references()
-    shared.part = "0/1"
+def _create(settings: Settings, plan: Plan, done: DoneBlocks, inputs: Inputs) -> ts.TensorStore:
+    """Makes the output, which remembers what its channels are."""
     attributes = {
         "targets": list(plan.names),
         "offsets": [offset and list(offset) for offset in plan.offsets],
         "methods": list(plan.methods),
-        "scale": 1 / 255 if config.dtype == "uint8" else 1.0,
+        "scale": 1 / 255 if settings.dtype == "uint8" else 1.0,
         "checkpoint": plan.weights.source,
         IDENTITY: plan.identity,
         **incomplete([] if inputs.incomplete else [(done, plan.grid)]),
     }
-
-    def create() -> ts.TensorStore:
-        return create_volume(
-            config.output,
-            (len(plan.names), *plan.grid.outer.size),
-            config.dtype,
-            plan.volume.voxel_nm,
-            attributes,
-            chunk=plan.chunk,
-            shard=plan.grid.core_size,
-            # Where the part lies in the file that it is of.
-            origin=place_of(plan.volume, plan.grid.outer),
-        )
-
-    if how == CONTINUE:
-        open_run_folder(workdir, shared)
-        inputs.remember(workdir)
-        return
-    with lock.without_other_parts():
-        open_run_folder(workdir, shared)
-        done.clear()
-        open_output(config.output, done, how, create)
-        # Other parts wait for this.
-        inputs.remember(workdir)
+    return create_volume(
+        settings.output,
+        (len(plan.names), *plan.grid.outer.size),
+        settings.dtype,
+        plan.volume.voxel_nm,
+        attributes,
+        chunk=plan.chunk,
+        shard=plan.grid.core_size,
+        # Where the part lies in the file that it is of.
+        origin=place_of(plan.volume, plan.grid.outer),
+    )
 
 
-def _part(text: str) -> tuple[int, int]:
-    """Reads `I/N`."""
-    first, _, last = text.partition("/")
-    if not (first.isdigit() and last.isdigit() and int(first) < int(last)):
-        raise InputError(f"part={text} must be I/N with I from 0 to N - 1, as in part=0/4")
-    return int(first), int(last)
-
-
-def _closing_lines(
-    config: ConfigDict, workdir: str | os.PathLike[str], plan: Plan, passes: Passes
-) -> str:
+def _closing_lines(output: str, workdir: str | os.PathLike[str], plan: Plan, passes: Passes) -> str:
     """Returns what a user wants to know at the end."""
     names = plan.names
     kinds = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
@@ -208,9 +191,9 @@ def _closing_lines(
     rate = f", {found / 1e6:.3g} Mvoxel/s" if found else ""
     return "\n".join(
         (
-            f"prediction   {config.output}: {kinds}; {plan.grid.outer.volume:,} voxels{rate}",
+            f"prediction   {output}: {kinds}; {plan.grid.outer.volume:,} voxels{rate}",
             f"results      {Path(os.fspath(workdir)) / RESULTS_FILE}",
-            f"next         python -m emjax.main --config configs/segment.py --config.input={config.output} "
+            f"next         python -m emjax.main --config configs/segment.py --config.input={output} "
             "--config.output=segmentation.zarr",
         )
     )

@@ -9,25 +9,23 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from absl import logging
-from ml_collections import ConfigDict
 
 from emjax.blocks.block_size import default_block_size, fit_chunk
 from emjax.blocks.output import check_apart, work_identity
 from emjax.blocks.run import check_aligned
-from emjax.config import nearest, plain
+from emjax.config import plain
 from emjax.data.normalization import ALL_VOXELS, RULE, Normalization, measure
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.geometry.sizes import Size
-from emjax.inference.predictor import DTYPES
 from emjax.inference.tiles import Tiling
 from emjax.inference.variants import Variant, make_variants
+from emjax.jobs.predict.settings import Settings
 from emjax.runs.spec import check_voxel_nm
 from emjax.segmentation.prediction import NEAREST, parse_channels, show_channels
 from emjax.tasks.build import build_segment
 from emjax.train.weights import Weights, restore_params
-from emjax.volume_config import validate_volume_config
 from emjax.volumes.address import Address
 from emjax.volumes.roles import IMAGE_KEYS, refuse_idle_keys
 from emjax.volumes.slow import say_if_slow
@@ -90,61 +88,47 @@ class Plan(NamedTuple):
         return tuple(dict.fromkeys(name for name in named if name))
 
 
-def make_plan(config: ConfigDict) -> Plan:
+def make_plan(settings: Settings) -> Plan:
     """Opens and checks everything that is read; writes nothing.
 
     Args:
-        config: as made by `configs/predict.py`.
+        settings: of the job.
 
     Raises:
         InputError: if anything in it cannot work.
     """
-    validate_volume_config(config, ("checkpoint", "input", "output"))
-    if config.cluster:
-        raise InputError(
-            f"cluster={config.cluster}: accelerators share the blocks, without a scheduler; leave it out, "
-            "and start N processes, each with its own --config.part=I/N, I from 0 to N - 1, and all with one --workdir"
-        )
-    if len(config.halo):
-        raise InputError(
-            f"halo={tuple(config.halo)}: prediction reads what its tiles need; leave it out, and set overlap"
-        )
-    if config.dtype not in DTYPES:
-        raise InputError(f"dtype='{config.dtype}' is unknown{nearest(config.dtype, DTYPES)}")
-    if config.batch_size < 0:
-        raise InputError(f"batch_size={config.batch_size} must be 0 or more tiles")
-    weights = restore_params(config.checkpoint)
+    weights = restore_params(settings.checkpoint)
     spec = weights.spec
     task = build_segment(spec.config)
-    channels = _channels(config.channels, task)
+    channels = _channels(settings.channels, task)
     rule = plain(spec.normalization)
     if rule not in (RULE, ALL_VOXELS):
         raise InputError(
             f"{weights.source} was trained with images scaled by {rule}; this version has {RULE} and {ALL_VOXELS}"
         )
-    volume = open_for_blocks(config.input)
+    volume = open_for_blocks(settings.input)
     refuse_idle_keys(volume.address, "input", IMAGE_KEYS)
     say_if_slow(volume)
-    check_apart(config.output, volume.address)
+    check_apart(settings.output, volume.address)
     normalization = measure(volume, rule)
-    check_voxel_nm(volume.voxel_nm or (), spec.voxel_nm, config.input, config.checkpoint)
+    check_voxel_nm(volume.voxel_nm or (), spec.voxel_nm, settings.input, settings.checkpoint)
     if volume.voxel_nm is None or not spec.voxel_nm:
-        unknown = config.input if volume.voxel_nm is None else config.checkpoint
+        unknown = settings.input if volume.voxel_nm is None else settings.checkpoint
         logging.warning(
             "the voxel size of %s is unknown: make sure that it is that of the training", unknown
         )
-    tile_size = _tile_size(config, task, weights)
-    variants = make_variants(config.variants, tile_size)
+    tile_size = _tile_size(settings, task, weights)
+    variants = make_variants(settings.variants, tile_size)
     if variants[-1].transpose and volume.voxel_nm and volume.voxel_nm[1] != volume.voxel_nm[2]:
         raise InputError(
             f"variants=16 exchanges y and x, which have voxels of {volume.voxel_nm[1]:g} and {volume.voxel_nm[2]:g} nm "
-            f"in {config.input}; use variants=8"
+            f"in {settings.input}; use variants=8"
         )
-    tiling = Tiling(volume.size, tile_size, config.overlap, config.blending, task.offsets)
+    tiling = Tiling(volume.size, tile_size, settings.overlap, settings.blending, task.offsets)
     outer = Box((0, 0, 0), volume.size)
-    if config.box:
-        outer = Box.from_text(config.box, volume.size)
-    grid, chunk = _blocks(config, tiling, outer, volume)
+    if settings.shared.box:
+        outer = Box.from_text(settings.shared.box, volume.size)
+    grid, chunk = _blocks(settings, tiling, outer, volume)
     digest = _digest(weights.params)
     identity = work_identity(
         {
@@ -153,9 +137,9 @@ def make_plan(config: ConfigDict) -> Plan:
             "targets": spec.config["targets"],
             "input": [str(volume.address.source), str(volume.box), volume.dtype.name, volume.size],
             "normalization": list(normalization),
-            "output": str(Address(config.output).source),
-            "dtype": config.dtype,
-            "tiles": [tile_size, config.overlap, config.blending, config.variants],
+            "output": str(Address(settings.output).source),
+            "dtype": settings.dtype,
+            "tiles": [tile_size, settings.overlap, settings.blending, settings.variants],
             "blocks": [str(outer), grid.core_size, chunk],
             "channels": channels,
         }
@@ -192,11 +176,11 @@ def _channels(text: str, task: Any) -> tuple[int, ...]:
     return tuple(known.index(channel) for channel in wanted)
 
 
-def _tile_size(config: ConfigDict, task: Any, weights: Weights) -> Size:
+def _tile_size(settings: Settings, task: Any, weights: Weights) -> Size:
     """Returns the size of tiles, checked against the network."""
-    if not len(config.tile_size):
+    if not settings.tile_size:
         return task.crop_size
-    size = tuple(config.tile_size)
+    size = settings.tile_size
     if len(size) != 3 or any(not isinstance(n, int) or n < 1 for n in size):
         raise InputError(f"tile_size={size} needs three positive whole numbers, z, y, x voxels")
     task.backbone.check_crop(size)
@@ -211,11 +195,11 @@ def _tile_size(config: ConfigDict, task: Any, weights: Weights) -> Size:
     return size
 
 
-def _blocks(config: ConfigDict, tiling: Tiling, outer: Box, volume: Volume) -> tuple[Grid, Size]:
+def _blocks(settings: Settings, tiling: Tiling, outer: Box, volume: Volume) -> tuple[Grid, Size]:
     """Returns the blocks, each a shard of the output, and the output's chunks."""
     chunk = chunk_size(outer.size, volume.voxel_nm)
-    if len(config.block_size):
-        size = tuple(config.block_size)
+    if settings.shared.block_size:
+        size = settings.shared.block_size
         grid = Grid(outer, size)
         chunk = fit_chunk(chunk, size)
     else:

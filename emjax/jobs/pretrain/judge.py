@@ -10,6 +10,7 @@ import jax
 from absl import logging
 from etils import epath
 
+from emjax.config import pick
 from emjax.jobs.pretrain.report import draw_crops, summarise, write_plots
 from emjax.parallel.compile import jit
 from emjax.parallel.mesh import replicated
@@ -20,7 +21,6 @@ from emjax.tasks.pretrain_evaluation import EvaluationSettings, PretrainEvaluati
 from emjax.tasks.task import Params
 from emjax.train.job import HeldOut
 from emjax.train.judge import Evaluation
-from emjax.train.settings import pick
 
 
 def build_judged(values: Mapping[str, Any]) -> Pretrain:

@@ -32,6 +32,7 @@ from emjax.errors import InputError
 from emjax.geometry.grid import Grid
 from emjax.jobs.segment.inputs import open_part, read_channels, read_method, suggested_methods
 from emjax.jobs.segment.report import closing_lines, save_picture
+from emjax.jobs.segment.settings import Settings
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 from emjax.runs.whole_file import write_whole
 from emjax.segmentation.cells import choose_blocks, choose_cells, layout
@@ -49,7 +50,6 @@ from emjax.segmentation.passes import (
     partition_graph,
 )
 from emjax.segmentation.settings import format_settings, fragment_key
-from emjax.volume_config import validate_volume_config
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.create import create_volume
 from emjax.volumes.origin import place_of
@@ -103,15 +103,17 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         InputError: if the configuration, the prediction or the output cannot work, or blocks could not be read or
             written.
     """
-    work = _prepare(config, workdir)
-    changed = work.inputs.check_same(workdir, config.overwrite)
+    settings = Settings.from_config(config)
+    shared = settings.shared
+    work = _prepare(settings, workdir)
+    changed = work.inputs.check_same(workdir, shared.overwrite)
     done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, work.identity)
     finished = (epath.Path(workdir) / RESULTS_FILE).exists()
     anew = finished or changed
-    output = plan_output(config.output, done, overwrite=config.overwrite, finished=anew)
-    _check_graph(config, work)
-    with OutputLock(config.output, "segment"):
-        if anew and config.overwrite and not config.graph:
+    how = plan_output(settings.output, done, overwrite=shared.overwrite, finished=anew)
+    _check_graph(settings.graph, work)
+    with OutputLock(settings.output, "segment"):
+        if anew and shared.overwrite and not settings.graph:
             # Asked for anew: the prediction may be another one under the same name. Before the run is forgotten, so
             # that a kill in between changes nothing.
             _forget_graph(work)
@@ -122,15 +124,15 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         logging.info(
             "%s of %s: %s; %d cell(s) of %s, %d block(s)",
             work.plan.method,
-            config.input,
+            settings.input,
             format_settings(dataclasses.asdict(work.plan.settings)),
             len(work.plan.cells),
             work.plan.cells.size,
             len(work.grid),
         )
-        began, passes = time.monotonic(), Passes(config.cluster, config.num_workers)
+        began, passes = time.monotonic(), Passes(shared.cluster, shared.num_workers)
         _make_graph(work, passes)
-        seconds = _make_output(config, work, passes, output, done, os.fspath(folder))
+        seconds = _make_output(settings.output, work, passes, how, done, os.fspath(folder))
         segments = os.fspath(epath.Path(folder) / SEGMENTS)
         (objects,) = read_columns(segments, "segment")
         seconds |= {name: s.seconds for name, s in passes.summaries.items() if s.voxels}
@@ -143,68 +145,69 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         # What finished before keeps the figures of the time when it was done.
         if passes.voxels or not finished:
             write_results(folder, results)
-        picture = save_picture(folder, work.plan, config.output)
-        print(closing_lines(config, folder, work.plan, results, picture), flush=True)
+        picture = save_picture(folder, work.plan, settings.output)
+        print(closing_lines(settings.output, folder, work.plan, results, picture), flush=True)
     return 0
 
 
-def _prepare(config: ConfigDict, workdir: str | os.PathLike[str]) -> _Work:
+def _prepare(settings: Settings, workdir: str | os.PathLike[str]) -> _Work:
     """Opens and checks everything that is read."""
-    validate_volume_config(config, ("input", "output"))
-    volume, box = open_part(config.input, config.box)
-    inputs = Inputs.of(config, "input")
+    shared = settings.shared
+    volume, box = open_part(settings.input, shared.box)
+    inputs = Inputs.of({"input": settings.input}, shared.allow_incomplete)
     say_if_slow(volume)
-    names, offsets = read_channels(config, volume)
+    names, offsets = read_channels(settings.input, settings.channels, volume)
     channels = Channels.of(volume, names, offsets)
     # Reads nothing, but refuses what is no prediction.
     channels.read(box)
-    method, given = read_method(config, names, offsets, suggested_methods(volume))
+    suggested = suggested_methods(volume)
+    method, given = read_method(settings.method, settings.settings, names, offsets, suggested)
     given = suit_to_voxels(method, given, volume.voxel_nm)
-    settings = read_method_settings(method, given, offsets)
+    of_method = read_method_settings(method, given, offsets)
     known = METHODS.find(method)
-    if len(config.halo) and not known.halo:
-        raise InputError(f"halo={tuple(config.halo)}: method '{method}' needs none; leave it out")
-    halo = tuple(config.halo) if known.halo else None
-    cells = choose_cells(box, volume.voxel_nm, tuple(config.fragment_size), halo)
+    if shared.halo and not known.halo:
+        raise InputError(f"halo={shared.halo}: method '{method}' needs none; leave it out")
+    halo = shared.halo if known.halo else None
+    cells = choose_cells(box, volume.voxel_nm, settings.fragment_size, halo)
     if known.stitched and len(cells) > 1 and min(cells.halo) < 1:
         raise InputError(
             f"halo={cells.halo}: method '{method}' joins objects of cells by their overlap; give 1 or more of each"
         )
-    grid = choose_blocks(cells, tuple(config.block_size))
-    graph = config.graph or os.fspath(epath.Path(workdir) / GRAPH_FOLDER)
+    grid = choose_blocks(cells, shared.block_size)
+    graph = settings.graph or os.fspath(epath.Path(workdir) / GRAPH_FOLDER)
     if "://" not in graph:
         graph = os.path.abspath(graph)
-    plan = Plan(channels, cells, method, settings, graph)
+    plan = Plan(channels, cells, method, of_method, graph)
     graph_values = {
         "input": [channels.address, names, offsets],
         # Which prediction this is, where that is known.
         "made_by": read_attributes(volume.address).get(IDENTITY),
         "cells": dataclasses.asdict(cells),
-        "fragments": fragment_key(settings),
+        "fragments": fragment_key(of_method),
         "tables": plan.table_names,
-        "stitch": settings.stitch if plan.stitched else None,
+        "stitch": of_method.stitch if plan.stitched else None,
     }
     graph_identity = work_identity(graph_values)
     identity = work_identity(
         {
             "graph": graph_identity,
             "method": method,
-            "settings": dataclasses.asdict(settings),
+            "settings": dataclasses.asdict(of_method),
             "block_size": grid.core_size,
         }
     )
     return _Work(volume, plan, grid, graph_identity, identity, inputs)
 
 
-def _check_graph(config: ConfigDict, work: _Work) -> None:
-    """Refuses a graph of something else; changes nothing."""
+def _check_graph(graph: str, work: _Work) -> None:
+    """Refuses a graph of something else, if one was named; changes nothing."""
     known = _read_complete(work.plan.graph)
-    if known is not None and not work.is_of(known) and config.graph:
+    if known is not None and not work.is_of(known) and graph:
         raise InputError(
-            f"graph={config.graph} is of another prediction, box, fragment_size, halo or settings of fragments; give "
+            f"graph={graph} is of another prediction, box, fragment_size, halo or settings of fragments; give "
             "those that it was made with, or another folder"
         )
-    if known is None and config.graph:
+    if known is None and graph:
         # Begun by this work, or not begun: another's is refused.
         _graph_marks(work)[0].begun()
 
@@ -260,7 +263,7 @@ def _make_graph(work: _Work, passes: Passes) -> None:
 
 
 def _make_output(
-    config: ConfigDict, work: _Work, passes: Passes, how: str, done: DoneBlocks, folder: str
+    output: str, work: _Work, passes: Passes, how: str, done: DoneBlocks, folder: str
 ) -> dict[str, float]:
     """Partitions the graph and relabels the fragments; returns the seconds of what sees the whole graph."""
     segments, seconds = os.path.join(folder, SEGMENTS), {}
@@ -271,7 +274,7 @@ def _make_output(
         began = time.monotonic()
         partition_graph(work.plan, blocks, segments)
         seconds["partition"] = time.monotonic() - began
-    output = config.output if "://" in config.output else os.path.abspath(config.output)
+    output = output if "://" in output else os.path.abspath(output)
     partial = work.inputs.incomplete
     mark = incomplete([] if partial else [(done, work.grid)])
     open_output(output, done, how, lambda: _create(output, work, work.identity, mark))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -38,12 +37,13 @@ def open_part(address: str, text: str) -> tuple[Volume, Box]:
 
 
 def read_channels(
-    config: Mapping[str, Any], volume: Volume
+    address: str, channels: str, volume: Volume
 ) -> tuple[tuple[str, ...], tuple[Offset | None, ...]]:
     """Returns name and offset of each channel: as the command says, else as the volume remembers.
 
     Args:
-        config: with `input` and `channels`.
+        address: of the prediction, as it was given.
+        channels: what the channels are, as the command says; '': as the volume remembers.
         volume: the prediction.
 
     Raises:
@@ -51,13 +51,13 @@ def read_channels(
     """
     # A volume of one channel is opened without that axis.
     count = volume.shape[0] if len(volume.shape) == 4 else 1
-    if config["channels"]:
-        return parse_channels(config["channels"])
+    if channels:
+        return parse_channels(channels)
     attributes = read_attributes(volume.address)
     if "targets" not in attributes:
-        channels = f"{count} channels are" if count > 1 else "one channel is"
+        those = f"{count} channels are" if count > 1 else "one channel is"
         raise InputError(
-            f"{config['input']} does not say what its {channels}: it was not made by "
+            f"{address} does not say what its {those}: it was not made by "
             "configs/predict.py; say it by --config.channels='affinity:-1/0/0,affinity:0/-1/0,affinity:0/0/-1'"
         )
     offsets = tuple(offset and tuple(offset) for offset in attributes["offsets"])
@@ -91,7 +91,8 @@ def read_prediction(
 
 
 def read_method(
-    config: Mapping[str, Any],
+    method: str,
+    text: str,
     names: tuple[str, ...],
     offsets: tuple[Offset | None, ...],
     suggested: tuple[str, ...] = (),
@@ -99,7 +100,8 @@ def read_method(
     """Returns the method and its settings: as given, as a `tune` chose them, or as the channels suggest.
 
     Args:
-        config: with `method` and `settings`.
+        method: as given; '': what the settings were tuned for, or what the channels suggest.
+        text: settings NAME=VALUE&NAME=VALUE, or the run folder of a `tune`.
         names: of the channels.
         offsets: of the channels.
         suggested: methods that the targets of the prediction name.
@@ -107,18 +109,17 @@ def read_method(
     Raises:
         InputError: if a method or run folder is unknown, or the channels suit no method.
     """
-    text = config["settings"]
     tuned = epath.Path(text) / DECODING_FILE if text and "=" not in text else None
     if tuned is None:
-        return choose_method(config["method"], names, offsets, suggested), parse_settings(text)
+        return choose_method(method, names, offsets, suggested), parse_settings(text)
     if not tuned.exists():
         raise InputError(
             f"settings={text}: no {DECODING_FILE} there; give NAME=VALUE&NAME=VALUE, or the run folder of a "
             "finished tune"
         )
     chosen = json.loads(tuned.read_text())
-    if config["method"] not in ("", chosen["method"]):
+    if method not in ("", chosen["method"]):
         raise InputError(
-            f"method='{config['method']}', but settings={text} were tuned for '{chosen['method']}'; leave method out"
+            f"method='{method}', but settings={text} were tuned for '{chosen['method']}'; leave method out"
         )
     return choose_method(chosen["method"], names, offsets), dict(chosen["settings"])

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from etils import epath
-from ml_collections import ConfigDict
 
 from emjax.geometry.box import Box
 from emjax.pictures.figures import save_png
@@ -56,7 +55,7 @@ def save_picture(folder: str | os.PathLike[str], plan: Plan, output: str) -> Pat
 
 
 def closing_lines(
-    config: ConfigDict,
+    output: str,
     folder: str | os.PathLike[str],
     plan: Plan,
     results: Mapping[str, float | int],
@@ -65,7 +64,7 @@ def closing_lines(
     """Returns what was made, where it is, and what can be done with it.
 
     Args:
-        config: of the job.
+        output: the segmentation.
         folder: of the run.
         plan: of the segmentation.
         results: as written.
@@ -74,7 +73,7 @@ def closing_lines(
     rate = results.get("voxels_per_s")
     speed = f", {rate / 1e6:.3g} Mvoxel/s" if rate else ""
     lines = [
-        f"segmentation {config.output}: {results['objects']:,} objects by {plan.method}, "
+        f"segmentation {output}: {results['objects']:,} objects by {plan.method}, "
         f"{results['voxels']:,} voxels{speed}",
         f"graph        {plan.graph} (another threshold: --config.graph={plan.graph}, another --workdir and output)",
         f"results      {epath.Path(folder) / RESULTS_FILE}",
@@ -83,6 +82,6 @@ def closing_lines(
         lines.append(f"pictures     {picture}")
     lines.append(
         "next         python -m emjax.main --config configs/evaluate.py "
-        f"--config.segmentation={config.output} --config.labels=LABELS"
+        f"--config.segmentation={output} --config.labels=LABELS"
     )
     return "\n".join(lines)

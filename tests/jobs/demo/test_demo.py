@@ -13,6 +13,7 @@ from emjax import command_line
 from emjax.config import plain
 from emjax.errors import InputError
 from emjax.jobs import demo, evaluate, finetune, predict, pretrain, segment
+from emjax.jobs.demo.settings import Settings
 from emjax.pictures.figures import save_png
 from emjax.runs.folder import open_run_folder, write_results
 
@@ -39,7 +40,7 @@ def ran(monkeypatch) -> list[tuple[str, dict]]:
 
 def test_every_command_is_one_that_can_be_typed(tmp_path):
     config = command_line.load_config("configs/demo.py")
-    stages = demo.make_stages(config, tmp_path)
+    stages = demo.make_stages(Settings.from_config(config), tmp_path)
     assert [stage.name for stage in stages] == [
         "pretrain",
         *(f"{job}_pretrained" for job in ("finetune", "predict", "segment", "evaluate")),
@@ -59,7 +60,9 @@ def test_every_command_is_one_that_can_be_typed(tmp_path):
 
 def test_the_arms_differ_in_what_they_start_from_alone(tmp_path):
     config = command_line.load_config("configs/demo.py")
-    stages = {stage.name: stage for stage in demo.make_stages(config, tmp_path)}
+    stages = {
+        stage.name: stage for stage in demo.make_stages(Settings.from_config(config), tmp_path)
+    }
     one, other = (dict(stages[f"finetune_{arm}"].fields) for arm in demo.ARMS)
     assert one.pop("init_from") == tmp_path / "pretrain"
     assert one == other

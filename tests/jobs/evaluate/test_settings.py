@@ -9,6 +9,7 @@ import pytest
 from emjax.command_line import load_config
 from emjax.errors import InputError
 from emjax.jobs.evaluate.settings import Settings
+from emjax.volume_config import VolumeSettings
 
 
 def test_values_of_a_configuration():
@@ -16,9 +17,11 @@ def test_values_of_a_configuration():
     config.segmentation, config.labels, config.ignore_ids = "a.zarr", "b.zarr", (3, 4)
     settings = Settings.from_config(config)
     assert (settings.segmentation, settings.ignore_ids) == ("a.zarr", (3, 4))
-    # What is left out says how blocks are run, or is checked and no more.
-    left_out = set(config) - {field.name for field in dataclasses.fields(Settings)}
-    assert left_out == {"job", "halo", "cluster", "num_workers", "overwrite"}
+    # Those of all jobs on volumes are a group of their own.
+    own = {field.name for field in dataclasses.fields(Settings)} - {"shared"}
+    shared = {field.name for field in dataclasses.fields(VolumeSettings)}
+    assert set(config) - own - shared == {"job"} and not own & shared
+    assert {"halo", "cluster", "num_workers", "overwrite"} <= shared
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.kind = "clefts"
 

@@ -30,6 +30,7 @@ from emjax.geometry.box import Box
 from emjax.inference.predictor import Predictor
 from emjax.jobs import predict
 from emjax.jobs.predict import plan as predict_plan
+from emjax.jobs.predict.settings import Settings
 from emjax.runs.spec import RunSpec
 from emjax.tasks.build import build_segment
 from emjax.volumes.attributes import read_attributes
@@ -112,7 +113,7 @@ def test_the_rule_of_the_checkpoint_scales_the_images(folder, tmp_path, rule, lo
     config = load_config(CONFIG)
     for name, value in fields.items():
         config[name] = str(value)
-    plan = predict_plan.make_plan(config)
+    plan = predict_plan.make_plan(Settings.from_config(config))
     assert plan.normalization.low >= low
     assert (plan.normalization.low == 0) == (rule == ALL_VOXELS)
 

@@ -19,11 +19,11 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.geometry.sizes import Size
+from emjax.jobs.objects.settings import Settings
 from emjax.objects.files import Space, write_contacts, write_objects
 from emjax.objects.measure import Contacts, ObjectSums, check_image
 from emjax.objects.passes import MeasureObjects
 from emjax.runs.folder import open_run_folder, write_results
-from emjax.volume_config import validate_volume_config
 from emjax.volumes.chunk_sides import read_sides
 from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.origin import origin_voxels
@@ -60,17 +60,19 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     Raises:
         InputError: if the configuration or the volumes cannot work, or blocks could not be read.
     """
-    inputs = _open(config)
+    settings = Settings.from_config(config)
+    inputs = _open(settings)
     with OutputLock(f"{os.fspath(workdir)}/{OBJECTS}", "objects"):
         folder = os.fspath(open_run_folder(workdir, config))
         known = {
             "config": identity(config),
             "volumes": [
-                fingerprint(address) for address in (config.input, config.image) if address
+                fingerprint(address) for address in (settings.input, settings.image) if address
             ],
         }
-        passes = BlockPasses(folder, work_identity(known), config.cluster, config.num_workers)
-        objects, contacts = _measure(config, inputs, passes)
+        shared = settings.shared
+        passes = BlockPasses(folder, work_identity(known), shared.cluster, shared.num_workers)
+        objects, contacts = _measure(shared.block_size, inputs, passes)
         paths = [f"{folder}/{name}" for name in (OBJECTS, CONTACTS)]
         write_objects(paths[0], objects, contacts, inputs.space, intensity=inputs.image is not None)
         write_contacts(paths[1], contacts, inputs.space)
@@ -87,23 +89,19 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     return 0
 
 
-def _open(config: ConfigDict) -> _Inputs:
+def _open(settings: Settings) -> _Inputs:
     """Opens and checks all that is read."""
-    validate_volume_config(config, ("input",))
-    if len(config.halo):
-        raise InputError(
-            f"halo={tuple(config.halo)}: a block reads one voxel around it; leave it out"
-        )
-    volume = open_ids(config.input, "input")
+    volume = open_ids(settings.input, "input")
     if volume.voxel_nm is None:
         raise InputError(
             f"input {volume.name} does not say the size of its voxels; add ?voxel_nm=Z,Y,X (nm) to its address, as in "
             f"--config.input='{volume.name}?voxel_nm=40,4,4'"
         )
-    image = open_volume(config.image) if config.image else None
-    for name in ("input", "image"):
-        if config[name]:
-            refuse_incomplete(config[name], name, config.allow_incomplete)
+    image = open_volume(settings.image) if settings.image else None
+    shared = settings.shared
+    for name, address in (("input", settings.input), ("image", settings.image)):
+        if address:
+            refuse_incomplete(address, name, shared.allow_incomplete)
     if image is not None:
         refuse_idle_keys(image.address, "image")
         check_image(image.dtype, image.name)
@@ -112,8 +110,8 @@ def _open(config: ConfigDict) -> _Inputs:
         laid = lay({"input": volume, "image": image}, around=("image",))
         laid.log()
         image = laid.volumes["image"]
-    box = Box.from_text(config.box, volume.size) if config.box else Box((0, 0, 0), volume.size)
-    label_ids = LabelIds.of(volume.address, ignore=config.ignore_ids)
+    box = Box.from_text(shared.box, volume.size) if shared.box else Box((0, 0, 0), volume.size)
+    label_ids = LabelIds.of(volume.address, ignore=settings.ignore_ids)
     space = Space(
         volume.voxel_nm, volume.box.start, origin_voxels(volume), str(volume.address.absolute())
     )
@@ -121,10 +119,10 @@ def _open(config: ConfigDict) -> _Inputs:
 
 
 def _measure(
-    config: ConfigDict, inputs: _Inputs, passes: BlockPasses
+    block_size: tuple[int, ...], inputs: _Inputs, passes: BlockPasses
 ) -> tuple[ObjectSums, Contacts]:
     """Measures all blocks and adds up what was found."""
-    grid = Grid(inputs.box, tuple(config.block_size) or _block_size(inputs.volume, inputs.box))
+    grid = Grid(inputs.box, block_size or _block_size(inputs.volume, inputs.box))
     image = str(inputs.image.address.absolute()) if inputs.image else ""
     work = MeasureObjects(
         input=inputs.space.address,

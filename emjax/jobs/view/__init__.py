@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from emjax.blocks.complete import refuse_incomplete
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.jobs.view.settings import Settings
 from emjax.pictures.figures import save_png
 from emjax.runs.folder import CONFIG_FILE, RESULTS_FILE, open_run_folder, write_results
 from emjax.skeletons.swc import Skeleton, read_swc
@@ -39,16 +40,16 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     Raises:
         InputError: if the configuration or a volume cannot work.
     """
-    _check(config)
-    layers = open_layers(config.volumes)
+    settings = Settings.from_config(config)
+    layers = open_layers(settings.volumes)
     for layer in layers:
-        refuse_incomplete(layer.volume.address, "volumes:", config.allow_incomplete)
+        refuse_incomplete(layer.volume.address, "volumes:", settings.allow_incomplete)
     warn_of_gaps(layers)
     whole = layers[0].volume.size
-    box = Box.from_text(config.box, whole) if config.box else Box((0, 0, 0), whole)
-    skeletons = _read_skeletons(config, layers)
-    picture = _picture(config, layers, box) if config.png else None
-    layers = crop_layers(layers, box) if config.box else layers
+    box = Box.from_text(settings.box, whole) if settings.box else Box((0, 0, 0), whole)
+    skeletons = _read_skeletons(settings, layers)
+    picture = _picture(settings.sections, layers, box) if settings.png else None
+    layers = crop_layers(layers, box) if settings.box else layers
     _forget_last(workdir)
     folder = open_run_folder(workdir, config)
     lines = [describe(layer) for layer in layers]
@@ -58,20 +59,20 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         "skeletons": len(skeletons),
     }
     if picture is not None:
-        _save(config.png, picture.pixels)
+        _save(settings.png, picture.pixels)
         results["sections"] = picture.sections
-        lines += [*picture.remarks, f"picture    {config.png}"]
+        lines += [*picture.remarks, f"picture    {settings.png}"]
     lines.append(f"results    {Path(os.fspath(folder)) / RESULTS_FILE}")
-    if picture is not None or not config.serve:
+    if picture is not None or not settings.serve:
         write_results(folder, results)
         print("\n".join(lines), flush=True)
         return 0
     say_if_slow(*(layer.volume for layer in layers))
-    with serve(layers, skeletons, config.bind, config.port) as link:
+    with serve(layers, skeletons, settings.bind, settings.port) as link:
         write_results(folder, results)
-        ending = f"after {config.seconds:g} s" if config.seconds else "at Ctrl-C"
+        ending = f"after {settings.seconds:g} s" if settings.seconds else "at Ctrl-C"
         print("\n".join([*lines, f"page       {link}   (ends {ending})"]), flush=True)
-        wait(config.seconds)
+        wait(settings.seconds)
     return 0
 
 
@@ -81,10 +82,10 @@ class _Picture(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def _picture(config: ConfigDict, layers: Sequence[Layer], box: Box) -> _Picture:
-    """Draws the sections that are asked for."""
+def _picture(text: str, layers: Sequence[Layer], box: Box) -> _Picture:
+    """Draws the sections that are asked for, as the field `sections` says."""
     shared = shared_box(layers, box)
-    sections = read_sections(config.sections, box, shared)
+    sections = read_sections(text, box, shared)
     plane = plan_plane(layers[0], sections.axis, box, shared)
     whole = [box.size[a] * layers[0].voxel_nm[a] / plane.pixel_nm for a in plane.across]
     remarks = ()
@@ -96,39 +97,14 @@ def _picture(config: ConfigDict, layers: Sequence[Layer], box: Box) -> _Picture:
     return _Picture(draw(layers, sections, plane), len(sections.indices), remarks)
 
 
-def _check(config: ConfigDict) -> None:
-    """Checks all fields before anything is opened."""
-    if not 0 <= config.port <= 65535:
-        raise InputError(f"port={config.port} must be 1 to 65535, or 0 for any that is free")
-    if config.seconds < 0:
-        raise InputError(f"seconds={config.seconds:g} must be 0 or more")
-    if config.skeleton_unit_nm <= 0:
-        raise InputError(f"skeleton_unit_nm={config.skeleton_unit_nm:g} must be above 0 nm")
-    if config.sections and not config.png:
-        raise InputError(
-            f"sections={config.sections} are of the picture; give --config.png=FILE.png, too"
-        )
-    if not config.png:
-        return
-    path = local_path(config.png)
-    if path.suffix.lower() != ".png":
-        raise InputError(f"png={config.png} must end in .png")
-    if not path.parent.is_dir():
-        raise InputError(f"png={config.png}: there is no folder {path.parent}; make it first")
-    if path.is_dir():
-        raise InputError(f"png={config.png} is a folder; give a file in it")
-    if config.skeletons:
-        raise InputError("skeletons are drawn on the page alone; leave png or skeletons out")
-
-
-def _read_skeletons(config: ConfigDict, layers: Sequence[Layer]) -> list[Skeleton]:
-    if not config.skeletons:
+def _read_skeletons(settings: Settings, layers: Sequence[Layer]) -> list[Skeleton]:
+    if not settings.skeletons:
         return []
     if not knows_nm(layers):
         raise InputError(
-            f"skeletons={config.skeletons} are in nm, and no volume says its voxel size; add ?voxel_nm=Z,Y,X"
+            f"skeletons={settings.skeletons} are in nm, and no volume says its voxel size; add ?voxel_nm=Z,Y,X"
         )
-    return read_swc(config.skeletons, config.skeleton_unit_nm).trees()
+    return read_swc(settings.skeletons, settings.skeleton_unit_nm).trees()
 
 
 def _forget_last(workdir: str | os.PathLike[str]) -> None:

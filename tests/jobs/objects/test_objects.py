@@ -16,7 +16,7 @@ from scipy import ndimage
 from emjax.objects import passes
 from emjax.volumes.create import create_volume
 
-from .running import read_refusal, run_command
+from ..running import read_refusal, run_command
 
 CONFIG = "configs/objects.py"
 SHAPE = (12, 30, 36)

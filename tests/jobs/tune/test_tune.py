@@ -52,6 +52,11 @@ def test_a_box_is_of_the_prediction(folder):
     assert _run(folder, box=":,0:8,8:16")["labels"] == 1
 
 
+def test_a_box_without_labels_is_refused(folder):
+    with pytest.raises(InputError, match="^box=2:4,:,:: .*has labels in .* of the prediction"):
+        _run(folder, labels=f"{folder}/a.h5:labels[0:2]", box="2:4,:,:")
+
+
 def test_labels_without_objects_are_refused(folder):
     with pytest.raises(InputError, match="none.* have no object in the box"):
         _run(folder, labels=f"{folder}/a.h5:none")

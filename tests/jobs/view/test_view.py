@@ -18,8 +18,8 @@ from matplotlib.image import imread
 
 from emjax.volumes.create import create_volume
 
-from ..viewing.pages import fetch, fetch_chunk, fetch_info, read_state, sources
-from .running import read_refusal, run_command
+from ...viewing.pages import fetch, fetch_chunk, fetch_info, read_state, sources
+from ..running import read_refusal, run_command
 
 CONFIG = "configs/view.py"
 SHAPE = (6, 40, 48)
@@ -111,7 +111,7 @@ def test_page_of_the_command_until_ctrl_c(volumes, tmp_path, number):
         f"--config.volumes={volumes}/a.h5:raw; {volumes}/s.zarr",
     ]
     command += ["--config.box=2:6,8:40,:"]
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     process = subprocess.Popen(
         command,
         cwd=root,

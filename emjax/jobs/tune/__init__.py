@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from emjax.blocks.complete import refuse_incomplete
-from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.cremi import CremiBorders, cremi_scores
@@ -26,24 +25,14 @@ from emjax.jobs.segment.inputs import (
     read_prediction,
     suggested_methods,
 )
+from emjax.jobs.tune.settings import METRICS, Settings
 from emjax.runs.folder import open_run_folder, write_json, write_results
 from emjax.segmentation.methods import METHODS, choose_method, decode, suit_to_voxels
 from emjax.segmentation.settings import format_settings, read_settings, values_to_try
-from emjax.volume_config import validate_volume_config
 from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.pairs import lay
 from emjax.volumes.roles import open_ids
 
-# Metric -> whether more of it is better.
-METRICS = {
-    "voi": False,
-    "arand": False,
-    "cremi_score": False,
-    "ap_50": True,
-    "ap_75": True,
-    "foreground_iou": True,
-    "dice": True,
-}
 _SHOWN = 10
 
 
@@ -60,69 +49,66 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     Raises:
         InputError: if the configuration, the prediction or the labels cannot work, or nothing can be scored.
     """
-    validate_volume_config(config, ("input", "labels"))
-    if config.cluster:
-        raise InputError(
-            f"cluster={config.cluster}: settings are tried in this process, on a part of a volume; leave it out"
-        )
-    if config.metric not in METRICS:
-        raise InputError(f"metric='{config.metric}' is unknown{nearest(config.metric, METRICS)}")
-    volume, box = open_part(config.input, config.box)
-    for name in ("input", "labels"):
-        refuse_incomplete(config[name], name, config.allow_incomplete)
-    names, offsets = read_channels(config, volume)
-    method = choose_method(config.method, names, offsets, suggested_methods(volume))
-    grid = _parse_grid(config.grid) if config.grid else values_to_try(METHODS.find(method).settings)
+    settings = Settings.from_config(config)
+    shared = settings.shared
+    volume, box = open_part(settings.input, shared.box)
+    for name, address in (("input", settings.input), ("labels", settings.labels)):
+        refuse_incomplete(address, name, shared.allow_incomplete)
+    names, offsets = read_channels(settings.input, settings.channels, volume)
+    method = choose_method(settings.method, names, offsets, suggested_methods(volume))
+    known_method = METHODS.find(method)
+    grid = _parse_grid(settings.grid) if settings.grid else values_to_try(known_method.settings)
     # The last setting changes fastest; `memo` keeps what depends on the others alone.
     combinations = [dict(zip(grid, v, strict=True)) for v in itertools.product(*grid.values())]
-    trials = [suit_to_voxels(method, settings, volume.voxel_nm) for settings in combinations]
-    for settings in trials:
-        read_settings(METHODS.find(method).settings, method, settings)
-    labels = open_ids(config.labels, "labels")
+    trials = [suit_to_voxels(method, values, volume.voxel_nm) for values in combinations]
+    for values in trials:
+        read_settings(known_method.settings, method, values)
+    labels = open_ids(settings.labels, "labels")
     voxel_nm = labels.voxel_nm or volume.voxel_nm
-    if config.metric == "cremi_score" and voxel_nm is None:
+    if settings.metric == "cremi_score" and voxel_nm is None:
         raise InputError(
-            f"metric=cremi_score needs the size of voxels; add ?voxel_nm=Z,Y,X to labels={config.labels}"
+            f"metric=cremi_score needs the size of voxels; add ?voxel_nm=Z,Y,X to labels={settings.labels}"
         )
     laid = lay({"prediction": volume, "labels": labels})
     laid.log()
     labels = laid.volumes["labels"]
     # The box is meant in voxels of the prediction as it was given.
     whole = Box(laid.moved, labels.size)
-    shared = box.intersect(whole)
-    if shared is None:
+    common = box.intersect(whole)
+    if common is None:
         raise InputError(
-            f"box={config.box}: {labels.name} has labels in {whole} of the prediction alone"
+            f"box={shared.box}: {labels.name} has labels in {whole} of the prediction alone"
         )
-    box = shared.translate(tuple(-s for s in laid.moved))
+    box = common.translate(tuple(-s for s in laid.moved))
     volume = laid.volumes["prediction"]
     folder = open_run_folder(workdir, config)
 
-    label_ids = LabelIds.of(labels.address, config.background_ids, config.ignore_ids)
+    label_ids = LabelIds.of(labels.address, settings.background_ids, settings.ignore_ids)
     truth = labels.read(box)
     if not label_ids.objects(truth).any():
         raise InputError(
             f"labels {labels.name} have no object in the box {box}: nothing can be scored; check the address, the box, "
             "and ?background= and ?ignore="
         )
-    far = CremiBorders(config.cremi_border_nm, voxel_nm).far(truth) if voxel_nm else None
+    far = CremiBorders(settings.cremi_border_nm, voxel_nm).far(truth) if voxel_nm else None
     prediction = read_prediction(volume, box, names, offsets)
     memo: dict = {}
     rows = []
-    for settings in tqdm(trials, desc=f"tune {method}", disable=None, unit="trial"):
-        segmentation = decode(prediction, method, settings, memo)
+    for values in tqdm(trials, desc=f"tune {method}", disable=None, unit="trial"):
+        segmentation = decode(prediction, method, values, memo)
         scores = score_instances(Contingency.from_arrays(truth, segmentation, label_ids=label_ids))
         if far is not None:
             table = Contingency.from_arrays(truth, segmentation, label_ids=label_ids, mask=far)
             scores |= cremi_scores(table.without_background())
-        rows.append({"settings": settings, "scores": scores})
-    known = [row for row in rows if config.metric in row["scores"]]
+        rows.append({"settings": values, "scores": scores})
+    known = [row for row in rows if settings.metric in row["scores"]]
     if not known:
         raise InputError(
-            f"{config.metric} has no value for any of the {len(rows)} trials: do the labels {labels.name} hold objects?"
+            f"{settings.metric} has no value for any of the {len(rows)} trials: do the labels {labels.name} hold "
+            "objects?"
         )
-    sign = -1 if METRICS[config.metric] else 1
-    known.sort(key=lambda row: sign * row["scores"][config.metric])
+    sign = -1 if METRICS[settings.metric] else 1
+    known.sort(key=lambda row: sign * row["scores"][settings.metric])
     best = known[0]
     write_json(epath.Path(folder) / "trials.json", rows)
     write_json(
@@ -130,12 +116,12 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         {
             "method": method,
             "settings": best["settings"],
-            "metric": config.metric,
-            "value": best["scores"][config.metric],
+            "metric": settings.metric,
+            "value": best["scores"][settings.metric],
         },
     )
     write_results(folder, best["scores"] | {"trials": len(rows)})
-    print(_closing_lines(config, Path(os.fspath(folder)), method, known), flush=True)
+    print(_closing_lines(settings.metric, Path(os.fspath(folder)), method, known), flush=True)
     return 0
 
 
@@ -152,11 +138,9 @@ def _parse_grid(text: str) -> dict[str, tuple[Any, ...]]:
     return grid
 
 
-def _closing_lines(
-    config: ConfigDict, folder: Path, method: str, known: list[Mapping[str, Any]]
-) -> str:
+def _closing_lines(metric: str, folder: Path, method: str, known: list[Mapping[str, Any]]) -> str:
     """Returns the best trials as a table, and what to do with them."""
-    shown = list(dict.fromkeys((config.metric, "voi_split", "voi_merge", "arand", "ap_50")))
+    shown = list(dict.fromkeys((metric, "voi_split", "voi_merge", "arand", "ap_50")))
     lines = ["".join(f"{name:>12}" for name in shown) + f"    settings of {method}"]
     for row in known[:_SHOWN]:
         values = [row["scores"].get(name) for name in shown]

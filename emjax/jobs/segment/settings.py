@@ -1,0 +1,36 @@
+"""How the job `segment` decodes: its configuration as values that were checked."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from emjax.config import pick
+from emjax.volume_config import VolumeSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Fields of `configs/segment.py`, which says what each is; `shared` are those of all jobs on volumes."""
+
+    shared: VolumeSettings
+    input: str
+    output: str
+    method: str
+    settings: str
+    fragment_size: tuple[int, ...]
+    graph: str
+    channels: str
+
+    @classmethod
+    def from_config(cls, config: ConfigDict) -> Settings:
+        """Checks a configuration, and returns its values.
+
+        Args:
+            config: as made by `configs/segment.py`.
+
+        Raises:
+            InputError: naming a field that cannot work.
+        """
+        return pick(cls, config, shared=VolumeSettings.from_config(config, "input", "output"))
