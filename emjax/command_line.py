@@ -1,10 +1,9 @@
-"""What stands on the command line: the config file, its preset, and overrides of single fields.
+"""The parser of the command line: the config file, its preset, and overrides of single fields.
 
     --config FILE[:PRESET] [--config.FIELD=VALUE ...] [--workdir DIR]
 
-`ml_collections.config_flags` reads the same form, but answers an unknown field with a bare
-`AttributeError` and a wrong value with a usage page; a user deserves the name that was probably
-meant.
+`ml_collections.config_flags` reads the same form, but answers an unknown field with a bare `AttributeError`, and a
+wrong value with a usage page; this module names the field that was probably meant.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from emjax.errors import InputError
 from emjax.jobs import describe_jobs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Groups whose fields belong to the part that one of them names, and what each part has besides.
+# Groups whose fields depend on a part that one field names -> that field, and the fields that every part has.
 CHOSEN_BY = {"model": ("name", "dtype"), "augment": ("recipe",)}
 TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are one line, like every other mistake of the user, and whose help lists the jobs."""
+    """A parser that reports errors in one line, as for all mistakes of users, and whose help lists the jobs."""
 
     def format_help(self) -> str:
-        """Returns the help; jobs are looked for only when somebody asks."""
+        """Returns the help; the jobs are listed only when the help is requested."""
         described = describe_jobs()
         width = max(map(len, described))
         jobs = "".join(f"  {name:<{width}}  {line}\n" for name, line in described.items())
@@ -82,14 +81,14 @@ def load_config(address: str) -> ConfigDict:
     """Runs the `get_config` of a config file.
 
     Args:
-        address: FILE or FILE:PRESET; looked for in the current folder, then in the repository of
+        address: FILE or FILE:PRESET; FILE is looked for in the current folder, then in the repository of
             emjax.
 
     Returns:
-        The configuration, locked: a field that it does not have cannot be set by mistake.
+        The configuration, locked: fields that it does not have cannot be set by mistake.
 
     Raises:
-        InputError: if there is no such file, naming those that exist, or no such preset.
+        InputError: if there is no such file (names those that exist), or no such preset.
     """
     name, _, preset = address.partition(":")
     path = _find(name)
@@ -108,14 +107,14 @@ def load_config(address: str) -> ConfigDict:
 
 
 def choose_parts(config: ConfigDict, given: Mapping[str, str]) -> frozenset[str]:
-    """Begins a group anew where a command names another part: the fields of the old one are not its own.
+    """Resets a group where a command names another part, since the new part has fields of its own.
 
     Args:
         config: changed in place.
         given: dotted name -> text of each field that the command sets.
 
     Returns:
-        The groups whose fields are free now; who reads them checks them by name.
+        The groups that were reset: they accept any field; the code that reads them checks the names.
     """
     fresh = set()
     for group, (chooser, *kept) in CHOSEN_BY.items():
@@ -129,16 +128,16 @@ def choose_parts(config: ConfigDict, given: Mapping[str, str]) -> frozenset[str]
 
 
 def override(config: ConfigDict, name: str, text: str, fresh: Collection[str] = ()) -> None:
-    """Sets one field from its text; the field's present value gives the type.
+    """Sets one field from its text; the type is that of the field's present value.
 
     Args:
         config: changed in place.
         name: dotted name of the field.
         text: new value.
-        fresh: groups that take fields which they do not have: who reads them checks them by name.
+        fresh: groups that accept fields which they do not have; the code that reads them checks the names.
 
     Raises:
-        InputError: if there is no such field, naming the nearest, or the text is of another type.
+        InputError: if there is no such field (names the nearest), or the text is of another type.
     """
     parts = name.split(".")
     parent = config
@@ -210,7 +209,7 @@ def _parse_value(name: str, text: str, old: Any) -> Any:
 
 
 def _parse_literal(text: str) -> Any:
-    """Reads text whose type is not known: a number, a tuple, true or false, or else a name."""
+    """Reads text of unknown type: a number, a tuple, true or false, or else a name."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
@@ -220,7 +219,7 @@ def _parse_literal(text: str) -> Any:
 
 
 def _fits(item: Any, kinds: set[type]) -> bool:
-    """Whether an item of a tuple is of a type that the tuple had; an int will do for a float."""
+    """Whether an item has a type that the old tuple had; an int is accepted as a float."""
     return type(item) in kinds or (float in kinds and type(item) is int)
 
 
@@ -239,12 +238,12 @@ def _show(old: Any) -> str:
 
 
 def _unknown_field(config: ConfigDict, parent: Any, parts: list[str], depth: int) -> str:
-    """Says which field was probably meant: of the same group, else one anywhere."""
+    """Returns a message on an unknown field that suggests one of the same group, else one anywhere."""
     name, group = ".".join(parts), ".".join(parts[:depth])
     if not isinstance(parent, ConfigDict):
         return f"unknown field --config.{name}: {group} is a value, not a group"
     everywhere = list(flatten(plain(config)))
-    # Right name in another group, misspelt name in this one, or both.
+    # Candidates: the right name in another group, a misspelt name in this group, or both.
     found = [field for field in everywhere if field.split(".")[-1] == parts[-1]]
     found += [
         ".".join((*parts[:depth], match, *parts[depth + 1 :]))

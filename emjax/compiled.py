@@ -1,7 +1,8 @@
-"""Loops that numba compiles, kept on disk between runs; no stale copy of them is ever run.
+"""Compiles loops with numba and caches them on disk, so that no outdated copy is ever run.
 
-numba looks only at the date of the file that a function stands in: a caller in another file would go on with the old
-copy of what it calls. Here the folder of the cache is named after the text of all files that a function may call.
+numba checks only the date of the file that contains a function: after a change of a function in another file, its
+callers would keep the old copy. Here the name of the cache folder depends on the text of all files whose functions may
+be called.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ from typing import Any
 import numba
 
 _ROOT = Path(__file__).parent
-# Its settings are made at run time: no type checker knows them.
+# The members of numba's settings are made at run time, so no type checker knows them.
 _SETTINGS: Any = numba.config
-# Called from other packages.
+# A module whose functions are called from other packages.
 _SHARED = _ROOT / "hash_table.py"
 
 
 def compiled(function: Callable, **options: Any) -> Any:
-    """Compiles a function of numbers and arrays, a decorator: no fast-math, no global lock, kept on disk.
+    """Decorator that compiles a function of numbers and arrays: no fast-math, no global lock, cached on disk.
 
-    Where neither the cache of the user nor the folder of the file can be written, the function is compiled anew in each
-    process: slower to start, nothing else.
+    If neither the user's cache nor the folder of the file can be written, each process compiles the function anew,
+    which only makes the start slower.
 
     Args:
         function: may call compiled functions of its own package (`emjax.segmentation`), and of `emjax.hash_table`.
-        **options: further ones of `numba.njit`.
+        **options: further options of `numba.njit`.
     """
     before = _SETTINGS.CACHE_DIR
-    # numba reads the setting when it decorates, and takes the folder of the file where this one cannot be written.
+    # numba reads this setting when it decorates, and falls back to the file's folder if the cache cannot be written.
     _SETTINGS.CACHE_DIR = _cache_folder(_package(Path(function.__code__.co_filename)))
     try:
         return numba.njit(cache=True, nogil=True, **options)(function)
@@ -46,7 +47,7 @@ def compiled(function: Callable, **options: Any) -> Any:
 
 
 def _package(path: Path) -> Path:
-    """Returns the folder below `emjax` that a file is in, such as `emjax/segmentation`; of other files their own."""
+    """Returns the folder below `emjax` that a file is in, such as `emjax/segmentation`; else the folder of the file."""
     if not path.is_relative_to(_ROOT) or path.parent == _ROOT:
         return path.parent
     return _ROOT / path.relative_to(_ROOT).parts[0]
@@ -54,7 +55,7 @@ def _package(path: Path) -> Path:
 
 @functools.cache
 def _cache_folder(package: Path) -> str:
-    """Returns the cache of the compiled functions of a package."""
+    """Returns the cache folder for the compiled functions of a package."""
     digest = hashlib.sha256(str(package).encode())
     files = package.glob("*.py") if package == _ROOT else package.rglob("*.py")
     for path in (*sorted(files), _SHARED):

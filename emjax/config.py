@@ -1,7 +1,7 @@
-"""The configuration: fields that every job shares, their checks, and errors that help.
+"""The configuration: the fields that all training jobs share, their checks, and helpful errors.
 
 A job's file in `configs/` starts from `base_config` and adds its own fields. `validate` runs before
-anything expensive. Nothing here imports jax, so that a mistake in a command is answered at once.
+anything expensive. Nothing here imports jax, so that mistakes in a command are reported at once.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ OPTIMIZERS = ("adamw", "lamb", "sgd", "adam_released")
 SCHEDULES = ("cosine", "constant", "paper")
 DTYPES = ("auto", "float32", "bfloat16")
 
-# Fields that do not change what a run computes (beyond rounding, for the mesh): they may differ
-# when a run goes on. Every other field is part of the run's identity. `eval.crops` and its like
-# are: they may set what is held out.
+# Fields that do not change the result of a run (except by rounding, for the mesh): they may differ when a run
+# continues. All other fields are part of the run's identity, including `eval.crops` and similar fields: they may decide
+# which data are held out.
 UNHASHED = (
     "overwrite",
     "allow_incomplete",
@@ -43,7 +43,7 @@ UNHASHED = (
 
 
 class Config(ConfigDict):
-    """A group of fields; locked, as `emjax.command_line.load_config` returns it, it takes no others."""
+    """A group of fields; when locked, as `emjax.command_line.load_config` returns it, it accepts no other fields."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         """Sets a field.
@@ -60,24 +60,26 @@ def base_config(job: str) -> Config:
     """Returns the fields that training jobs share, with their defaults.
 
     Args:
-        job: module of `emjax.jobs` that runs.
+        job: name of the module of `emjax.jobs` to run.
     """
     c = Config()
     c.job = job
-    c.seed = 0  # of parameters, augmentation and sampling
-    c.num_steps = 1000  # batches; the schedules are stretched over them
+    c.seed = 0  # seed of parameters, augmentation and sampling
+    c.num_steps = 1000  # number of batches; the schedules are stretched over them
     c.init_from = ""  # run, step or params folder whose weights start this run; '': from scratch
     c.overwrite = (
         False  # True: delete a finished run, or one of another configuration, in the workdir
     )
-    c.max_bad_steps = 20  # stop after so many steps in a row whose loss or gradient is not finite
+    c.max_bad_steps = (
+        20  # stop after this many successive steps whose loss or gradient is not finite
+    )
     c.profile_steps = ""  # FROM:TO, steps traced for the profiler into WORKDIR/profile; '': none
 
     c.data = Config()
     c.data.volumes = (
         ""  # PATH[:DATASET][BOX][?key=value], entries separated by ';', labels after '|'
     )
-    c.data.batch_size = 8  # crops a step on all devices together
+    c.data.batch_size = 8  # crops in each step, all devices together
     c.data.crop_size = (8, 64, 64)  # z, y, x voxels that the network sees
     c.data.voxel_nm = ()  # z, y, x nm to resample crops to; (): as they are stored
     c.data.exclude = ""  # addresses with boxes that are never read, separated by ';'
@@ -86,52 +88,54 @@ def base_config(job: str) -> Config:
     )
     c.data.pad = "error"  # volumes smaller than a crop: 'error', or 'reflect' to mirror them
     c.data.label_fraction = 1.0  # part of each labelled volume that is used, in (0, 1]
-    c.data.probabilities = ()  # one for each data set, summing to 1; (): equal for all data sets
+    c.data.probabilities = ()  # one for each data set, sum 1; (): equal for all data sets
     c.data.max_blank_tries = 10  # redraws of a crop without texture before it is taken anyway
-    c.data.num_threads = 2  # threads of each process that read, up to 8 crops each at a time
+    c.data.num_threads = 2  # reading threads of each process, up to 8 crops each at a time
     c.data.prefetch_batches = 2  # batches read ahead
 
     c.model = Config()  # the fields of the network; the job's file fills them
     c.model.name = "unet"
     c.model.dtype = (
-        "auto"  # of activations: 'float32', 'bfloat16'; 'auto': bfloat16 on accelerators
+        "auto"  # type of activations: 'float32', 'bfloat16'; 'auto': bfloat16 on accelerators
     )
 
     c.optimizer = Config()
     c.optimizer.name = "adamw"  # 'lamb', 'sgd', or 'adam_released': that of the paper's code
-    c.optimizer.learning_rate = 1e-3  # at its peak
-    c.optimizer.final_learning_rate = 1e-6  # where 'cosine' ends
+    c.optimizer.learning_rate = 1e-3  # peak of the schedule
+    c.optimizer.final_learning_rate = 1e-6  # end of the 'cosine' schedule
     c.optimizer.schedule = (
         "cosine"  # 'constant', or 'paper': power 1.5 to a tenth at 200 000 updates
     )
-    c.optimizer.warmup_fraction = 0.02  # of the updates, linear from 0; not for 'paper'
+    c.optimizer.warmup_fraction = (
+        0.02  # share of the updates with a linear rise from 0; not for 'paper'
+    )
     c.optimizer.weight_decay = (
-        1e-4  # of kernels only; coupled, and of everything, for 'adam_released'
+        1e-4  # for kernels only; for 'adam_released' coupled, and for all parameters
     )
     c.optimizer.betas = (0.9, 0.999)  # decay of both moments; the first is the momentum of 'sgd'
     c.optimizer.clip_norm = 1.0  # largest global norm of a gradient; 0: no clipping
-    # Gradients of so many batches are averaged before one update. It saves memory; it does NOT
-    # enlarge the set of negatives of a contrastive loss, which are those of one batch.
+    # The gradients of this many batches are averaged before one update. It saves memory; it does NOT
+    # enlarge the set of negatives of a contrastive loss, which come from one batch.
     c.optimizer.accumulate_steps = 1
     c.optimizer.layer_decay = 1.0  # each earlier layer of the backbone learns slower by this factor
-    c.optimizer.freeze = ""  # patterns of parameters that do not learn, as backbone/(stem|encoder)
+    c.optimizer.freeze = ""  # patterns of parameters that do not learn: backbone/(stem|encoder)
     c.optimizer.ema_decay = 0.0  # moving average of the weights, used for evaluation; 0: none
 
-    c.mesh = Config()  # devices on each axis; one of them may be -1: all that remain
+    c.mesh = Config()  # devices on each axis; one axis may be -1: all remaining devices
     c.mesh.data = -1  # the batch is split, parameters are copied
     c.mesh.fsdp = 1  # the batch is split, and so are large parameters
     c.mesh.spatial = 1  # y of each crop is split, for crops larger than a device
 
     c.save = Config()
     c.save.every_steps = 500
-    c.save.keep = 3  # latest checkpoints kept, the best one besides
+    c.save.keep = 3  # number of latest checkpoints to keep; the best one is kept too
     c.save.best_metric = (
-        ""  # metric of the evaluation that chooses the best checkpoint; '': the last
+        ""  # evaluation metric that chooses the best checkpoint; '': the last one is best
     )
     c.save.best_mode = "max"  # or 'min'
 
     c.eval = Config()
-    c.eval.every_steps = 500  # and at the end
+    c.eval.every_steps = 500  # steps between evaluations; one more at the end
 
     c.log = Config()
     c.log.every_steps = 20
@@ -142,8 +146,8 @@ def choose_preset(presets: Mapping[str, Preset], name: str) -> Preset:
     """Returns the preset of that name.
 
     Args:
-        presets: name -> anything; '' is the default.
-        name: what stood after the colon of `--config FILE:NAME`.
+        presets: name -> preset; '' is the default.
+        name: the text after the colon of `--config FILE:NAME`.
 
     Raises:
         InputError: if there is no such preset; names the nearest and all others.
@@ -154,7 +158,7 @@ def choose_preset(presets: Mapping[str, Preset], name: str) -> Preset:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns '; did you mean X? known: A, B' for the message about an unknown name."""
+    """Returns '; did you mean X? known: A, B', to end a message about an unknown name."""
     known = sorted(k for k in known if k)
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean '{match[0]}'?" if match else ";"
@@ -162,7 +166,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Returns a config or part of one as plain dicts, lists and scalars, as JSON holds them."""
+    """Returns a config, or part of one, as plain dicts, lists and scalars, as JSON can hold them."""
     if isinstance(value, ConfigDict | Mapping):
         return {str(key): plain(value[key]) for key in value}
     if isinstance(value, tuple | list):
@@ -184,7 +188,7 @@ def pick(kind: type[Group], values: ConfigDict | Mapping[str, Any], **own: Any) 
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns the leaves of nested mappings by dotted name."""
+    """Returns the leaves of nested mappings, keyed by dotted name."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -195,10 +199,10 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def identity(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields that decide what a run computes, by dotted name.
+    """Returns the fields that decide the result of a run, keyed by dotted name.
 
-    Two configurations with the same identity may share a run folder. `UNHASHED` lists what is left
-    out.
+    Two configurations with the same identity may share a run folder. `UNHASHED` lists the fields that
+    are left out.
     """
     return {
         name: value
@@ -211,10 +215,10 @@ def validate(config: ConfigDict) -> None:
     """Checks the shared fields of a training job.
 
     Args:
-        config: as made from `base_config`.
+        config: made from `base_config`.
 
     Raises:
-        InputError: naming the field, its value and what it can be.
+        InputError: naming the field, its value and the allowed values.
     """
     for name in ("num_steps", "max_bad_steps", "data.batch_size", "save.every_steps"):
         _check_at_least(config, name, 1)
@@ -226,7 +230,7 @@ def validate(config: ConfigDict) -> None:
         _check_at_least(config, name, 0)
     _check_at_least(config, "optimizer.weight_decay", 0)
     parse_steps(config.profile_steps)
-    # A Philox key is two unsigned numbers of 64 bits, a JAX seed one of 32 on most devices.
+    # A Philox key is two unsigned numbers of 64 bits; a JAX seed is one of 32 bits on most devices.
     _check_range("seed", config.seed, 0 <= config.seed < 2**32, "0 to 2^32 - 1")
     rate = config.optimizer.learning_rate
     _check_range("optimizer.learning_rate", rate, rate > 0, "above 0")
@@ -265,10 +269,10 @@ def validate(config: ConfigDict) -> None:
 
 
 def parse_steps(text: str) -> tuple[int, int]:
-    """Returns the first step of `profile_steps` and the one after the last; (0, 0) for ''.
+    """Returns the first step of `profile_steps` and the step after the last; (0, 0) for ''.
 
     Raises:
-        InputError: if it is not FROM:TO.
+        InputError: if the text is not FROM:TO.
     """
     if not text:
         return 0, 0

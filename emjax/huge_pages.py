@@ -1,6 +1,7 @@
-"""Memory in pages of 2 MiB instead of 4 KiB, where the system gives them to those that ask.
+"""Requests memory in pages of 2 MiB instead of 4 KiB, on systems that give huge pages only on request.
 
-A training step takes gigabytes and gives them back when it is done. Page by page that is a sixth of its time on a CPU.
+A training step allocates gigabytes and frees them when it is done. With small pages that takes a sixth of its time on a
+CPU.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from pathlib import Path
 
 _TUNABLES = "GLIBC_TUNABLES"
 _HUGE_PAGES = "glibc.malloc.hugetlb"
-# The first version of glibc that has it.
+# First version of glibc that has this setting.
 _GLIBC = (2, 35)
 _KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def restart_with_huge_pages(module: str) -> None:
-    """Starts this process anew, with a C library that asks for huge pages; it is asked at its start alone.
+    """Restarts this process with a C library that requests huge pages, since it reads the setting only when it starts.
 
-    The process keeps its number, its command and its environment but for `GLIBC_TUNABLES`, which processes that it
-    starts inherit. Nothing is done where huge pages cannot be asked for or come unasked, and where `GLIBC_TUNABLES`
-    says something of them already (`glibc.malloc.hugetlb=0`: none).
+    The process keeps its id, its command and its environment except `GLIBC_TUNABLES`, which its child processes
+    inherit. Nothing is done if huge pages cannot be requested or are given without a request, or if `GLIBC_TUNABLES`
+    already has this setting (`glibc.malloc.hugetlb=0` means none).
 
     Args:
-        module: that the process was started to run. One that does other things as well, such as the kernel of a
-            notebook that runs the module, is left as it is.
+        module: the module that the process was started to run. A process that does other things as well, such as the
+            kernel of a notebook that runs the module, is left as it is.
     """
     tunables = os.environ.get(_TUNABLES, "")
     if module not in sys.orig_argv or _HUGE_PAGES in tunables or not _can_be_asked_for():

@@ -1,4 +1,4 @@
-"""What a user reads while a job runs."""
+"""The log messages that a user sees while a job runs."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from absl import logging
 
 from emjax.runs.disk import is_disk_full
 
-# Said by orbax of every folder of weights that is read by itself, and of no consequence.
+# A harmless message that orbax logs for every folder of weights that is read by itself.
 _HARMLESS = "Metadata file does not exist"
 
 
 def set_up_logging() -> None:
-    """Shows what emjax logs from INFO on, and warnings of the libraries under it."""
+    """Shows emjax's log messages from INFO on, and warnings of the libraries that it uses."""
     logging.set_verbosity(logging.INFO)
     logging.use_absl_handler()
     logging.get_absl_logger().addFilter(_is_for_users)
-    # Says at INFO of each kind of accelerator that this machine has none.
+    # At INFO, jax logs for each kind of accelerator that this machine has none.
     standard.getLogger("jax").setLevel(standard.WARNING)
 
 
 def _is_for_users(record: standard.LogRecord) -> bool:
-    """Leaves out what orbax reports of each phase of each save, hundreds of lines that say nothing to a user."""
+    """Returns False for orbax's hundreds of messages on the phases of each save, which are of no use to a user."""
     if "/orbax/" not in record.pathname:
         return True
-    # Said by each of its threads with a traceback; the run itself says it in one line.
+    # Each of orbax's threads logs a full disk with a traceback; the run itself reports it in one line.
     if record.exc_info and record.exc_info[1] and is_disk_full(record.exc_info[1]):
         return False
     return record.levelno > standard.INFO and not str(record.msg).startswith(_HARMLESS)

@@ -1,9 +1,9 @@
-"""The one command of emjax; all logic is in libraries that a notebook can import as well.
+"""The one command of emjax; all logic is in libraries that notebooks can import too.
 
     python -m emjax.main --config FILE[:PRESET] [--config.FIELD=VALUE ...] [--workdir DIR]
 
-Exit status: 0 done; 2 the input is wrong, one line says how; 75 interrupted after saving or by a full
-disk, the same command goes on.
+Exit status: 0 done; 2 wrong input, explained in one line; 75 interrupted, by a signal after saving or by a full disk:
+the same command continues the run.
 """
 
 from __future__ import annotations
@@ -37,18 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    # Libraries that read absl flags (grain) need them parsed, though this command does not use
-    # them.
+    # Libraries that read absl flags (grain) need them to be parsed, though this command does not use them.
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     set_up_logging()
     try:
         config, command = command_line.parse(sys.argv[1:] if arguments is None else arguments)
         if arguments is None:
-            # Before all that takes seconds to import.
+            # Before any import that takes seconds.
             restart_with_huge_pages("emjax.main")
         job = find_job(config.job)
-        # Of several processes JAX's own service listens, to make all stop at the same step.
+        # With several processes, JAX's own service handles the signal, so that all stop at the same step.
         alone = _join_others(config.job, job, command)
         with raises_on_sigterm() if alone else contextlib.nullcontext():
             return job.run(config, command.workdir) or 0
@@ -67,14 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             flush=True,
         )
         if arguments is None:
-            # The process is ours to end. What still wants to write, from threads and when the interpreter ends, would
-            # report the same once more each, with a traceback.
+            # The process may be ended here. Threads that still want to write, and the interpreter's exit, would each
+            # report the full disk again, with a traceback.
             os._exit(PREEMPTED)
         return PREEMPTED
 
 
 def _join_others(name: str, job: ModuleType, command: Namespace) -> bool:
-    """Lets the job meet the other processes of its run, where it uses devices; tells whether it is alone."""
+    """Connects a job that uses devices to the other processes of its run; returns whether the process is alone."""
     if not getattr(job, "ON_DEVICES", False):
         if command.coordinator or (command.num_processes or 1) > 1:
             raise InputError(
@@ -82,7 +81,7 @@ def _join_others(name: str, job: ModuleType, command: Namespace) -> bool:
                 "and --process_id; --config.cluster gives it worker processes, where it works on blocks"
             )
         return True
-    # Only now: importing jax takes seconds.
+    # Imported only here, as importing jax takes seconds.
     from emjax.parallel import runtime
 
     runtime.initialize(command.coordinator, command.num_processes, command.process_id)
@@ -91,6 +90,7 @@ def _join_others(name: str, job: ModuleType, command: Namespace) -> bool:
 
 if __name__ == "__main__":
     status = main()
-    # What is left is the interpreter's own end: the status is known, and must reach a launcher that asks now.
+    # Only the interpreter's exit is left: the status is decided, and a launcher that stops the job now must still get
+    # it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(status)

@@ -1,12 +1,12 @@
-"""Parts by name, imported when they are first asked for: networks, targets, segmentation methods, formats and jobs.
+"""Tables of named parts, imported on first use: networks, targets, segmentation methods, formats and jobs.
 
-A part of emjax is a line of its table. A part from outside is an entry point of an installed package, in the group that
-the table names:
+Each part of emjax is a line of its table. A part of another package is an entry point of that package, in the
+group that the table names:
 
     [project.entry-points."emjax.networks"]
     toy = "toy_network:NETWORK"
 
-Nothing here imports what it names, so that a table of twenty networks costs what the one in use does.
+Nothing here imports the parts that it names, so a table of twenty networks costs only the one in use.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from emjax.errors import InputError
 
 
 class Registry(Mapping[str, Any]):
-    """A table of parts; as a mapping it goes from names to the parts themselves.
+    """A table of parts; as a mapping, from names to the parts themselves.
 
-    A name of emjax's own is never replaced by one from outside: what a configuration means must not depend on which
-    packages are installed beside.
+    A name of emjax's own is never replaced by one of another package: the meaning of a configuration must not depend on
+    which other packages are installed.
     """
 
     def __init__(self, what: str, group: str, table: Mapping[str, str]) -> None:
-        """Imports nothing.
+        """Makes the table without importing any part.
 
         Args:
-            what: what a user calls one of them, for messages: 'target'.
-            group: of the entry points of other packages, such as 'emjax.targets'.
-            table: name -> 'module:attribute', in the order in which they are listed and preferred.
+            what: what a user calls such a part, for messages: 'target'.
+            group: group of the entry points of other packages, such as 'emjax.targets'.
+            table: name -> 'module:attribute', in the order of listing and preference.
         """
         self.group = group
         self._what = what
         self._own = dict(table)
 
     def find(self, name: str, where: str = "") -> Any:
-        """Returns a part.
+        """Returns the part of a name, imported if necessary.
 
         Args:
             name: of the part.
-            where: what stands before the message about an unknown name, such as 'model.name='.
+            where: text before the message about an unknown name, such as 'model.name='.
 
         Raises:
-            InputError: if there is none of that name, naming the nearest; if a part from outside cannot be imported.
+            InputError: if the name is unknown (names the nearest), or a part of another package cannot be imported.
         """
         place = self._own.get(name) or self._outside().get(name)
         if place is None:
-            # Without a field before it the name needs a noun.
+            # Without a field before it, the name needs a noun.
             given = f"{where}'{name}' is unknown" if where else f"unknown {self._what} '{name}'"
             raise InputError(f"{given}{nearest(name, self)}")
         module, _, attribute = place.partition(":")
@@ -70,30 +70,30 @@ class Registry(Mapping[str, Any]):
 
     @property
     def own_names(self) -> tuple[str, ...]:
-        """Emjax's own, in their order."""
+        """Names of emjax's own parts, in their order."""
         return tuple(self._own)
 
     def place(self, name: str) -> str:
-        """Returns the 'module:attribute' of a part, of a name that is known."""
+        """Returns the 'module:attribute' of a known name."""
         return self._own.get(name) or self._outside()[name]
 
     def __getitem__(self, name: str) -> Any:
-        """Returns a part; raises KeyError, as a mapping must."""
+        """Returns a part; raises KeyError for an unknown name, as a mapping must."""
         if name not in self:
             raise KeyError(name)
         return self.find(name)
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is a part of that name; packages beside emjax are looked at for names it does not have."""
+        """Whether there is a part of that name; other packages are searched only for names that emjax does not have."""
         return name in self._own or name in self._outside()
 
     def __iter__(self) -> Iterator[str]:
-        """Yields the names: emjax's own in their order, then those from outside in alphabetical order."""
+        """Yields the names: emjax's own in their order, then those of other packages in alphabetical order."""
         yield from self._own
         yield from sorted(self._outside().keys() - self._own.keys())
 
     def __len__(self) -> int:
-        """Returns how many there are."""
+        """Returns the number of parts."""
         return sum(1 for _ in self)
 
     def _outside(self) -> Mapping[str, str]:
@@ -102,10 +102,10 @@ class Registry(Mapping[str, Any]):
 
 @functools.cache
 def _entry_points(group: str, path: tuple[str, ...]) -> Mapping[str, str]:
-    """Returns name -> place of the parts that packages on a search path offer.
+    """Returns name -> 'module:attribute' of the parts that the packages on a search path offer.
 
     Args:
-        group: of the entry points.
-        path: `sys.path`. Looking through it takes 10 ms, and an address is opened for each block.
+        group: group of the entry points.
+        path: `sys.path`. Searching it takes 10 ms, and an address is opened for each block, so results are cached.
     """
     return {point.name: point.value for point in importlib.metadata.entry_points(group=group)}

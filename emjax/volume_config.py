@@ -1,4 +1,4 @@
-"""The fields that every job on whole volumes shares: their defaults, and their values once checked; no jax."""
+"""The fields shared by all jobs on whole volumes: their defaults, and their values after checks; imports no jax."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from emjax.config import Config, pick
 from emjax.errors import InputError
 
-# Address of a dask scheduler.
+# Address of a dask scheduler, such as tcp://host:8786.
 _SCHEDULER = re.compile(r"^(tcp|tls)://[^/\s]+:\d+$")
 
 
@@ -18,27 +18,27 @@ def volume_config(job: str) -> Config:
     """Returns the fields that jobs on whole volumes share.
 
     Args:
-        job: module of `emjax.jobs` that runs.
+        job: name of the module of `emjax.jobs` to run.
     """
     c = Config()
     c.job = job
     c.box = ""  # part of the volume in voxels, z0:z1,y0:y1,x0:x1; '': all
-    c.block_size = ()  # z, y, x voxels that are worked on at a time; (): chosen by the job
+    c.block_size = ()  # z, y, x voxels that are processed at once; (): chosen by the job
     c.halo = ()  # z, y, x voxels read around a block; (): what the job needs
-    # '': threads of this process; 'local': worker processes on this machine; 'tcp://host:port': those of a dask
+    # '': threads of this process; 'local': worker processes on this machine; 'tcp://host:port': workers of a dask
     # scheduler, see docs/cluster.md
     c.cluster = ""
-    c.num_workers = 1  # blocks at a time; a dask scheduler's workers are all used
+    c.num_workers = 1  # blocks processed at the same time; all workers of a dask scheduler are used
     c.overwrite = False  # True: replace a finished output, or one of another configuration or input
     c.allow_incomplete = (
-        False  # True: read volumes that emjax has not finished; what is missing is 0
+        False  # True: read volumes that emjax has not finished; missing blocks are 0
     )
     return c
 
 
 @dataclasses.dataclass(frozen=True)
 class VolumeSettings:
-    """The values of the fields of `volume_config`, which says what each is; checked."""
+    """The checked values of the fields of `volume_config`, which documents each of them."""
 
     box: str
     block_size: tuple[int, ...]
@@ -50,14 +50,14 @@ class VolumeSettings:
 
     @classmethod
     def from_config(cls, config: ConfigDict, *needed: str) -> VolumeSettings:
-        """Checks the shared fields, and that the job's own addresses are given.
+        """Checks the shared fields, and that the addresses that the job needs are given.
 
         Args:
-            config: as made from `volume_config`.
+            config: made from `volume_config`.
             *needed: names of fields that must not be empty.
 
         Raises:
-            InputError: naming the field, its value and what it can be.
+            InputError: naming the field, its value and the allowed values.
         """
         for name in needed:
             if not config[name]:

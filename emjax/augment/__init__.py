@@ -1,1 +1,1 @@
-"""Augmentation in pure JAX: one key and one volume in, one volume out."""
+"""Augmentation in pure JAX: each function takes one key and one volume, and returns one volume."""

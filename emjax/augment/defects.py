@@ -1,8 +1,8 @@
 """Operators that imitate defects of serial-section EM: lost and blurred sections, folds, shifts.
 
-Each maps `[z, y, x]` float32 in [0, 1] to a volume and says which voxels it destroyed (`valid`) and
-where the others came from (`displacement`), so that losses can tell a defect from the tissue.
-Parameters default to those of the released code (arXiv:2308.09917); `probability` 0 is the
+Each operator maps `[z, y, x]` float32 in [0, 1] to a volume, and returns which voxels it destroyed (`valid`) and
+where the content of the others came from (`displacement`), so that losses can tell a defect from the tissue.
+Parameters default to those of the released code (arXiv:2308.09917); with `probability` 0 an operator is the
 identity, bit for bit.
 """
 
@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from emjax.augment.geometry import Warped, happens, inside_section, sample_sections, whole_numbers
 from emjax.augment.intensity import filter_plane, gaussian_matrix
 
-# The released number of cut-outs is for a crop of this many voxels; other crops get the same
-# density (our choice).
+# The released number of cuboids is for a crop of this many voxels; other crops get the same density (our choice).
 CUTOUT_REFERENCE = 18 * 160 * 160
 
 
@@ -32,12 +31,12 @@ def undisplaced(volume: jax.Array, valid: jax.Array | None = None) -> Warped:
 def cuboid_mask(
     starts: jax.Array, sizes: jax.Array, used: jax.Array, shape: Sequence[int]
 ) -> jax.Array:
-    """Union of cuboids, as one product of their separable indicators.
+    """Returns the union of cuboids, computed as one product of their separable indicators.
 
     Args:
         starts: `[k, 3]` int32 first voxels.
         sizes: `[3]` int32 common size.
-        used: `[k]` bool, which of them count.
+        used: `[k]` bool, which cuboids count.
         shape: (z, y, x).
 
     Returns:
@@ -64,10 +63,10 @@ def cutout(
     Args:
         key: typed PRNG key.
         volume: `[z, y, x]` float32 in [0, 1].
-        count_range: fewest and most cuboids in 18 x 160 x 160 voxels; scaled to the volume.
+        count_range: fewest and most cuboids in 18 x 160 x 160 voxels; scaled to the volume's size.
         depth_range: smallest and largest size in z, voxels; at most half the volume's.
         side_range: smallest and largest size in y and x, voxels; at most half the volume's.
-        probability: that the operator acts.
+        probability: probability that the operator acts.
     """
     depth, height, width = volume.shape
     density = volume.size / CUTOUT_REFERENCE
@@ -87,7 +86,7 @@ def shift_sections(volume: jax.Array, shifts: jax.Array) -> Warped:
 
     Args:
         volume: `[z, y, x]` float32.
-        shifts: `[z, 2]` int32 (dy, dx): the content at p was at p + shift.
+        shifts: `[z, 2]` int32 (dy, dx) voxels: the content at p was at p + shift.
     """
     y = jnp.arange(volume.shape[1])[None, :, None] + shifts[:, 0, None, None]
     x = jnp.arange(volume.shape[2])[None, None, :] + shifts[:, 1, None, None]
@@ -105,17 +104,16 @@ def misalign(
 ) -> Warped:
     """Operator 9: sections out of register, by slips of single sections or by one step.
 
-    Slip: each section is hit with `section_probability` and moves by itself. Step: the first
-        section that is hit and
-    all that follow move together.
+    Slip: each section that is hit, with `section_probability`, moves by itself. Step: the first section that is hit
+        and all that follow move together.
 
     Args:
         key: typed PRNG key.
         volume: `[z, y, x]` float32 in [0, 1].
         largest_shift: shifts are uniform in [-largest_shift, largest_shift] in y and x, voxels; at
             most a quarter of the side (our choice, for crops smaller than the released ones).
-        section_probability: that a section is hit.
-        probability: that the operator acts.
+        section_probability: probability that a section is hit.
+        probability: probability that the operator acts.
     """
     depth = volume.shape[0]
     largest_shift = min(largest_shift, *(n // 4 for n in volume.shape[1:]))
@@ -137,7 +135,7 @@ def fold_field(
     width: jax.Array,
     slope: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Displacement and black band of a fold along a line through one section.
+    """Returns the displacement and the black band of a fold along a line through one section.
 
     A voxel at distance a > half_width from the line shows tissue from distance
     `a + max(0, width - half_width - slope (a - half_width))`, so the tissue nearer than `width` has
@@ -145,8 +143,8 @@ def fold_field(
 
     Args:
         shape: (y, x) of the section.
-        start: `[2]` float32 a point of the line, y x.
-        stop: `[2]` float32 another point of the line.
+        start: `[2]` float32, a point of the line, y x.
+        stop: `[2]` float32, another point of the line.
         half_width: half the width of the band, voxels.
         width: distance from the line up to which tissue vanishes, voxels.
         slope: decay of the displacement with the distance.
@@ -160,8 +158,7 @@ def fold_field(
     y, x = jnp.arange(shape[0])[:, None] - start[0], jnp.arange(shape[1])[None, :] - start[1]
     distance = y * normal[0] + x * normal[1]
     beyond = jnp.maximum(0, jnp.abs(distance) - half_width)
-    # Inside the band the field goes on as at its edge, which keeps it smooth where points are
-    # looked up.
+    # Inside the band, the field continues as at its edge, which keeps it smooth where points are looked up.
     amount = jnp.sign(distance) * jnp.maximum(0, width - half_width - slope * beyond)
     return amount[..., None] * normal, jnp.abs(distance) <= half_width
 
@@ -181,17 +178,17 @@ def fold(
     Args:
         key: typed PRNG key.
         volume: `[z, y, x]` float32 in [0, 1].
-        most_sections: 1 to this many sections are folded.
+        most_sections: the number of folded sections is uniform from 1 to this.
         half_width_range: smallest and largest half width of the band, voxels.
         largest_width: the fold's width is uniform from the half width + 1 to this, voxels.
         slope_range: smallest and largest decay of the displacement.
-        margin: the line joins two sides of the section enlarged by this many voxels.
-        probability: that the operator acts.
+        margin: the line joins two sides of the section after enlarging it by this many voxels.
+        probability: probability that the operator acts.
     """
     depth, height, width = volume.shape
     slots = min(most_sections, depth)
     draws = jax.random.uniform(key, (2 + depth + 7 * slots,))
-    # Only the chosen sections are warped: the cost does not grow with the depth.
+    # Only the chosen sections are warped, so that the cost does not grow with the depth.
     chosen = jax.lax.top_k(draws[2 : 2 + depth], slots)[1]
     active = jnp.arange(slots) < whole_numbers(draws[0], 1, slots)
     active = active & (draws[1] < probability)
@@ -227,9 +224,9 @@ def fold(
 def draw_patches(
     key: jax.Array, shape: Sequence[int], whole_probability: float, part_probability: float
 ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array], jax.Array]:
-    """Draws, half and half, whole sections or a rectangle in each of some sections.
+    """Draws, with equal probability, whole sections or a rectangle in each of some sections.
 
-    The sides of a rectangle are 30 to 70 % of the section's, uniformly placed.
+    The sides of a rectangle are 30 to 70 % of the section's sides, and its place is uniform.
 
     Returns:
         (start, stop) in y, (start, stop) in x, each `[z]` int32, and which sections are hit,
@@ -253,7 +250,7 @@ def patch_mask(
     hit: jax.Array,
     shape: Sequence[int],
 ) -> jax.Array:
-    """Mask `[z, y, x]` of what `draw_patches` drew."""
+    """Returns the mask `[z, y, x]` of the patches that `draw_patches` drew."""
     y, x = jnp.arange(shape[1])[None, :], jnp.arange(shape[2])[None, :]
     rows = (y >= y_bounds[0][:, None]) & (y < y_bounds[1][:, None])
     columns = (x >= x_bounds[0][:, None]) & (x < x_bounds[1][:, None])
@@ -267,14 +264,14 @@ def missing(
     part_probability: float = 0.5,
     probability: jax.Array | float = 1.0,
 ) -> Warped:
-    """Operator 12: black sections, or black rectangles in sections, half and half.
+    """Operator 12: black sections, or black rectangles in sections, with equal probability.
 
     Args:
         key: typed PRNG key.
         volume: `[z, y, x]` float32 in [0, 1].
-        whole_probability: that a section is lost, where whole ones are.
-        part_probability: that a section loses a rectangle, where rectangles are lost.
-        probability: that the operator acts.
+        whole_probability: probability that a section is lost, if whole sections are.
+        part_probability: probability that a section loses a rectangle, if rectangles are lost.
+        probability: probability that the operator acts.
     """
     act_key, key = jax.random.split(key)
     patches = draw_patches(key, volume.shape, whole_probability, part_probability)
@@ -290,15 +287,15 @@ def section_blur(
     part_probability: float = 0.7,
     probability: jax.Array | float = 1.0,
 ) -> jax.Array:
-    """Operator 13: sections out of focus, or rectangles of them, half and half.
+    """Operator 13: sections out of focus, or rectangles in sections, with equal probability.
 
     Args:
         key: typed PRNG key.
         volume: `[z, y, x]` float32 in [0, 1].
-        sigma_range: smallest and largest standard deviation, voxels; kernels reach four of them.
-        whole_probability: that a section is blurred, where whole ones are.
-        part_probability: that a rectangle of a section is blurred, where rectangles are.
-        probability: that the operator acts.
+        sigma_range: smallest and largest standard deviation, voxels; kernels reach four standard deviations.
+        whole_probability: probability that a section is blurred, if whole sections are.
+        part_probability: probability that a rectangle of a section is blurred, if rectangles are.
+        probability: probability that the operator acts.
     """
     act_key, sigma_key, key = jax.random.split(key, 3)
     y_bounds, x_bounds, hit = draw_patches(key, volume.shape, whole_probability, part_probability)

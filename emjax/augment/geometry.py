@@ -1,8 +1,8 @@
 """Geometry of one volume: orientation, rescaling, elastic deformation, and the sampling they share.
 
-Everything is in-plane except the flip along z: sections are the natural unit of EM, and gathers
+All operations are in-plane except the flip along z: sections are the natural unit of EM, and gathers
 along z are the slow ones. Shapes are static. `c(p) = p + displacement(p)` always means: the content
-now at p was at c(p) before.
+that is at p now was at c(p) before.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def happens(key: jax.Array, probability: jax.Array | float) -> jax.Array:
 
 
 def whole_numbers(uniform: jax.Array, low: jax.Array | int, high: jax.Array | int) -> jax.Array:
-    """Turns draws from [0, 1) into whole numbers from low to high, both included.
+    """Turns draws from [0, 1) into integers from low to high, both included.
 
-    One uniform draw split up by hand compiles several times faster than many `jax.random.randint`.
+    Splitting one uniform draw by hand compiles several times faster than many `jax.random.randint`.
     """
     return jnp.minimum(low + jnp.floor(uniform * (high - low + 1)).astype(jnp.int32), high)
 
@@ -64,7 +64,7 @@ def sample_sections(
         volume: `[z, y, x]` float32.
         y: `[z, i, j]` coordinates, voxels; integer coordinates are read exactly.
         x: `[z, i, j]` coordinates, voxels.
-        nearest: the nearest voxel instead of the bilinear mean of four.
+        nearest: whether to read the nearest voxel instead of the bilinear mean of four.
 
     Returns:
         `[z, i, j]` float32.
@@ -90,12 +90,12 @@ def sample_sections(
 
 
 def inside_section(y: jax.Array, x: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """Whether in-plane coordinates lie between the first and the last voxel of a section."""
+    """Returns whether in-plane coordinates lie between the first and the last voxel of a section."""
     return (y >= 0) & (y <= shape[1] - 1) & (x >= 0) & (x <= shape[2] - 1)
 
 
 class Orientation(NamedTuple):
-    """One of 16: the transpose of y and x first, then the flips. All scalar bool."""
+    """One of 16 orientations: the transpose of y and x comes first, then the flips. All scalar bool."""
 
     flip_z: jax.Array
     flip_y: jax.Array
@@ -108,7 +108,7 @@ def draw_orientation(
 ) -> Orientation:
     """Draws uniformly among the 16 orientations (8 where y and x differ in size), or the identity.
 
-    The 16 contain every quarter turn: a transpose and one flip.
+    The 16 orientations include every quarter turn, which is a transpose and one flip.
     """
     draws = jax.random.uniform(key, (5,))
     bits = (draws[:4] < 0.5) & (draws[4] < probability)
@@ -119,9 +119,8 @@ def draw_orientation(
 def orient(volume: jax.Array, orientation: Orientation) -> jax.Array:
     """Applies an orientation to `[z, y, x, ...]` by index arithmetic and one gather.
 
-    A chain of selects between a volume and its flip reads the volume twice at each link; XLA then
-    fuses what made the volume into both, and computes it sixteen times (measured: 15 times slower
-    views).
+    A chain of selects between a volume and its flip reads the volume twice at each link; XLA then fuses the operations
+    that made the volume into both branches, and computes them sixteen times (measured: views took 15 times as long).
     """
     depth, height, width = volume.shape[:3]
 
@@ -139,10 +138,10 @@ def orient(volume: jax.Array, orientation: Orientation) -> jax.Array:
 
 
 def orientation_map(orientation: Orientation, shape: Sequence[int]) -> tuple[jax.Array, jax.Array]:
-    """Where the content of an oriented volume was before.
+    """Returns the map to where the content of an oriented volume was before.
 
     Args:
-        orientation: what was applied.
+        orientation: the orientation that was applied.
         shape: (z, y, x) of the volume.
 
     Returns:
@@ -157,18 +156,18 @@ def orientation_map(orientation: Orientation, shape: Sequence[int]) -> tuple[jax
 
 
 def flip(key: jax.Array, volume: jax.Array, probability: jax.Array | float = 1.0) -> jax.Array:
-    """Operator 1: one of the 16 flips and transposes, uniformly (the identity among them).
+    """Operator 1: one of the 16 flips and transposes, uniformly drawn (the identity is one of them).
 
     Args:
         key: typed PRNG key.
         volume: `[z, y, x]` float32.
-        probability: that the operator acts.
+        probability: probability that the operator acts.
     """
     return orient(volume, draw_orientation(key, volume.shape, probability))
 
 
 def resample_plane(volume: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-    """Linear interpolation at separable in-plane coordinates: two matrix products, no gather.
+    """Interpolates linearly at separable in-plane coordinates: two matrix products, no gather.
 
     Args:
         volume: `[z, y, x]` float32.
@@ -188,13 +187,13 @@ def resample_plane(volume: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def central(volume: jax.Array, size: Sequence[int]) -> jax.Array:
-    """The central block of a size; the smaller margin comes first where the margins are odd."""
+    """Returns the central block of the given size; where a margin is odd, its smaller half comes first."""
     starts = [(have - want) // 2 for have, want in zip(volume.shape, size, strict=True)]
     return volume[tuple(slice(s, s + n) for s, n in zip(starts, size, strict=True))]
 
 
 def zoom_plane(volume: jax.Array, zoom: jax.Array | float, size: Sequence[int]) -> jax.Array:
-    """Magnifies about the centre and keeps the central block.
+    """Magnifies about the centre and returns the central block.
 
     Args:
         volume: `[z, y, x]` float32, at least as large as size.
@@ -222,15 +221,15 @@ def rescale(
     zoom_range: tuple[float, float] = (2 / 3, 1.5),
     probability: jax.Array | float = 1.0,
 ) -> jax.Array:
-    """Operator 0: a central square of even side, drawn uniformly, resized to the crop (bilinear).
+    """Operator 0: a central square of even side, uniformly drawn, resized to the crop (bilinear).
 
     Args:
         key: typed PRNG key.
-        volume: `[z, Y, X]` float32, larger than the crop by the reach of the smallest zoom.
+        volume: `[z, Y, X]` float32, larger than the crop by what the smallest zoom reads around it.
         size: (z, y, x) of the crop; for 160 and the default range the sides are the even ones in
             [106, 240].
         zoom_range: smallest and largest magnification.
-        probability: that the operator acts; otherwise the central crop is returned.
+        probability: probability that the operator acts; otherwise the central crop is returned.
     """
     draws = jax.random.uniform(key, (2,))
     low, high = int(size[1] / zoom_range[1]) // 2, int(size[1] / zoom_range[0]) // 2
@@ -240,9 +239,9 @@ def rescale(
 
 
 def spline_matrix(size: int, controls: int) -> np.ndarray:
-    """Interpolation matrix of a cubic spline through equally spaced values, ends aligned.
+    """Returns the interpolation matrix of a cubic spline through equally spaced values, ends aligned.
 
-    It is what `scipy.ndimage.zoom(order=3)` computes along one axis, as a constant.
+    It is the map that `scipy.ndimage.zoom(order=3)` applies along one axis, as a constant.
 
     Args:
         size: number of samples.
@@ -273,7 +272,7 @@ def spline_matrix(size: int, controls: int) -> np.ndarray:
 def elastic_displacement(
     key: jax.Array, shape: Sequence[int], spacing: Sequence[int], jitter: float
 ) -> jax.Array:
-    """Smooth random in-plane displacement: normal jitter of control points, cubic in between.
+    """Returns a smooth random in-plane displacement: normal jitter of control points, cubic in between.
 
     Args:
         key: typed PRNG key.
@@ -288,7 +287,7 @@ def elastic_displacement(
     along_z, along_y, along_x = (
         spline_matrix(n, count) for n, count in zip(shape, counts, strict=True)
     )
-    # Bounded at three sigma, so that no draw reaches far outside the volume (our choice).
+    # Clipped at three sigma, so that no draw reaches far outside the volume (our choice).
     draws = jnp.clip(jax.random.normal(key, (2, *counts)), -3, 3) * jitter
     fields = jnp.einsum("za,dabc->dzbc", along_z, draws, precision=EXACT)
     fields = jnp.einsum("yb,dzbc->dzyc", along_y, fields, precision=EXACT)
@@ -313,8 +312,8 @@ def elastic(
         spacing: (z, y, x) distance between control points, voxels.
         jitter: standard deviation of the control points, voxels.
         padding: margin over which the control grid extends in y and x, voxels.
-        nearest: nearest voxel (as released) instead of bilinear.
-        probability: that the operator acts.
+        nearest: whether to read the nearest voxel (as released) instead of the bilinear mean.
+        probability: probability that the operator acts.
     """
     act_key, key = jax.random.split(key)
     depth, height, width = volume.shape
@@ -332,12 +331,12 @@ def elastic(
 
 
 def reach(size: int, zoom_range: tuple[float, float]) -> int:
-    """Side of a window that holds `size` voxels at the smallest zoom, with equal margins."""
+    """Returns the side of a window that holds `size` voxels at the smallest zoom, with equal margins."""
     needed = max(size, math.ceil((size - 1) / min(1.0, zoom_range[0])) + 1)
     return needed + (needed - size) % 2
 
 
 def released_reach(size: int, zoom_range: tuple[float, float]) -> int:
-    """Largest even side that `rescale` draws for `size` voxels, with equal margins."""
+    """Returns the largest even side that `rescale` draws for `size` voxels, with equal margins."""
     needed = max(size, 2 * (int(size / zoom_range[0]) // 2))
     return needed + (needed - size) % 2

@@ -44,8 +44,8 @@ def intensity(
         contrast: the factor is 1 + U(-contrast, contrast).
         brightness: the summand is U(-brightness, brightness).
         gamma_octaves: the exponent is 2^U(-gamma_octaves, gamma_octaves).
-        section_probability: that each section has its own draw.
-        probability: that the operator acts.
+        section_probability: probability that each section gets its own draw.
+        probability: probability that the operator acts.
     """
     draws = jax.random.uniform(key, (3 * volume.shape[0] + 2,))
     acts, by_section = draws[0] < probability, draws[1] < section_probability
@@ -69,7 +69,7 @@ def noise(
         key: typed PRNG key.
         volume: `[z, y, x]` float32 in [0, 1].
         sigma_range: smallest and largest standard deviation, grey values of [0, 1].
-        probability: that the operator acts.
+        probability: probability that the operator acts.
     """
     sigma_key, key = jax.random.split(key)
     draws = jax.random.uniform(sigma_key, (2,))
@@ -87,23 +87,20 @@ def gaussian_matrix(
     *,
     repeat_border: bool,
 ) -> jax.Array:
-    """A Gaussian filter along one axis as a matrix, mirrored at the ends of an interval.
+    """Returns a Gaussian filter along one axis as a matrix, mirrored at the ends of an interval.
 
-    As a matrix the filter has traced width and interval but static shapes, and costs one small
-    product.
+    As a matrix, the filter can have a traced width and interval with static shapes, and costs one small product.
 
     Args:
         size: voxels of the axis.
         sigma: standard deviation, voxels; 0 gives the identity.
         radius: the kernel is cut off beyond it, voxels.
         start: first voxel of the interval.
-        stop: one past its last voxel; the axis' size by default.
-        repeat_border: the border voxel is repeated in the mirror image (scipy's 'reflect') or not
-            (OpenCV's).
+        stop: one past its last voxel; by default the size of the axis.
+        repeat_border: whether the mirror image repeats the border voxel (scipy's 'reflect') or not (OpenCV's).
 
     Returns:
-        `[..., size, size]` float32, leading axes as sigma's; only rows inside the interval are
-        meaningful.
+        `[..., size, size]` float32, leading axes as those of sigma; only rows inside the interval are meaningful.
     """
     sigma, radius, start, stop = (
         jnp.asarray(v)[..., None, None]
@@ -129,7 +126,7 @@ def gaussian_matrix(
 
 
 def filter_plane(volume: jax.Array, along_y: jax.Array, along_x: jax.Array) -> jax.Array:
-    """Applies one matrix along y and one along x, the same for all sections or one per section.
+    """Applies one matrix along y and one along x, the same for all sections or one for each section.
 
     Args:
         volume: `[z, y, x]`.
@@ -154,7 +151,7 @@ def blur(
         volume: `[z, y, x]` float32 in [0, 1].
         sigma_range: smallest and largest standard deviation, voxels.
         radius_range: smallest and largest kernel radius, voxels (kernels of 3 to 9 voxels).
-        probability: that the operator acts.
+        probability: probability that the operator acts.
     """
     draws = jax.random.uniform(key, (3,))
     sigma = sigma_range[0] + (sigma_range[1] - sigma_range[0]) * draws[0]
@@ -167,7 +164,7 @@ def blur(
 
 
 def sobel_magnitude(volume: jax.Array) -> jax.Array:
-    """In-plane gradient magnitude of each section: root mean square of the two Sobel responses.
+    """Returns the in-plane gradient magnitude of each section: root mean square of the two Sobel responses.
 
     Args:
         volume: `[z, y, x]` float32; the border voxels are repeated outside.
@@ -191,7 +188,7 @@ def sobel(key: jax.Array, volume: jax.Array, probability: jax.Array | float = 1.
     Args:
         key: typed PRNG key.
         volume: `[z, y, x]` float32 in [0, 1].
-        probability: that the operator acts.
+        probability: probability that the operator acts.
     """
     mean = volume.mean(axis=(1, 2), keepdims=True)
     edges = jnp.clip(sobel_magnitude(volume) + mean, 0, 1)

@@ -1,4 +1,4 @@
-"""One augmented crop with its labels: what is done to the image's geometry is done to the labels too.
+"""Augments one crop with its labels: changes of the image's geometry are applied to the labels too.
 
 Orientation, rescaling, elastic deformation and displaced sections move image and labels together;
 contrast, noise, blur, lost sections and cut-outs change the image alone, so that the network learns
@@ -33,15 +33,15 @@ def augment_labelled(
         window: `[Z, Y, X]` uint8, at least `window_size(crop_size, recipe)`.
         labels: `[Z, Y, X]` or `[Z, Y, X, k]` int32 of the window, -1 where nothing is known.
         crop_size: (z, y, x), voxels.
-        recipe: as in pretraining; offsets and orientations of a second view do not apply.
-        strong_probability: that the crop also gets the defects of a strong view.
+        recipe: as in pretraining; its offsets and orientations of a second view have no effect.
+        strong_probability: probability that the crop also gets the defects of a strong view.
 
     Returns:
-        `[z, y, x]` float32 in [0, 1], and the labels, `[z, y, x]` or `[z, y, x, k]` int32, by
-        nearest voxel: no new id can arise. What was moved in from outside of the crop is -1.
+        `[z, y, x]` float32 in [0, 1], and the labels, `[z, y, x]` or `[z, y, x, k]` int32, read at the nearest voxel,
+        so that no new id can arise. Labels of content from outside of the crop are -1.
 
     Raises:
-        InputError: the window is too small.
+        InputError: if the window is too small.
     """
     needed = window_size(crop_size, recipe)
     if any(have < want for have, want in zip(window.shape, needed, strict=True)):
@@ -68,7 +68,7 @@ def augment_labelled(
 
 
 def _follow(labels: jax.Array, shaped: Shaped) -> jax.Array:
-    """Moves labels as the image was, in one nearest reading of the oriented window."""
+    """Moves labels as the image was moved, by one nearest-voxel lookup in the oriented window."""
     labels = geometry.orient(labels, shaped.orientation)
     size = shaped.volume.shape
     labels = geometry.central(labels, (size[0], *labels.shape[1:]))
@@ -76,7 +76,7 @@ def _follow(labels: jax.Array, shaped: Shaped) -> jax.Array:
     def source(axis: int, position: jax.Array) -> jax.Array:
         have, want = labels.shape[axis], size[axis]
         middle = (want - 1) / 2
-        # As `zoom_plane` reads the image, and as the deformation mirrors at the border of its crop.
+        # Positions as `zoom_plane` reads the image, mirrored as the deformation mirrors it at the border of its crop.
         mirrored = want - 1 - jnp.abs(want - 1 - jnp.abs(position))
         return (have - want) // 2 + middle + (mirrored - middle) / shaped.zoom
 
@@ -86,7 +86,7 @@ def _follow(labels: jax.Array, shaped: Shaped) -> jax.Array:
 
 
 def _sample(labels: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-    """Reads the nearest label, of each kind of label."""
+    """Reads the nearest label, for each kind of label."""
     if labels.ndim == 3:
         return geometry.sample_sections(labels, y, x, nearest=True)
     read = jax.vmap(

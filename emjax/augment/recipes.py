@@ -2,8 +2,8 @@
 
 'ours' shares the geometry between the two views and degrades one of them weakly, the other
 strongly. 'released' follows the released code of "Learning Multiscale Consistency for
-Self-supervised Electron Microscopy Instance Segmentation" (arXiv:2308.09917), unregistered geometry
-included, for ablation.
+Self-supervised Electron Microscopy Instance Segmentation" (arXiv:2308.09917), including its
+unregistered geometry, for ablation.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ class Recipe:
         name: 'ours' or 'released'.
         max_offset: (z, y, x) largest distance between the cuts of two views in the shared window,
             voxels.
-        own_orientation: each view has its own flips and, where y and x have one size, its own
+        own_orientation: whether each view has its own flips and, if y and x have the same size, its own
             quarter turn.
-        orientation_probability: that the shared window is flipped or transposed (one of 16).
-        rescale_probability: that the shared window is rescaled in the plane.
+        orientation_probability: probability that the shared window is flipped or transposed (one of 16).
+        rescale_probability: probability that the shared window is rescaled in the plane.
         rescale_range: smallest and largest magnification.
-        elastic_probability: that the shared window is deformed.
-        elastic_spacing: (z, y, x) distance of the control points, voxels.
+        elastic_probability: probability that the shared window is deformed.
+        elastic_spacing: (z, y, x) distance between control points, voxels.
         elastic_jitter: standard deviation of the control points, voxels.
-        intensity_probability: that contrast, brightness and gamma change.
+        intensity_probability: probability that contrast, brightness and gamma change.
         contrast: largest change of the factor.
         brightness: largest summand, grey values of [0, 1].
         gamma_octaves: largest exponent, in powers of two.
-        noise_probability: that every view gets weak noise.
-        noise_sigma: its largest standard deviation, grey values of [0, 1].
-        blur_probability: that every view gets a weak blur.
-        blur_sigma: its largest standard deviation, voxels.
+        noise_probability: probability that a view, weak or strong, gets weak noise.
+        noise_sigma: largest standard deviation of weak noise, grey values of [0, 1].
+        blur_probability: probability that a view, weak or strong, gets a weak blur.
+        blur_sigma: largest standard deviation of the weak blur, voxels.
         strong_count: fewest and most defects of a strong view.
-        strong_weights: (operator, weight) of the defects, drawn without repetition. The source
-            names the weights of cut-outs and edges only; the others are our choice.
+        strong_weights: (operator, weight) of the defects, drawn without replacement. The source
+            states the weights of cut-outs and edges only; the others are our choice.
         strong_noise_sigma: smallest and largest standard deviation of strong noise, grey values of
             [0, 1].
         misalign_shift: largest shift of a section, voxels.
@@ -86,8 +86,7 @@ class Recipe:
 
 
 OURS = Recipe()
-# The operators carry the released parameters as defaults; only these settings of the recipe are
-# read.
+# The operators have the released parameters as defaults; of this recipe only the settings given here are read.
 RELEASED = Recipe(
     name="released",
     max_offset=(0, 0, 0),
@@ -103,10 +102,10 @@ def make_recipe(name: str, **overrides: Any) -> Recipe:
 
     Args:
         name: 'ours' or 'released'.
-        **overrides: fields of `Recipe` to change; lists are taken as tuples. 'released' is fixed.
+        **overrides: fields of `Recipe` to change; lists become tuples. 'released' cannot be changed.
 
     Raises:
-        InputError: unknown name or field, a value outside its range, or a change of 'released'.
+        InputError: if the name or a field is unknown, a value is out of range, or 'released' is changed.
     """
     if name not in RECIPES:
         raise InputError(f"recipe={name!r} is unknown{nearest(name, RECIPES)}")
@@ -135,7 +134,7 @@ def _as_tuples(value: Any) -> Any:
 
 
 def _check(recipe: Recipe) -> None:
-    """Refuses values that no crop could satisfy."""
+    """Refuses values that are impossible for every crop."""
 
     def need(good: bool, field: str, what: str) -> None:
         if not good:
@@ -171,18 +170,17 @@ def _whole(values: Sequence[Any], least: int) -> bool:
 
 
 def shared_size(crop_size: Size, recipe: Recipe) -> Size:
-    """Size of the window that both views are cut from, (z, y, x) voxels."""
+    """Returns the size of the window from which both views are cut, (z, y, x) voxels."""
     z, y, x = (size + offset for size, offset in zip(crop_size, recipe.max_offset, strict=True))
     return z, y, x
 
 
 def window_size(crop_size: Size, recipe: Recipe) -> Size:
-    """Size of the window that the loader must cut for a crop, (z, y, x) voxels.
+    """Returns the size of the window that the loader must cut for a crop, (z, y, x) voxels.
 
-    The margin holds the offsets between the views and what the smallest magnification draws in.
-    'released' reads 1.5 times the side in y and x; its own code cut more and used no more of it.
-    The elastic deformation mirrors at the border of the shared window instead of reading a margin
-    of its own (our choice).
+    The margin holds the offsets between the views and the voxels that the smallest magnification reads. 'released'
+    reads 1.5 times the side in y and x; its own code cut more and used no more of it. The elastic deformation mirrors
+    at the border of the shared window instead of reading a margin of its own (our choice).
     """
     z, y, x = shared_size(crop_size, recipe)
     if recipe.rescale_probability == 0:
@@ -193,7 +191,7 @@ def window_size(crop_size: Size, recipe: Recipe) -> Size:
 
 
 class Shaped(NamedTuple):
-    """A window whose geometry was changed, and how.
+    """A window after its change of geometry, and a description of the change.
 
     Attributes:
         volume: `[z, y, x]` float32 of `shared_size`; of the window's own size for 'released'.
@@ -210,13 +208,13 @@ class Shaped(NamedTuple):
 
 
 def shared_geometry(key: jax.Array, window: jax.Array, crop_size: Size, recipe: Recipe) -> Shaped:
-    """Orients, rescales and deforms a window for both views and their targets alike.
+    """Orients, rescales and deforms a window, for both views and their targets alike.
 
     Args:
         key: typed PRNG key.
         window: `[Z, Y, X]` float32 in [0, 1], at least of `window_size`.
         crop_size: (z, y, x) of a view.
-        recipe: the recipe; 'released' only orients here.
+        recipe: the recipe; 'released' only orients the window here.
     """
     orient_key, act_key, zoom_key, elastic_key = jax.random.split(key, 4)
     orientation = geometry.draw_orientation(
@@ -247,7 +245,7 @@ def shared_geometry(key: jax.Array, window: jax.Array, crop_size: Size, recipe: 
 
 
 def weaken(key: jax.Array, volume: jax.Array, recipe: Recipe) -> jax.Array:
-    """The weak recipe: contrast, noise and blur, each with its probability.
+    """Applies the weak recipe: contrast, noise and blur, each with its probability.
 
     Args:
         key: typed PRNG key.
@@ -270,19 +268,19 @@ def weaken(key: jax.Array, volume: jax.Array, recipe: Recipe) -> jax.Array:
 
 
 def choose_defects(key: jax.Array, recipe: Recipe) -> dict[str, jax.Array]:
-    """Draws the defects of one strong view: distinct ones, by weight.
+    """Draws the distinct defects of one strong view, by weight.
 
     Args:
         key: typed PRNG key.
         recipe: number and weights of the defects.
 
     Returns:
-        for each operator a float32 scalar, 1 where it was drawn and else 0.
+        For each operator a float32 scalar, 1 if it was drawn, else 0.
     """
     count_key, key = jax.random.split(key)
     names, weights = zip(*recipe.strong_weights, strict=True)
     count = jax.random.randint(count_key, (), recipe.strong_count[0], recipe.strong_count[1] + 1)
-    # The largest of log weight + Gumbel noise are a weighted draw without repetition.
+    # The operators with the largest log weight + Gumbel noise are a weighted draw without replacement.
     scores = jnp.log(jnp.asarray(weights)) + jax.random.gumbel(key, (len(names),))
     rank = jnp.sum(scores[None, :] > scores[:, None], axis=1)
     drawn = (rank < count).astype(jnp.float32)
@@ -290,7 +288,7 @@ def choose_defects(key: jax.Array, recipe: Recipe) -> dict[str, jax.Array]:
 
 
 def damage(key: jax.Array, volume: jax.Array, recipe: Recipe) -> Warped:
-    """The defects of the strong recipe, each masked by whether it was drawn.
+    """Applies the defects of the strong recipe, each masked by whether it was drawn.
 
     Args:
         key: typed PRNG key.
@@ -311,8 +309,8 @@ def damage(key: jax.Array, volume: jax.Array, recipe: Recipe) -> Warped:
     image, displacement, valid = fold
     if "misalign" in chosen and "fold" in chosen:
         # A misaligned section moves as a whole, so its shift needs no resampling under the fold. Where the fold alone
-        # already reads beyond the border, the image is mirrored there, and the sum could point back inside, to other
-        # tissue: the fold's displacement stays, which says that nothing is known.
+        # already reads beyond the border, the image is mirrored there, and the sum of both displacements could point
+        # back inside, to other tissue. There the fold's displacement alone is kept, which marks the content as unknown.
         folded_in = _inside(displacement, volume.shape)[..., None]
         displacement = displacement + jnp.where(folded_in, shift.displacement, 0.0)
         valid = valid & _inside(displacement, volume.shape)
@@ -333,7 +331,7 @@ def damage(key: jax.Array, volume: jax.Array, recipe: Recipe) -> Warped:
 
 
 def _inside(displacement: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """Whether what is displaced came from inside of its section, `[z, y, x]` bool."""
+    """Returns whether the content of each voxel came from inside its section, `[z, y, x]` bool."""
     y = jnp.arange(shape[1])[None, :, None] + displacement[..., 0]
     x = jnp.arange(shape[2])[None, None, :] + displacement[..., 1]
     return geometry.inside_section(y, x, shape)
@@ -358,10 +356,9 @@ def degrade(key: jax.Array, volume: jax.Array, strength: str, recipe: Recipe) ->
 
 
 def degrade_released(key: jax.Array, window: jax.Array, crop_size: Size) -> jax.Array:
-    """One of the 12 enabled operators, uniformly, as in the released code.
+    """Applies one of the 12 enabled operators, uniformly drawn, as in the released code.
 
-    Quarter turns and mixing are off there. Rescaling, flips and displacements move the image
-    against its target.
+    Quarter turns and mixing are off there. Rescaling, flips and displacements move the image relative to its target.
 
     Args:
         key: typed PRNG key.
@@ -388,6 +385,6 @@ def degrade_released(key: jax.Array, window: jax.Array, crop_size: Size) -> jax.
     )
     choice_key, *keys = jax.random.split(key, 1 + len(operators))
     choice = geometry.whole_numbers(jax.random.uniform(choice_key), 0, len(operators) - 1)
-    # A switch under vmap computes all branches as well; this says so.
+    # A switch under vmap computes all branches anyway; here this is explicit.
     results = [operator(k) for operator, k in zip(operators, keys, strict=True)]
     return jax.lax.select_n(choice, *results)

@@ -30,10 +30,9 @@ from emjax.geometry.sizes import Size
 
 STRENGTHS = ("clean", "weak", "strong")
 
-# The displacement varies slowly (a fold's by at most a tenth of a voxel per voxel), so few rounds
-# settle it.
+# The displacement varies slowly (that of a fold by at most a tenth of a voxel per voxel), so few rounds suffice.
 INVERSE_ROUNDS = 8
-# A point is found where the content lies within half a voxel of what was asked for.
+# A point is found if its content lies within this many voxels of the requested content.
 INVERSE_TOLERANCE = 0.5
 
 
@@ -41,8 +40,8 @@ class View(NamedTuple):
     """One degraded cut of a shared window.
 
     Attributes:
-        image: `[z, y, x]` float32 in [0, 1], what the network sees.
-        target: `[z, y, x]` float32 in [0, 1], the clean content, equally cut and oriented.
+        image: `[z, y, x]` float32 in [0, 1], the network's input.
+        target: `[z, y, x]` float32 in [0, 1], the clean content, cut and oriented like the image.
         matrix: `[3, 3]` float32, the orientation, a signed permutation.
         offset: `[3]` float32, voxels.
         displacement: `[z, y, x, 2]` float32 (dy, dx), voxels of the shared window, made by defects.
@@ -73,22 +72,22 @@ def make_views(
 ) -> Views:
     """Cuts and degrades two views of one window.
 
-    Geometry is shared; noise, blur, contrast and defects are drawn for each view by itself, because
-    with common acquisition noise the pixels alone would match the views.
+    Geometry is shared; noise, blur, contrast and defects are drawn for each view separately, because with
+    shared acquisition noise the pixels alone would match the views.
 
     Args:
         key: typed PRNG key.
         window: `[Z, Y, X]` uint8, or float in [0, 1]; at least `window_size(crop_size, recipe)`.
         crop_size: (z, y, x) of a view, voxels.
-        recipe: what to do.
-        strengths: 'clean', 'weak' or 'strong' for the first and the second view. 'released' knows
-            no strengths: every view that is not 'clean' gets one operator.
+        recipe: how the views are made.
+        strengths: 'clean', 'weak' or 'strong' for the first and the second view. 'released' has no
+        strengths: every view that is not 'clean' gets one operator.
 
     Returns:
-        the first and the second view.
+        The first and the second view.
 
     Raises:
-        InputError: the window is too small, or a strength is unknown.
+        InputError: if the window is too small, or a strength is unknown.
     """
     needed = window_size(crop_size, recipe)
     if window.ndim != 3 or any(
@@ -127,7 +126,7 @@ def _view(
     orientation = geometry.draw_orientation(orient_key, crop_size, probability)
     matrix, offset = geometry.orientation_map(orientation, crop_size)
     if recipe.own_orientation:
-        # The displacement keeps the axes of the shared window: it is moved with its voxels, not
+        # The displacement keeps the axes of the shared window: it moves with its voxels, but its vectors are not
         # turned.
         target, warped = (
             geometry.orient(target, orientation),
@@ -139,7 +138,7 @@ def _view(
 def _released_view(
     key: jax.Array, shared: jax.Array, crop_size: Size, strength: str, recipe: Recipe
 ) -> View:
-    """The released view: the central crop with one operator, whose geometry nothing records."""
+    """Returns the released view: the central crop after one operator, whose geometry is not recorded."""
     del recipe
     target = geometry.central(shared, crop_size)
     image = target if strength == "clean" else degrade_released(key, shared, crop_size)
@@ -159,7 +158,7 @@ class _Lookup(NamedTuple):
 
 
 def _look_up(view: View, points: jax.Array) -> _Lookup:
-    """Reads displacement, bilinear in its section, and validity of all voxels read."""
+    """Reads the displacement, bilinear in its section, and whether all voxels read are valid."""
     shape = view.valid.shape
     points = jnp.clip(points, 0, jnp.asarray(shape, jnp.float32) - 1)
     z = jnp.round(points[:, 0]).astype(jnp.int32)
@@ -179,27 +178,27 @@ def _look_up(view: View, points: jax.Array) -> _Lookup:
 
 
 def _rotate(matrix: jax.Array, points: jax.Array) -> jax.Array:
-    """`matrix @ p` for each row; a sum, because products may lose bits on accelerators."""
+    """Returns `matrix @ p` for each row, as a sum, because products may lose bits on accelerators."""
     return jnp.sum(matrix * points[:, None, :], axis=-1)
 
 
 def to_window(view: View, points: jax.Array) -> jax.Array:
-    """Where the content of a view's points was in the shared window.
+    """Returns where the content of a view's points was in the shared window.
 
     Args:
         view: one view, without batch axis.
         points: `[n, 3]` float32 positions in the view, voxels.
 
     Returns:
-        `[n, 3]` float32 positions in the shared window, voxels. Points that a defect destroyed have
-        no origin; `valid_at` tells which.
+        `[n, 3]` float32 positions in the shared window, voxels. Points that a defect destroyed have no
+        origin; `valid_at` tells which these are.
     """
     base = _rotate(view.matrix, points) + view.offset
     return base.at[:, 1:].add(_look_up(view, points).displacement)
 
 
 def valid_at(view: View, points: jax.Array) -> jax.Array:
-    """Whether points lie in a view and no defect destroyed their content.
+    """Returns whether points lie in a view, at content that no defect destroyed.
 
     Args:
         view: one view, without batch axis.
@@ -214,7 +213,7 @@ def valid_at(view: View, points: jax.Array) -> jax.Array:
 
 
 def from_window(view: View, points: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Where the content at points of the shared window is in a view.
+    """Returns where the content at points of the shared window is in a view.
 
     The displacement is inverted by fixed-point iteration.
 
@@ -223,8 +222,8 @@ def from_window(view: View, points: jax.Array) -> tuple[jax.Array, jax.Array]:
         points: `[n, 3]` float32 positions in the shared window, voxels.
 
     Returns:
-        `[n, 3]` float32 positions in the view, voxels, and `[n]` bool: inside the view, not
-        destroyed, and within half a voxel of what was asked for.
+        `[n, 3]` float32 positions in the view, voxels, and `[n]` bool: whether a point is inside the view, not
+        destroyed, and within half a voxel of the requested content.
     """
     inverse = view.matrix.T
     moved = points - view.offset
