@@ -61,7 +61,7 @@ class DoneBlocks:
             stored = None
         if stored != self.identity:
             raise InputError(
-                f"{self.folder} holds blocks of another configuration; give another --workdir, or "
+                f"{self.folder} holds blocks of another configuration; give another --workdir and output, or "
                 "--config.overwrite=true to begin anew"
             )
         return True

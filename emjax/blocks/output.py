@@ -50,7 +50,12 @@ def check_apart(output: str, address: Address) -> None:
 
 
 def plan_output(
-    path: str | os.PathLike[str] | Output, done: DoneBlocks, *, overwrite: bool, finished: bool
+    path: str | os.PathLike[str] | Output,
+    done: DoneBlocks,
+    *,
+    overwrite: bool,
+    finished: bool,
+    changes: str = "",
 ) -> str:
     """Decides whether an output is continued, created or replaced; changes nothing.
 
@@ -62,6 +67,7 @@ def plan_output(
         done: marks of the done blocks of this work.
         overwrite: whether to replace a finished output, or one of other work.
         finished: whether this work was finished before.
+        changes: what differs from the configuration that the folder of the blocks was made for, for the message.
 
     Returns:
         CONTINUE, CREATE or REPLACE.
@@ -72,9 +78,14 @@ def plan_output(
     output = _as_output(path)
     try:
         begun = done.begun()
-    except InputError:
+    except InputError as error:
         if not overwrite:
-            raise
+            if not changes:
+                raise
+            raise InputError(
+                f"{done.folder} holds blocks of another configuration ({changes}); give another --workdir and output, "
+                "or --config.overwrite=true to begin anew"
+            ) from error
         begun = False
     if begun and not (finished and overwrite):
         if output.is_half_made():

@@ -74,6 +74,17 @@ def open_run_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epat
     return folder
 
 
+def describe_changes(workdir: str | os.PathLike[str], config: ConfigDict) -> str:
+    """Returns 'FIELD: OLD -> NEW; ...' of what differs from the run that a folder holds; '' where that is not known.
+
+    Args:
+        workdir: run folder; nothing is changed there.
+        config: of the command that was given.
+    """
+    file = locate_run_folder(workdir) / CONFIG_FILE
+    return _show_changes(_read_config(file), config) if file.exists() else ""
+
+
 def locate_run_folder(workdir: str | os.PathLike[str]) -> epath.Path:
     """Returns the absolute path of a run folder, since orbax writes only to absolute paths.
 
@@ -180,15 +191,11 @@ def _read_config(path: epath.Path) -> dict[str, Any]:
 
 def _refusal(folder: epath.Path, stored: Mapping[str, Any], config: ConfigDict) -> str:
     """Returns the message that says which fields differ, and what to type instead."""
-    old, new = identity(stored), identity(config)
-    names = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
-    changes = [f"{n}: {_short(old.get(n))} -> {_short(new.get(n))}" for n in names[:4]]
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     message = (
-        f"{folder} holds a run of another configuration ({'; '.join(changes)}{more}); give "
+        f"{folder} holds a run of another configuration ({_show_changes(stored, config)}); give "
         "another --workdir, or --config.overwrite=true to delete that run"
     )
-    if names == ["num_steps"]:
+    if _changed_fields(stored, config) == ["num_steps"]:
         # The learning-rate schedule spans num_steps, so a longer run differs from its first step
         # on.
         message += (
@@ -197,9 +204,24 @@ def _refusal(folder: epath.Path, stored: Mapping[str, Any], config: ConfigDict) 
     return message
 
 
+def _changed_fields(stored: Mapping[str, Any], config: ConfigDict) -> list[str]:
+    """Returns the dotted names of fields that change the result and differ."""
+    old, new = identity(stored), identity(config)
+    return sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
+
+
+def _show_changes(stored: Mapping[str, Any], config: ConfigDict) -> str:
+    """Returns 'FIELD: OLD -> NEW; ...' of the first four fields that differ."""
+    old, new = identity(stored), identity(config)
+    names = _changed_fields(stored, config)
+    changes = [f"{n}: {_short(old.get(n))} -> {_short(new.get(n))}" for n in names[:4]]
+    return "; ".join(changes) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
 def _short(value: Any) -> str:
-    text = "absent" if value is None else str(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    """Leaves out the middle of a long value: addresses mostly differ in their file name, box or keys."""
+    text = "absent" if value is None else str(value) or "''"
+    return text if len(text) <= 60 else f"{text[:20]}...{text[-37:]}"
 
 
 def _delete_run(folder: epath.Path) -> None:

@@ -77,6 +77,8 @@ def test_other_work_is_refused_unless_told(path: Path) -> None:
     with pytest.raises(InputError, match="another configuration"):
         _plan(path, other)
     assert _plan(path, other, overwrite=True) == REPLACE
+    with pytest.raises(InputError, match=r"another configuration \(box: a -> b\).*and output"):
+        plan_output(path, other, overwrite=False, finished=False, changes="box: a -> b")
     elsewhere = DoneBlocks(path.parent / "elsewhere", "b")
     with pytest.raises(InputError, match="exists.*overwrite=true"):
         _plan(path, elsewhere)

@@ -9,7 +9,13 @@ import pytest
 from emjax.config import base_config
 from emjax.errors import InputError
 from emjax.runs import folder as run_folder
-from emjax.runs.folder import check_space, config_hash, open_run_folder, write_results
+from emjax.runs.folder import (
+    check_space,
+    config_hash,
+    describe_changes,
+    open_run_folder,
+    write_results,
+)
 
 
 def _config(**fields):
@@ -61,6 +67,16 @@ def test_other_configuration_is_refused(tmp_path):
         open_run_folder(tmp_path, _config(seed=1))
     with pytest.raises(InputError, match=r"num_steps: 12 -> 24.*init_from="):
         open_run_folder(tmp_path, _config(num_steps=24))
+
+
+def test_what_differs_from_the_run_of_a_folder(tmp_path):
+    assert describe_changes(tmp_path, _config()) == ""
+    long = "/a/folder/that/is/deep/" + 20 * "x/" + "em.h5:raw"
+    open_run_folder(tmp_path, _config(data__volumes=long))
+    assert describe_changes(tmp_path, _config(data__volumes=long)) == ""
+    said = describe_changes(tmp_path, _config(data__volumes=long + "[0:8]", num_steps=13))
+    # Addresses differ at their end, which must be seen.
+    assert "em.h5:raw -> " in said and "em.h5:raw[0:8]; num_steps: 12 -> 13" in said
 
 
 def test_a_refused_command_can_be_corrected(tmp_path):

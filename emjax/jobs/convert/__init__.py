@@ -20,7 +20,7 @@ from emjax.blocks.output import CONTINUE, open_output, plan_output
 from emjax.blocks.passes import Passes, goes_on
 from emjax.jobs.convert.plan import Plan, make_plan
 from emjax.jobs.convert.settings import Settings
-from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
+from emjax.runs.folder import RESULTS_FILE, describe_changes, open_run_folder, write_results
 
 BLOCKS_FOLDER = "blocks"
 # Blocks of a coarse level that are done before a cluster has started or answered.
@@ -55,7 +55,13 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     with OutputLock(plan.output.path, "convert"):
         # Everything is checked before anything is deleted.
         anew = finished or changed
-        how = plan_output(plan.output, levels[0], overwrite=shared.overwrite, finished=anew)
+        how = plan_output(
+            plan.output,
+            levels[0],
+            overwrite=shared.overwrite,
+            finished=anew,
+            changes=describe_changes(workdir, config),
+        )
         open_run_folder(workdir, config)
         _open(workdir, plan, levels, how, inputs)
         passes = Passes(shared.cluster, shared.num_workers)

@@ -32,7 +32,7 @@ from emjax.jobs.predict.plan import Plan, make_plan
 from emjax.jobs.predict.settings import Settings
 from emjax.parallel import runtime
 from emjax.parallel.mesh import make_mesh
-from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
+from emjax.runs.folder import RESULTS_FILE, describe_changes, open_run_folder, write_results
 from emjax.volumes.create import create_volume
 from emjax.volumes.origin import place_of
 from emjax.volumes.volume import Volume
@@ -79,10 +79,16 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         if not rank:
             # Everything is checked before anything is deleted.
             anew = finished or changed
-            how = plan_output(output, done, overwrite=shared.overwrite, finished=anew)
             # Which part this process takes is no part of what is computed.
             claim = config.copy_and_resolve_references()
             claim.part = "0/1"
+            how = plan_output(
+                output,
+                done,
+                overwrite=shared.overwrite,
+                finished=anew,
+                changes=describe_changes(workdir, claim),
+            )
             with nullcontext() if how == CONTINUE else lock.without_other_parts():
                 open_run_folder(workdir, claim)
                 if how != CONTINUE:

@@ -33,7 +33,7 @@ from emjax.geometry.grid import Grid
 from emjax.jobs.segment.inputs import open_part, read_channels, read_method, suggested_methods
 from emjax.jobs.segment.report import closing_lines, save_picture
 from emjax.jobs.segment.settings import Settings
-from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
+from emjax.runs.folder import RESULTS_FILE, describe_changes, open_run_folder, write_results
 from emjax.runs.whole_file import write_whole
 from emjax.segmentation.cells import choose_blocks, choose_cells, layout
 from emjax.segmentation.channels import Channels
@@ -110,7 +110,13 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, work.identity)
     finished = (epath.Path(workdir) / RESULTS_FILE).exists()
     anew = finished or changed
-    how = plan_output(settings.output, done, overwrite=shared.overwrite, finished=anew)
+    how = plan_output(
+        settings.output,
+        done,
+        overwrite=shared.overwrite,
+        finished=anew,
+        changes=describe_changes(workdir, config),
+    )
     _check_graph(settings.graph, work)
     with OutputLock(settings.output, "segment"):
         if anew and shared.overwrite and not settings.graph:

@@ -441,7 +441,7 @@ def test_other_settings_in_an_unfinished_workdir_are_refused(folder, tmp_path, c
     part = _fields(folder, output, part="0/2")
     assert run_command(CONFIG, workdir, part) == 0
     message = read_refusal(capfd, CONFIG, workdir, part | {"variants": 4})
-    assert "another configuration" in message
+    assert "another configuration (variants: 1 -> 4)" in message
     assert run_command(CONFIG, workdir, part | {"variants": 4, "overwrite": True}) == 0
     assert read_attributes(str(output))["targets"]
 
