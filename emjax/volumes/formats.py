@@ -101,6 +101,36 @@ def parse_output(text: str) -> Output:
     return _make(writer)(path, *([address.dataset] if address.dataset else []))
 
 
+def check_zarr_name(text: str) -> None:
+    """Checks that the name of an output that is always OME-Zarr does not promise another format.
+
+    A folder of chunks under the name `a.h5` would be taken for HDF5 by people and by other programs.
+
+    Args:
+        text: of the field `output`; a name without a suffix is fine.
+
+    Raises:
+        InputError: if it has the suffix or the scheme of another format, saying how one comes to that format.
+    """
+    scheme, separator, _ = text.partition("://")
+    name = text.rstrip("/").rpartition("/")[2].lower()
+    if not separator or scheme not in FORMATS:
+        if name.endswith(".zarr"):
+            return
+        others = [form for key, form in FORMATS.items() if key != "zarr"]
+        suffixes = {
+            s for f in others for s in (*f.suffixes, *(f.writer.suffixes if f.writer else ()))
+        }
+        if not any(name.partition(":")[0].endswith(suffix) for suffix in suffixes):
+            return
+    elif scheme == "zarr":
+        return
+    raise InputError(
+        f"output={text}: this job writes OME-Zarr; give output=NAME.zarr, and make other formats of it with "
+        "--config configs/convert.py"
+    )
+
+
 def _writer(text: str, path: str) -> Writer:
     """Returns the writer for the suffix of a name."""
     name, given = path.rpartition("/")[2].lower(), []

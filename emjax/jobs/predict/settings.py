@@ -10,6 +10,7 @@ from emjax.config import nearest, pick
 from emjax.errors import InputError
 from emjax.inference.predictor import DTYPES
 from emjax.volume_config import VolumeSettings
+from emjax.volumes.formats import check_zarr_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Settings:
 
     def _check(self) -> None:
         """Checks the fields that are this job's own."""
+        check_zarr_name(self.output)
         if self.shared.cluster:
             raise InputError(
                 f"cluster={self.shared.cluster}: accelerators share the blocks, without a scheduler; leave it out, "

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from emjax.config import pick
 from emjax.volume_config import VolumeSettings
+from emjax.volumes.formats import check_zarr_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,4 +34,6 @@ class Settings:
         Raises:
             InputError: naming a field that cannot work.
         """
-        return pick(cls, config, shared=VolumeSettings.from_config(config, "input", "output"))
+        settings = pick(cls, config, shared=VolumeSettings.from_config(config, "input", "output"))
+        check_zarr_name(settings.output)
+        return settings

@@ -16,7 +16,7 @@ from ome_zarr_models.v05 import Image
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.formats import parse_output
+from emjax.volumes.formats import check_zarr_name, parse_output
 from emjax.volumes.store import open_volume
 from emjax.volumes.write.hdf5 import Hdf5Output
 from emjax.volumes.write.output import NewVolume, Output
@@ -248,3 +248,17 @@ def test_names(text, output) -> None:
 def test_names_that_mean_nothing(text, helps) -> None:
     with pytest.raises(InputError, match=helps):
         parse_output(text)
+
+
+@pytest.mark.parametrize("text", ["out.zarr", "out", "a.h5/out", "gs://bucket/out.ZARR", "v1.2/p"])
+def test_names_of_what_is_always_ome_zarr(text) -> None:
+    check_zarr_name(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["out.h5", "out.h5:main", "out.TIF", "out.precomputed/", "precomputed://gs://bucket/out.zarr"],
+)
+def test_ome_zarr_under_the_name_of_another_format(text) -> None:
+    with pytest.raises(InputError, match=r"writes OME-Zarr; give output=NAME.zarr.*convert"):
+        check_zarr_name(text)
