@@ -110,6 +110,8 @@ class TrainingJob:
         scored_on: field of the configuration -> addresses, of what else scores come from: it must not be trained on.
         read_options: further options of `emjax.data.source.Crops`, from the configuration and the task.
         remember: what prediction has to know of the task besides the configuration, see `RunSpec.task`.
+        what_next: fields of the command that mostly comes after this one, with `{folder}` for the run folder; it is
+            printed at the end.
     """
 
     build_task: Callable[[Values], CropTask]
@@ -118,6 +120,7 @@ class TrainingJob:
     scored_on: Callable[[Values], Mapping[str, str]] = lambda values: {}
     read_options: Callable[[Values, Any], Mapping[str, Any]] = lambda values, task: {}
     remember: Callable[[Any], Mapping[str, Any]] = lambda task: {}
+    what_next: str = ""
 
 
 def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -190,7 +193,7 @@ def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLik
     for number, entry in enumerate(training):
         results[f"normalization_low_volume{number}"] = entry.normalization.low
         results[f"normalization_high_volume{number}"] = entry.normalization.high
-    _report(folder, results, judge, result.params, mesh)
+    _report(job, folder, results, judge, result.params, mesh)
     return DONE
 
 
@@ -263,7 +266,12 @@ def _scored(
 
 
 def _report(
-    folder: epath.Path, results: Mapping[str, Any], judge: Judge | None, params: Params, mesh: Mesh
+    job: TrainingJob,
+    folder: epath.Path,
+    results: Mapping[str, Any],
+    judge: Judge | None,
+    params: Params,
+    mesh: Mesh,
 ) -> None:
     """Writes results and pictures, and prints what a user wants to know at the end: the scores, and where all is."""
     shown = None
@@ -285,4 +293,6 @@ def _report(
     if pictures:
         lines.append(f"pictures     {', '.join(map(str, pictures))}")
     lines.append(f"curves       tensorboard --logdir {folder / 'tensorboard'}")
+    if job.what_next:
+        lines.append(f"next         python -m emjax.main {job.what_next.format(folder=folder)}")
     print("\n".join(lines), flush=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+from absl import logging
 from etils import epath
 from jax.sharding import Mesh
 
@@ -26,6 +27,13 @@ def common_voxel_nm(values: Mapping[str, Any], entries: Sequence[OpenedEntry]) -
     """Returns the (z, y, x) voxel size that all crops have, nm; empty where it is mixed or unknown."""
     if values["data"]["voxel_nm"]:
         return tuple(values["data"]["voxel_nm"])
+    unknown = [entry.image.name for entry in entries if entry.image.voxel_nm is None]
+    if unknown:
+        logging.warning(
+            "the voxel size of %s is unknown: the network pools in the plane alone unless its strides are given, and "
+            "nothing notices a prediction at another voxel size; add ?voxel_nm=Z,Y,X to the address",
+            ", ".join(unknown),
+        )
     sizes = {entry.image.voxel_nm for entry in entries}
     only = sizes.pop()
     return () if sizes or only is None else only

@@ -12,7 +12,8 @@ from emjax.train.preparation import common_voxel_nm, with_network
 
 
 def _entries(*sizes):
-    return [types.SimpleNamespace(image=types.SimpleNamespace(voxel_nm=size)) for size in sizes]
+    images = [types.SimpleNamespace(name=f"{n}.h5", voxel_nm=s) for n, s in enumerate(sizes)]
+    return [types.SimpleNamespace(image=image) for image in images]
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,14 @@ def _entries(*sizes):
 )
 def test_the_voxel_size_that_all_crops_have(wanted, sizes, expected):
     assert common_voxel_nm({"data": {"voxel_nm": wanted}}, _entries(*sizes)) == expected
+
+
+def test_an_unknown_voxel_size_is_said(caplog):
+    common_voxel_nm({"data": {"voxel_nm": ()}}, _entries((50, 4, 4), (30, 6, 6)))
+    common_voxel_nm({"data": {"voxel_nm": (40, 8, 8)}}, _entries(None))
+    assert caplog.text == ""
+    common_voxel_nm({"data": {"voxel_nm": ()}}, _entries((50, 4, 4), None))
+    assert "voxel size of 1.h5 is unknown" in caplog.text and "?voxel_nm=Z,Y,X" in caplog.text
 
 
 def _values(**model):

@@ -39,4 +39,6 @@ JOB = TrainingJob(
     labelled=True,
     read_options=_read_options,
     remember=_remember,
+    what_next="--config configs/predict.py --config.checkpoint={folder} --config.input=VOLUME "
+    "--config.output=prediction.zarr",
 )

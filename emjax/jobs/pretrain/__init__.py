@@ -10,7 +10,12 @@ from emjax.jobs.pretrain.judge import PretrainJudge, build_judged, probe_parts
 from emjax.train.job import TrainingJob, run_training
 
 ON_DEVICES = True
-JOB = TrainingJob(build_task=build_judged, make_judge=PretrainJudge, scored_on=probe_parts)
+JOB = TrainingJob(
+    build_task=build_judged,
+    make_judge=PretrainJudge,
+    scored_on=probe_parts,
+    what_next="--config configs/finetune.py --config.init_from={folder} --config.data.volumes='IMAGE|LABELS'",
+)
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
