@@ -25,7 +25,7 @@ class Inputs:
 
     Attributes:
         prints: configuration field -> fingerprint of the volume that it names.
-        incomplete: whether one of the volumes is incomplete (which `config.allow_incomplete` allowed).
+        incomplete: whether one of the volumes is incomplete (which `allow_incomplete` allowed).
     """
 
     prints: Mapping[str, Fingerprint]
@@ -36,11 +36,11 @@ class Inputs:
         """Takes the fingerprints of the volumes that configuration fields name.
 
         Args:
-            addresses: field of the configuration -> address that it holds; '': left out.
-            allow_incomplete: whether volumes that emjax has not finished are taken.
+            addresses: configuration field -> address that it holds; '' is left out.
+            allow_incomplete: whether incomplete volumes are allowed.
 
         Raises:
-            InputError: if a volume is not complete and that is not allowed.
+            InputError: if a volume is incomplete and that is not allowed.
         """
         named = {name: address for name, address in addresses.items() if address}
         incomplete = [refuse_incomplete(a, name, allow_incomplete) for name, a in named.items()]

@@ -1,1 +1,1 @@
-"""From volumes to global batches: sampling, normalization, loading."""
+"""Makes global batches from volumes: sampling, normalization, loading."""

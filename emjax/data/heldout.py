@@ -1,4 +1,4 @@
-"""The part of each volume that is never trained on, and the part of its labels that may be used."""
+"""Splits off the part of each volume that is never trained on, and limits the labelled sections that are used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
 
 _AXES = ("z", "y", "x")
-# Sections, rows or columns that are worth a window even though the rest of it is their mirror image.
+# Least length of a part along the split axis, voxels, where the rest of a window may be its mirror image.
 MIN_MIRRORED = 2
 
 
@@ -28,13 +28,13 @@ def hold_out(
     Args:
         entries: the volumes.
         fraction: share of the axis that is held out, in (0, 1); at least a window.
-        margin: (z, y, x) voxels between the two parts that neither uses.
-        window: (z, y, x) of what is cut.
-        axis_name: 'z', 'y' or 'x'; '': the axis that is longest in windows.
-        pad: 'reflect': a volume that is smaller than a window along another axis will do.
+        margin: (z, y, x) voxels between the two parts that neither part uses.
+        window: (z, y, x) voxels of a window.
+        axis_name: 'z', 'y' or 'x'; '': the axis along which most windows fit.
+        pad: 'reflect': parts may be smaller than a window; 'error': they may not.
 
     Returns:
-        The first parts, without the margin, and the last parts, as volumes of their own.
+        The training parts, without the margin, and the held-out parts, as volumes of their own.
 
     Raises:
         InputError: if a volume cannot hold both parts, or there is no such axis.
@@ -51,7 +51,7 @@ def hold_out(
         axis = max(range(3), key=lambda a: size[a] / window[a])
         if axis_name:
             axis = _AXES.index(axis_name)
-        # What is mirrored needs no room; yet a part of its own must hold something.
+        # With mirroring, a part may be shorter than a window, but must hold a few voxels of its own.
         least = window[axis] if pad == "error" else min(window[axis], MIN_MIRRORED)
         length = max(least, round(fraction * size[axis]))
         start = size[axis] - length
@@ -70,12 +70,12 @@ def hold_out(
 def limit_labels(
     entries: Sequence[OpenedEntry], fraction: float, sections: int
 ) -> list[OpenedEntry]:
-    """Keeps the first sections of each volume, as if no more had been labelled.
+    """Keeps only the first sections of each volume, as if no more had been labelled.
 
     Args:
         entries: the training volumes, without the held-out parts.
         fraction: share of each volume's sections, in (0, 1].
-        sections: most sections of each volume; 0: all.
+        sections: number of sections of each volume to keep; 0: no limit.
 
     Returns:
         The first sections, as volumes of their own.
@@ -99,7 +99,7 @@ def limit_labels(
 
 
 def _part(entry: OpenedEntry, box: Box) -> OpenedEntry:
-    """A box of a volume and its labels; the normalization stays that of the whole."""
+    """Returns a box of a volume and its labels; the normalization stays that of the whole volume."""
     moved = tuple(-s for s in box.start)
     inside = [excluded.intersect(box) for excluded in entry.excluded]
     return dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Whether volumes have labels that something can be learnt from."""
+"""Checks that volumes have labels, and that these contain objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 
-# Voxels of labels that are read at a time.
+# (z, y, x) voxels of labels that are read at a time.
 _BLOCK = (16, 512, 512)
 
 
@@ -20,11 +20,11 @@ def check_labelled(entries: Sequence[OpenedEntry], field: str) -> None:
     """Checks that every volume has labels.
 
     Args:
-        entries: volumes.
-        field: of the configuration that names them.
+        entries: volumes to check.
+        field: configuration field that names them, for the message.
 
     Raises:
-        InputError: naming the first that has none.
+        InputError: if a volume has no labels; names the first one.
     """
     for entry in entries:
         if entry.labels is None:
@@ -32,10 +32,10 @@ def check_labelled(entries: Sequence[OpenedEntry], field: str) -> None:
 
 
 def find_objects(entries: Sequence[OpenedEntry]) -> None:
-    """Checks that the volumes hold labelled objects; reads until one is found in each.
+    """Checks that the volumes hold labelled objects; reads each volume until one is found.
 
     Raises:
-        InputError: if none of them has one.
+        InputError: if none of the volumes holds an object; for some of them it only warns.
     """
     empty = [entry for entry in entries if not _has_object(entry)]
     names = ", ".join(entry.labels.name for entry in empty if entry.labels)
@@ -53,7 +53,7 @@ def _has_object(entry: OpenedEntry) -> bool:
         return False
     size = entry.labels.size
     grid = Grid(Box((0, 0, 0), size), tuple(map(min, _BLOCK, size)))
-    # Blocks in an order that soon meets every part: labels often lie in the middle.
+    # Read blocks in an order that soon covers all parts of the volume, since labels often lie in the middle.
     step = next(s for s in range(7, 14) if math.gcd(s, len(grid)) == 1 or len(grid) < 7)
     for index in range(len(grid)):
         box = grid[index * step % len(grid)].core if len(grid) >= 7 else grid[index].core

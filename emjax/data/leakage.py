@@ -1,8 +1,8 @@
-"""Whether what scores a network has been trained on: the same voxels, however their address is written.
+"""Checks that scores do not come from voxels that a network was trained on, however their address is written.
 
-Two addresses are of the same tissue if they are of one file on this machine (symbolic links, relative paths and links
-of HDF5 followed), one array in it, or levels of one pyramid; stacks of sections, if they share a file. Copies in other
-files look like other tissue and are not found.
+Two addresses name the same tissue if they name one array of one file on this machine (symbolic links, relative paths
+and links of HDF5 are followed) or levels of one pyramid; two stacks of sections do if they share a file. Copies in
+other files look like other tissue and are not found.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LEVEL = re.compile(r"(s|scale|level|mag)?\d+([-_x]\d+)*")
 
 
 class Scored(NamedTuple):
-    """What scores come from: an image, and labels where it has some."""
+    """A volume that scores come from: an image, and its labels if it has any."""
 
     image: Volume
     labels: Volume | None = None
@@ -46,17 +46,17 @@ def check_apart(
     *,
     allow: bool,
 ) -> None:
-    """Checks that nothing is trained on which scores the network; says where the two are close.
+    """Checks that no voxels that scores come from are trained on; warns where the two are close.
 
     Args:
-        training: the volumes that are trained on; boxes that they exclude are not.
-        scored: field of the configuration -> what scores come from. Volumes of one field may overlap each other,
-            those of two fields may not.
-        halo: (z, y, x) voxels on each side that the network sees.
-        allow: whether overlaps are allowed, and only said.
+        training: the volumes that are trained on, except in the boxes that they exclude.
+        scored: configuration field -> volumes that scores come from. Volumes of one field may overlap each other,
+            those of different fields may not.
+        halo: (z, y, x) voxels that the network sees on each side.
+        allow: whether overlaps are allowed and only cause a warning.
 
     Raises:
-        InputError: if they overlap; names both, and the voxels that they share.
+        InputError: if volumes overlap; names both, and the voxels that they share.
     """
     known = [_Known("data.volumes", Scored(e.image, e.labels), tuple(e.excluded)) for e in training]
     for field, parts in scored.items():
@@ -71,7 +71,7 @@ def check_apart(
 
 
 class _Known(NamedTuple):
-    """What a field names, and the boxes of it that are never read, in voxels of the image."""
+    """A volume that a configuration field names, and its boxes that are never read, in voxels of the image."""
 
     field: str
     part: Scored
@@ -79,7 +79,7 @@ class _Known(NamedTuple):
 
 
 def _common(known: _Known, part: Scored) -> Box | None:
-    """Returns voxels of the files of `known` that both show, None if there are none."""
+    """Returns a box of voxels that both show, in voxels of `known`'s file; None if there are none."""
     for one, other in zip(known.part, part, strict=True):
         if one is None or other is None:
             continue
@@ -122,7 +122,7 @@ def _say_if_close(field: str, part: Scored, known: _Known, halo: Size) -> None:
 
 
 class _Place(NamedTuple):
-    """Where an array is: the file or folder, and the names inside."""
+    """The place of an array: its file (or ''), and the names of folders and groups down to it."""
 
     root: str
     inner: tuple[str, ...]
@@ -151,7 +151,7 @@ def _place(address: Address) -> _Place:
     inside = path / address.dataset
     if path.is_file():
         status = path.stat()
-        # Also of a file that has two names.
+        # By device and inode, so that two names (hard links) of one file are the same place.
         return _Place(
             f"{status.st_dev}:{status.st_ino}", tuple(filter(None, address.dataset.split("/")))
         )
@@ -159,7 +159,7 @@ def _place(address: Address) -> _Place:
 
 
 def _is_one_dataset(one: Address, other: Address) -> bool:
-    """Whether two addresses name one dataset of HDF5, by links of whatever kind."""
+    """Whether two addresses name one dataset of HDF5, whatever kinds of links they go through."""
     if "://" in one.path or "://" in other.path:
         return False
     first, second = (dataset_identity(local_path(a.path), a.dataset) for a in (one, other))
@@ -167,7 +167,7 @@ def _is_one_dataset(one: Address, other: Address) -> bool:
 
 
 def _of_one_pyramid(first: _Place, second: _Place) -> bool:
-    """Whether two arrays are one, or levels of one pyramid; a file without dataset may be any array in it."""
+    """Whether two places are one array or levels of one pyramid; a file without a dataset may be any array in it."""
     if first.root != second.root:
         return False
     short, long = sorted((first.inner, second.inner), key=len)
@@ -180,7 +180,7 @@ def _of_one_pyramid(first: _Place, second: _Place) -> bool:
 def _scaled(volume: Volume, other: Volume) -> Box:
     """Returns the box of `other` in voxels of `volume`, which may be another level of the same pyramid."""
     if volume.voxel_nm is None or other.voxel_nm is None:
-        # Nobody knows which voxels these are.
+        # Without voxel sizes the overlap is unknown: assume the whole volume.
         return volume.box
     ratio = np.divide(other.voxel_nm, volume.voxel_nm)
     start = np.floor(np.multiply(other.box.start, ratio) + 1e-6).astype(int)
@@ -190,7 +190,7 @@ def _scaled(volume: Volume, other: Volume) -> Box:
 
 @functools.lru_cache(maxsize=64)
 def _sections(path: str) -> tuple[str, ...]:
-    """Returns the files of a stack of sections, '' where a number is left out; empty for anything else."""
+    """Returns the files of a stack of sections, '' for missing numbers; empty if the path is no stack."""
     if "://" in path:
         return ()
     pattern = str(local_path(path))
@@ -203,7 +203,7 @@ def _sections(path: str) -> tuple[str, ...]:
 
 
 def _section_shift(first: Sequence[str], second: Sequence[str]) -> int | None:
-    """Returns how many sections later the second stack's first one is in the first stack; None if they share none."""
+    """Returns the number in the first stack of the second stack's first section; None if they share no file."""
     numbers = {name: number for number, name in enumerate(first) if name}
     return next(
         (numbers[name] - number for number, name in enumerate(second) if name in numbers), None

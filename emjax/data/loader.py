@@ -1,4 +1,4 @@
-"""Global batches: batch k holds examples `k b` to `k b + b - 1`, whatever reads them."""
+"""Loads global batches: batch k of size b holds examples `k b` to `k b + b - 1`, whichever processes read them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from emjax.data.source import Crops, Example
 from emjax.errors import InputError
 from emjax.freed_memory import keep_freed_memory
 
-# Longer than any run; grain wants a length.
+# Length of the endless sequence, which grain requires; longer than any run.
 _ENDLESS = 2**40
-# Rows that one thread reads at once: waiting is shared, and they are put together while they are in the cache.
+# Most rows that one thread reads at once: their reads overlap, and they are stacked while they are in the cache.
 _ROWS_AT_ONCE = 8
 
 
 class _Parts:
-    """This process's rows of all batches, one part after the other."""
+    """The rows of all batches that this process reads, as a sequence of parts of a few rows."""
 
     def __init__(self, crops: Crops, batch_size: int, first: int, rows: int, part: int) -> None:
         self._crops = crops
@@ -48,15 +48,15 @@ class _Parts:
 class Batches:
     """An endless sequence of this process's rows of the global batches.
 
-    Its whole state is `next_batch`, the number of the batch that comes next; what is read ahead does not count.
+    Its whole state is `next_batch`, the number of the batch that is returned next; batches read ahead do not count.
 
     Args:
         crops: the examples.
-        batch_size: of the global batch.
-        process_index: of this process.
-        process_count: processes that share a batch; each reads only its rows.
-        num_threads: threads that read, each up to eight rows at once.
-        prefetch_batches: batches read ahead.
+        batch_size: rows of a global batch.
+        process_index: number of this process.
+        process_count: number of processes that share a batch; each reads only its rows.
+        num_threads: number of threads that read, each up to eight rows at once.
+        prefetch_batches: number of batches read ahead.
 
     Raises:
         InputError: if the batch cannot be shared evenly.
@@ -83,11 +83,11 @@ class Batches:
         self._batch_size = batch_size
         self._first = process_index * rows
         self._rows = rows
-        # Small enough that all threads have something to read, and no more batches are read ahead than was asked.
+        # Small enough that all threads have something to read, and that no more batches are read ahead than asked for.
         most = min(_ROWS_AT_ONCE, max(1, prefetch_batches * rows // num_threads))
         self._part = max(n for n in range(1, most + 1) if rows % n == 0)
         self._parts = rows // self._part
-        # grain's defaults are made for records of kilobytes: 500 of them would be gigabytes of crops.
+        # grain's default of 500 records is meant for kilobytes each; that many crops would be gigabytes.
         self._options = grain.ReadOptions(
             num_threads=num_threads,
             prefetch_buffer_size=max(prefetch_batches * self._parts, num_threads),
@@ -103,7 +103,7 @@ class Batches:
     def __next__(self) -> dict[str, np.ndarray]:
         """Returns the rows of the next batch, leading axis first."""
         if self._iterator is None:
-            # Its own for each start: threads of an earlier one may still be reading.
+            # A new source for each start, since threads of an earlier start may still read from theirs.
             self._source = _Parts(
                 self._crops, self._batch_size, self._first, self._rows, self._part
             )
@@ -118,16 +118,16 @@ class Batches:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def queued(self) -> float:
-        """Returns how many batches are read and wait to be handed out; near 0, the loader is what limits a run."""
+        """Returns how many batches have been read and not yet returned; near 0, the loader limits the run's speed."""
         read = self._source.rows_read if self._source is not None else 0
         return (read - self._handed_out) / self._rows
 
     def get_state(self) -> dict[str, int]:
-        """Returns the position, as JSON holds it."""
+        """Returns the position, as plain values that JSON can hold."""
         return {"next_batch": self.next_batch}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Goes to a position."""
+        """Moves to a position that `get_state` returned."""
         self.close()
         self.next_batch = int(state["next_batch"])
 

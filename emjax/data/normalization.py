@@ -1,4 +1,4 @@
-"""Contrast: a rule that is the same for all volumes, and the two numbers that it gives for each."""
+"""Normalization of images: one rule for all volumes, which gives two grey values for each volume."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from emjax.geometry.box import Box
 from emjax.volumes.grey_range import PERCENTILES, grey_range
 from emjax.volumes.volume import Volume
 
-# Stored with a checkpoint; the numbers are those of each volume.
+# The rule is stored with a checkpoint; its grey values are measured for each volume.
 RULE = {
     "kind": "percentiles",
     "low": PERCENTILES[0],
     "high": PERCENTILES[1],
     "left_out": ["padding", "saturated"],  # see emjax.volumes.grey_range
 }
-# Of checkpoints whose training left nothing out: images for them are scaled likewise.
+# The rule of checkpoints that were trained without leaving voxels out; images for them are scaled in the same way.
 ALL_VOXELS = {"kind": "percentiles", "low": 0.5, "high": 99.5}
 _SAMPLES = 24
 _SAMPLE_SIZE = (8, 128, 128)
 _IMAGE_DTYPES = ("uint8", "uint16", "int16", "float16", "float32", "float64")
-# Share of equal neighbours above which an image is taken for labels: even noise-free EM stays far below.
+# Share of equal neighbours from which on an image is taken for labels; even noise-free EM stays far below it.
 _FLAT = 0.98
-# Fewer grey values than this make no image.
+# With this many different grey values or fewer, a volume is taken for a mask.
 _MASK_VALUES = 4
 
 
@@ -40,28 +40,28 @@ class Normalization(NamedTuple):
     high: float
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """Stretches grey values.
+        """Stretches the grey values of an image to 0 .. 255.
 
         Args:
-            image: any shape.
+            image: grey values of any shape.
 
         Returns:
-            uint8 of the same shape; values outside are clipped, NaN is 0.
+            uint8 of the same shape; values outside are clipped, NaN becomes 0.
         """
         return stretch(image, self.low, self.high)
 
 
 def measure(volume: Volume, rule: Mapping[str, Any] = RULE) -> Normalization:
-    """Finds a volume's percentiles from blocks spread over it; says what is left out as no tissue.
+    """Measures a volume's percentiles in blocks spread over it; logs which voxels are left out as no tissue.
 
-    The blocks depend on the volume's size alone, so that a run that goes on sees the same contrast.
+    The places of the blocks depend only on the volume's size, so that a resumed run sees the same contrast.
 
     Args:
         volume: an image.
-        rule: `RULE`, or `ALL_VOXELS` for a checkpoint that was trained so.
+        rule: `RULE`, or `ALL_VOXELS` for a checkpoint that was trained with it.
 
     Raises:
-        InputError: if it cannot be an image: wrong type, labels, NaN, or no contrast; or there is no such rule.
+        InputError: if the volume cannot be an image (wrong type, labels, NaN, no contrast), or the rule is unknown.
     """
     if rule not in (RULE, ALL_VOXELS):
         raise InputError(f"images are scaled by {RULE}, or {ALL_VOXELS}, not by {dict(rule)}")
@@ -83,7 +83,7 @@ def measure(volume: Volume, rule: Mapping[str, Any] = RULE) -> Normalization:
         )
     try:
         boxes = _boxes(volume)
-        # A server or a codec is waited for by all at once.
+        # In parallel, so that the waits for a server or a codec overlap.
         with concurrent.futures.ThreadPoolExecutor(8) as threads:
             blocks = list(threads.map(volume.read, boxes))
     except (ValueError, OSError) as error:
@@ -108,7 +108,7 @@ def measure(volume: Volume, rule: Mapping[str, Any] = RULE) -> Normalization:
     if rule == ALL_VOXELS:
         low, high = (float(v) for v in np.percentile(values, PERCENTILES))
         if low == high:
-            # Almost all voxels are padding of one value; the rest must still have contrast.
+            # Almost all voxels are padding of one value; give the rest some contrast.
             low, high = float(values.min()), float(values.max())
         return Normalization(low, high)
     found = grey_range(blocks, boxes, volume.size, volume.read)

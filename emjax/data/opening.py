@@ -1,4 +1,4 @@
-"""From the text of `data.volumes` to volumes that can be sampled; every mistake is found here, before any work."""
+"""Opens the volumes of `data.volumes` for sampling; finds every mistake in them here, before any work."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class OpenedEntry:
     """A volume to sample from.
 
     Attributes:
-        image: `[z, y, x]`.
-        labels: of the same size, or None.
-        normalization: of the image.
-        group: data set that it belongs to.
-        weight: within its data set.
-        excluded: boxes in voxels of `image` that are never read.
+        image: volume `[z, y, x]`.
+        labels: volume of labels of the same size, or None.
+        normalization: normalization of the image.
+        group: name of the group (data set) that it belongs to.
+        weight: weight within its group.
+        excluded: boxes, in voxels of `image`, that are never read.
         label_ids: what the ids of `labels` mean.
     """
 
@@ -49,11 +49,11 @@ def open_entries(volumes: str | Sequence[str], *, exclude: str = "") -> list[Ope
     """Opens and checks volumes.
 
     Args:
-        volumes: as in `data.volumes`.
-        exclude: addresses with boxes, as in `data.exclude`; a volume of the same source is never read there.
+        volumes: addresses as in `data.volumes`.
+        exclude: addresses with boxes, as in `data.exclude`; volumes of the same source are never read there.
 
     Raises:
-        InputError: if a volume cannot be opened or used; names it.
+        InputError: if a volume cannot be opened or used; names the volume.
     """
     entries = parse_volumes(volumes)
     if not entries:
@@ -120,9 +120,9 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
 
 
 def _refuse_other_spelling(image: Address, holes: Sequence[Address]) -> None:
-    """Refuses exclusions that mean the voxels of an image but would not be found: another level, channel or no dataset.
+    """Refuses exclusions that mean voxels of an image, but do not match it: another level, channel, or no dataset.
 
-    Where another entry matches them, nothing else would tell that this one is read there all the same.
+    If they match another entry, the user would otherwise not notice that this entry is read there nevertheless.
     """
     if image.path.startswith(SYNTHETIC):
         return

@@ -1,7 +1,7 @@
-"""Public volumes that contain each other: pretraining on one has seen the images that a benchmark tests on.
+"""Public volumes that contain each other, so that pretraining on one may use images that a benchmark tests on.
 
-Names are matched in addresses, since a private copy has no other mark. Which voxels overlap depends on how a copy was
-cut, so boxes are the user's to give (`data.exclude`).
+They are recognized by names in addresses, since private copies can be recognized by nothing else. Which voxels overlap
+depends on how a copy was cut, so the user has to give the boxes (`data.exclude`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Overlap(NamedTuple):
-    """A source, the benchmarks cut from it, and a pattern that finds it in an address."""
+    """A source, the benchmarks that were cut from it, and a pattern that recognizes the source in an address."""
 
     source: str
     benchmarks: str
@@ -26,10 +26,10 @@ OVERLAPS = (
 
 
 def known_overlaps(address: str) -> list[str]:
-    """Returns what should be excluded before results on a benchmark are called unseen.
+    """Returns notes on what to exclude, lest results on a benchmark come from images that were trained on.
 
     Args:
-        address: of a volume used for pretraining.
+        address: address of a volume used for pretraining.
     """
     return [
         f"{o.source} contains the images of {o.benchmarks}; exclude them (data.exclude) or call results transductive"

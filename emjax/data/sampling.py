@@ -1,4 +1,4 @@
-"""Where crops are cut: which volume, and where in it."""
+"""Chooses where crops are cut: in which volume, and where in it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from emjax.geometry.sizes import Size
 def entry_probabilities(
     groups: Sequence[str], weights: Sequence[float], probabilities: Sequence[float] = ()
 ) -> np.ndarray:
-    """Returns how often each volume is drawn.
+    """Returns the probability with which each volume is drawn.
 
-    Every data set (group) is drawn equally often, so that a large one does not swamp a small one; within it, volumes
-    are drawn by their weights. Without explicit probabilities a group counts by the mean weight of its volumes.
+    A group (data set) is drawn in proportion to the mean weight of its volumes, which is equally often without weights,
+    so that a large group does not swamp a small one; within a group, volumes are drawn in proportion to their weights.
 
     Args:
-        groups: data set of each volume.
-        weights: `weight=` of each volume, 1 where none was given.
-        probabilities: of each data set in order of appearance, summing to 1; empty: as above.
+        groups: group of each volume.
+        weights: `weight=` of each volume; 1 if none was given.
+        probabilities: probability of each group in order of appearance, summing to 1; empty: as above.
 
     Returns:
         `[volumes]` float64 summing to 1.
 
     Raises:
-        InputError: if the probabilities do not sum to 1, are not one for each data set, or go to one of weight 0.
+        InputError: if a weight is negative or all are 0; if the probabilities do not sum to 1, are not one for each
+            group, or are above 0 for a group of weight 0.
     """
     names = list(dict.fromkeys(groups))
     given = np.asarray(weights, np.float64)
@@ -64,14 +65,14 @@ def entry_probabilities(
 
 
 class Origins:
-    """All places where a window fits into a volume without touching an excluded box, drawn uniformly.
+    """Draws places uniformly from all where a window fits into a volume without overlapping an excluded box.
 
     Args:
-        size: (z, y, x) of the volume.
-        window: (z, y, x) of what is cut.
-        excluded: boxes that no window may touch.
-        pad: 'reflect': a window larger than the volume starts at 0 and is filled up by mirroring; 'error': refuse.
-        name: of the volume, for messages.
+        size: (z, y, x) voxels of the volume.
+        window: (z, y, x) voxels of a window.
+        excluded: boxes that no window may overlap.
+        pad: 'reflect': a window larger than the volume starts at 0 and is filled up by mirroring; 'error': refuse it.
+        name: name of the volume, for messages.
 
     Raises:
         InputError: if no window fits.
@@ -91,7 +92,7 @@ class Origins:
             )
         pieces = [Box((0, 0, 0), tuple(room))]
         for box in excluded:
-            # Windows that start here touch the box.
+            # Windows that start in this box overlap the excluded one.
             reach = tuple(s - w + 1 for s, w in zip(box.start, window, strict=True))
             touching = Box.between(reach, box.stop)
             pieces = [part for piece in pieces for part in without(piece, touching)]
@@ -105,14 +106,14 @@ class Origins:
         self._shares = volumes / volumes[-1]
 
     def draw(self, rng: np.random.Generator) -> Size:
-        """Draws a place."""
+        """Draws the first voxel (z, y, x) of a window."""
         index = int(np.searchsorted(self._shares, rng.random(), side="right"))
         piece = self._pieces[min(index, len(self._pieces) - 1)]
         return tuple(a + int(rng.integers(n)) for a, n in zip(piece.start, piece.size, strict=True))
 
 
 def without(box: Box, hole: Box) -> list[Box]:
-    """Cuts a box into boxes that cover all of it but the hole."""
+    """Returns disjoint boxes that cover a box except the hole."""
     common = box.intersect(hole)
     if common is None:
         return [box]

@@ -1,4 +1,4 @@
-"""Examples: example i is a function of the seed and i alone, on any machine and with any number of threads."""
+"""Cuts the training examples: example i depends only on the seed and i, on any machine with any number of threads."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from emjax.volumes.label_ids import NONE_NAMED, LabelIds
 from emjax.volumes.volume import Volume
 
 Example = dict[str, np.ndarray]
-# Seconds before each new try at a read that failed; remote stores fail now and then.
+# Seconds before each further try of a read that failed, since remote stores fail now and then.
 _RETRY_SECONDS = (0.5, 2.0, 8.0)
-# Windows without any texture that stop a run. Of volumes where 1 in 100 has texture, 6 in 1000 are stopped in error.
+# Number of windows after which a run is stopped if none had texture. If 1 in 100 windows of a volume has texture, the
+# run is stopped wrongly in 6 of 1000 cases.
 _ALL_BLANK = 512
 IGNORE = -1
 
 
 class _Window(NamedTuple):
-    """A place that is being read.
+    """A window that is being read.
 
     Attributes:
-        rng: that drew it; the next draw follows.
-        number: of the entry.
-        box: in voxels of the entry's image.
-        image: waits for the voxels.
+        rng: generator that drew the window, and draws the next one if it is rejected.
+        number: number of the entry.
+        box: box of the window, in voxels of the entry's image.
+        image: function that waits for the voxels and returns them.
     """
 
     rng: np.random.Generator
@@ -49,20 +50,20 @@ class Crops:
 
     Args:
         entries: the volumes.
-        window_size: (z, y, x) of a window, voxels.
-        seed: of the order and the places.
-        voxel_nm: (z, y, x) nm to bring all windows to; empty: as they are stored.
-        probabilities: of each data set; empty: equal.
+        window_size: (z, y, x) voxels of a window.
+        seed: seed of the order of volumes and of the places in them.
+        voxel_nm: (z, y, x) voxel size that all windows are resampled to, nm; empty: as they are stored.
+        probabilities: probability of each group; empty: by weights (see `entry_probabilities`).
         pad: 'error' or 'reflect', for volumes smaller than a window.
-        max_blank_tries: redraws of a window without texture, before it is taken anyway; 0 takes all as they come.
-        min_labelled: voxels of objects that a window of labels should have; 0: any will do.
-        reject_probability: that a window with fewer is drawn again, up to `max_blank_tries` times.
+        max_blank_tries: how often a window without texture is redrawn before it is taken anyway; 0: never.
+        min_labelled: voxels of objects that a window of labels should have; 0: no minimum.
+        reject_probability: probability that a window with fewer is redrawn, up to `max_blank_tries` times.
         keep_ids: whether labelled examples also have `classes`, the ids as they are stored.
 
     Raises:
-        InputError: if a volume cannot give a window, or lacks the voxel size that resampling needs.
+        InputError: if no window fits into a volume, or a volume lacks the voxel size that resampling needs.
 
-    Source: rejection of windows without objects after PyTorch Connectomics (arXiv:2112.05754).
+    Source: the rejection of windows without objects follows PyTorch Connectomics (arXiv:2112.05754).
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Crops:
         self._min_labelled = min_labelled
         self._reject_probability = reject_probability
         self._keep_ids = keep_ids
-        # A batch has labels in all of its rows or in none.
+        # All rows of a batch have labels, or none has.
         self._labelled = all(e.labels is not None for e in entries)
         groups, weights = [e.group for e in entries], [e.weight for e in entries]
         self._shares = np.cumsum(entry_probabilities(groups, weights, probabilities))
@@ -107,20 +108,21 @@ class Crops:
             index: number of the example, 0 or more.
 
         Returns:
-            `image` `[z, y, x]` uint8, contrast-normalized; where all entries have labels, `labels`
-            `[z, y, x]` int32, dense ids of this window, 0 for background and -1 for unlabelled, and,
-            with `keep_ids`, `classes` `[z, y, x]` int32, the ids as stored and -1; `index`,
-            `volume` (number of the entry), `start` `[3]` (in voxels of the file), `voxel_nm` `[3]`
-            float32 (0 where unknown).
+            `image` `[z, y, x]` uint8, normalized; `index`; `volume`, the number of the entry;
+            `start` `[3]` z, y, x, in voxels of the file; `voxel_nm` `[3]` float32, 0 if unknown. If
+            all entries have labels, also `labels` `[z, y, x]` int32, the dense ids of this window,
+            0 for background and -1 for unlabelled; and with `keep_ids` `classes` `[z, y, x]` int32,
+            the ids as stored, likewise.
 
         Raises:
-            InputError: if a volume stays unreadable, naming it, or no window at all has texture.
+            InputError: if a volume cannot be read even after several tries (names it), or no window
+                at all has texture.
         """
         return {name: values[0] for name, values in self.stack([index]).items()}
 
     def stack(self, indices: Sequence[int]) -> Example:
-        """Returns examples as one batch, leading axis first; all are read at once."""
-        # All first places are drawn and begun before the first is waited for.
+        """Returns several examples, stacked along a new first axis; they are read concurrently."""
+        # Begin to read all windows before waiting for the first.
         windows = [
             self._draw(np.random.Generator(np.random.Philox(key=[self._seed, i]))) for i in indices
         ]
@@ -133,7 +135,7 @@ class Crops:
         return batch
 
     def _draw(self, rng: np.random.Generator) -> _Window:
-        """Draws a place and begins to read there."""
+        """Draws a window and begins to read it."""
         drawn = int(np.searchsorted(self._shares, rng.random(), side="right"))
         number = min(drawn, len(self.entries) - 1)
         volume = self.entries[number].image
@@ -142,7 +144,7 @@ class Crops:
         return _Window(rng, number, box, volume.begin_read(box))
 
     def _finish(self, index: int, window: _Window) -> Example:
-        """Waits for a window, draws others while there is nothing in it, and makes an example of it."""
+        """Waits for a window, redraws it if it is blank or lacks objects, and makes an example of it."""
         for attempt in range(self._tries + 1):
             if attempt:
                 window = self._draw(window.rng)
@@ -177,7 +179,7 @@ class Crops:
         return example
 
     def _is_wanted(self, labels: np.ndarray, entry: OpenedEntry, rng: np.random.Generator) -> bool:
-        """Whether a window of labels has objects enough, or is kept all the same."""
+        """Whether a window of labels has enough voxels of objects, or is kept by chance nevertheless."""
         if not self._min_labelled:
             return True
         if np.count_nonzero(entry.label_ids.objects(labels)) >= self._min_labelled:
@@ -185,7 +187,7 @@ class Crops:
         return bool(rng.random() >= self._reject_probability)
 
     def _read_size(self, image: Volume) -> Size:
-        """Voxels to read so that a window results after resampling."""
+        """Returns the (z, y, x) voxels to read so that resampling gives a window."""
         if not self._voxel_nm:
             return self.window_size
         if image.voxel_nm is None:
@@ -199,11 +201,11 @@ class Crops:
         )
 
     def _ratios(self, image: Volume) -> tuple[float, ...]:
-        """Stored voxels for each voxel of a window, z, y, x."""
+        """Returns the number of stored voxels per voxel of a window along z, y, x."""
         return tuple(a / b for a, b in zip(self._voxel_nm, image.voxel_nm or (), strict=True))
 
     def _fit(self, array: np.ndarray, number: int, order: int) -> np.ndarray:
-        """Mirrors what a small volume lacks, and resamples to the window."""
+        """Pads a crop of a small volume by mirroring, and resamples it to the size of a window."""
         size = self._read_sizes[number]
         lacking = [(0, n - s) for n, s in zip(size, array.shape, strict=True)]
         if any(after for _, after in lacking):
@@ -216,7 +218,7 @@ class Crops:
         with self._lock:
             self._taken_blank += 1
             count = self._taken_blank
-        # At 1, 2, 4, 8 ...: enough to be noticed, not enough to drown the log.
+        # Warn at counts of 1, 2, 4, 8 ...: often enough to be noticed, without flooding the log.
         if count & (count - 1) == 0:
             logging.warning(
                 "%d crops without texture were taken after %d tries (the last from %s); exclude empty parts by a box",
@@ -233,9 +235,9 @@ class Crops:
 
 
 def _resample(array: np.ndarray, size: Size, ratios: Sequence[float], order: int) -> np.ndarray:
-    """Samples the centres of `size` voxels that are each `ratios` stored voxels long, from the corner on.
+    """Samples an array at the centres of `size` voxels, each `ratios` stored voxels long, from the array's corner on.
 
-    The scale is exact; stretching the whole array to `size` would be off by up to a voxel where ratios are not whole.
+    The scale is exact; stretching the whole array to `size` would be off by up to a voxel if ratios are not whole.
     """
     offsets = [0.5 * ratio - 0.5 for ratio in ratios]
     return ndimage.affine_transform(
@@ -253,11 +255,11 @@ def _read(volume: Volume, box: Box) -> np.ndarray:
 
 
 def _wait(reading: Callable[[], np.ndarray], volume: Volume, box: Box) -> np.ndarray:
-    """Waits for what was begun; a read that failed in a way that may pass is tried again."""
+    """Waits for a read and returns its voxels; retries errors that may be temporary."""
     for seconds in (*_RETRY_SECONDS, None):
         try:
             return reading()
-        # One that may pass; it names the volume and the box. What stays as it is, is an InputError already.
+        # An OSError may be temporary, and names the volume and the box; permanent errors are InputErrors already.
         except OSError as error:
             reason = str(error).splitlines()[0][:300]
             if seconds is None:
@@ -269,8 +271,8 @@ def _wait(reading: Callable[[], np.ndarray], volume: Volume, box: Box) -> np.nda
 
 
 def _dense(labels: np.ndarray, label_ids: LabelIds = NONE_NAMED) -> np.ndarray:
-    """Renumbers ids of a window as int32: devices would wrap 64-bit ids silently."""
-    # Objects are many voxels long: one id for each run along x leaves some 3 % to sort (25 ms -> 1 ms for a crop).
+    """Returns dense ids of a window as int32, since devices would silently wrap 64-bit ids."""
+    # Only one id for each run along x has to be sorted: some 3 %, as objects are long (25 ms -> 1 ms for a crop).
     flat = labels.ravel()
     firsts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
     ids, inverse = np.unique(flat[firsts], return_inverse=True)
@@ -282,7 +284,7 @@ def _dense(labels: np.ndarray, label_ids: LabelIds = NONE_NAMED) -> np.ndarray:
 
 
 def _classes(labels: np.ndarray, entry: OpenedEntry) -> np.ndarray:
-    """Ids as they are stored, int32, -1 where nothing is known."""
+    """Returns the ids as they are stored, int32; 0 for background, -1 where nothing is known."""
     ids, inverse = np.unique(labels, return_inverse=True)
     objects = entry.label_ids.objects(ids)
     largest = int(ids[objects].max()) if objects.any() else 0
@@ -291,7 +293,7 @@ def _classes(labels: np.ndarray, entry: OpenedEntry) -> np.ndarray:
         raise InputError(
             f"labels {name} have the id {largest}; targets that name ids need ids below 2^31"
         )
-    # All background is 0: no device can hold some of it, such as the largest id.
+    # All background becomes 0, since some background ids, such as the largest, do not fit into int32.
     values = np.where(objects, ids, 0).astype(np.int32)
     values[entry.label_ids.unknown(ids)] = IGNORE
     return values[inverse].reshape(labels.shape)

@@ -1,1 +1,1 @@
-"""Scores, computed on the host with numpy; never imports jax."""
+"""Scores of segmentations, images and features, computed on the host with numpy; no jax."""

@@ -1,4 +1,4 @@
-"""Instance matching: which objects were found, at a threshold of intersection over union."""
+"""Average precision of instances: objects count as found at a threshold of intersection over union (IoU)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from emjax.evaluation.contingency import Contingency
 
 THRESHOLDS = (0.5, 0.75)
-# As literals: 0.5 + 0.05 is not 0.55, and 11 of 20 voxels are.
+# Literals, since 0.5 + 0.05 is not exactly 0.55, while an IoU of 11 of 20 voxels is.
 RANGE = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 # Voxels: MitoEM's evaluation (mAP_3Dvolume, `--threshold 5e3,1.5e4`) calls objects below 5,000 small and those above
 # 15,000 large, whatever their voxels measure (8x8x30 nm there). An object of just 15,000 is large here.
@@ -17,13 +17,14 @@ SMALL, LARGE = 5_000, 15_000
 
 
 def match_instances(table: Contingency) -> np.ndarray:
-    """Pairs objects with segments and returns how well each pair overlaps.
+    """Returns how well each object overlaps with each segment that shares voxels with it.
 
     Args:
-        table: with the background of the truth, whose voxels count in the unions.
+        table: table of the ids; includes the background of the truth, whose voxels count in the unions.
 
     Returns:
-        `[n]` records (`label`, `segment`, `iou`, `label_size`, `segment_size`) of all pairs that share a voxel.
+        `[n]` records (`label`, `segment`, `iou`, `label_size`, `segment_size`) of all pairs that share a voxel; sizes
+        in voxels.
     """
     both = (table.labels > 0) & (table.segments > 0)
     labels, label_sizes = table.label_sizes()
@@ -48,18 +49,22 @@ def match_instances(table: Contingency) -> np.ndarray:
 def average_precision(
     table: Contingency, thresholds: Sequence[float] = THRESHOLDS
 ) -> dict[str, float]:
-    """Scores instance matching.
+    """Scores which objects were found, at each of several thresholds of IoU.
 
-    At 0.5 and above a segment can match one object at most, so that no assignment has to be solved.
+    At 0.5 and above a segment can match at most one object, so that no assignment has to be solved.
 
     Args:
-        table: with the background of the truth.
-        thresholds: of intersection over union, 0.5 or more.
+        table: table of the ids; includes the background of the truth.
+        thresholds: least IoU of a match, 0.5 or more.
 
     Returns:
-        For each threshold, as `ap_50`: `ap_*` = tp / (tp + fp + fn) (the average precision of StarDist and of MitoEM
-        without confidences), `precision_*`, `recall_*`, `f1_*`, `panoptic_quality_*`; and `ap_*_small`, `_medium`,
-        `_large` by the size of the object, or of the segment that matches none. Absent where there is nothing to score.
+        For each threshold in percent, such as `ap_50`: `ap_*` = tp / (tp + fp + fn) (the average precision of StarDist,
+        and of MitoEM without confidences), `precision_*`, `recall_*`, `f1_*`, `panoptic_quality_*`; and `ap_*_small`,
+        `_medium`, `_large` by the size of the object, or of a segment without a match. Scores without anything to
+        score are absent.
+
+    Raises:
+        ValueError: if a threshold is below 0.5.
 
     Source: StarDist, arXiv:1806.03535; MitoEM, doi:10.1007/978-3-030-59722-1_7, whose challenge now ranks by this
     accuracy at 0.75; its numbers before 2023 are areas under precision-recall curves of segments ordered by a
@@ -100,10 +105,10 @@ def average_precision(
 
 
 def mean_average_precision(table: Contingency) -> dict[str, float]:
-    """Returns `ap_50_95`, the mean of `ap` at 0.5, 0.55, ..., 0.95; absent where there is nothing to score.
+    """Returns `ap_50_95`, the mean of `ap` at 0.5, 0.55, ..., 0.95; empty if there is nothing to score.
 
     Args:
-        table: with the background of the truth.
+        table: table of the ids; includes the background of the truth.
     """
     scores = average_precision(table, RANGE)
     values = [scores[f"ap_{round(100 * t)}"] for t in RANGE if f"ap_{round(100 * t)}" in scores]
@@ -115,7 +120,7 @@ def _class(sizes: np.ndarray) -> np.ndarray:
 
 
 def _unique(found: np.ndarray) -> np.ndarray:
-    """At exactly 0.5 two pairs may share an object: the one with the smaller ids counts."""
+    """Keeps one pair for each object and segment: at an IoU of exactly 0.5 two may match, and the smaller ids win."""
     found = np.sort(found, order=["label", "segment"])
     for side in ("label", "segment"):
         found = found[np.unique(found[side], return_index=True)[1]]

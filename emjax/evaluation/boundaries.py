@@ -1,6 +1,7 @@
-"""Boundaries between objects: how many were found, within a tolerance.
+"""Scores how many boundaries between objects were found, within a tolerance.
 
-Boundaries tell more than overlap where objects are thin, and less than VOI where one hole in a membrane merges two.
+Boundaries tell more than overlap does where objects are thin, and less than VOI does where one hole in a membrane
+merges two objects.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ import numpy as np
 
 from emjax.geometry.sizes import Size, Triple
 
-# Of distances that are compared with the tolerance: 3 steps of 0.1 are not 0.3.
+# Relative rounding error of distances that are compared with the tolerance, since 3 * 0.1 is not exactly 0.3.
 _ROUNDING = 1e-9
 
 
 class BoundaryCounts(NamedTuple):
-    """Voxels at boundaries.
+    """Numbers of voxels at boundaries.
 
     Attributes:
-        found: of the segmentation.
-        right: of those, near a true one.
-        true: of the truth.
-        recalled: of those, near a found one.
+        found: voxels at boundaries of the segmentation.
+        right: those of `found` that are near a boundary of the truth.
+        true: voxels at boundaries of the truth.
+        recalled: those of `true` that are near a boundary of the segmentation.
     """
 
     found: int = 0
@@ -35,13 +36,13 @@ class BoundaryCounts(NamedTuple):
 
     @classmethod
     def total(cls, parts: Iterable[BoundaryCounts]) -> BoundaryCounts:
-        """Adds up parts of a volume."""
+        """Returns the sum over parts of a volume."""
         return cls(*(sum(column) for column in zip(cls(), *parts, strict=True)))
 
     def scores(self) -> dict[str, float]:
-        """Returns `boundary_precision`, `boundary_recall`, `boundary_f1`; those that have no meaning are absent.
+        """Returns `boundary_precision`, `boundary_recall`, `boundary_f1`, as far as they are defined.
 
-        Where only one of the two has boundaries nothing was found, and F1 is 0.
+        If only one of segmentation and truth has boundaries, F1 is 0.
         """
         scores = {}
         if self.found:
@@ -55,13 +56,16 @@ class BoundaryCounts(NamedTuple):
 
 
 class BoundaryTolerance:
-    """How near a boundary has to be, in a grid of voxels.
+    """Counts boundary voxels that have a boundary of the other volume within a tolerance.
 
     Args:
-        tolerance: in the unit of the voxels' sizes; a distance that equals it is near enough.
+        tolerance: largest distance that is near, in the unit of `voxel_size`.
         voxel_size: (z, y, x) size of a voxel, nm, or (1, 1, 1) to count in voxels.
-        in_sections: boundaries and distances within sections alone, as drawn by annotators of anisotropic volumes;
-            else those between sections count, too.
+        in_sections: whether only boundaries and distances within sections count, as annotators of anisotropic volumes
+            draw them; otherwise those between sections count, too.
+
+    Attributes:
+        halo: (z, y, x) voxels that have to be read around a block.
     """
 
     def __init__(self, tolerance: float, voxel_size: Triple, in_sections: bool) -> None:
@@ -75,7 +79,7 @@ class BoundaryTolerance:
             if math.dist((0, 0, 0), [o * s for o, s in zip(offset, voxel_size, strict=True)])
             <= tolerance * (1 + _ROUNDING)
         ]
-        # One more: whether a voxel is at a boundary is seen from its neighbour.
+        # One voxel more, since a voxel's neighbour decides whether it is at a boundary.
         self.halo: Size = tuple(
             0 if in_sections and axis == 0 else reach[axis] + 1 for axis in range(3)
         )
@@ -92,8 +96,8 @@ class BoundaryTolerance:
         Args:
             labels: `[z, y, x]` integers, the truth, in the block and its halo.
             segmentation: `[z, y, x]` integers.
-            known: `[z, y, x]` bool; a boundary is between two voxels that are known.
-            core: where the block lies in these arrays.
+            known: `[z, y, x]` bool; both voxels beside a boundary must be known.
+            core: slices of the block in these arrays.
         """
         true = find_boundaries(labels, known, self.in_sections)
         found = find_boundaries(segmentation, known, self.in_sections)
@@ -118,15 +122,15 @@ class BoundaryTolerance:
 
 
 def find_boundaries(ids: np.ndarray, known: np.ndarray, in_sections: bool) -> np.ndarray:
-    """Marks the voxels on both sides of every face between two ids, background among them.
+    """Marks the voxels on both sides of every face between two ids, background included.
 
     Args:
         ids: `[z, y, x]` integers.
-        known: `[z, y, x]` bool; faces of voxels that are not known are none.
-        in_sections: leave out faces between sections.
+        known: `[z, y, x]` bool; faces of other voxels do not count.
+        in_sections: whether to leave out faces between sections.
 
     Returns:
-        `[z, y, x]` bool.
+        `[z, y, x]` bool, True at boundaries.
     """
     found = np.zeros(ids.shape, bool)
     for axis in range(int(in_sections), 3):

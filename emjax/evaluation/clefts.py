@@ -1,7 +1,7 @@
-"""CREMI's score of synaptic clefts: how far found voxels lie from the truth, and true voxels from what was found.
+"""CREMI's score of synaptic clefts: distances of found voxels to the truth, and of true voxels to the found clefts.
 
-The distances are those of an exact Euclidean distance transform of the whole volume, but of no volume is more than a
-block in memory: the surface of each mask is collected first, and each block then asks for its nearest voxels.
+The distances equal those of an exact Euclidean distance transform of the whole volume, while only one block of voxels
+is in memory: the surfaces of both masks are collected first, and each block then finds the nearest surface voxels.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 
 from emjax.geometry.sizes import Size, Triple
 
-# Distances are added up as whole numbers of this many nm, so that no order of adding changes the sum.
+# Distances are added up as whole numbers of this unit, nm, so that the order of addition does not change the sum.
 _QUANTUM_NM = 2.0**-20
 
 
 class Distances(NamedTuple):
-    """Distances of voxels, added up.
+    """The sum of the distances of voxels.
 
     Attributes:
-        quanta: their sum, in units of 2^-20 nm.
-        voxels: how many there are.
+        quanta: sum of the distances, in units of 2^-20 nm.
+        voxels: number of voxels.
     """
 
     quanta: int = 0
@@ -32,31 +32,31 @@ class Distances(NamedTuple):
 
     @classmethod
     def total(cls, parts: Iterable[Distances]) -> Distances:
-        """Adds up parts of a volume."""
+        """Returns the sum over parts of a volume."""
         parts = list(parts)
         return cls(sum(part.quanta for part in parts), sum(part.voxels for part in parts))
 
     def to_array(self) -> np.ndarray:
-        """Returns `[3]` int64: the upper and the lower 32 bits of the sum, which may be longer than 64, and voxels."""
+        """Returns `[3]` int64: `quanta` >> 32, the lower 32 bits of `quanta` (which may exceed 64 bits), `voxels`."""
         return np.asarray([self.quanta >> 32, self.quanta & 0xFFFFFFFF, self.voxels], np.int64)
 
     @classmethod
     def from_array(cls, array: np.ndarray) -> Distances:
-        """Returns what `to_array` was given."""
+        """Makes the sum from what `to_array` returned."""
         upper, lower, voxels = array.tolist()
         return cls((upper << 32) + lower, voxels)
 
     @property
     def mean_nm(self) -> float | None:
-        """Mean distance, nm; None where there is no voxel."""
+        """Mean distance, nm; None if there are no voxels."""
         return self.quanta * _QUANTUM_NM / self.voxels if self.voxels else None
 
 
 class Nearest:
-    """Finds how far voxels are from a mask.
+    """Measures distances from voxels to a mask.
 
     Args:
-        surfaces: `[n, 3]` voxels of each part of the mask, as `surface` returns them.
+        surfaces: `[n, 3]` surface voxels of each part of the mask, as `surface` returns them.
         voxel_nm: (z, y, x) voxel size, nm.
     """
 
@@ -66,15 +66,15 @@ class Nearest:
         self._tree = cKDTree(self._points * self._voxel_nm) if len(self._points) else None
 
     def measure(self, mask: np.ndarray, own: np.ndarray, start: Size) -> Distances:
-        """Adds up the distances of voxels to the mask that this was made of.
+        """Adds up the distances of voxels to the mask.
 
         Args:
-            mask: `[z, y, x]` bool, the voxels that are measured.
-            own: `[z, y, x]` bool, this mask in the same block; a voxel in both is 0 nm away.
-            start: (z, y, x) of the block.
+            mask: `[z, y, x]` bool, the voxels whose distances are measured.
+            own: `[z, y, x]` bool, the mask they are measured to, in the same block; a voxel in both is 0 nm away.
+            start: (z, y, x) of the block's first voxel.
 
         Returns:
-            The sum; none where the mask has no voxel anywhere, for then there is no distance.
+            The sum; without any voxels if the mask is empty everywhere, since there is no distance then.
         """
         if self._tree is None:
             return Distances()
@@ -82,7 +82,7 @@ class Nearest:
         if not len(outside):
             return Distances(0, int(mask.sum()))
         _, nearest = self._tree.query(outside * self._voxel_nm)
-        # From whole steps: of two voxels equally near, whichever was found gives the same distance.
+        # Computed from whole steps, so that of several voxels equally near each gives exactly the same distance.
         steps = np.abs(outside - self._points[nearest])
         distances = np.sqrt(((steps * self._voxel_nm) ** 2).sum(axis=1))
         quanta = np.rint(distances / _QUANTUM_NM).astype(np.int64)
@@ -92,15 +92,15 @@ class Nearest:
 def surface(mask: np.ndarray, start: Size = (0, 0, 0)) -> np.ndarray:
     """Returns the voxels of a mask that have a face neighbour outside of it.
 
-    The nearest voxel of a mask is one of them. Those at the border of the array are among them, too: what lies beyond
-    is not known here, and they do no harm.
+    The voxel of a mask that is nearest to a voxel outside is one of them. Mask voxels at the border of the array are
+    included, since what lies beyond is unknown; they do not change any distance.
 
     Args:
         mask: `[z, y, x]` bool.
-        start: (z, y, x) of its first voxel.
+        start: (z, y, x) of the array's first voxel.
 
     Returns:
-        `[n, 3]` int64 z, y, x.
+        `[n, 3]` int64 z, y, x of the surface voxels.
     """
     padded = np.pad(mask, 1)
     inner = mask.copy()
@@ -118,9 +118,9 @@ def cleft_scores(found_to_truth: Distances, truth_to_found: Distances) -> dict[s
         truth_to_found: distances of true voxels to the nearest found one.
 
     Returns:
-        `adgt_nm`: average distance to ground truth, of every found voxel: false alarms cost here. `adf_nm`: average
-        distance to what was found, of every true voxel: misses cost here. `cremi_cleft`: their mean. Lower is better;
-        absent where one of the masks is empty, for then there is no distance.
+        `adgt_nm`: mean distance of found voxels to the ground truth, which false alarms raise. `adf_nm`: mean distance
+        of true voxels to the found clefts, which misses raise. `cremi_cleft`: the mean of both. Lower is better; empty
+        if one of the masks is empty, since there is no distance then.
 
     Source: cremi.org/metrics and cremi_python, `Clefts.acc_false_positives` and `acc_false_negatives` (means of a
     distance transform at `sampling=resolution`); the leaderboard calls them ADGT and ADF.
@@ -132,6 +132,6 @@ def cleft_scores(found_to_truth: Distances, truth_to_found: Distances) -> dict[s
 
 
 def _parts(quanta: np.ndarray) -> list[np.ndarray]:
-    """Cuts an array so that no part's sum exceeds an int64."""
+    """Cuts an array into parts whose sums fit into an int64."""
     most = max(int(quanta.max()), 1)
     return np.array_split(quanta, math.ceil(len(quanta) * most / 2**62))

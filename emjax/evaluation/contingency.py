@@ -1,7 +1,7 @@
-"""How many voxels each pair of a true object and a segment shares: what every score of a segmentation is made of.
+"""The contingency table: how many voxels each pair of true object and segment shares, from which scores are computed.
 
-Tables of parts of a volume add up to the table of the whole, so that a volume larger than memory is scored block by
-block, with the same numbers whatever the blocks.
+Tables of parts of a volume add up to the table of the whole, so that a volume larger than memory can be scored block by
+block, and the scores do not depend on the blocks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Contingency:
     """Sparse contingency table; pairs are unique and sorted.
 
     Attributes:
-        labels: `[n]` uint64, id of the true object; background is 0.
-        segments: `[n]` uint64, id of the segment, 0 where there is none.
-        counts: `[n]` int64, voxels that have both.
+        labels: `[n]` uint64, id of the true object; 0 for background.
+        segments: `[n]` uint64, id of the segment; 0 for no segment.
+        counts: `[n]` int64, number of voxels that have both.
     """
 
     labels: np.ndarray
@@ -39,17 +39,17 @@ class Contingency:
         segment_ids: LabelIds = NONE_NAMED,
         mask: np.ndarray | None = None,
     ) -> Contingency:
-        """Counts the pairs of two arrays.
+        """Counts the pairs of ids in two arrays.
 
         Args:
             labels: `[z, y, x]` integers, the truth.
             segmentation: `[z, y, x]` integers of the same shape.
-            label_ids: of the labels: what is unknown is not counted, what is background becomes 0.
-            segment_ids: of the segmentation: what is no segment becomes 0.
-            mask: `[z, y, x]` bool; only where it is True voxels are counted.
+            label_ids: meaning of the labels' ids: ignored voxels are not counted, background becomes 0.
+            segment_ids: meaning of the segmentation's ids: ids that are no segment become 0.
+            mask: `[z, y, x]` bool; only voxels where it is True are counted.
 
         Raises:
-            InputError: if the shapes differ, one is no array of integers, or the segmentation has a negative id.
+            InputError: if the shapes differ, an array is not of integers, or the segmentation has a negative id.
         """
         if labels.shape != segmentation.shape:
             raise InputError(
@@ -73,7 +73,7 @@ class Contingency:
 
     @classmethod
     def total(cls, parts: Iterable[Contingency]) -> Contingency:
-        """Adds up the tables of parts of a volume; none at all is the empty table."""
+        """Returns the sum of the tables of parts of a volume; the empty table for no parts."""
         parts = list(parts)
         empty = np.zeros(0, np.uint64)
         return _table(
@@ -83,11 +83,11 @@ class Contingency:
         )
 
     def __add__(self, other: Contingency) -> Contingency:
-        """Adds the table of another part."""
+        """Returns the sum with the table of another part."""
         return Contingency.total([self, other])
 
     def without_background(self) -> Contingency:
-        """Returns the pairs of true objects alone; a segment that is 0 there stays one."""
+        """Returns only the pairs with a true object; segment 0 stays and counts as a segment."""
         keep = self.labels > 0
         return Contingency(self.labels[keep], self.segments[keep], self.counts[keep])
 
@@ -97,22 +97,22 @@ class Contingency:
 
     @property
     def voxels(self) -> int:
-        """Voxels that were counted."""
+        """Number of voxels that were counted."""
         return int(self.counts.sum())
 
     def label_sizes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns ids of the true objects, sorted, and their voxels `[k]` int64."""
+        """Returns the labels that occur, `[k]` uint64, sorted, and their numbers of voxels, `[k]` int64."""
         return _sums(self.labels, self.counts)
 
     def segment_sizes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns ids of the segments, sorted, and their voxels `[k]` int64."""
+        """Returns the segments that occur, `[k]` uint64, sorted, and their numbers of voxels, `[k]` int64."""
         return _sums(self.segments, self.counts)
 
 
 def _index(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ids, sorted, and for each voxel, flat, which of them it has."""
+    """Returns the ids that occur, sorted, and for each voxel of the flattened array the index of its id."""
     flat = array.ravel()
-    # Objects are many voxels long: one id for each run along x leaves a few per cent to sort.
+    # Only one id for each run along x has to be sorted: a few per cent, since objects are many voxels long.
     starts = np.concatenate([np.ones(min(len(flat), 1), bool), flat[1:] != flat[:-1]])
     firsts = np.flatnonzero(starts)
     ids, inverse = np.unique(flat[firsts], return_inverse=True)

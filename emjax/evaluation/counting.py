@@ -1,4 +1,4 @@
-"""What is counted in a block of a volume: all of it adds up, so that the blocks make no difference."""
+"""Counts what scores need in a block of a volume; counts add up, so that scores do not depend on the blocks."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Read = Callable[[Box], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """A segmentation and the truth, read when asked.
+    """A segmentation and the truth, each read when it is needed.
 
     Attributes:
         labels: box -> `[z, y, x]` ids of the truth.
-        segmentation: box -> `[z, y, x]` ids of the same voxels, as they are stored.
-        mask: box -> `[z, y, x]`; only where it is not 0 voxels count. None: all count.
+        segmentation: box -> `[z, y, x]` ids of the segmentation, as they are stored.
+        mask: box -> `[z, y, x]`; only voxels where it is not 0 count. None: all voxels count.
         label_ids: what the ids of the truth mean.
-        segment_ids: what those of the segmentation mean.
+        segment_ids: what the ids of the segmentation mean.
     """
 
     labels: Read
@@ -37,25 +37,25 @@ class Pair:
     segment_ids: LabelIds = NONE_NAMED
 
     def segments(self, box: Box) -> np.ndarray:
-        """Reads the segmentation, `[z, y, x]` integers; 0 where there is no segment.
+        """Reads the segmentation in a box, `[z, y, x]` integers; 0 where there is no segment.
 
         Raises:
-            InputError: if it has a negative id.
+            InputError: if the segmentation has a negative id.
         """
         return self.segment_ids.segments(self.segmentation(box))
 
     def known(self, labels: np.ndarray, box: Box) -> np.ndarray:
-        """Returns where the truth is known and counts, `[z, y, x]` bool; as `Contingency` sees it.
+        """Returns where the truth is known and counts, `[z, y, x]` bool, by the same rule as `Contingency`.
 
         Args:
             labels: `[z, y, x]`, ids of the truth in the box.
-            box: where they lie.
+            box: box of the labels.
         """
         known = ~self.label_ids.unknown(labels)
         return known & (self.mask(box) != 0) if self.mask else known
 
     def foregrounds(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
-        """Returns foreground of the truth and of the segmentation, `[z, y, x]` bool; neither where nothing is known."""
+        """Returns the foregrounds of truth and segmentation, `[z, y, x]` bool; both False where nothing is known."""
         labels = self.labels(box)
         known = self.known(labels, box)
         return known & self.label_ids.objects(labels), known & (self.segments(box) != 0)
@@ -63,14 +63,14 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What was counted in a part of a volume.
+    """The counts of a part of a volume; None for what was not asked for.
 
     Attributes:
         table: pairs of ids.
-        far: the same of voxels far from borders, where it was asked for.
-        boundaries: voxels at boundaries, where they were asked for.
-        true_surface: voxels at the surface of the truth's foreground, where they were asked for.
-        found_surface: of the segmentation's.
+        far: pairs of ids of the voxels far from borders.
+        boundaries: numbers of voxels at boundaries.
+        true_surface: `[n, 3]` z, y, x of the surface voxels of the truth's foreground.
+        found_surface: `[n, 3]` z, y, x of the surface voxels of the segmentation's foreground.
     """
 
     table: Contingency
@@ -80,7 +80,7 @@ class Counts:
     found_surface: np.ndarray | None = None
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Returns all of it as named arrays of numbers, as files hold them."""
+        """Returns the counts as named arrays of numbers, as files hold them."""
         arrays = _columns(self.table, "")
         if self.far is not None:
             arrays |= _columns(self.far, "far_")
@@ -91,7 +91,7 @@ class Counts:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Counts:
-        """Returns what `to_arrays` was given."""
+        """Makes the counts from what `to_arrays` returned."""
         names = [field.name for field in dataclasses.fields(Contingency)]
         table = Contingency(*(arrays[name] for name in names))
         far = None
@@ -119,15 +119,15 @@ def count_block(
     """Counts a block.
 
     Args:
-        pair: what is compared.
-        block: with the halo that `borders` and `tolerance` ask for.
-        borders: of the truth, far from which voxels are counted once more; None: they are not.
-        tolerance: of boundaries; None: they are not counted.
-        of_foreground: whether boundaries are those of foreground, not those of ids.
+        pair: the segmentation and the truth.
+        block: the block, with the halo that `borders` and `tolerance` need.
+        borders: which voxels are far from the truth's borders, to be counted separately too; None: they are not.
+        tolerance: tolerance of boundaries; None: boundaries are not counted.
+        of_foreground: whether boundaries are those of the foreground instead of those of ids.
         surfaces: whether to collect the surfaces of both foregrounds.
 
     Raises:
-        InputError: if the segmentation has negative ids, or an array is none of integers.
+        InputError: if the segmentation has negative ids, or an array is not of integers.
     """
     labels, segmentation = pair.labels(block.read), pair.segments(block.read)
     core = block.core.translate(tuple(-s for s in block.read.start)).slices
@@ -150,7 +150,7 @@ def count_block(
         )
     if tolerance is not None:
         objects, known = pair.label_ids.objects(labels), pair.known(labels, block.read)
-        # All background is one, whatever its ids.
+        # All background becomes one id.
         ids = objects if of_foreground else np.where(objects, labels, labels.dtype.type(0))
         found_ids = segmentation != 0 if of_foreground else segmentation
         boundaries = tolerance.count(ids, found_ids, known, core)

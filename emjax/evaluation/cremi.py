@@ -1,7 +1,7 @@
-"""The score of the CREMI challenge for neurons: the geometric mean of its variation of information and Rand error.
+"""The score of the CREMI challenge for neurons: the geometric mean of variation of information and Rand error.
 
-It is not the mean of this package's `voi` and `arand`: voxels near the borders that annotators drew are left out, as
-nobody draws them twice in the same place, and the Rand error counts what the segmentation left out otherwise.
+It differs from the mean of this package's `voi` and `arand`: voxels near the borders that annotators drew are left out,
+since nobody draws a border twice in the same place, and the Rand error counts voxels without a segment differently.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.partition import variation_of_information
 from emjax.geometry.sizes import Size, Triple
 
-# Of distances that are compared with the threshold: 3 steps of 0.1 are not 0.3.
+# Relative rounding error of distances that are compared with the threshold, since 3 * 0.1 is not exactly 0.3.
 _ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
 class CremiBorders:
-    """Which voxels are too near a border of the truth to be scored.
+    """The rule which voxels are too near a border of the truth to be scored.
 
     Attributes:
-        threshold_nm: nm; voxels as far away or nearer are left out. 0: none is.
+        threshold_nm: voxels at this distance from a border or nearer are left out, nm; 0: none is left out.
         voxel_nm: (z, y, x) voxel size, nm.
     """
 
@@ -34,19 +34,19 @@ class CremiBorders:
 
     @property
     def halo(self) -> Size:
-        """(z, y, x) voxels that have to be seen around a block."""
+        """Number of voxels (z, y, x) that have to be read around a block."""
         if not self.threshold_nm:
             return (0, 0, 0)
-        # One more: whether a voxel is at a border is seen from its neighbour.
+        # One voxel more, since a voxel's neighbour decides whether it is at a border.
         y, x = (math.floor(self.threshold_nm / nm + _ROUNDING) + 1 for nm in self.voxel_nm[1:])
         return (0, y, x)
 
     def far(self, labels: np.ndarray) -> np.ndarray:
-        """Returns where voxels are farther from all borders in their section than the threshold.
+        """Returns which voxels are farther than the threshold from all borders in their section.
 
         Args:
-            labels: `[z, y, x]` ids of the truth as they are stored: unknown areas and background have borders, too. The
-                end of the array is none.
+            labels: `[z, y, x]` ids of the truth as they are stored: ignored areas and background have borders, too. The
+                edge of the array is no border.
 
         Returns:
             `[z, y, x]` bool.
@@ -67,19 +67,19 @@ class CremiBorders:
 
 
 def cremi_scores(table: Contingency) -> dict[str, float]:
-    """Scores neurons as the challenge does.
+    """Scores neurons as the CREMI challenge does.
 
     Args:
-        table: of the voxels that are far from borders, without the background of the truth, which is not scored.
+        table: table of the voxels far from borders, without the background of the truth, which is not scored.
 
     Returns:
-        `cremi_score`, and what it is made of: `cremi_voi_split` and `cremi_voi_merge`, bits, in which segment 0 is one
-        segment, and `cremi_rand`, in which each of its voxels is a segment of its own. Lower is better. Empty where
-        nothing was counted.
+        `cremi_score` and its parts: `cremi_voi_split` and `cremi_voi_merge`, bits, for which segment 0 is one segment,
+        and `cremi_rand`, for which each voxel of segment 0 is a segment of its own. Lower is better. Empty if no voxel
+        was counted.
 
     Source: cremi.org/metrics and cremi_python, `NeuronIds`, `voi.voi` and `rand.adapted_rand_error`, which has the
-    formula of SNEMI3D's script. It adds the single voxels of segment 0 as their share of the volume, and not as their
-    number; so does this, for the same numbers.
+    formula of SNEMI3D's script. It adds the voxels of segment 0 as their share of the volume instead of their number;
+    so does this function, to give the same scores.
     """
     if not table.voxels:
         return {}
@@ -100,7 +100,7 @@ def cremi_scores(table: Contingency) -> dict[str, float]:
 
 
 def _distances_nm(inner: np.ndarray, pixel_nm: tuple[float, ...]) -> np.ndarray:
-    """Returns the distance of each pixel of a section to the nearest one at a border, nm; infinite without any."""
+    """Returns the distance of each pixel of a section to the nearest border pixel, nm; infinite without borders."""
     if inner.all():
         return np.full(inner.shape, np.inf)
     return np.asarray(ndimage.distance_transform_edt(inner, sampling=pixel_nm))

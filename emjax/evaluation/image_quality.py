@@ -1,4 +1,4 @@
-"""How close reconstructed images are to clean ones."""
+"""Scores of reconstructed images against clean ones: PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from emjax.errors import InputError
 
-# Gaussian window of the SSIM paper: sigma in pixels, and its half width.
+# Gaussian window of the SSIM paper: sigma and half width, pixels.
 _SIGMA, _REACH = 1.5, 5
 
 
@@ -20,10 +20,10 @@ def psnr(prediction: np.ndarray, target: np.ndarray, data_range: float = 1.0) ->
         data_range: largest possible difference of two values.
 
     Returns:
-        Mean over b; infinite where an image equals its target.
+        Mean over b; infinite if an image equals its target.
 
     Raises:
-        InputError: the shapes differ.
+        InputError: if the shapes differ.
     """
     prediction, target = _pair(prediction, target)
     errors = np.mean(np.square(prediction - target), axis=tuple(range(1, target.ndim)))
@@ -35,16 +35,17 @@ def ssim(prediction: np.ndarray, target: np.ndarray, data_range: float = 1.0) ->
     """Structural similarity of sections, averaged over all of them.
 
     Args:
-        prediction: `[..., y, x]` images; every leading axis counts as sections, which are compared
+        prediction: `[..., y, x]` images; all leading axes count as sections, which are compared
             one by one, because they can be far apart.
         target: `[..., y, x]` clean images.
         data_range: largest possible difference of two values.
 
     Returns:
-        Mean of the map over its interior (windows that leave the image do not count), at most 1.
+        Mean of the SSIM map over its interior (windows that leave the image do not count), at most
+        1.
 
     Raises:
-        InputError: the shapes differ, or a side is shorter than the window of 11 pixels.
+        InputError: if the shapes differ, or a side is shorter than the window of 11 pixels.
 
     Source: Wang et al., "Image quality assessment: from error visibility to structural similarity",
     doi:10.1109/TIP.2003.819861.

@@ -1,4 +1,4 @@
-"""All scores of instances that the pairs of ids decide."""
+"""All scores of instances that are computed from the contingency table alone."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from emjax.evaluation.partition import adapted_rand, variation_of_information
 
 
 def score_instances(table: Contingency, *, score_background: bool = False) -> dict[str, float]:
-    """Returns all scores of instances that a table decides.
+    """Returns all scores of instances that follow from a table: name -> score.
 
     Args:
-        table: with the background of the truth.
-        score_background: whether VOI and Rand judge it, too.
+        table: table of the ids; includes the background of the truth.
+        score_background: whether VOI and Rand error score the truth's background as an object, too.
     """
     judged = table if score_background else table.without_background()
     partition = variation_of_information(judged) | adapted_rand(judged)

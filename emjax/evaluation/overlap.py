@@ -1,4 +1,4 @@
-"""Overlap of foreground with foreground, whatever the ids."""
+"""Overlap of the foregrounds of segmentation and truth, whatever the ids, and overlap of classes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from emjax.evaluation.contingency import Contingency
 
 
 def foreground_overlap(table: Contingency) -> dict[str, float]:
-    """Scores the mask of all objects.
+    """Scores the foreground mask, which is the union of all objects.
 
     Args:
-        table: with the background of the truth.
+        table: table of the ids; includes the background of the truth.
 
     Returns:
-        `foreground_iou`, `mean_iou` (of foreground and background), `dice`, `precision`, `recall`; absent where a
-        denominator is 0.
+        `foreground_iou`, `mean_iou` (of foreground and background), `dice`, `precision`, `recall`; a score whose
+        denominator is 0 is absent.
     """
     true, found = table.labels > 0, table.segments > 0
     both, alarms = (int(table.counts[m].sum()) for m in (true & found, ~true & found))
@@ -34,13 +34,13 @@ def foreground_overlap(table: Contingency) -> dict[str, float]:
 
 
 def class_overlap(table: Contingency) -> dict[str, float]:
-    """Scores ids that mean classes: id c of the segmentation is right where the truth is c.
+    """Scores ids that stand for classes: id c of the segmentation is right where the truth is c.
 
     Args:
-        table: with the background of the truth, which is class 0.
+        table: table of the ids; includes the background of the truth, which is class 0.
 
     Returns:
-        `class_iou_<id>` of each class that occurs in either, and `class_mean_iou`, their mean; none for an empty table.
+        `class_iou_<id>` of each class that occurs in either, and their mean `class_mean_iou`; empty for an empty table.
     """
     same = table.labels == table.segments
     shared = dict(zip(table.labels[same].tolist(), table.counts[same].tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Scores of a partition: variation of information, and the adapted Rand error."""
+"""Scores of a partition: the variation of information (VOI) and the adapted Rand error (ARAND)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from emjax.evaluation.contingency import Contingency
 
 
 def variation_of_information(table: Contingency) -> dict[str, float]:
-    """Conditional entropies between truth and segmentation, over all pairs of the table.
+    """Returns the conditional entropies between truth and segmentation, over all pairs of the table.
 
     Args:
-        table: of true objects; leave out their background with `without_background`.
+        table: table of the ids; use `without_background` to score true objects only.
 
     Returns:
-        `voi_split` = H(segmentation | truth), bits lost by cutting objects; `voi_merge` = H(truth | segmentation), by
-        merging them; `voi`, their sum. Empty where nothing was counted.
+        `voi_split` = H(segmentation | truth), bits, from splitting objects; `voi_merge` = H(truth | segmentation),
+        bits, from merging them; `voi`, their sum. Empty if no voxel was counted.
 
     Source: Meila, "Comparing clusterings", doi:10.1016/j.jmva.2006.11.013; in bits, as CREMI and scikit-image have it.
     """
@@ -24,21 +24,21 @@ def variation_of_information(table: Contingency) -> dict[str, float]:
     joint = _entropy(table.counts)
     split = joint - _entropy(table.label_sizes()[1])
     merge = joint - _entropy(table.segment_sizes()[1])
-    # Rounding can leave -1e-16 where it is 0.
+    # Rounding can give -1e-16 instead of 0.
     split, merge = max(split, 0.0), max(merge, 0.0)
     return {"voi_split": split, "voi_merge": merge, "voi": split + merge}
 
 
 def adapted_rand(table: Contingency) -> dict[str, float]:
-    """Adapted Rand error: 1 - the F score of pairs of voxels that are in one object.
+    """Returns the adapted Rand error: 1 - the F score of pairs of voxels that are in one object.
 
     Args:
-        table: of true objects; leave out their background with `without_background`.
+        table: table of the ids; use `without_background` to score true objects only.
 
     Returns:
-        `arand`, `arand_precision` (of the pairs that are together in a segment, those that belong together) and
-        `arand_recall`; pairs of a voxel with another one, as scikit-image counts them. Empty where nothing was counted,
-        and without precision or recall where there is no pair.
+        `arand`; `arand_precision`, the share of pairs within a segment that are also within an object; `arand_recall`,
+        the share of pairs within an object that are also within a segment. Pairs are of two different voxels, as in
+        scikit-image. Empty if there are no pairs; a share of no pairs is absent.
 
     Source: SNEMI3D, "Crowdsourcing the creation of image segmentation algorithms for connectomics",
     doi:10.3389/fnana.2015.00142.
@@ -65,6 +65,6 @@ def _entropy(counts: np.ndarray) -> float:
 
 
 def _pairs(counts: np.ndarray, total: int) -> float:
-    """Sum of n (n - 1), in units of the square of the total so that no integer overflows."""
+    """Returns the sum of n (n - 1), divided by the square of the total so that no integer overflows."""
     shares = counts / total
     return float(np.sum(shares * (shares - 1 / total)))

@@ -1,6 +1,6 @@
-"""A linear probe: how much of a label can be read off features by a plane.
+"""The linear probe: how well a linear classifier predicts a label from features.
 
-Fit on one part of a labelled volume and scored on another, at least a receptive field away.
+It is fitted on one part of a labelled volume and scored on another, at least a receptive field away.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ def membrane_target(
     *,
     ignore: Collection[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Makes a membrane mask from instance labels: voxels whose 3x3 neighbours in the section have two ids.
+    """Makes a membrane mask from instance labels: voxels whose 3x3 neighbourhood in the section has two or more ids.
 
     Args:
-        labels: `[z, y, x]` integer ids. Every id is an object of its own, 0 included, but for those
+        labels: `[z, y, x]` integer ids. Every id is an object of its own, 0 included, except those
             that are ignored.
-        ignore: ids of which nothing is known, besides negative ones and the largest uint64. They make
-            no boundary, and voxels next to them that have no other one are not valid, as an unknown
-            boundary may be there.
+        ignore: ids that are ignored, besides negative ones and the largest uint64. They make no
+            boundary; a voxel next to them is not valid unless it is at a boundary of two other
+            ids, since an unknown boundary may be there.
 
     Returns:
         Target `[z, y, x]` bool, and valid `[z, y, x]` bool, False where the target is unknown.
 
     Raises:
-        InputError: labels are not integers.
+        InputError: if the labels are not integers.
 
-    Source: the border widening of arXiv:2308.09917's code, there for ids > 0 only; the rest is our
-    choice.
+    Source: the border widening of arXiv:2308.09917's code, where it is for ids > 0 only; the rest
+    is our choice.
     """
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iub":
         raise InputError(f"labels are {labels.dtype}; membranes are made from integer ids")
-    # Dense ids: the filters below compare, and 64-bit unsigned ids do not fit a signed type.
+    # Dense ids keep their order and fit a signed type, which 64-bit unsigned ids do not.
     ids, dense = np.unique(labels, return_inverse=True)
     dense = dense.reshape(labels.shape).astype(np.int32)
     ignored = LabelIds(ignore=tuple(ignore)).unknown(ids)[dense]
     window = (1, 3, 3)
-    # Two ids meet where the least and the greatest id of the window differ, whatever is unknown
-    # left out.
+    # Two ids meet where the least and the greatest id of the window differ, ignored voxels left
+    # out.
     least = minimum_filter(np.where(ignored, len(ids), dense), window, mode="nearest")
     greatest = maximum_filter(np.where(ignored, -1, dense), window, mode="nearest")
     target = least < greatest
@@ -67,22 +67,23 @@ def linear_probe(
 ) -> dict[str, float]:
     """Fits a logistic regression on one part and scores it on another.
 
-    Features are standardised by the training part, and both classes weigh the same in the fit.
+    Features are standardized with the mean and spread of the training part, and both classes have
+    equal weight in the fit.
 
     Args:
-        train_features: `[n, d]`.
+        train_features: `[n, d]` features.
         train_labels: `[n]` bool or {0, 1}.
-        test_features: `[m, d]`.
+        test_features: `[m, d]` features.
         test_labels: `[m]` bool or {0, 1}.
-        ridge: weight of half the squared length of the slope, against the mean loss.
-        max_iterations: of L-BFGS.
+        ridge: weight of half the squared length of the slope, relative to the mean loss.
+        max_iterations: most iterations of L-BFGS.
 
     Returns:
-        `average_precision` (its chance is the share of positives), `roc_auc`, and `f1` at the
-        threshold that is best on the training part.
+        `average_precision` (at chance level it is the share of positives), `roc_auc`, and `f1` at
+        the threshold that is best on the training part.
 
     Raises:
-        InputError: a part lacks one of the classes, or features are not finite.
+        InputError: if a part lacks one of the classes, or features are not finite.
     """
     parts = []
     for name, features, labels in (
@@ -113,9 +114,9 @@ def linear_probe(
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the precision-recall steps.
+    """Returns the area under the stepwise precision-recall curve.
 
-    The precision at each distinct score, times the recall gained there.
+    It is the sum over distinct scores of the precision there times the recall gained there.
 
     Args:
         labels: `[n]` bool with at least one positive.
@@ -127,7 +128,7 @@ def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Probability that a positive scores above a negative, ties counting half.
+    """Returns the probability that a positive scores above a negative, where ties count half.
 
     Args:
         labels: `[n]` bool with both classes.
@@ -160,7 +161,7 @@ def _fit_logistic(
 
 
 def _curve(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positives and all samples at or above each distinct score, and these scores, falling."""
+    """Returns the numbers of positives and of samples at or above each distinct score, and the scores, descending."""
     labels, scores = np.asarray(labels).astype(bool), np.asarray(scores)
     order = np.argsort(-scores, kind="stable")
     labels, scores = labels[order], scores[order]

@@ -1,6 +1,6 @@
-"""Finding the tissue of one view in another view: retrieval among distractors, and soft matching.
+"""Scores how well features find the tissue of one view in another: retrieval among distractors, and soft matching.
 
-The same distractors are put to every set of features (trained, untrained, raw pixels), because they
+Every set of features (trained, untrained, raw pixels) gets the same distractors, because these
 depend on the positions alone.
 """
 
@@ -23,26 +23,25 @@ def draw_distractors(
     count: int = 255,
     seed: int = 0,
 ) -> np.ndarray:
-    """Draws the keys that each query has to be told from.
+    """Draws for each query the keys that its own key competes with, uniformly and without repetition.
 
-    Every key may be drawn but those of the same crop that lie in the box of `exclusion_radius`
-    around the true position: they show, in part, the same tissue. Drawn uniformly, without
-    repetition.
+    Keys of the same crop within the box of `exclusion_radius` around the true position are not
+    drawn, since they partly show the same tissue.
 
     Args:
-        coordinates: `[q, 3]` z y x true positions of the keys in their crops, voxels.
-        crops: `[q]` crop of each key.
-        exclusion_radius: (z, y, x) voxels; a key is far when it is farther than this along any
-            axis. Half the receptive field keeps shared input out.
-        count: distractors a query.
-        seed: query i draws from a generator of (seed, i), so that the result does not depend on the
-            machine.
+        coordinates: `[q, 3]` true z, y, x positions of the keys in their crops, voxels.
+        crops: `[q]` number of the crop of each key.
+        exclusion_radius: (z, y, x) voxels; a key may be drawn if it is farther than this along
+            any axis. Half the receptive field excludes shared input.
+        count: number of distractors for each query.
+        seed: query i draws from a generator of (seed, i), so that the result does not depend on
+            the machine.
 
     Returns:
-        `[q, count]` int64 rows of the keys.
+        `[q, count]` int64 indices of keys.
 
     Raises:
-        InputError: shapes do not match, or a query has fewer than `count` possible distractors.
+        InputError: if shapes do not match, or a query has fewer than `count` possible distractors.
 
     Source: our choice.
     """
@@ -66,16 +65,15 @@ def draw_distractors(
 
 
 def retrieval_top1(queries: np.ndarray, keys: np.ndarray, distractors: np.ndarray) -> float:
-    """Share of queries whose own key is nearer, by cosine, than all their distractors.
+    """Returns the share of queries whose own key is nearer, by cosine, than all their distractors.
 
     Args:
         queries: `[q, d]` features in one view.
-        keys: `[q, d]` features of the same tissue in the other view; row i is the positive of query
-            i.
-        distractors: `[q, n]` rows of `keys`, from `draw_distractors`.
+        keys: `[q, d]` features of the same tissue in the other view; row i belongs to query i.
+        distractors: `[q, n]` indices of rows of `keys`, from `draw_distractors`.
 
     Returns:
-        Top-1 accuracy in [0, 1]. The positive shares the win with keys that tie with it, so that
+        Top-1 accuracy in [0, 1]. A key that ties with k distractors counts 1 / (1 + k), so that
         constant features score chance, not 1. Features that are not finite never win.
     """
     queries, keys = _direction(queries), _direction(keys)
@@ -89,22 +87,22 @@ def retrieval_top1(queries: np.ndarray, keys: np.ndarray, distractors: np.ndarra
 
 
 def chance_top1(distractors: np.ndarray) -> float:
-    """Top-1 accuracy of guessing among a query's key and its distractors `[q, n]`."""
+    """Returns the top-1 accuracy of guessing among a query's key and its distractors `[q, n]`."""
     return 1.0 / (1 + distractors.shape[1])
 
 
 def patch_descriptors(images: np.ndarray, points: np.ndarray, patch_size: int = 16) -> np.ndarray:
-    """Raw pixels as features: the patch around each position, in its section.
+    """Returns raw pixels as features: the patch around each position, within its section.
 
     Args:
-        images: `[b, z, y, x]` any real dtype.
-        points: `[b, n, 3]` z y x positions, voxels; may lie between voxels.
+        images: `[b, z, y, x]` of any real dtype.
+        points: `[b, n, 3]` z, y, x positions, voxels; may lie between voxels.
         patch_size: side in y and x, voxels. An even patch is centred between voxels.
 
     Returns:
-        `[b, n, patch_size ** 2]` float32 with mean 0 and length 1 (0 where the patch is constant).
-        Sections are not mixed: the nearest one is read, by linear interpolation within it. Images
-        are mirrored at their border.
+        `[b, n, patch_size ** 2]` float32 with mean 0 and length 1 (0 for a constant patch).
+        Sections are not mixed: the patch is interpolated linearly within the nearest section.
+        Images are mirrored at their border.
     """
     images, points = np.asarray(images, np.float32), np.asarray(points, np.float64)
     steps = np.arange(patch_size) - (patch_size - 1) / 2
@@ -117,7 +115,7 @@ def patch_descriptors(images: np.ndarray, points: np.ndarray, patch_size: int = 
         where[2] += columns.ravel()
         descriptors[row] = map_coordinates(image, where, order=1, mode="mirror")
     descriptors -= descriptors.mean(axis=-1, keepdims=True)
-    # A constant patch has only rounding left, which must not become a direction.
+    # Of a constant patch only rounding errors are left, which must not be scaled to length 1.
     length = np.linalg.norm(descriptors, axis=-1, keepdims=True)
     scale = max(float(np.abs(images).max(initial=0.0)), 1e-30)
     return np.where(length > 1e-5 * scale, descriptors / np.maximum(length, 1e-30), 0.0)
@@ -126,11 +124,11 @@ def patch_descriptors(images: np.ndarray, points: np.ndarray, patch_size: int = 
 def soft_argmax(
     queries: np.ndarray, candidates: np.ndarray, temperature: float = 0.1
 ) -> np.ndarray:
-    """Soft assignment of queries to candidates: the softmax of their cosines.
+    """Returns a soft assignment of queries to candidates: the softmax of their cosines.
 
     Args:
-        queries: `[..., q, d]`.
-        candidates: `[..., m, d]`, e.g. all positions of a level of the other view.
+        queries: `[..., q, d]` features.
+        candidates: `[..., m, d]` features, e.g. of all positions of a level of the other view.
         temperature: cosines are divided by it.
 
     Returns:
@@ -142,14 +140,14 @@ def soft_argmax(
 
 
 def position_code(points: np.ndarray, crop_size: Size) -> np.ndarray:
-    """Returns features that tell where a place lies in its view, and nothing of the image there.
+    """Returns features that encode where a place lies in its view, and nothing of the image there.
 
     Args:
-        points: `[..., 3]` z y x, voxels of the view.
+        points: `[..., 3]` z, y, x, voxels of the view.
         crop_size: (z, y, x) voxels of the view.
 
     Returns:
-        `[..., 24]`: sines and cosines of a quarter, a half, one and two waves a view along each axis.
+        `[..., 24]` sines and cosines along each axis, with half, one, two and four periods a view.
     """
     places = (np.asarray(points, np.float64) + 0.5) / np.asarray(crop_size) * 2 - 1
     angles = places[..., None] * (np.array([0.5, 1, 2, 4]) * np.pi)
@@ -163,18 +161,18 @@ def matching_error_voxels(
     truth: np.ndarray,
     valid: np.ndarray | None = None,
 ) -> float:
-    """Mean distance between the expected and the true position of each query in the other view.
+    """Returns the mean distance between expected and true position of queries in the other view.
 
     Args:
-        attention: `[..., q, m]` shares of each candidate, rows sum to 1: of `soft_argmax` or of a
+        attention: `[..., q, m]` share of each candidate, rows sum to 1; from `soft_argmax` or a
             matcher.
-        positions: `[..., m, 3]` z y x of the candidates, voxels of the input.
-        truth: `[..., q, 3]` true z y x, voxels of the input.
-        valid: `[..., q]` bool; queries whose tissue the other view lacks are left out. None keeps
-            all.
+        positions: `[..., m, 3]` z, y, x of the candidates, voxels of the input.
+        truth: `[..., q, 3]` true z, y, x, voxels of the input.
+        valid: `[..., q]` bool, False for queries whose tissue the other view lacks, which are left
+            out. None keeps all.
 
     Returns:
-        Mean Euclidean distance in voxels of the input (sections and pixels count alike); NaN
+        Mean Euclidean distance in voxels of the input (a section counts like a pixel); NaN
         without any query.
     """
     expected = np.asarray(attention, np.float64) @ np.asarray(positions, np.float64)
@@ -184,8 +182,8 @@ def matching_error_voxels(
     return float(distances.mean()) if distances.size else float("nan")
 
 
-# Cosines this close are a tie: more than rounding in float64, less than any real difference of
-# float32 features.
+# Cosines this close are a tie: it exceeds rounding errors in float64, and is less than any real
+# difference of float32 features.
 _TIE = 1e-9
 
 

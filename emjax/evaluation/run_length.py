@@ -1,4 +1,4 @@
-"""Expected run length: how far one can go along a neurite before the segmentation errs."""
+"""Expected run length: how far one can follow a neurite before the segmentation has an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from emjax.geometry.grid import Grid
 from emjax.geometry.sizes import Triple
 from emjax.skeletons.swc import Skeleton
 
-# A point on the face between two voxels belongs to the upper one; 0.3 / 0.1 is 2.9999999999999996.
+# Added before rounding down, since a point on the face between two voxels belongs to the upper one, and 0.3 / 0.1 is
+# 2.9999999999999996. Voxels.
 _ROUNDING = 1e-6
 
 
@@ -20,7 +21,8 @@ def voxels_of(skeleton: Skeleton, voxel_nm: Triple) -> np.ndarray:
     """Returns the voxels that the points of a skeleton lie in.
 
     Args:
-        skeleton: with positions from the corner of voxel 0: voxel i reaches from i to i + 1 voxel sizes.
+        skeleton: skeleton whose positions count from the corner of voxel 0: voxel i reaches from i to i + 1 voxel
+            sizes.
         voxel_nm: (z, y, x) voxel size, nm.
 
     Returns:
@@ -30,11 +32,11 @@ def voxels_of(skeleton: Skeleton, voxel_nm: Triple) -> np.ndarray:
 
 
 def blocks_of(voxels: np.ndarray, grid: Grid) -> np.ndarray:
-    """Returns which block each voxel lies in.
+    """Returns the number of the block that each voxel lies in.
 
     Args:
         voxels: `[n, 3]` z, y, x, all in the grid's outer box.
-        grid: of blocks.
+        grid: grid of the blocks.
 
     Returns:
         `[n]` int64, numbers of the blocks.
@@ -44,14 +46,14 @@ def blocks_of(voxels: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def look_up(voxels: np.ndarray, read: Callable[[Box], np.ndarray]) -> np.ndarray:
-    """Reads the ids of single voxels of a block; no more of it than the box around them.
+    """Reads the ids of single voxels of a block; reads only the box around them.
 
     Args:
-        voxels: `[n, 3]` z, y, x, one or more.
+        voxels: `[n, 3]` z, y, x of one or more voxels.
         read: box -> `[z, y, x]` ids.
 
     Returns:
-        `[n]` uint64.
+        `[n]` uint64 ids.
     """
     low, high = voxels.min(axis=0), voxels.max(axis=0) + 1
     ids = read(Box.between(tuple(map(int, low)), tuple(map(int, high))))
@@ -63,21 +65,21 @@ def expected_run_length(
 ) -> dict[str, float]:
     """Scores a segmentation against skeletons, each of which is one neuron.
 
-    An edge is correct where both of its points lie in one segment that is no merger. It is *omitted* where a point lies
-    in no segment (0), *split* where they lie in two, *merged* where the segment is a merger: it has points of more than
-    one neuron. From a random place on the neurons, the run length is the length of the neuron's correct edges in the
-    segment there, 0 where the edge is wrong.
+    An edge is *omitted* if one of its points lies in no segment (0), *split* if they lie in two segments, *merged* if
+    they lie in one that is a merger, i.e. has points of more than one neuron; otherwise it is *correct*. The run length
+    at a place on a neuron is the length of the neuron's correct edges in the segment there, or 0 if the edge there is
+    wrong; the expected run length is its mean over all places.
 
     Args:
-        skeletons: the truth.
-        segments: for each of them `[n]` uint64, the segment at each of its points; 0: none.
-        merge_points: points that a neuron needs in a segment to be part of a merger; more than 1 forgives points that
-            were set beside a membrane.
+        skeletons: the true neurons.
+        segments: for each skeleton `[n]` uint64, the segment at each of its points; 0: none.
+        merge_points: number of points that a neuron needs in a segment to count for a merger; more than 1 tolerates
+            points that were placed on the wrong side of a membrane.
 
     Returns:
-        `erl_nm`; `erl_normalized`, divided by that of a segmentation without error; `skeleton_correct`,
-        `skeleton_split`, `skeleton_merged`, `skeleton_omitted`: shares of the length; `skeleton_mergers`: segments
-        that merge. Empty where the skeletons have no length.
+        `erl_nm`; `erl_normalized`, which is `erl_nm` divided by that of a segmentation without errors;
+        `skeleton_correct`, `skeleton_split`, `skeleton_merged`, `skeleton_omitted`: shares of the length;
+        `skeleton_mergers`: number of mergers. Empty if the skeletons have no length.
 
     Source: Januszewski et al., "High-precision automated reconstruction of neurons with flood-filling networks",
     doi:10.1038/s41592-018-0049-4. As in the paper, and unlike an older version of funlib.evaluate, a merger spoils its
@@ -109,7 +111,7 @@ def expected_run_length(
 
 
 def _mergers(segments: Sequence[np.ndarray], merge_points: int) -> np.ndarray:
-    """Segments that have enough points of more than one skeleton."""
+    """Returns the segments in which more than one skeleton has enough points."""
     owners = []
     for ids in segments:
         found, counts = np.unique(ids[ids > 0], return_counts=True)

@@ -1,1 +1,1 @@
-"""Whole volumes, block by block: stoppable, restartable, in bounded memory."""
+"""Predicts whole volumes block by block: tiles, test-time variants, and the predictor."""

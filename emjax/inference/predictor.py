@@ -1,7 +1,7 @@
-"""A network on a block of a volume: tiles in batches over all devices, variants averaged, blended on the device.
+"""Predicts a block of a volume: runs tiles in batches on all devices, averages variants and blends tiles.
 
-The raw voxels of a block go to the device once, and its finished numbers come back once: cutting, averaging and
-blending on the host would cost several times what the network does.
+The voxels of a block go to the device once, and its finished prediction comes back once: cutting, averaging and
+blending on the host would take several times as long as the network.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from emjax.parallel.compile import jit
 from emjax.parallel.mesh import BATCH_AXES, batch_sharding, replicated
 
 DTYPES = ("uint8", "float16")
-# Batches given to the device before their results are looked at: enough to keep it busy.
+# Number of batches given to the device before the results of the first are checked, to keep it busy.
 _AHEAD = 2
-# Voxels of the tiles of a device that run together: an accelerator needs many, a CPU's cache few.
+# Voxels of the tiles that run together on a device: an accelerator needs many, a CPU's cache few.
 _BATCH_VOXELS = {"cpu": 2**18}
 _ACCELERATOR_VOXELS = 2**22
 
@@ -38,9 +38,9 @@ class Predictor:
     """Predicts blocks of one volume; may be called by several threads.
 
     Attributes:
-        grid: the blocks.
-        tiling: where tiles lie.
-        batch_size: tiles that run together on all devices.
+        grid: grid of the blocks.
+        tiling: places and weights of the tiles.
+        batch_size: number of tiles that run together on all devices.
     """
 
     def __init__(
@@ -55,17 +55,18 @@ class Predictor:
         mesh: Mesh,
         dtype: str,
     ) -> None:
-        """Puts the parameters on the devices; nothing is compiled yet.
+        """Puts the parameters on the devices; compiles nothing yet.
 
         Args:
-            predict: parameters and tiles `[n, z, y, x]` float32 in [0, 1] -> `[n, z, y, x, c]` in [0, 1]; pure.
-            params: of the network.
-            tiling: of the volume; has the offset of each channel.
-            grid: of the blocks.
-            variants: of each tile, the tile itself first.
-            batch_size: tiles on all devices together; rounded up to a multiple of the devices.
+            predict: pure function of parameters and tiles `[n, z, y, x]` float32 in [0, 1] -> predictions
+                `[n, z, y, x, c]` in [0, 1].
+            params: parameters of the network.
+            tiling: tiles of the volume, with the offset of each channel.
+            grid: grid of the blocks.
+            variants: variants of each tile, the unchanged tile first.
+            batch_size: number of tiles on all devices together; rounded up to a multiple of the devices.
             mesh: devices of this process.
-            dtype: 'uint8': 255 times the prediction, rounded; 'float16': the prediction.
+            dtype: type of the result, 'uint8': 255 times the prediction, rounded; 'float16': the prediction.
         """
         parts = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
         self.grid, self.tiling = grid, tiling
@@ -77,32 +78,32 @@ class Predictor:
         counts = sum(v.weight(tiling.tile_size, tiling.offsets) for v in self._variants)
         self._shares = jax.device_put(1 / counts, replicated(mesh))
         self._compile(predict)
-        # Two threads that compile the same program at once would do it twice.
+        # Lets one thread go first, since threads that start together would compile the same programs twice.
         self._first = threading.Lock()
         self._compiled = False
 
     @property
     def block_bytes(self) -> int:
-        """Memory that a block needs besides the network: voxels, sums and results."""
+        """Bytes of device memory that a block needs besides the network: voxels, sums and results."""
         region, core = math.prod(self._buffer), math.prod(self.grid.core_size)
         return region * (2 + 4 * self._channels) + 6 * core * self._channels
 
     def reads(self, block: Block) -> Box:
-        """Returns what is read for a block: all that its tiles cover, as far as the volume goes."""
+        """Returns the box that is read for a block: all that its tiles cover, as far as the volume reaches."""
         return self.tiling.region(block.core).clip(Box((0, 0, 0), self.tiling.size))
 
     def __call__(self, read: Callable[[Box], np.ndarray], block: Block) -> np.ndarray:
         """Predicts the core of a block.
 
         Args:
-            read: box in the volume -> `[z, y, x]` uint8, contrast already stretched.
-            block: of the grid.
+            read: box in the volume -> `[z, y, x]` uint8, already normalized.
+            block: a block of the grid.
 
         Returns:
-            `[c, z, y, x]` of the core.
+            `[c, z, y, x]` prediction of the core, uint8 or float16.
 
         Raises:
-            InputError: if a prediction is not finite, naming block and tile, or the device has too little memory.
+            InputError: if a prediction is not finite (names block and tile), or the device has too little memory.
         """
         try:
             if self._compiled:
@@ -144,7 +145,7 @@ class Predictor:
         return result[(slice(None), *Box((0, 0, 0), block.core.size).slices)]
 
     def _average(self, tiles: jax.Array) -> jax.Array:
-        """Returns the mean over all variants; one sum is kept, never a stack of them."""
+        """Returns the mean prediction over all variants; keeps only their sum in memory, never a stack."""
         if len(self._variants) == 1:
             return self._network(self._params, tiles)
         total = None
@@ -154,7 +155,7 @@ class Predictor:
         return self._scale(total, self._shares)
 
     def _compile(self, predict: Callable[[Any, jax.Array], jax.Array]) -> None:
-        """Makes the compiled functions; each has one static shape for the whole run."""
+        """Makes the functions to be compiled; each has one static shape for the whole run."""
         rows, everywhere = batch_sharding(self._mesh), replicated(self._mesh)
         tile, offsets, channels = self.tiling.tile_size, self.tiling.offsets, self._channels
         core = self.grid.core_size
@@ -169,8 +170,8 @@ class Predictor:
         def blend(
             sums: jax.Array, mean: jax.Array, starts: jax.Array, *weights: jax.Array
         ) -> tuple[jax.Array, jax.Array]:
-            # Every device adds all tiles, in the order of the lattice, so that the sum does not depend on the blocks,
-            # nor on which device had which tile.
+            # Every device adds all tiles in the order of the lattice, so that the sums depend neither on the blocks nor
+            # on which device had which tile.
             mean = jax.lax.with_sharding_constraint(mean, everywhere)
             finite = jnp.isfinite(mean).all(axis=(1, 2, 3, 4))
 
@@ -185,7 +186,7 @@ class Predictor:
 
         def finish(sums: jax.Array, lead: jax.Array) -> jax.Array:
             part = jax.lax.dynamic_slice(sums, (*lead, 0), (*core, channels))
-            # Weights add up to 1 but for rounding.
+            # Weights add up to 1 except for rounding.
             part = jnp.clip(jnp.moveaxis(part, -1, 0), 0, 1)
             if self._dtype == "uint8":
                 return jnp.round(part * 255).astype(jnp.uint8)
@@ -206,14 +207,14 @@ class Predictor:
         self._finish = jax.jit(finish, out_shardings=everywhere)
 
     def _padded(self, voxels: np.ndarray, region: Box) -> np.ndarray:
-        """Brings the voxels of a region to the buffer's size, and mirrors what lies behind the volume's end."""
+        """Pads the voxels of a region: by mirroring beyond the volume's end, then with 0 to the buffer's size."""
         lacking = [(0, r - i) for r, i in zip(region.size, voxels.shape, strict=True)]
         voxels = np.pad(voxels, lacking, mode="symmetric")
         rest = [(0, b - r) for b, r in zip(self._buffer, region.size, strict=True)]
         return np.pad(voxels, rest)
 
     def _arrange(self, batch: list[Size], region: Box) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Returns the starts of tiles in the region and their weights; rows that are too many weigh nothing."""
+        """Returns the tiles' first voxels in the region, and their weights; surplus rows of the batch get weight 0."""
         places = np.array(batch + [batch[-1]] * (self.batch_size - len(batch)))
         starts = np.stack([s[places[:, a]] for a, s in enumerate(self.tiling.starts)], axis=1)
         weights = [w[places[:, axis]] for axis, w in enumerate(self.tiling.weights)]
@@ -234,10 +235,10 @@ class Predictor:
 
 
 def default_batch_size(tile_size: Size, mesh: Mesh) -> int:
-    """Returns how many tiles run together on all devices of a mesh.
+    """Returns the default number of tiles that run together on all devices of a mesh.
 
     Args:
-        tile_size: (z, y, x) voxels.
+        tile_size: (z, y, x) voxels of a tile.
         mesh: devices of this process.
     """
     parts = math.prod(mesh.shape[axis] for axis in BATCH_AXES)

@@ -1,8 +1,9 @@
-"""Where tiles lie, and how much each of them counts at a voxel.
+"""Tiles: where they lie in a volume, and the weight of each at a voxel.
 
-The lattice is that of the volume, not of a block, so that a voxel is the blend of the same tiles however the volume is
-cut into blocks. Weights are products of one factor for each axis, and so are their sums: dividing the factors by the
-sums of their axis makes the weights of all tiles at a voxel add up to 1, without a second volume of weights.
+The lattice of tiles belongs to the volume, not to a block, so that a voxel is blended from the same tiles however the
+volume is cut into blocks. A weight is a product of one factor for each axis, and so is the sum of weights at a voxel:
+dividing the factors by their sums along each axis makes the weights of all tiles at a voxel add up to 1, without a
+second volume of weights.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from emjax.geometry.sizes import Size
 
 BLENDINGS = ("gaussian", "linear")
 LEAST_OVERLAP = 0.25
-# Of the side of a tile.
+# Standard deviation of Gaussian weights, as a share of the side of a tile.
 _SIGMA = 0.125
 
 
@@ -30,15 +31,15 @@ _SIGMA = 0.125
 class Tiling:
     """Tiles of one size that cover a volume.
 
-    A volume shorter than a tile is mirrored up to it, behind its last voxel as in training.
+    A volume shorter than a tile is mirrored behind its last voxel up to a tile's length, as in training.
 
     Attributes:
         size: (z, y, x) voxels of the volume.
         tile_size: (z, y, x) voxels of a tile.
-        overlap: part of a tile that the next one shares along each axis, 0.25 or more.
+        overlap: share of a tile that it has in common with the next one along each axis, 0.25 or more.
         blending: 'gaussian', or 'linear': flat, with ramps as long as the overlap.
-        offsets: (z, y, x) of each channel that is an affinity, None for any other. An affinity is taken from tiles
-            that hold both ends of its edge: of the others the network had no label to learn from.
+        offsets: (z, y, x) offset of each channel that is an affinity, None for any other. An affinity is taken only
+            from tiles that hold both of its voxels, since the network had no labels to learn it elsewhere.
     """
 
     size: Size
@@ -48,7 +49,7 @@ class Tiling:
     offsets: tuple[Size | None, ...] = (None,)
 
     def __post_init__(self) -> None:
-        """Raises InputError on a tile, overlap or blending that cannot work."""
+        """Raises InputError if the tile size, overlap or blending is invalid."""
         if len(self.tile_size) != 3 or min(self.tile_size) < 1:
             raise InputError(f"tile_size={self.tile_size} needs three sizes, z, y, x, of 1 or more")
         if not LEAST_OVERLAP <= self.overlap < 1:
@@ -62,18 +63,18 @@ class Tiling:
 
     @property
     def stride(self) -> Size:
-        """(z, y, x) voxels from tile to tile."""
+        """Distance (z, y, x) from tile to tile, voxels."""
         return tuple(max(1, p - math.ceil(self.overlap * p)) for p in self.tile_size)
 
     @functools.cached_property
     def starts(self) -> tuple[np.ndarray, ...]:
-        """First voxels of the tiles along z, y, x."""
+        """First voxels of the tiles along z, y, x: for each axis `[tiles]` int."""
         lattice = zip(self.size, self.tile_size, self.stride, strict=True)
         return tuple(positions(n, p, s) for n, p, s in lattice)
 
     @functools.cached_property
     def weights(self) -> tuple[np.ndarray, ...]:
-        """Factors of the weights along z, y, x: `[tiles, channels, voxels of a tile]` float32."""
+        """Factors of the weights along z, y, x: for each axis `[tiles, channels, voxels of a tile]` float32."""
         return tuple(self._axis_weights(axis) for axis in range(3))
 
     def __len__(self) -> int:
@@ -81,14 +82,14 @@ class Tiling:
         return math.prod(len(starts) for starts in self.starts)
 
     def covering(self, box: Box) -> list[Size]:
-        """Returns the places in the lattice, in its order, of all tiles that share a voxel with a box."""
+        """Returns the (z, y, x) indices in the lattice, in its order, of all tiles that overlap with a box."""
         ranges = [
             range(*self._touching(axis, box.start[axis], box.stop[axis])) for axis in range(3)
         ]
         return list(itertools.product(*ranges))
 
     def region(self, box: Box) -> Box:
-        """Returns the box that all tiles covering a box lie in; longer than the volume where that is mirrored."""
+        """Returns the box of all tiles that overlap with a box; it exceeds the volume where that is mirrored."""
         start, stop = [], []
         for axis, starts in enumerate(self.starts):
             first, last = self._touching(axis, box.start[axis], box.stop[axis])
@@ -97,12 +98,12 @@ class Tiling:
         return Box.between(tuple(start), tuple(stop))
 
     def buffer_size(self, grid: Grid) -> Size:
-        """Returns (z, y, x) voxels that hold the region of any block, and a whole block where its core begins."""
+        """Returns a (z, y, x) size that holds the region of any block, and a full block from its core's start on."""
         _, rows, columns = grid.shape
         sides = []
         for axis, step in enumerate((rows * columns, columns, 1)):
             longest = 0
-            # Blocks that differ along this axis alone: the others do not matter.
+            # Only blocks that differ along this axis, since the other axes do not matter.
             for index in range(grid.shape[axis]):
                 core = grid[index * step].core
                 region = self.region(core)
@@ -112,7 +113,7 @@ class Tiling:
         return tuple(sides)
 
     def _touching(self, axis: int, start: int, stop: int) -> tuple[int, int]:
-        """Returns the first tile along an axis that shares a voxel with a range, and the one after the last."""
+        """Returns the index of the first tile along an axis that overlaps with a range, and one past the last."""
         starts = self.starts[axis]
         first = int(np.searchsorted(starts + self.tile_size[axis], start, side="right"))
         return first, int(np.searchsorted(starts, stop, side="left"))
@@ -128,7 +129,8 @@ class Tiling:
             seen = (partner >= 0) & (partner < tile)
             weight = plain * seen
             total = np.bincount(places.ravel(), weight.ravel(), length)
-            # No tile holds both ends of an edge that leaves the volume, or that is longer than the overlap.
+            # Where no tile holds both voxels of an affinity (one lies outside of the volume, or the offset is longer
+            # than the overlap), use the plain weight.
             weight = np.where(total[places] > 0, weight, plain)
             total = np.bincount(places.ravel(), weight.ravel(), length)
             made[shift] = weight / total[places]
@@ -137,7 +139,7 @@ class Tiling:
 
 
 def positions(size: int, tile: int, stride: int) -> np.ndarray:
-    """Returns where tiles begin along one axis: every `stride`, the last tucked in so that it ends with the volume.
+    """Returns where tiles begin along one axis: every `stride` voxels, but the last tile ends with the volume.
 
     Args:
         size: voxels of the volume.
@@ -145,14 +147,14 @@ def positions(size: int, tile: int, stride: int) -> np.ndarray:
         stride: voxels from tile to tile.
 
     Returns:
-        `[1 + ceil((size - tile) / stride)]` int; just 0 where the volume is no longer than a tile.
+        `[1 + ceil((size - tile) / stride)]` int; only 0 if the volume is no longer than a tile.
     """
     last = max(size - tile, 0)
     return np.minimum(np.arange(0, last + stride, stride), last)
 
 
 def blend(tile: int, blending: str, overlap: int) -> np.ndarray:
-    """Returns how much each voxel of a tile counts along one axis, in (0, 1].
+    """Returns the weight of each voxel of a tile along one axis, in (0, 1].
 
     Args:
         tile: voxels of the tile.
@@ -160,7 +162,7 @@ def blend(tile: int, blending: str, overlap: int) -> np.ndarray:
         overlap: voxels shared with the next tile; the length of a linear ramp.
 
     Returns:
-        `[tile]` float64, symmetric, never 0: at the border of the volume a voxel may have one tile alone.
+        `[tile]` float64, symmetric, never 0, since a voxel at the border of the volume may lie in only one tile.
     """
     place = np.arange(tile)
     if blending == "gaussian":

@@ -1,8 +1,8 @@
 """Test-time variants: mirrored and transposed tiles, whose predictions are mapped back and averaged.
 
-An affinity belongs to a direction. The network sees the mirrored tile, and what it calls the edge to the voxel before
-is, mapped back, the edge to the voxel behind: that of another voxel in our convention. So values of flipped axes move
-by their offset, and a transposition exchanges channels. Averaging without it blurs every boundary.
+An affinity has a direction. What the network predicts on a mirrored tile as the affinity to the voxel before is, mapped
+back, the affinity to the voxel behind, which by convention is stored at another voxel. So on flipped axes the values
+move by their offset, and a transposition exchanges channels; averaging without this would blur every boundary.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Variant:
     """One of the 16 symmetries of a tile: first flips, then the transposition of y and x.
 
     Attributes:
-        flips: whether z, y, x are mirrored.
+        flips: whether each of z, y, x is mirrored.
         transpose: whether y and x are exchanged.
     """
 
@@ -38,7 +38,7 @@ class Variant:
         """Makes the variant of tiles.
 
         Args:
-            images: `[..., z, y, x]`; y and x of equal length for a transposition.
+            images: tiles `[..., z, y, x]`; y and x must be equally long for a transposition.
         """
         images = self._flip(images, first=images.ndim - 3)
         return jnp.swapaxes(images, -1, -2) if self.transpose else images
@@ -47,11 +47,11 @@ class Variant:
         """Maps predictions of the variant back onto the tiles.
 
         Args:
-            predictions: `[..., z, y, x, c]` of `forward`'s tiles.
-            offsets: (z, y, x) of each channel that is an affinity, None for any other.
+            predictions: `[..., z, y, x, c]` predictions of the tiles that `forward` made.
+            offsets: (z, y, x) offset of each channel that is an affinity, None for any other.
 
         Returns:
-            `[..., z, y, x, c]`; 0 where `weight` is 0.
+            `[..., z, y, x, c]` predictions of the original tiles; 0 where `weight` is 0.
         """
         if self.transpose:
             predictions = jnp.swapaxes(predictions, -2, -3)
@@ -66,15 +66,15 @@ class Variant:
         return jnp.stack(channels, axis=-1)
 
     def weight(self, size: Size, offsets: Offsets) -> np.ndarray:
-        """Says where `inverse` gives a prediction.
+        """Returns where `inverse` gives a prediction.
 
         Args:
             size: (z, y, x) voxels of a tile.
             offsets: as in `inverse`.
 
         Returns:
-            `[z, y, x, c]` float32: 1; 0 where the other end of an edge lies outside the tile, or where no channel
-            has the offset that this one becomes.
+            `[z, y, x, c]` float32: 1 where there is a prediction; 0 where the other voxel of a moved affinity lies
+            outside the tile, or no channel of the variant corresponds to this one.
         """
         weight = np.ones((*size, len(offsets)), np.float32)
         for channel, (offset, (source, moved)) in enumerate(
@@ -92,7 +92,7 @@ class Variant:
         return weight
 
     def _sources(self, offsets: Offsets) -> list[tuple[int | None, bool]]:
-        """Finds for each channel which one of the variant gives it, and whether its values move by the offset."""
+        """Returns for each channel the variant's channel that gives it, if any, and whether it moves by the offset."""
         mapped = [self._map(offset) if offset else None for offset in offsets]
         found: list[tuple[int | None, bool]] = []
         for channel, offset in enumerate(offsets):
@@ -111,7 +111,7 @@ class Variant:
         return found
 
     def _map(self, offset: Size) -> Size:
-        """Returns the direction on the tile of a direction on the variant."""
+        """Returns the offset on the tile that corresponds to an offset on the variant."""
         z, y, x = offset
         turned = (z, x, y) if self.transpose else (z, y, x)
         return tuple(-o if flip else o for o, flip in zip(turned, self.flips, strict=True))
@@ -122,14 +122,14 @@ class Variant:
 
 
 def make_variants(count: int, tile_size: Size) -> tuple[Variant, ...]:
-    """Returns variants, the tile itself first.
+    """Returns a set of variants, the unchanged tile first.
 
     Args:
-        count: 1; 4: flips of y and x; 8: of z as well; 16: and the transposition of y and x.
-        tile_size: (z, y, x) voxels.
+        count: number of variants: 1; 4: flips of y and x; 8: also flips of z; 16: also transpositions of y and x.
+        tile_size: (z, y, x) voxels of a tile.
 
     Raises:
-        InputError: if there is no such set, or the tile is not square for a transposition.
+        InputError: if there is no such set, or the tile is not square in y and x although 16 variants need it.
     """
     if count not in COUNTS:
         raise InputError(f"variants={count} must be one of {', '.join(map(str, COUNTS))}")
@@ -141,7 +141,7 @@ def make_variants(count: int, tile_size: Size) -> tuple[Variant, ...]:
     flip = (False, True)
     in_z = flip if count >= 8 else (False,)
     transposed = flip if count == 16 else (False,)
-    # The bare tile alone for 1: no axis is flipped.
+    # With a count of 1, no axis is flipped.
     in_plane = flip if count > 1 else (False,)
     return tuple(
         Variant((z, y, x), t)
@@ -150,7 +150,7 @@ def make_variants(count: int, tile_size: Size) -> tuple[Variant, ...]:
 
 
 def _move(channel: jax.Array, offset: Size) -> jax.Array:
-    """Returns `[..., z, y, x]` whose voxel p is that of p + offset; 0 where that lies outside."""
+    """Returns `[..., z, y, x]` whose voxel p has the value of voxel p + offset, or 0 where that lies outside."""
     first = channel.ndim - 3
     before = [(0, 0)] * channel.ndim
     part = [slice(None)] * channel.ndim

@@ -1,1 +1,1 @@
-"""Devices: compilation, mesh, sharding, processes."""
+"""Work on several devices and processes: compilation, mesh, sharding, processes."""

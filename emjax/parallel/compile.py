@@ -1,4 +1,4 @@
-"""Compilation of model functions: `jax.jit`, with the options that make convolutions fast on a CPU."""
+"""Compiles model functions by `jax.jit`, with the options that make convolutions fast on a CPU."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-# Leaves convolutions to Eigen: YNNPACK's kernel gradients are 5 to 10 times slower (jaxlib 0.10). The default list
-# less INDIVIDUAL_CONVOLUTION.
+# Leaves convolutions to Eigen, since YNNPACK's gradients of kernels are 5 to 10 times slower (jaxlib 0.10): the default
+# list without INDIVIDUAL_CONVOLUTION.
 _CPU_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": (
         "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
@@ -21,7 +21,7 @@ _CPU_OPTIONS = {
 
 @functools.cache
 def cpu_compiler_options() -> dict[str, str]:
-    """Returns compiler options for the CPU; empty on other backends, and where this jaxlib does not know them."""
+    """Returns compiler options for the CPU; empty on other backends, and if this jaxlib does not know them."""
     if jax.default_backend() != "cpu":
         return {}
     try:
@@ -39,9 +39,9 @@ def jit(fun: Callable[..., Any], *, platform: str = "", **options: Any) -> Any:
 
     Args:
         fun: pure function.
-        platform: of the devices that will run it, where it is not this machine's: programs for a TPU can be compiled
-            on a machine that has none.
-        **options: of `jax.jit`.
+        platform: platform of the devices that will run it; '': this machine's. Programs for a TPU can be compiled on
+            a machine that has none.
+        **options: further options of `jax.jit`.
     """
     own = platform in ("", jax.default_backend())
     return jax.jit(fun, compiler_options=(own and cpu_compiler_options()) or None, **options)

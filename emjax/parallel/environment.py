@@ -1,4 +1,4 @@
-"""What the environment of this process says: alone or one of several, and which devices are its own."""
+"""Reads from the environment whether this process is one of several, and which devices it uses."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 from emjax.errors import InputError
 
-# A notebook has one machine, whatever else its environment says. Not all of KAGGLE_: the names of an account are set
-# on other machines too.
+# Variables of a notebook, which has one machine, whatever else its environment says. Not all of KAGGLE_*, since the
+# variables of a Kaggle account are also set on other machines.
 _NOTEBOOKS = re.compile(r"COLAB_.*|KAGGLE_KERNEL_RUN_TYPE")
-# Not SLURM_NTASKS: an interactive allocation sets it too, for a command that runs once.
+# Variables with the number of processes. Not SLURM_NTASKS, which an interactive allocation also sets for a command that
+# runs once.
 _LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 _ADDRESSES = ("JAX_COORDINATOR_ADDRESS", "MEGASCALE_COORDINATOR_ADDRESS")
 _TPU_HOSTS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
@@ -21,11 +22,11 @@ _GOOGLE = "0x1ae0"
 
 
 def expects_others(environment: Mapping[str, str], *, root: Path = Path("/")) -> str:
-    """Returns what shows that this process is one of several; '' when it is alone.
+    """Returns what shows that this process is one of several, such as a variable; '' if it is alone.
 
     Args:
-        environment: variables of the process.
-        root: of the file system, where devices are looked for.
+        environment: environment variables of the process.
+        root: root of the file system in which devices are looked for.
 
     Raises:
         InputError: if the machine has a TPU that cannot be used.
@@ -40,25 +41,25 @@ def expects_others(environment: Mapping[str, str], *, root: Path = Path("/")) ->
             return f"{name}={environment[name]}"
     for name in _TPU_HOSTS:
         if name in environment:
-            # GKE says 'localhost' to a slice of one machine.
+            # A list of one host is a slice of one machine, for which GKE gives 'localhost'.
             return f"{name}={environment[name]}" if "," in environment[name] else ""
     if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
         return f"JOB_COMPLETION_INDEX={environment['JOB_COMPLETION_INDEX']}"
-    # Each machine of a slice runs the same command; only JAX knows how many there are.
+    # Each machine of a TPU slice runs the same command, and only JAX knows how many machines there are.
     return "its TPU" if _has_tpu(environment, root) else ""
 
 
 def local_device_ids(environment: Mapping[str, str]) -> list[int] | None:
-    """Returns the GPUs that this process takes of those that it sees.
+    """Returns the GPUs that this process uses, of those that it sees.
 
-    JAX gives one GPU to every process of a launcher; that leaves seven of eight idle where one process was started on
-    each machine, and asks for a GPU that is not there where the launcher shows each process its own alone.
+    By default, JAX gives one GPU to every process of a launcher. That leaves seven of eight GPUs idle if one process
+    was started on each machine, and asks for a GPU that does not exist if the launcher shows each process only its own.
 
     Args:
-        environment: variables of the process.
+        environment: environment variables of the process.
 
     Returns:
-        Numbers of GPUs; an empty list for all of them; None without a launcher, or where the user chose.
+        Numbers of GPUs; an empty list for all of them; None without a launcher, or if the user chose the GPUs.
     """
     tasks, rank = _tasks_here(environment)
     if not tasks or "JAX_LOCAL_DEVICE_IDS" in environment:
@@ -73,12 +74,12 @@ def local_device_ids(environment: Mapping[str, str]) -> list[int] | None:
 
 
 def _tasks_here(environment: Mapping[str, str]) -> tuple[int, int]:
-    """Returns the processes that the launcher started on this machine, 0 without one, and the number of this one."""
+    """Returns how many processes the launcher started on this machine (0 without one), and this one's number."""
     if _count(environment, "OMPI_COMM_WORLD_SIZE") > 1:
         tasks = _count(environment, "OMPI_COMM_WORLD_LOCAL_SIZE")
         return tasks, _count(environment, "OMPI_COMM_WORLD_LOCAL_RANK")
     if _count(environment, "SLURM_STEP_NUM_TASKS") > 1:
-        # As in '2(x3),1': two tasks on each of three machines, one on the last.
+        # '2(x3),1' means two tasks on each of three machines, and one on the last.
         counts: list[int] = []
         for part in environment.get("SLURM_STEP_TASKS_PER_NODE", "").split(","):
             found = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
@@ -96,7 +97,7 @@ def _has_tpu(environment: Mapping[str, str], root: Path) -> bool:
         return False
     if not any((root / name).exists() for name in _TPU_FILES):
         return False
-    # Other devices are handed to programs through /dev/vfio as well.
+    # Also check the vendor, since other devices use /dev/vfio as well.
     vendors = (root / "sys/bus/pci/devices").glob("*/vendor")
     if not any(path.read_text().strip() == _GOOGLE for path in vendors):
         return False

@@ -1,12 +1,11 @@
-"""The device mesh: three axes, and what may lie on each.
+"""The device mesh: its three axes, and what is split over each.
 
-`data` and `fsdp` split the batch; `fsdp` splits large parameters and their optimizer state as well;
-`spatial` splits y of each crop. The axes stand in this order because the last has the fastest
-links, which halo exchange needs.
+`data` and `fsdp` split the batch; `fsdp` also splits large parameters and their optimizer state;
+`spatial` splits y of each crop. The order of the axes gives the last one the fastest links, which
+halo exchange needs.
 
-Source: fully sharded data parallelism after "ZeRO: Memory Optimizations Toward Training Trillion
-    Parameter Models"
-(arXiv:1910.02054).
+Source: fully sharded data parallelism follows "ZeRO: Memory Optimizations Toward Training Trillion
+Parameter Models" (arXiv:1910.02054).
 """
 
 from __future__ import annotations
@@ -35,11 +34,12 @@ def make_mesh(
     """Arranges devices as (data, fsdp, spatial).
 
     Args:
-        sizes: devices on each axis by name; at most one is -1, for all that remain.
-        devices: all devices of the run when None.
+        sizes: axis -> number of devices along it; at most one is -1, for all remaining devices.
+        devices: devices to use; None: all devices of the run.
 
     Returns:
-        A mesh whose axes are all of type Auto: the compiler chooses where halos are exchanged.
+        A mesh whose axes are all of type Auto, so that the compiler chooses where halos are
+        exchanged.
 
     Raises:
         InputError: if the sizes do not fit the devices.
@@ -56,7 +56,7 @@ def make_mesh(
             )
         logging.warning("the mesh uses %d of %d devices", used, len(devices))
     spatial = shape[AXES.index(SPATIAL)]
-    # Each process then holds whole crops, and loads its rows without knowing about slabs.
+    # Each process must hold whole crops, since the loader gives it rows and not parts of crops.
     if jax.process_count() > 1 and jax.local_device_count() % spatial:
         raise InputError(
             f"mesh.spatial={spatial} must divide the {jax.local_device_count()} devices of each "
@@ -69,24 +69,24 @@ def make_mesh(
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of every array of a batch: rows over `data` and `fsdp`."""
+    """Returns the sharding of every array of a batch, whose rows are split over `data` and `fsdp`."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device holds whole."""
+    """Returns the sharding of arrays of which every device holds a whole copy."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Checks that the rows of a global batch are split evenly.
+    """Checks that the rows of a global batch can be split evenly over the mesh.
 
     Args:
-        batch_size: rows on all devices together.
-        mesh: as made by `make_mesh`.
+        batch_size: rows of the global batch, on all devices together.
+        mesh: mesh as made by `make_mesh`.
 
     Raises:
-        InputError: naming the two nearest sizes that fit.
+        InputError: if they cannot; names the nearest sizes that fit.
     """
     parts = mesh.shape[DATA] * mesh.shape[FSDP]
     if batch_size % parts == 0:
@@ -101,7 +101,7 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
 
 
 def _fill(sizes: Mapping[str, int], device_count: int) -> tuple[int, ...]:
-    """Replaces -1 by what remains, and checks the product."""
+    """Returns the mesh's shape with -1 replaced by the remaining devices; checks that it fits the devices."""
     shape = [int(sizes[axis]) for axis in AXES]
     shown = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, shape, strict=True))
     if shape.count(-1) > 1 or any(size < 1 and size != -1 for size in shape):

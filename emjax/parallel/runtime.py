@@ -1,4 +1,4 @@
-"""The processes of a run: how they meet, how they agree, where compiled programs are kept."""
+"""The processes of a run: how they join and agree, and where compiled programs are kept."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from emjax.errors import InputError
 from emjax.parallel.environment import expects_others, local_device_ids
 from emjax.runs.exit_status import INPUT_ERROR
 
-# Machines of a cluster start within minutes of each other.
+# Seconds to wait for other processes, since the machines of a cluster start within minutes of each other.
 MEETING_TIMEOUT_S = 300
 
 
@@ -33,17 +33,17 @@ def initialize(
     *,
     timeout_s: float = MEETING_TIMEOUT_S,
 ) -> None:
-    """Joins the processes of a run; must come before the first use of a device.
+    """Joins the processes of a run; must be called before the first use of a device.
 
-    With flags they are used as given; on a TPU slice or under a launcher (Slurm, Open MPI) JAX
-    finds the others by itself; anywhere else the run has one process.
+    If flags are given, they are used; on a TPU slice or under a launcher (Slurm, Open MPI) JAX
+    finds the other processes by itself; anywhere else the run has one process.
 
     Args:
         coordinator: HOST:PORT of process 0.
-        num_processes: of the run; 1 forces a run of one process.
-        process_id: of this process.
-        timeout_s: how long to wait for the others. After that the process ends with a message and
-            the status of wrong input: JAX would abort it.
+        num_processes: number of processes of the run; 1 forces a run of one process.
+        process_id: number of this process.
+        timeout_s: seconds to wait for the others. After that the process ends with a message and
+            the exit status INPUT_ERROR, where JAX would abort it.
 
     Raises:
         InputError: if the flags are incomplete, or the processes cannot be found.
@@ -86,7 +86,7 @@ def initialize(
             "were all of them started? If not, give --num_processes=1; else say where they are "
             "with --coordinator, --num_processes and --process_id"
         )
-        # Going on alone would start one run for each machine, all in the same folder.
+        # An error, since going on alone would start one run on each machine, all in the same folder.
         failure = (
             f"this machine looks like one of a cluster by {reason}, but the others were not found; "
             "give --coordinator, --num_processes and --process_id, or --num_processes=1"
@@ -96,18 +96,18 @@ def initialize(
         try:
             jax.distributed.initialize(
                 local_device_ids=local_device_ids(os.environ),
-                # Longer than ours: JAX aborts the process with a trace of its own.
+                # Longer than `timeout_s`, since JAX would abort the process with a trace.
                 initialization_timeout=int(timeout_s) + 60,
                 **arguments,
             )
-        # Besides what JAX raises: what parsing unexpected variables of a launcher does.
+        # JAX's own errors, and those of parsing unexpected variables of a launcher.
         except (ValueError, RuntimeError, LookupError, OSError) as error:
             raise InputError(f"{failure} ({error})") from error
     logging.info("process %d of %d", jax.process_index(), jax.process_count())
 
 
 def _check_port(port: int, failure: str) -> None:
-    """Raises InputError where others listen already; JAX would end with a segmentation fault, mostly."""
+    """Raises InputError if the port is in use, since JAX would then mostly end with a segmentation fault."""
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
     try:
@@ -118,10 +118,10 @@ def _check_port(port: int, failure: str) -> None:
 
 @contextlib.contextmanager
 def _gives_up(message: str, seconds: float) -> Iterator[None]:
-    """Ends the process with a message if what is done inside takes too long."""
+    """Ends the process with a message if the context lasts longer than `seconds`."""
 
     def give_up() -> None:
-        # Nothing else ends it: the main thread waits inside of JAX, which hears no exception.
+        # The only way to end it: the main thread waits within JAX, where it cannot receive an exception.
         os.write(2, f"emjax: {message}\n".encode())
         os._exit(INPUT_ERROR)
 
@@ -135,34 +135,34 @@ def _gives_up(message: str, seconds: float) -> Iterator[None]:
 
 
 def is_alone() -> bool:
-    """Whether this process joined no others; needs no device."""
+    """Whether this process has joined no others; can be called before any device is used."""
     return not jax.distributed.is_initialized()
 
 
 def is_main() -> bool:
-    """Whether this process writes logs and text files."""
+    """Whether this is process 0, which writes logs and text files."""
     return jax.process_index() == 0
 
 
 def agree(value: int) -> int:
-    """Returns the value of process 0 on all processes; every process must call it."""
+    """Returns process 0's value on all processes; every process must call it."""
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
 def wait_for_all(name: str) -> None:
-    """Returns when every process has come here.
+    """Waits until every process has called it.
 
     Args:
-        name: the same on all processes, another at each place.
+        name: name of the place in the code; the same on all processes, different at each place.
     """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs between runs, so that a restart starts at once.
+    """Keeps compiled programs between runs, so that a restart need not compile again.
 
     `JAX_COMPILATION_CACHE_DIR` moves the cache; an empty value turns it off.
     """
@@ -180,8 +180,8 @@ def use_compilation_cache() -> None:
 
 
 def _machine() -> str:
-    """Names the instruction set: programs for CPU crash on another that shares the home folder, or round otherwise."""
-    # XLA's own flags choose among the machine's instructions, which JAX's names of programs do not tell.
+    """Returns a hash of the CPU's instruction set: on a CPU with another one, programs crash or round differently."""
+    # XLA's flags choose among the machine's instructions too, but are not part of JAX's cache keys.
     text = platform.machine() + os.environ.get("XLA_FLAGS", "")
     cpu_file = Path("/proc/cpuinfo")
     if cpu_file.is_file():

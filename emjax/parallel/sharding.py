@@ -1,7 +1,7 @@
-"""How arrays lie on the mesh: parameters by their shapes, activations by the names of their axes.
+"""Chooses how arrays are split over the mesh: parameters by their shapes, activations by the names of their axes.
 
-Follows the approach of big_vision's `sharding.py`: shardings are inferred from shapes, because rules for layers break
-where a number of channels is not divisible.
+This follows big_vision's `sharding.py`: shardings are inferred from shapes, because rules for each layer break where a
+number of channels is not divisible.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from emjax.parallel.mesh import BATCH_AXES, FSDP, SPATIAL
 
-# Logical axis -> mesh axes that it may be split over.
+# Name of an array's axis -> mesh axes that it may be split over.
 _RULES: dict[str, tuple[str, ...]] = {
     "batch": BATCH_AXES,
     "y": (SPATIAL,),
@@ -26,10 +26,10 @@ _RULES: dict[str, tuple[str, ...]] = {
 
 
 def constrain(x: jax.Array, *names: str) -> jax.Array:
-    """Asks that an activation be split as its axes' names say; without a mesh it does nothing.
+    """Asks the compiler to split an activation by the names of its axes; does nothing without a mesh.
 
-    An axis that the devices do not divide evenly, such as y at a U-Net's bottleneck, stays whole; a batch that only
-    the first of its mesh axes divides is split over that one.
+    An axis that cannot be divided evenly, such as y at a U-Net's bottleneck, stays whole; a batch that can be divided
+    only by the first of its mesh axes is split over that one.
 
     Args:
         x: any array.
@@ -50,19 +50,20 @@ def constrain(x: jax.Array, *names: str) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, PartitionSpec(*spec))
 
 
-# Below this, splitting costs more than it saves.
+# Size in bytes below which splitting a parameter costs more than it saves.
 MIN_BYTES = 2**18
 
 
 def infer_sharding(tree: Any, mesh: Mesh, min_bytes: int = MIN_BYTES) -> Any:
-    """Chooses how parameters and optimizer state lie on a mesh.
+    """Chooses how parameters and optimizer state are split over a mesh.
 
-    Every leaf of at least `min_bytes` is split over `fsdp` along its largest divisible axis; others are copied.
+    Every leaf of at least `min_bytes` is split over `fsdp` along its largest divisible axis; others are copied to all
+    devices.
 
     Args:
         tree: arrays or shapes.
         mesh: device mesh with an axis `fsdp`.
-        min_bytes: smallest leaf that is split.
+        min_bytes: size in bytes of the smallest leaf that is split.
 
     Returns:
         `NamedSharding`s in the same structure.
@@ -74,7 +75,7 @@ def infer_sharding(tree: Any, mesh: Mesh, min_bytes: int = MIN_BYTES) -> Any:
         size = _bytes(leaf)
         divisible = [axis for axis, length in enumerate(leaf.shape) if length % count == 0]
         if count > 1 and size >= min_bytes and divisible:
-            # The last of equals: the output channels of a square kernel.
+            # Of equal axes the last one, such as the output channels of a square kernel.
             spec[max(divisible, key=lambda axis: (leaf.shape[axis], axis))] = FSDP
         return NamedSharding(mesh, PartitionSpec(*spec))
 
@@ -82,11 +83,11 @@ def infer_sharding(tree: Any, mesh: Mesh, min_bytes: int = MIN_BYTES) -> Any:
 
 
 def describe_copies(params: Any, min_bytes: int = MIN_BYTES) -> str:
-    """Says which large parameters every device holds whole although the mesh could split them; '' for none.
+    """Returns a message on the large parameters that are copied to every device because no axis is divisible, or ''.
 
     Args:
         params: arrays, or shapes with shardings.
-        min_bytes: smaller ones are copied on purpose.
+        min_bytes: size in bytes below which parameters are copied on purpose.
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     counts = {leaf.sharding.mesh.shape[FSDP] for _, leaf in leaves}
@@ -109,7 +110,7 @@ def describe_copies(params: Any, min_bytes: int = MIN_BYTES) -> str:
 
 
 def _bytes(leaf: Any) -> int:
-    """Returns the size of an array; 0 for keys, which are never split."""
+    """Returns the size of an array in bytes; 0 for random keys, which are never split."""
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return 0
     return int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize

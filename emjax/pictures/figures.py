@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from emjax.runs.whole_file import open_whole
 
-# Values below and above this share of the data span the picture of a panel without fixed limits.
+# Percentiles of a section between which a panel without fixed limits is drawn.
 _ROBUST = (1.0, 99.0)
 
 
@@ -35,10 +35,10 @@ def image_grid(
     """Draws rows of grey or colour-mapped sections under common titles.
 
     Args:
-        rows: sections `[y, x]`; grey values in [0, 1] are drawn as such, others are stretched and coloured.
-        titles: one for each column.
+        rows: sections `[y, x]`; grey values in [0, 1] are drawn as they are, others are stretched and coloured.
+        titles: title of each column.
         marks: (row, column) -> points (y, x, matplotlib colour) drawn as crosses.
-        inches: side of one section.
+        inches: side of one section, inches.
 
     Returns:
         `[height, width, 3]` uint8.
@@ -62,7 +62,7 @@ def image_grid(
     return render(figure)
 
 
-# Panels that are drawn in colour whatever their range.
+# Titles of columns that are drawn in colour whatever their range of values.
 _COLOURED = ("where it is found",)
 
 
@@ -70,7 +70,7 @@ def curves(
     panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
     levels: Mapping[str, Mapping[str, float]] | None = None,
 ) -> np.ndarray:
-    """Draws curves over training steps, one panel beside the other.
+    """Draws curves over training steps, in panels side by side.
 
     Args:
         panels: panel title -> curve name -> (steps, values).

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 
 from emjax.pictures.figures import render
 
-# Share of the colour over an image.
+# Share of the ids' colour where it is drawn over an image.
 _OPACITY = 0.45
 
 
 def id_colours(ids: np.ndarray) -> np.ndarray:
-    """Returns a colour for each id, always the same one; 0 is black.
+    """Returns a colour for each id; an id always has the same colour, and 0 is black.
 
     Args:
         ids: `[...]` integers.
@@ -26,7 +26,7 @@ def id_colours(ids: np.ndarray) -> np.ndarray:
     mixed ^= mixed >> np.uint64(29)
     hue = (mixed & np.uint64(0xFFFF)).astype(np.float32) / 0x10000
     value = 0.65 + 0.35 * ((mixed >> np.uint64(16)) & np.uint64(0xFF)).astype(np.float32) / 255
-    # Hue to red, green, blue at full saturation but one third, which is easier on the eyes.
+    # Converts hue to red, green, blue, at a saturation of 3/4, which is easier on the eyes.
     wheel = np.abs((hue[..., None] * 6 + np.array([3, 5, 1], np.float32)) % 6 - 3) - 1
     colours = value[..., None] * (1 - 0.75 * (1 - np.clip(wheel, 0, 1)))
     return np.where((ids == 0)[..., None], 0, colours).astype(np.float32)
@@ -51,7 +51,7 @@ def overlay(image: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
     """Draws the ids of a section over its image.
 
     Args:
-        image: `[y, x]` in [0, 1]; None: colours alone.
+        image: `[y, x]` in [0, 1]; None: only colours are drawn.
         ids: `[y, x]` integers.
 
     Returns:
@@ -68,12 +68,12 @@ def overlay(image: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
 def section_grid(
     rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], labels: Sequence[str]
 ) -> np.ndarray:
-    """Draws sections under common titles, one row for each section.
+    """Draws sections in rows under common titles, with a label beside each row.
 
     Args:
-        rows: `[y, x]` grey or `[y, x, 3]` in [0, 1].
-        titles: of the columns.
-        labels: of the rows.
+        rows: rows of sections, `[y, x]` grey or `[y, x, 3]`, in [0, 1].
+        titles: title of each column.
+        labels: label of each row.
 
     Returns:
         `[height, width, 3]` uint8.

@@ -1,1 +1,1 @@
-"""Skeletons of neurites, and the files that they come in."""
+"""Skeletons of neurites, and their file format."""

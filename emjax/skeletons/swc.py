@@ -1,4 +1,4 @@
-"""Skeletons of neurites, and SWC, the text format that they are exchanged in."""
+"""Skeletons of neurites, and a reader of SWC, the text format in which they are exchanged."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from emjax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Skeleton:
-    """Trees of points.
+    """One or more trees of points.
 
     Attributes:
         positions: `[n, 3]` float64 z, y, x, nm.
-        parents: `[n]` int64, number of the point that each hangs on; -1 for the root of a tree.
-        radii: `[n]` float64, nm; 0 where unknown.
-        name: for messages.
+        parents: `[n]` int64, index of each point's parent; -1 for the root of a tree.
+        radii: `[n]` float64, nm; 0 if unknown.
+        name: name for messages.
     """
 
     positions: np.ndarray
@@ -32,31 +32,31 @@ class Skeleton:
 
     @property
     def edges(self) -> np.ndarray:
-        """`[m, 2]` int64, the two points of each edge."""
+        """The two points of each edge (child, parent), `[m, 2]` int64 indices."""
         points = np.flatnonzero(self.parents >= 0)
         return np.stack([points, self.parents[points]], axis=1)
 
     @property
     def edge_lengths(self) -> np.ndarray:
-        """`[m]` float64, nm."""
+        """Length of each edge, `[m]` float64, nm."""
         edges = self.edges
         steps = self.positions[edges[:, 0]] - self.positions[edges[:, 1]]
         return np.linalg.norm(steps, axis=1)
 
     def keep(self, kept: np.ndarray) -> Skeleton:
-        """Returns the points that are kept and the edges between them.
+        """Returns a skeleton of the points that are kept and the edges between them.
 
         Args:
-            kept: `[n]` bool.
+            kept: `[n]` bool, whether to keep each point.
         """
         number = np.where(kept, np.cumsum(kept) - 1, -1)
         parents = np.where(self.parents >= 0, number[self.parents], -1)[kept]
         return Skeleton(self.positions[kept], parents, self.radii[kept], self.name)
 
     def trees(self) -> list[Skeleton]:
-        """Returns each connected tree as a skeleton of its own, in the order of their first points."""
+        """Returns each connected tree as a skeleton of its own, ordered by their first points."""
         _, tree = self._components()
-        # scipy numbers them by their first points.
+        # scipy numbers components by their first points.
         return [self.keep(tree == i) for i in range(tree.max() + 1)] if len(tree) else []
 
     def _components(self) -> tuple[int, np.ndarray]:
@@ -68,17 +68,18 @@ class Skeleton:
 
 
 def read_swc(path: str | os.PathLike[str], unit_nm: float = 1.0) -> Skeleton:
-    """Reads a file; points may stand in any order.
+    """Reads an SWC file; its points may stand in any order.
 
     Args:
-        path: lines of number, type, x, y, z, radius and the number of the parent, -1 for none; '#' begins a comment.
-        unit_nm: nm in one unit of the file: SWC does not say which it is; 1000 where it is micrometres.
+        path: file with lines of number, type, x, y, z, radius and the number of the parent, -1 for none; '#' begins a
+            comment.
+        unit_nm: length of the file's unit in nm, which SWC does not define; 1000 for micrometres.
 
     Returns:
-        All trees of the file.
+        All trees of the file as one skeleton.
 
     Raises:
-        InputError: if there is no such file, or it is no SWC; names the line.
+        InputError: if the file does not exist or is no SWC; names the line.
     """
     path = Path(path)
     try:
@@ -120,14 +121,14 @@ def read_swc(path: str | os.PathLike[str], unit_nm: float = 1.0) -> Skeleton:
 
 
 def read_neurons(text: str, unit_nm: float) -> list[Skeleton]:
-    """Reads skeletons, each of which is one neuron.
+    """Reads neurons, and returns one skeleton for each.
 
     Args:
-        text: an SWC file, each tree of which is a neuron; or a folder or pattern of files, each of which is one.
-        unit_nm: nm in one unit of the files.
+        text: an SWC file, in which each tree is a neuron; or a folder or pattern of SWC files, each of which is one.
+        unit_nm: length of the files' unit in nm.
 
     Raises:
-        InputError: if there is no such file, or one is no SWC.
+        InputError: if no file exists, or one is no SWC.
     """
     path = Path(os.path.expanduser(text))
     if path.is_file():

@@ -1,1 +1,1 @@
-"""One train loop for every task: state, optimizer, checkpoints, logging."""
+"""The training loop of every task: state, optimizer, checkpoints, logging."""

@@ -1,9 +1,9 @@
-"""Checkpoints: what a run is resumed from, and what its weights are read from.
+"""Saves and restores checkpoints, from which a run is resumed and its weights are read.
 
-A step folder has the items `params`, `ema` (where there is one), `train` (everything else of the
+A step folder has the items `params`, `ema` (if an average is kept), `train` (the rest of the
 state), `data` (the position of the loader) and `config` (a `RunSpec`, JSON). Weights are items of
-their own, so that finetuning and prediction read them without knowing the optimizer. Orbax is used
-here and in `weights.py`, nowhere else.
+their own, so that finetuning and prediction can read them without knowing the optimizer. Orbax is
+used only here and in `weights.py`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ BEST_FILE = "best.json"
 
 @dataclasses.dataclass
 class _LatestAndBest:
-    """Keeps the latest checkpoints, and the best one however old."""
+    """The rule to keep the latest checkpoints, and the best one however old.
+
+    Attributes:
+        keep: number of latest checkpoints to keep.
+        best: step of the best checkpoint, or None.
+    """
 
     keep: int
     best: int | None = None
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Follows orbax's PreservationPolicy; checkpoints come oldest first."""
+        """Returns whether to keep each checkpoint, oldest first; a method of orbax's PreservationPolicy."""
         first_kept = len(checkpoints) - self.keep
         return [i >= first_kept or info.step == self.best for i, info in enumerate(checkpoints)]
 
@@ -47,12 +52,12 @@ class Checkpoints:
     """The checkpoints of one run."""
 
     def __init__(self, folder: epath.Path, *, keep: int, ema: bool) -> None:
-        """Opens the folder, and clears away what a killed run left half written.
+        """Opens the folder, and deletes half-written checkpoints of a killed run.
 
         Args:
             folder: run folder.
-            keep: latest checkpoints to keep.
-            ema: whether the state has a moving average.
+            keep: number of latest checkpoints to keep.
+            ema: whether the state has a moving average of the weights.
         """
         self._folder = folder
         self._root = folder / CHECKPOINT_FOLDER
@@ -71,24 +76,24 @@ class Checkpoints:
             item_handlers=handlers,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy([self._policy]),
-                # Half-written folders of a killed run would stay forever.
+                # Otherwise half-written folders of a killed run would stay forever.
                 cleanup_tmp_directories=True,
             ),
         )
 
     @property
     def steps(self) -> list[int]:
-        """Steps that there are checkpoints of, ascending."""
+        """Steps that have a checkpoint, ascending."""
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: TrainState, data: Mapping[str, Any], spec: RunSpec) -> None:
-        """Saves in the background; returns once the state may be donated.
+        """Saves a checkpoint in the background; returns once the state may be donated.
 
         Args:
-            step: batches done; a checkpoint of it that exists is left as it is.
-            state: global arrays.
+            step: number of steps done; an existing checkpoint of that step is left as it is.
+            state: state of the training, global arrays.
             data: position of the loader.
-            spec: what the weights are.
+            spec: description of the weights.
         """
         if step in self._manager.all_steps():
             return
@@ -107,17 +112,18 @@ class Checkpoints:
     def restore_latest(self, abstract: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """Restores the latest checkpoint that can be read.
 
-        One that cannot is reported, moved to `damaged_checkpoints`, and the one before it is tried.
-        All processes take the same.
+        A checkpoint that cannot be read is reported and moved to `damaged_checkpoints`, and the one
+        before it is tried. All processes restore the same one.
 
         Args:
-            abstract: shapes and shardings; the mesh may differ from the one that saved.
+            abstract: shapes and shardings of the state; the mesh may differ from that of the run
+                that saved.
 
         Returns:
             The state and the position of the loader, or None if there is no checkpoint.
 
         Raises:
-            InputError: if there are checkpoints and none can be read, or they are of another
+            InputError: if there are checkpoints but none can be read, or they are of another
                 network.
         """
         damaged: dict[int, Exception] = {}
@@ -127,14 +133,14 @@ class Checkpoints:
                 restored = self._restore(step, abstract)
             except InputError:
                 raise
-            # Whatever a torn file makes a reader raise.
+            # Any exception, since a damaged file may make a reader raise anything.
             except Exception as error:
                 if jax.process_count() > 1 and not isinstance(error, _UnreadableError):
-                    # The others may wait inside the restore: no way to agree on another step now.
+                    # Other processes may wait within the restore, so they cannot agree on another step.
                     raise
                 damaged[step] = error
                 continue
-            # Only now: where none can be read, the fault may not be the files'.
+            # Moved only now: if no checkpoint can be read, the files may not be at fault.
             for other, error in damaged.items():
                 self._set_aside(other, error)
             logging.info("going on from %s", self._root / str(step))
@@ -148,7 +154,7 @@ class Checkpoints:
         return None
 
     def mark_best(self, step: int | None, metric: str, value: float | None) -> None:
-        """Keeps this step, and names it in `best.json` for those who read weights from the run."""
+        """Keeps the checkpoint of a step as the best one, and names it in `best.json` for readers of weights."""
         self._policy.best = step
         if not runtime.is_main():
             return
@@ -159,18 +165,18 @@ class Checkpoints:
             path.unlink()
 
     def wait(self) -> None:
-        """Returns when all saves are on disk."""
+        """Waits until all saved checkpoints are on disk."""
         self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits and lets go of the folder."""
+        """Waits until all saved checkpoints are on disk, and closes the folder."""
         self._manager.wait_until_finished()
         self._manager.close()
 
     def _check(self, step: int) -> None:
-        """With several processes, lets one read it all first.
+        """With several processes, lets process 0 read the whole checkpoint first.
 
-        A restore that fails on one process leaves the others waiting for it.
+        If a restore failed on one process, the others would wait for it forever.
         """
         if jax.process_count() == 1:
             return
@@ -201,7 +207,7 @@ class Checkpoints:
         return state, dict(restored["data"])
 
     def _check_shapes(self, step: int, items: Mapping[str, Any]) -> None:
-        """Compares paths and shapes first: orbax reports the first mismatch alone, with noise."""
+        """Compares paths and shapes before restoring, since orbax would report only the first mismatch."""
         metadata = self._manager.item_metadata(step)
         differences = []
         for name in ("params", "ema"):
@@ -239,16 +245,16 @@ class Checkpoints:
 
 
 class _UnreadableError(Exception):
-    """Process 0 could not read a checkpoint, and every process knows."""
+    """Process 0 could not read a checkpoint; raised on every process."""
 
 
 def _describe(error: Exception) -> str:
-    """Returns the kind and the first line of an error."""
+    """Returns the type and the first line of an error."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
 
 
 def _split(state: TrainState) -> dict[str, Any]:
-    """Returns the items that hold arrays."""
+    """Returns the items of a checkpoint that hold arrays: name -> tree."""
     items = {
         "params": state.params,
         "train": {
@@ -264,7 +270,7 @@ def _split(state: TrainState) -> dict[str, Any]:
 
 
 def shapes_by_path(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of each array by its path, names joined by '/'."""
+    """Returns path -> shape of each array of a tree; a path is the names joined by '/'."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)

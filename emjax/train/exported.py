@@ -1,4 +1,4 @@
-"""Weights as one file that other libraries read: `model.safetensors`, with what they are in its header."""
+"""Weights as one file for other libraries: `model.safetensors`, with the `RunSpec` in its header."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emjax.tasks.task import Params
 from emjax.weights.read import EXPORTED_FILE, read_arrays
 from emjax.weights.safetensors_file import read_metadata
 
-# In the header of the file.
+# Key of the RunSpec in the header of the file.
 _SPEC = "emjax"
 
 
@@ -26,12 +26,12 @@ def write_exported(folder: Path, params: Params, spec: RunSpec) -> Path:
     """Writes weights as one file.
 
     Args:
-        folder: that it is written to.
+        folder: folder that the file is written to.
         params: nested dicts of arrays.
-        spec: what they are.
+        spec: description of the weights.
 
     Returns:
-        The file, in which an array is called by its path, names joined by '/'.
+        Path of the file, in which the name of an array is its path in the nested dicts, joined by '/'.
     """
     header = {_SPEC: json.dumps(spec.to_json())}
     data = safetensors.numpy.save(_flat(params), metadata=header)
@@ -41,7 +41,7 @@ def write_exported(folder: Path, params: Params, spec: RunSpec) -> Path:
 
 
 def is_exported(path: str | os.PathLike[str]) -> bool:
-    """Whether a file or folder is what `write_exported` writes."""
+    """Whether a file, or the file in a folder, was written by `write_exported`."""
     file = Path(path) / EXPORTED_FILE if Path(path).is_dir() else Path(path)
     if file.suffix != ".safetensors" or not file.is_file():
         return False
@@ -49,13 +49,13 @@ def is_exported(path: str | os.PathLike[str]) -> bool:
 
 
 def read_exported(path: str | os.PathLike[str]) -> tuple[Params, RunSpec]:
-    """Reads what `write_exported` wrote, bit for bit.
+    """Reads the weights and the description that `write_exported` wrote; arrays are equal bit for bit.
 
     Args:
-        path: the file, or its folder.
+        path: path of the file, or of its folder.
 
     Raises:
-        InputError: if it is none, or damaged.
+        InputError: if it is no such file, or damaged.
     """
     arrays = read_arrays(path)
     header = read_metadata(arrays.source).get(_SPEC)

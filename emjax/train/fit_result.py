@@ -1,4 +1,4 @@
-"""What a training run came to."""
+"""The result of a training run."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from emjax.tasks.task import Params
 
 @dataclasses.dataclass(frozen=True)
 class FitResult:
-    """What a training run came to.
+    """The result of a training run.
 
     Attributes:
-        steps: batches seen, in all.
-        loss_first: mean loss over the first 5 % of the steps, however often the run was
-            interrupted.
-        loss_last: mean loss over the last 5 %.
-        voxels_per_s: voxels of crops trained on a second by the last process that took steps,
-            without compiling, evaluating and saving.
-        skipped_steps: steps left out because they were not finite.
-        params: the moving average where there is one; global arrays.
+        steps: number of batches seen, including those before interruptions.
+        loss_first: mean loss over the first 5 % of the steps, including those before
+            interruptions.
+        loss_last: mean loss over the last 5 % of the steps.
+        voxels_per_s: voxels of crops trained on per second, not counting time for compiling,
+            evaluating and saving; of the last process that took steps.
+        skipped_steps: number of steps left out because they were not finite.
+        params: the moving average of the weights if there is one, else the weights; global arrays.
         evaluation: scalars of the last evaluation.
-        preempted: whether the run was interrupted after saving: leave with
+        preempted: whether the run was interrupted after saving; the exit status is then
             `emjax.runs.exit_status.PREEMPTED`.
     """
 
@@ -35,7 +35,7 @@ class FitResult:
     preempted: bool
 
     def results(self) -> dict[str, float]:
-        """Returns the entries of `results.json` that every training job has, if they are known."""
+        """Returns the entries of `results.json` that all training jobs have, except unknown ones."""
         names = ("steps", "loss_first", "loss_last", "voxels_per_s", "skipped_steps")
         values = {name: getattr(self, name) for name in names}
         return {name: value for name, value in values.items() if value is not None}

@@ -1,4 +1,4 @@
-"""How much arithmetic a step needs, counted from the task's own program."""
+"""Counts the arithmetic of a training step from the program of the task's loss."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import jax
 from jax.extend import core
 
-# A backward pass differentiates each product twice. What rematerialisation computes again does not count: it is a
-# cost, not work.
+# One forward pass, and a backward pass of twice its FLOPs, which differentiates each product by both factors. What
+# rematerialization computes again does not count, since it is overhead.
 # Source: "PaLM: Scaling Language Modeling with Pathways" (arXiv:2204.02311), appendix B.
 TRAINING_FACTOR = 3
 
 
 def training_flops(loss: Callable[..., Any], *arguments: Any) -> int:
-    """Returns the FLOPs of one step on all devices together: three times those of the loss.
+    """Returns the number of FLOPs of one step on all devices together: three times those of the loss.
 
     Args:
         loss: pure function; it is traced, not run.
@@ -26,7 +26,7 @@ def training_flops(loss: Callable[..., Any], *arguments: Any) -> int:
 
 
 def count_flops(fun: Callable[..., Any], *arguments: Any) -> int:
-    """Returns the FLOPs of the matrix products and convolutions of a function; all else is small beside them.
+    """Returns the number of FLOPs of a function's matrix products and convolutions; all others are negligible.
 
     Args:
         fun: pure function; it is traced, not run.
@@ -51,22 +51,22 @@ def _count(program: core.Jaxpr) -> int:
             products = math.prod(kernel) // features
             total += 2 * math.prod(_shape(equation.outvars[0])) * products
         elif name == "cond":
-            # One of the branches runs; those of `platform_dependent` do the same work.
+            # Only one of the branches runs; the branches of `platform_dependent` do the same work.
             total += max(_count(branch.jaxpr) for branch in settings["branches"])
         elif name == "custom_vjp_call":
             total += _count(settings["call_jaxpr"].jaxpr)
         else:
-            # How often a `while` runs is not known; here none holds a product.
+            # How often a `while` loop runs is unknown; none of emjax's contains a product.
             times = settings["length"] if name == "scan" else 1
             total += times * sum(_count(inner) for inner in _inner(settings))
     return total
 
 
 def _inner(settings: dict[str, Any]) -> list[core.Jaxpr]:
-    """Returns the programs that an equation holds."""
+    """Returns the programs that the settings of an equation contain."""
     values = [value for value in settings.values()]
     values += [item for value in values if isinstance(value, tuple | list) for item in value]
-    # Of jax 0.11, a closed program is a `Jaxpr`, too.
+    # Since jax 0.11, a closed program is a `Jaxpr`, too.
     return [
         value.jaxpr if isinstance(value, core.ClosedJaxpr) else value
         for value in values

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the loop finishes its step, saves, and says that it wants to go on."""
+"""Handles SIGTERM and Ctrl-C in training: the loop finishes its step and saves, so that the run can be continued."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from jax.experimental import multihost_utils
 
 
 class Interrupt:
-    """Notices that the process is asked to stop; a context manager round the loop.
+    """Notices that the process is asked to stop; a context manager around the loop.
 
-    With several processes JAX's own service hears SIGTERM on any of them and makes all stop at the
-    same step; Ctrl-C is handed on to it. With one process nobody listens, so a handler is installed
-    for both. A second Ctrl-C stops at once.
+    With several processes, JAX's own service receives SIGTERM on any of them and makes all stop at
+    the same step; Ctrl-C is passed on to it as SIGTERM. With one process there is no such service,
+    so this class handles both signals. A second Ctrl-C raises KeyboardInterrupt.
     """
 
     def __init__(self) -> None:
@@ -27,8 +27,7 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         """Installs the handlers."""
-        # Python lets only the main thread install handlers; a notebook's worker thread goes
-        # without.
+        # Python lets only the main thread install handlers; in another thread nothing is noticed.
         alone = jax.process_count() == 1
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT) if alone else (signal.SIGINT,):
@@ -36,12 +35,12 @@ class Interrupt:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Puts back those that were there before."""
+        """Restores the previous handlers."""
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
     def reached(self, step: int) -> bool:
-        """Whether to save and leave after this step; every process must ask after every step."""
+        """Whether to save and stop after this step; every process must call it after every step."""
         if jax.process_count() > 1:
             return bool(multihost_utils.reached_preemption_sync_point(step))
         return self._requested
@@ -54,5 +53,5 @@ class Interrupt:
         if self._requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self._requested = True
-        # Not logging: the signal may come in the middle of a line that is being logged.
+        # Written directly, not logged: the signal may interrupt a call of the logger.
         os.write(2, f"\n{signal.Signals(number).name}: finishing the step and saving\n".encode())

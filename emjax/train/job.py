@@ -1,6 +1,6 @@
-"""One training job: the steps that all of them share, and what each brings.
+"""Runs a training job: the steps that all training jobs share, and what each job has to provide.
 
-A new training job is its task, its config, and a module like
+A new training job consists of its task, its config, and a module like
 
     ON_DEVICES = True
     JOB = TrainingJob(build_task=build_distill, make_judge=DistillJudge)
@@ -54,21 +54,21 @@ from emjax.volumes.store import open_volume
 
 Values = Mapping[str, Any]
 
-# Another seed than any run's: the same held-out crops judge every run.
+# Differs from the seed of any run; the same for all, so that the same held-out crops judge every run.
 HELD_OUT_SEED = 2**32
 
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """What a judge is made of.
+    """What a judge is made from.
 
     Attributes:
         values: the complete configuration, as plain dicts.
         settings: the part of it that all training jobs share.
-        task: what is learnt.
-        mesh: scores are wanted on every process of it.
+        task: the task that is learnt.
+        mesh: device mesh; the judge must return scores on every process of it.
         entries: the volumes, or parts of volumes, that are never trained on.
-        read_options: as in training.
+        read_options: further options of `emjax.data.source.Crops`, as in training.
     """
 
     values: Values
@@ -82,10 +82,10 @@ class HeldOut:
         """Reads `eval.crops` crops that are the same for every run.
 
         Args:
-            size: (z, y, x) voxels.
+            size: (z, y, x) voxels of a crop.
 
         Returns:
-            As `emjax.data.source.Crops.example`, with a leading axis.
+            The arrays of `emjax.data.source.Crops.example`, stacked along a new first axis.
         """
         crops = make_crops(
             self.settings.data, self.entries, size, seed=HELD_OUT_SEED, **self.read_options
@@ -94,24 +94,24 @@ class HeldOut:
 
     @property
     def chunk(self) -> int:
-        """Crops to score at a time: a divisor of their number that is no more than a batch."""
+        """Number of crops to score at a time: a common divisor of their number and the batch size."""
         return math.gcd(self.values["eval"]["crops"], self.settings.data.batch_size)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingJob:
-    """What a training job brings.
+    """What a training job provides.
 
     Attributes:
-        build_task: makes what is learnt, from the complete configuration as plain dicts; raises InputError on values
-            that cannot work.
-        make_judge: makes what scores it. None: nothing is held out or scored, and `results.json` has the losses alone.
-        labelled: whether every volume must have labels, and the weights that it starts from its voxel size.
-        scored_on: field of the configuration -> addresses, of what else scores come from: it must not be trained on.
-        read_options: further options of `emjax.data.source.Crops`, from the configuration and the task.
-        remember: what prediction has to know of the task besides the configuration, see `RunSpec.task`.
-        what_next: fields of the command that mostly comes after this one, with `{folder}` for the run folder; it is
-            printed at the end.
+        build_task: makes the task from the complete configuration as plain dicts; raises InputError on invalid values.
+        make_judge: makes the judge. None: nothing is held out or scored, and `results.json` has only the losses.
+        labelled: whether every volume must have labels, and initial weights must be of the volumes' voxel size.
+        scored_on: returns configuration field -> addresses of further volumes that scores come from, which must not be
+            trained on.
+        read_options: returns further options of `emjax.data.source.Crops`, from the configuration and the task.
+        remember: returns what prediction has to know of the task besides the configuration, see `RunSpec.task`.
+        what_next: flags of the command that usually follows this job, with `{folder}` for the run folder; the command
+            is printed at the end.
     """
 
     build_task: Callable[[Values], CropTask]
@@ -127,16 +127,16 @@ def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLik
     """Trains as configured, and writes checkpoints, `results.json`, TensorBoard files and plots to `workdir`.
 
     Args:
-        job: what is learnt, and how it is judged.
-        config: as made from `emjax.config.base_config`.
-        workdir: run folder; continued when it holds an unfinished run of the same configuration.
+        job: the training job.
+        config: configuration made from `emjax.config.base_config`.
+        workdir: run folder; an unfinished run of the same configuration in it is continued.
 
     Returns:
-        Exit status: `DONE`, or `PREEMPTED` when interrupted after saving.
+        Exit status: `DONE`, or `PREEMPTED` if interrupted after saving.
 
     Raises:
-        InputError: if the configuration, the volumes, the weights or the folder cannot work; before anything is
-            compiled.
+        InputError: if the configuration, the volumes, the weights or the folder cannot be used; raised before anything
+            is compiled.
     """
     validate(config)
     settings = TrainSettings.from_config(config)
@@ -198,12 +198,12 @@ def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLik
 
 
 def summary_line(title: str, results: Mapping[str, float], name: str, form: str) -> str:
-    """Returns one line of the summary: a score, and what it compares with.
+    """Returns one line of the summary: a score, and the reference values that it compares with.
 
     Args:
-        title: of the line.
-        results: as in `results.json`; `NAME_untrained` and the like are added where there are some.
-        name: of the score.
+        title: title of the line.
+        results: results as in `results.json`; references such as `NAME_untrained` are shown if they are among them.
+        name: name of the score.
         form: format of the numbers, such as '.3f'.
     """
     parts = [f"{title:<28}{results[name]:>9{form}}"]
@@ -215,7 +215,7 @@ def summary_line(title: str, results: Mapping[str, float], name: str, form: str)
 
 
 def _complete(job: TrainingJob, values: Values, voxel_nm: Sequence[float]) -> dict[str, Any]:
-    """Chooses what the network leaves open: as the weights have it that it starts from, else by the voxels."""
+    """Completes the network's configuration: open fields follow the initial weights if given, else the voxel size."""
     source = values["init_from"]
     if not source:
         return with_network(values, voxel_nm)
@@ -229,7 +229,7 @@ def _complete(job: TrainingJob, values: Values, voxel_nm: Sequence[float]) -> di
 def _split(
     job: TrainingJob, values: Values, entries: list[OpenedEntry], window: Size
 ) -> tuple[list[OpenedEntry], list[OpenedEntry]]:
-    """Returns the volumes to train on, within the budget of labels, and those that are held out."""
+    """Returns the volumes to train on, limited to the labels that may be used, and those that are held out."""
     data, judged = values["data"], values["eval"]
     training, held_out = entries, list[OpenedEntry]()
     if job.make_judge and judged["volumes"]:
@@ -254,7 +254,7 @@ def _split(
 def _scored(
     job: TrainingJob, values: Values, held_out: Sequence[OpenedEntry]
 ) -> dict[str, list[Scored]]:
-    """Returns what scores come from, by the field that names it."""
+    """Returns configuration field -> volumes that scores come from."""
     field = "eval.volumes" if values["eval"].get("volumes") else "eval.held_out"
     scored = {field: [Scored(entry.image, entry.labels) for entry in held_out]}
     for name, text in job.scored_on(values).items():
@@ -273,10 +273,10 @@ def _report(
     params: Params,
     mesh: Mesh,
 ) -> None:
-    """Writes results and pictures, and prints what a user wants to know at the end: the scores, and where all is."""
+    """Writes results and pictures, and prints the scores, where the files are, and the next command."""
     shown = None
     if judge is not None:
-        # On every process: they compute together.
+        # On every process, since the processes compute together.
         with jax.set_mesh(mesh):
             shown = judge.show(params)
     if not runtime.is_main():

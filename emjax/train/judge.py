@@ -1,4 +1,4 @@
-"""What scores a network while it is trained, and says at the end what came of it."""
+"""The interface of judges, which score a network during training and report on it at the end."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from emjax.tasks.task import Params
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        scalars: metric -> value, units in the names.
+        scalars: metric -> value; names include the units.
         images: name -> `[h, w, 3]` uint8.
     """
 
@@ -26,25 +26,26 @@ class Evaluation:
 
 
 class Evaluator(Protocol):
-    """Measures parameters; every process calls it, and gets the same scalars."""
+    """Evaluates parameters; every process calls it, and gets the same scalars."""
 
     def __call__(self, params: Params, step: int) -> Evaluation:
-        """Evaluates.
+        """Evaluates parameters.
 
         Args:
-            params: the moving average where there is one; global arrays that must not be kept.
-            step: batches seen.
+            params: the moving average if there is one, else the parameters; global arrays that must
+                not be kept.
+            step: number of batches seen.
         """
         ...
 
 
 class Judge(Evaluator, Protocol):
-    """What a job scores its network by, on held-out crops that are always the same."""
+    """Scores a job's network on held-out crops that are always the same."""
 
     def references(self) -> Mapping[str, float]:
-        """Returns what the scores compare with, such as an untrained network's; asked for when they are first needed.
+        """Returns reference values that the scores compare with, such as an untrained network's scores.
 
-        They stand in `results.json` beside the scores of the last evaluation, so names must differ from theirs.
+        They are written to `results.json` beside the scores of the last evaluation, so their names must differ.
         """
         ...
 
@@ -53,17 +54,17 @@ class Judge(Evaluator, Protocol):
         ...
 
     def plot(self, folder: epath.Path, shown: Any) -> list[epath.Path]:
-        """Writes pictures of the network's work and of the run's course; process 0 alone.
+        """Writes pictures of the network's output and of the run's curves; only process 0 calls it.
 
         Args:
             folder: run folder; see `emjax.train.pictures`.
-            shown: as `show` returned it.
+            shown: what `show` returned.
 
         Returns:
-            Their paths.
+            Paths of the pictures.
         """
         ...
 
     def summarise(self, results: Mapping[str, float]) -> Sequence[str]:
-        """Returns the lines on the scores that a user wants to read at the end; see `emjax.train.job.summary_line`."""
+        """Returns the lines on the scores that are printed at the end; see `emjax.train.job.summary_line`."""
         ...

@@ -1,6 +1,6 @@
-"""The one loop of every training job.
+"""The training loop of every training job.
 
-Where the state comes from, the first that applies:
+The initial state comes from the first of these that applies:
 1. the latest readable checkpoint of the run folder (the same command again);
 2. `init_from`: the weights of another run;
 3. the task's own initialisation.
@@ -48,10 +48,10 @@ from emjax.train.step import TrainStep, compile_step, make_step
 from emjax.train.transfer import start_from
 from emjax.train.weights import restore_params
 
-# Steps whose results the host has not waited for: enough to keep a device busy, few enough that
-# batches and metrics do not pile up on it.
+# Most steps whose results the host has not waited for: enough to keep a device busy, few enough
+# that batches and metrics do not pile up on it.
 MAX_STEPS_IN_FLIGHT = 2
-# What the loader says about where its crops came from, for the message about steps that are not
+# Arrays of a batch that say where its crops came from, for the message on steps that are not
 # finite.
 _ORIGIN = ("index", "volume", "start")
 
@@ -67,24 +67,25 @@ def fit(
     evaluator: Evaluator | None = None,
     layers: Layers = (),
 ) -> FitResult:
-    """Trains for `settings.num_steps` batches, from wherever the run folder stands.
+    """Trains until `settings.num_steps` batches are seen, continuing from what the run folder holds.
 
     Args:
-        task: what is learnt.
+        task: the task that is learnt.
         batches: the loader, at its beginning.
-        settings: of the run.
-        folder: as opened by `emjax.train.run_folder`.
-        mesh: as made by `make_mesh`.
-        run_spec: saved with each checkpoint.
+        settings: settings of the run.
+        folder: run folder as opened by `emjax.train.run_folder`.
+        mesh: mesh as made by `make_mesh`.
+        run_spec: description that is saved with each checkpoint.
         evaluator: called every `settings.eval_every_steps` steps and at the end.
-        layers: of the backbone, for `optimizer.layer_decay`.
+        layers: layers of the backbone, for `optimizer.layer_decay`.
 
     Returns:
-        What the run came to.
+        The result of the run.
 
     Raises:
-        InputError: if disk, batch size, checkpoints or `init_from` cannot work, before anything is
-            compiled; if `settings.max_bad_steps` steps in a row were not finite, naming the crops.
+        InputError: if disk, batch size, checkpoints or `init_from` cannot be used, before anything
+            is compiled; if `settings.max_bad_steps` steps in a row were not finite (names the
+            crops).
         OSError: if the disk is full.
     """
     runtime.use_compilation_cache()
@@ -92,7 +93,7 @@ def fit(
     optimizer, schedule = make_optimizer(settings.optimizer, settings.num_steps, layers)
     ema = settings.uses_ema
     abstract = abstract_state(task, optimizer, seed=settings.seed, ema=ema, mesh=mesh)
-    # For its errors alone; the step would raise them only when it is compiled.
+    # Called only for its errors, which the step would raise only when it is compiled.
     rate_multipliers(
         abstract.params, layers, settings.optimizer.layer_decay, settings.optimizer.freeze
     )
@@ -122,7 +123,7 @@ def fit(
             )
             return run.train(step)
         finally:
-            # Also on an error: a save in the background is not lost, and files are whole.
+            # Also on an error, so that saves in the background are finished and files are complete.
             try:
                 checkpoints.close()
             finally:
@@ -131,7 +132,7 @@ def fit(
 
 
 class _Run:
-    """The loop's parts and its few variables."""
+    """The state of one call of `fit`: the parts of the loop and its variables."""
 
     def __init__(
         self,
@@ -162,11 +163,11 @@ class _Run:
         self._progress = Progress(settings.num_steps, self._step, shown=main)
         self._profile = Profile(folder, settings.profile_steps if main else "")
         self._clock = Clock()
-        # FLOPs of a step as a part of a second of all devices at their peak; None where that is not known.
+        # Seconds that the FLOPs of a step would take on all devices at their peak; None if that is unknown.
         self._peak_seconds: float | None = None
 
     def train(self, step: TrainStep) -> FitResult:
-        """Runs the remaining steps."""
+        """Runs the remaining steps, and returns the result of the run."""
         settings = self._settings
         preempted = False
         with jax.set_mesh(self._mesh):
@@ -198,13 +199,13 @@ class _Run:
         )
 
     def close(self) -> None:
-        """Ends the files and the bar."""
+        """Closes the files and the progress bar."""
         self._profile.stop()
         self._progress.close()
         self._log.close()
 
     def _catch_up(self) -> None:
-        """Does what an interruption prevented: finds the best checkpoint, evaluates this step."""
+        """Does what an interruption prevented: finds the best checkpoint, evaluates the present step."""
         settings = self._settings
         if settings.save.best_metric:
             self._update_best()
@@ -213,7 +214,7 @@ class _Run:
             self._evaluate()
 
     def _steps(self, compiled: Any, batch: dict[str, jax.Array], interrupt: Interrupt) -> bool:
-        """Takes steps until the last one or an interruption; tells whether it was one."""
+        """Takes steps until the last one or an interruption; returns whether it was interrupted."""
         settings = self._settings
         self._clock.start()
         while True:
@@ -228,7 +229,7 @@ class _Run:
             stop = interrupt.reached(self._step) and not done
             saves = self._step % settings.save.every_steps == 0 or done or stop
             evaluates = self._step % settings.eval_every_steps == 0 and not done and not stop
-            # Before every save, so that the record of metrics can be cut off exactly there.
+            # Also before every save, so that the record of metrics can be cut off exactly there.
             if self._step % settings.log_every_steps == 0 or saves or evaluates:
                 self._flush()
             if saves:
@@ -246,7 +247,7 @@ class _Run:
         logging.info("compiling the step")
         compiled = compile_step(step, self._state, batch, self._mesh)
         memory = compiled.memory_analysis()
-        # Some backends do not say.
+        # Some backends do not report it.
         if memory is not None:
             logging.info(
                 "compiled in %.1f s; on each device %.3g GiB of arguments and %.3g GiB of scratch",
@@ -264,7 +265,7 @@ class _Run:
         return compiled
 
     def _next_batch(self) -> dict[str, jax.Array]:
-        """Reads this process's rows and joins them with those of the others."""
+        """Reads this process's rows and joins them with those of other processes to a global batch."""
         with self._clock.data():
             rows = next(self._batches)
         self._origins.append({name: rows[name] for name in _ORIGIN if name in rows})
@@ -275,7 +276,7 @@ class _Run:
         }
 
     def _flush(self) -> None:
-        """Waits for the steps so far, records them, and stops the run if it went wrong."""
+        """Waits for the steps so far and records them; raises InputError after too many bad steps in a row."""
         if not self._pending:
             return
         with self._clock.device():
@@ -288,7 +289,7 @@ class _Run:
         self._origins.clear()
 
     def _check_finite(self, steps: list[dict[str, Any]]) -> None:
-        """Stops after too many steps in a row that were left out."""
+        """Warns of steps that were not finite; raises InputError after too many of them in a row."""
         worst = max(range(len(steps)), key=lambda i: steps[i]["bad_steps"])
         count = int(steps[worst]["bad_steps"])
         if not count:
@@ -310,7 +311,7 @@ class _Run:
         self._clock.start()
 
     def _evaluate(self) -> None:
-        """Measures the present parameters; an improvement of the chosen metric is saved."""
+        """Evaluates the present parameters; saves them if the chosen metric improved."""
         if self._evaluator is None:
             return
         found = self._evaluator(self._state.best_params, self._step)
@@ -330,17 +331,17 @@ class _Run:
             self._save()
 
     def _update_best(self) -> int:
-        """Finds the best of the checkpoints and the present step; 0 if none was evaluated."""
+        """Marks and returns the best step among the checkpoints and the present step; 0 if none was evaluated."""
         metric, mode = self._settings.save.best_metric, self._settings.save.best_mode
         steps = {*self._checkpoints.steps, self._step}
-        # Process 0 decides, or rounding could make one process save alone.
+        # Process 0 decides for all, since rounding could otherwise make one process save alone.
         best = runtime.agree(self._log.best_step(metric, mode, sorted(steps)) or 0)
         value = self._log.evaluations[best][metric] if best in self._log.evaluations else None
         self._checkpoints.mark_best(best or None, metric, value)
         return best
 
     def _timing(self, count: int) -> dict[str, float]:
-        """Returns where the time of the last steps went, the rates of the run, and how full things are."""
+        """Returns times of the last steps, rates of the run, the loader's queue, and the use of device memory."""
         timing = self._clock.lap(count)
         per_second = self._clock.steps / self._clock.seconds
         examples = self._settings.data.batch_size * per_second
@@ -358,7 +359,7 @@ class _Run:
 
 
 def _name_crops(origin: Mapping[str, np.ndarray], volumes: tuple[str, ...]) -> str:
-    """Says where the crops of a batch were cut."""
+    """Returns a text that says where the crops of a batch were cut."""
     if "volume" not in origin or "start" not in origin:
         return "unknown"
     crops = []

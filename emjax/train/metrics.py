@@ -1,8 +1,8 @@
-"""The record of a run: `metrics.jsonl`, TensorBoard files, and the figures made of them.
+"""The record of a run's metrics: `metrics.jsonl`, TensorBoard files, and numbers computed from them.
 
-`metrics.jsonl` is the record that counts. It has one line for each logged interval, with the loss
-of every step, and one for each evaluation. When a run goes on from a checkpoint, lines of later
-steps are cut off, so that the record is that of a run that was never stopped.
+`metrics.jsonl` is the authoritative record. It has one line for each logged interval, with the loss
+of every step, and one for each evaluation. When a run continues from a checkpoint, lines of later
+steps are removed, so that the record equals that of a run that was never stopped.
 """
 
 from __future__ import annotations
@@ -19,24 +19,30 @@ from etils import epath
 from emjax.runs.whole_file import write_whole
 
 METRICS_FILE = "metrics.jsonl"
-# Part of the steps that the first and the last loss are means over.
+# Share of the steps over which the first and the last loss are averaged.
 END_FRACTION = 0.05
 
 
 class MetricsLog:
-    """Writes and remembers the metrics of a run."""
+    """Writes and remembers the metrics of a run.
+
+    Attributes:
+        losses: step -> loss; None where it was not finite.
+        voxels_per_s: the last rate that was logged, or None.
+        evaluations: step -> metric -> value.
+    """
 
     def __init__(self, folder: epath.Path, restored_step: int, *, shown: bool) -> None:
-        """Takes up the record of a run.
+        """Opens the record of a run, and removes what was logged after `restored_step`.
 
         Args:
             folder: run folder.
-            restored_step: step that the run goes on from; what was logged after it is dropped.
-            shown: whether this process writes; the others only remember.
+            restored_step: step that the run continues from.
+            shown: whether this process writes; other processes only remember.
         """
         self._path = folder / METRICS_FILE
         self._shown = shown
-        # Object stores cannot append, so there the file is written anew each time.
+        # Object stores cannot append, so the file is rewritten there each time.
         self._append = "://" not in str(folder)
         self._lines = [line for line in _read_lines(self._path) if line["step"] <= restored_step]
         self.losses: dict[int, float | None] = {}
@@ -52,19 +58,19 @@ class MetricsLog:
     def log_steps(
         self, last_step: int, steps: Sequence[Mapping[str, float]], timing: Mapping[str, float]
     ) -> dict[str, float]:
-        """Records a run of consecutive steps.
+        """Records an interval of consecutive steps.
 
         Args:
-            last_step: number of the last of them, counted from 1.
+            last_step: number of the interval's last step, counted from 1.
             steps: metrics of each step, `loss` among them.
-            timing: figures of the interval as a whole.
+            timing: times and rates of the interval as a whole.
 
         Returns:
-            The means over the interval, of finite values.
+            Metric -> mean of its finite values over the interval.
         """
         means = {name: _mean([step[name] for step in steps]) for name in steps[0]}
         train = {name: value for name, value in means.items() if value is not None}
-        # A rate or a counter is a state, not something to average.
+        # A rate and a counter are not averaged; their last value is logged.
         for name in ("learning_rate", "bad_steps"):
             if name in steps[-1]:
                 train[name] = float(steps[-1][name])
@@ -81,8 +87,8 @@ class MetricsLog:
         """Records an evaluation.
 
         Args:
-            step: steps done.
-            scalars: metric -> value; values that are not finite are left out of the record.
+            step: number of steps done.
+            scalars: metric -> value; values that are not finite are left out.
             images: name -> `[h, w, 3]` uint8, for TensorBoard.
         """
         finite = {name: float(v) for name, v in scalars.items() if math.isfinite(v)}
@@ -94,7 +100,7 @@ class MetricsLog:
             self._writer.flush()
 
     def loss_ends(self) -> tuple[float | None, float | None]:
-        """Returns the mean losses over the first and last 5 % of the steps, at least one each."""
+        """Returns the mean losses over the first and the last 5 % of the steps, at least one step each."""
         steps = sorted(self.losses)
         count = max(1, round(len(steps) * END_FRACTION))
         first = _mean([self.losses[step] for step in steps[:count]])
@@ -106,12 +112,12 @@ class MetricsLog:
         return sum(loss is None for loss in self.losses.values())
 
     def best_step(self, metric: str, mode: str, steps: Sequence[int]) -> int | None:
-        """Returns the evaluated step where a metric is best.
+        """Returns the step at whose evaluation a metric was best; None if it was never evaluated.
 
         Args:
-            metric: name among the evaluations' scalars.
-            mode: 'max' or 'min'.
-            steps: those that come into question.
+            metric: name of a scalar of the evaluations.
+            mode: 'max' or 'min', whether greater or smaller is better.
+            steps: steps to choose from.
         """
         scores = {
             step: self.evaluations[step][metric]
@@ -123,7 +129,7 @@ class MetricsLog:
         return (max if mode == "max" else min)(scores, key=lambda step: scores[step])
 
     def close(self) -> None:
-        """Writes out what TensorBoard still holds."""
+        """Writes out what is still to be written for TensorBoard, and closes its files."""
         if self._writer is not None:
             self._writer.close()
 
@@ -131,7 +137,7 @@ class MetricsLog:
         losses = line.get("losses", [])
         first = line["step"] - len(losses) + 1
         self.losses.update({first + i: loss for i, loss in enumerate(losses)})
-        # What an earlier process measured is the answer for one that finds nothing left to do.
+        # Also remembers the rate that an earlier process measured, for a process with no steps left to do.
         self.voxels_per_s = line.get("time", {}).get("voxels_per_s", self.voxels_per_s)
         if "eval" in line:
             self.evaluations[line["step"]] = dict(line["eval"])
@@ -159,7 +165,7 @@ class MetricsLog:
 
 
 def _read_lines(path: epath.Path) -> list[dict[str, Any]]:
-    """Returns the whole lines of a record; the last may be half written after a crash."""
+    """Returns the lines of a record; skips broken ones, since a crash may leave the last one half written."""
     if not path.exists():
         return []
     lines = []
@@ -173,23 +179,23 @@ def _read_lines(path: epath.Path) -> list[dict[str, Any]]:
 
 def _tensorboard(folder: epath.Path, purge_step: int) -> Any:
     """Opens TensorBoard files, hiding what an interrupted run wrote from `purge_step` on."""
-    # Here, not above: it takes a second to import.
+    # Imported here, since importing it takes a second.
     from tensorboardX import SummaryWriter
 
     try:
         return SummaryWriter(str(folder), purge_step=purge_step)
-    # On object stores it needs packages that emjax does not ask for; metrics.jsonl has everything.
+    # For object stores it needs packages that emjax does not require; metrics.jsonl has everything.
     except ImportError as error:
         logging.warning("no TensorBoard files in %s: %s", folder, error)
         return None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    """Returns the mean of the finite values, None where there are none."""
+    """Returns the mean of the finite values; None if there are none."""
     finite = [float(v) for v in values if v is not None and math.isfinite(v)]
     return sum(finite) / len(finite) if finite else None
 
 
 def _short(value: float) -> float | None:
-    """Returns the value with the digits that float32 has; JSON knows no NaN."""
+    """Returns a value rounded to the digits of float32; None if it is not finite, which JSON cannot hold."""
     return float(f"{float(value):.7g}") if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules, ours and those of the paper's code."""
+"""Optimizers and learning-rate schedules: our own, and those of the released code of the paper."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from emjax.train.settings import OptimizerSettings
 
 Schedule: TypeAlias = optax.Schedule
 
-# The released schedule: polynomial of this power, down to a tenth, over so many updates, then flat.
+# The released schedule: polynomial of this power, down to this fraction of the peak rate over this
+# many updates, then constant.
 RELEASED_POWER = 1.5
 RELEASED_UPDATES = 200_000
 RELEASED_FINAL_FRACTION = 0.1
-# The released epsilon. It is so large that, where |g| << 0.01, Adam moves like SGD with rate /
-# 0.01.
+# The released epsilon. It is so large that for |g| << 0.01 Adam acts like SGD with a learning rate
+# divided by 0.01.
 RELEASED_EPSILON = 0.01
 
 
@@ -29,15 +30,16 @@ def make_schedule(settings: OptimizerSettings, num_updates: int) -> Schedule:
     """Returns the learning rate as a function of the number of updates made before.
 
     Args:
-        settings: of the schedule its name, both rates and the share of the warm-up are read.
-        num_updates: of the whole run.
+        settings: settings of the optimizer, of which the schedule's name, both learning rates and
+            the share of the warm-up are used.
+        num_updates: number of updates of the whole run.
 
     Raises:
-        InputError: on an unknown schedule.
+        InputError: if the schedule is unknown.
 
-    Source: `paper` after the code of "Learning Multiscale Consistency for Self-supervised Electron
-        Microscopy Instance
-    Segmentation" (arXiv:2308.09917); `cosine` after "SGDR" (arXiv:1608.03983), one period.
+    Source: `paper` follows the code of "Learning Multiscale Consistency for Self-supervised
+    Electron Microscopy Instance Segmentation" (arXiv:2308.09917); `cosine` is one period of "SGDR"
+    (arXiv:1608.03983).
     """
     name, peak = settings.schedule, settings.learning_rate
     if name not in SCHEDULES:
@@ -53,7 +55,7 @@ def make_schedule(settings: OptimizerSettings, num_updates: int) -> Schedule:
     decay_updates = max(1, num_updates - warmup)
 
     def schedule(count: Any) -> jax.Array:
-        # The first update already moves: (count + 1), not count.
+        # count + 1, so that the rate of the first update is not 0.
         rising = peak * (count + 1) / (warmup + 1)
         progress = jnp.clip((count - warmup) / decay_updates, 0.0, 1.0)
         falling = final + (peak - final) * 0.5 * (1 + jnp.cos(jnp.pi * progress))
@@ -68,18 +70,17 @@ def make_optimizer(
     """Returns the optimizer of a run, and its learning rate as a function of the number of updates.
 
     Args:
-        settings: of the run.
-        num_steps: batches of the whole run.
-        layers: of the backbone, for `layer_decay`; see `emjax.train.rates`.
+        settings: settings of the optimizer.
+        num_steps: number of batches of the whole run.
+        layers: layers of the backbone, for `layer_decay`; see `emjax.train.rates`.
 
     Raises:
-        InputError: on an unknown optimizer or schedule.
+        InputError: if the optimizer or the schedule is unknown.
 
-    Source: LAMB (arXiv:1904.00962), AdamW (arXiv:1711.05101), AMSGrad (OpenReview ryQu7f-RZ). For
-        `adam_released`: Adam
-    with coupled L2 of every parameter and AMSGrad. optax takes the maximum of the second moments
-    after the correction of their bias, the released code before; they differ only in the first few
-    hundred updates.
+    Source: LAMB (arXiv:1904.00962), AdamW (arXiv:1711.05101), AMSGrad (OpenReview ryQu7f-RZ).
+    `adam_released` is Adam with AMSGrad and coupled L2 of every parameter. optax takes the maximum
+    of the second moments after correcting their bias, the released code before; the two differ only
+    in the first few hundred updates.
     """
     every = settings.accumulate_steps
     schedule = make_schedule(settings, max(1, num_steps // every))
@@ -108,19 +109,19 @@ def make_optimizer(
         inner = with_rates(inner, layers, settings.layer_decay, settings.freeze)
     if every == 1:
         return inner, schedule
-    # Negatives of a contrastive loss are those of one batch, however many batches are accumulated.
+    # The negatives of a contrastive loss come from one batch, however many batches are accumulated.
     return optax.MultiSteps(inner, every_k_schedule=every).gradient_transformation(), schedule
 
 
 def decay_mask(params: Params) -> Any:
-    """Tells which parameters shrink: kernels, not biases, scales of norms or positions.
+    """Returns which parameters have weight decay: kernels, but not biases, scales of norms or positions.
 
     Args:
         params: nested dicts of arrays.
 
     Returns:
-        The same tree of bools. Goes by name, because scanned blocks stack their biases into
-        matrices.
+        The same tree of bools. It is decided by name as well as by rank, because scanned blocks
+        stack their biases into matrices.
     """
 
     def decays(path: tuple[Any, ...], leaf: jax.Array) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures of a training run: where they lie, and the courses that curves are drawn from."""
+"""Pictures of a training run: writes them, and reads the recorded courses that curves are drawn from."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from emjax.train.metrics import METRICS_FILE
 
 PICTURE_FOLDER = "plots"
 
-# Steps, and a value at each.
+# The course of a metric: steps, and its value at each.
 Course = tuple[list[int], list[float]]
 
 
 def read_courses(folder: epath.Path, group: str) -> dict[str, Course]:
-    """Reads what a run recorded.
+    """Reads the courses of the metrics that a run recorded.
 
     Args:
         folder: run folder.
-        group: 'train' or 'eval'.
+        group: group of metrics, 'train' or 'eval'.
 
     Returns:
-        Metric -> its course; those never recorded are absent.
+        Metric -> its course; metrics that were never recorded are absent.
     """
     courses: dict[str, Course] = {}
     for text in (folder / METRICS_FILE).read_text().splitlines():
@@ -45,7 +45,7 @@ def write_pictures(folder: epath.Path, pictures: Mapping[str, np.ndarray]) -> li
         pictures: name of the file -> `[height, width, 3]` uint8.
 
     Returns:
-        Their paths.
+        Paths of the pictures.
     """
     (folder / PICTURE_FOLDER).mkdir(exist_ok=True)
     paths = [folder / PICTURE_FOLDER / name for name in pictures]

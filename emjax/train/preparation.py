@@ -1,4 +1,4 @@
-"""What every training job does between its volumes and the loop."""
+"""Prepares a training job: from opened volumes to batches, with a complete network and enough disk space."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from emjax.train.state import abstract_state, state_bytes
 
 
 def common_voxel_nm(values: Mapping[str, Any], entries: Sequence[OpenedEntry]) -> tuple[float, ...]:
-    """Returns the (z, y, x) voxel size that all crops have, nm; empty where it is mixed or unknown."""
+    """Returns the (z, y, x) voxel size of all crops, nm; empty if it is mixed or unknown."""
     if values["data"]["voxel_nm"]:
         return tuple(values["data"]["voxel_nm"])
     unknown = [entry.image.name for entry in entries if entry.image.voxel_nm is None]
@@ -44,12 +44,12 @@ def with_network(
     voxel_nm: Sequence[float],
     like: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Returns a configuration whose network is complete: fields that it leaves open follow from the voxels.
+    """Returns the configuration with a complete network: fields left open are chosen for the voxel size.
 
     Args:
         values: the configuration as plain dicts.
-        voxel_nm: (z, y, x) nm, or empty where it is unknown or mixed.
-        like: the group `model` of the run that weights come from, whose choice comes first.
+        voxel_nm: (z, y, x) voxel size, nm; empty if it is unknown or mixed.
+        like: the group `model` of the run that weights come from, whose choices take precedence.
     """
     crop_size = tuple(values["data"]["crop_size"])
     return {**values, "model": fit_to_voxels(values["model"], voxel_nm, crop_size, like)}
@@ -63,14 +63,14 @@ def make_crops(
     seed: int,
     **options: Any,
 ) -> Crops:
-    """Makes the examples that the settings describe.
+    """Makes the source of examples that the settings describe.
 
     Args:
-        data: how volumes are mixed and read.
-        entries: volumes.
+        data: settings of how volumes are mixed and read.
+        entries: the volumes.
         window: (z, y, x) voxels of a window.
-        seed: of the order and the places.
-        **options: further ones of `Crops`.
+        seed: seed of the order of volumes and of the places in them.
+        **options: further options of `Crops`.
     """
     return Crops(
         entries,
@@ -85,7 +85,7 @@ def make_crops(
 
 
 def make_batches(data: DataSettings, crops: Crops) -> Batches:
-    """Makes this process's rows of the global batches."""
+    """Makes the loader of this process's rows of the global batches."""
     return Batches(
         crops,
         data.batch_size,
@@ -99,7 +99,7 @@ def make_batches(data: DataSettings, crops: Crops) -> Batches:
 def check_disk(
     task: Task, settings: TrainSettings, folder: epath.Path, mesh: Mesh, layers: Layers
 ) -> None:
-    """Checks the space for checkpoints before anything is compiled, not only when the loop begins."""
+    """Checks the disk space for checkpoints early, before anything is compiled; raises InputError if it is short."""
     optimizer, _ = make_optimizer(settings.optimizer, settings.num_steps, layers)
     abstract = abstract_state(task, optimizer, seed=settings.seed, ema=settings.uses_ema, mesh=mesh)
     check_space(folder, state_bytes(abstract), settings.save.keep)

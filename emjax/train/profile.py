@@ -1,4 +1,4 @@
-"""A trace of a few steps for the profiler: TensorBoard reads the folder, Perfetto its `perfetto_trace.json.gz`."""
+"""Traces a few steps for a profiler: TensorBoard reads the folder, Perfetto its `perfetto_trace.json.gz`."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from emjax.config import parse_steps
 
 
 class Profile:
-    """Traces the steps that the user named, once."""
+    """Traces one range of steps that the user named."""
 
     def __init__(self, folder: epath.Path, steps: str) -> None:
-        """Waits for the first of them.
+        """Parses the range; traces nothing yet.
 
         Args:
-            folder: run folder; the trace goes to `profile/`.
-            steps: FROM:TO as in a slice, steps counted from 0: `100:105` traces the five after the hundredth; '' none.
+            folder: run folder; the trace is written to `profile/` in it.
+            steps: FROM:TO as in a slice, steps counted from 0: `100:105` traces the five steps after the hundredth;
+                '': none.
         """
         self._target = folder / "profile"
         self._first, self._end = parse_steps(steps)
         self._tracing = False
 
     def before_step(self, step: int, running: Any) -> None:
-        """Starts or ends the trace when it is time.
+        """Starts or ends the trace if the range begins or ends at this step.
 
         Args:
-            step: steps done before.
-            running: results of steps that may still run; they are waited for at both ends, so that the trace holds
-                its steps whole and no other.
+            step: number of steps done before.
+            running: results of steps that may still run; they are waited for at both ends, so that the trace contains
+                its steps completely and no others.
         """
         if step == self._first and self._end > self._first:
             jax.block_until_ready(running)
@@ -42,11 +43,11 @@ class Profile:
             self.stop(running)
 
     def step(self, step: int) -> Any:
-        """Names a step in the trace; a context manager."""
+        """Returns a context manager that names a step in the trace."""
         return jax.profiler.StepTraceAnnotation("train", step_num=step)
 
     def stop(self, running: Any = ()) -> None:
-        """Ends a trace that is running."""
+        """Ends the trace, if one is running."""
         if self._tracing:
             self._tracing = False
             jax.block_until_ready(running)

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, plain lines in a file or a notebook's log."""
+"""Shows the progress of a run: a bar on a terminal, plain lines in a file or a notebook's log."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tqdm import tqdm
 
 
 class Progress:
-    """Shows step, loss, rate and time left on stderr."""
+    """Shows step, loss, rate and remaining time on stderr."""
 
     def __init__(self, total: int, start: int, *, shown: bool) -> None:
         """Starts the clock.
 
         Args:
-            total: steps of the run.
-            start: steps done before.
+            total: number of steps of the run.
+            start: number of steps done before.
             shown: whether this process shows anything.
         """
         self._total = total
@@ -29,7 +29,7 @@ class Progress:
             self._bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True)
 
     def update(self, step: int, loss: float | None, voxels_per_s: float | None) -> None:
-        """Shows the figures of a logged step; a figure that is not known yet is left out."""
+        """Shows loss and rate at a logged step; leaves out what is not known yet."""
         if not self._shown:
             return
         parts = []
@@ -54,6 +54,6 @@ class Progress:
 
 
 def format_seconds(seconds: float) -> str:
-    """Returns h:mm:ss."""
+    """Returns a time in the form h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

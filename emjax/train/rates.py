@@ -1,4 +1,4 @@
-"""How fast each parameter learns, relative to the others: frozen parts, and lower rates for early layers."""
+"""Relative learning rates of parameters: frozen parts, and lower rates for early layers."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import optax
 from emjax.errors import InputError
 from emjax.tasks.task import Params
 
-# Layers in the order of the forward pass: pattern of their paths within the backbone, and how many of them are
-# stacked along the first axis of each array.
+# Layers in the order of the forward pass: for each entry a pattern of paths within the backbone, and the number of
+# layers that are stacked along the first axis of each array.
 Layers = Sequence[tuple[str, int]]
 
 
 def rate_multipliers(params: Params, layers: Layers, decay: float, freeze: str) -> Any:
-    """Returns what the learning rate of each parameter is multiplied by.
+    """Returns the factor by which the learning rate of each parameter is multiplied.
 
     Args:
         params: nested dicts of arrays, or their shapes.
-        layers: of the backbone; what belongs to none, as heads do, learns at the full rate.
+        layers: layers of the backbone; parameters of no layer, such as those of heads, learn at the full rate.
         decay: the last layer learns at the full rate times `decay`, the one before at `decay` squared, and so on;
             1 for one rate everywhere.
-        freeze: regular expressions separated by commas; a parameter whose path (`backbone/encoder/level0/...`) has a
-            match does not learn at all.
+        freeze: regular expressions separated by commas; a parameter is frozen if one of them matches within its path
+            (`backbone/encoder/level0/...`).
 
     Returns:
-        The same tree: 0.0 where frozen, else a number, or `[k, 1, ...]` for k stacked layers.
+        The same tree: 0.0 for frozen parameters, else a number, or an array `[k, 1, ...]` for k stacked layers.
 
     Raises:
-        InputError: if an expression is none, or matches no parameter.
+        InputError: if an expression is invalid, or matches no parameter.
 
-    Source: layer-wise decay after BEiT (arXiv:2106.08254).
+    Source: layer-wise decay follows BEiT (arXiv:2106.08254).
     """
     patterns = _patterns(freeze)
     used: set[str] = set()
@@ -70,9 +70,9 @@ def rate_multipliers(params: Params, layers: Layers, decay: float, freeze: str) 
 def with_rates(
     inner: optax.GradientTransformation, layers: Layers, decay: float, freeze: str
 ) -> optax.GradientTransformation:
-    """Wraps an optimizer; see `rate_multipliers`.
+    """Wraps an optimizer so that it uses `rate_multipliers`.
 
-    Gradients of frozen parameters are left out before clipping, and their weights do not decay.
+    Gradients of frozen parameters are set to 0 before clipping, and their weights do not decay.
     """
 
     def freeze_gradients(updates: Params, _: Params | None) -> Params:

@@ -1,4 +1,4 @@
-"""Whether the files of a checkpoint can be read, found out by reading them."""
+"""Checks that the files of a checkpoint can be read, by reading them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from etils import epath
 def check_readable(step_folder: epath.Path) -> None:
     """Reads a whole checkpoint, without placing it on any device.
 
-    A file that was cut off names parts that are no longer there, which only reading them shows:
-    neither its folder nor orbax's list of steps does.
+    A truncated file refers to parts that no longer exist. Only reading them shows this: neither the
+    folder nor orbax's list of steps does.
 
     Args:
-        step_folder: `checkpoints/<step>`.
+        step_folder: folder `checkpoints/<step>`.
 
     Raises:
         ValueError: if a part cannot be read.
@@ -35,6 +35,6 @@ def _read_arrays(item: epath.Path) -> None:
     url = os.fspath(item)
     base = url if "://" in url else f"file://{os.path.abspath(url)}"
     store = tensorstore.KvStore.open({"driver": "ocdbt", "base": base.rstrip("/") + "/"}).result()
-    # A few at a time: the point is to read, not to hold.
+    # One at a time, since the values are only read and not kept.
     for key in store.list().result():
         store.read(key).result()

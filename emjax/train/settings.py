@@ -1,4 +1,4 @@
-"""What a training run is asked for, as frozen values: read from the configuration once, at the job's boundary.
+"""Settings of a training run as frozen dataclasses, which are read from the configuration once, when the job starts.
 
 Each field is documented in `emjax.config.base_config`.
 """
@@ -17,7 +17,7 @@ from emjax.geometry.sizes import Size
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerSettings:
-    """The group `optimizer`."""
+    """The group `optimizer` of the configuration."""
 
     name: str
     learning_rate: float
@@ -35,7 +35,7 @@ class OptimizerSettings:
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-    """The group `data`, as far as all training jobs have it in common."""
+    """The fields of the group `data` that all training jobs have in common."""
 
     volumes: str | tuple[str, ...]
     batch_size: int
@@ -53,7 +53,7 @@ class DataSettings:
 
 @dataclasses.dataclass(frozen=True)
 class SaveSettings:
-    """The group `save`."""
+    """The group `save` of the configuration."""
 
     every_steps: int
     keep: int
@@ -63,12 +63,12 @@ class SaveSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    """A whole training run.
+    """The settings of a training run.
 
     Attributes:
-        eval_every_steps: `eval.every_steps`.
-        log_every_steps: `log.every_steps`.
-        mesh: devices on each axis.
+        eval_every_steps: the field `eval.every_steps`.
+        log_every_steps: the field `log.every_steps`.
+        mesh: axis of the mesh -> number of devices along it.
     """
 
     job: str
@@ -86,7 +86,7 @@ class TrainSettings:
 
     @classmethod
     def from_config(cls, config: ConfigDict | Mapping[str, Any]) -> TrainSettings:
-        """Reads a configuration that `emjax.config.validate` has passed; fields of the job's own are left out."""
+        """Reads a configuration that passed `emjax.config.validate`; leaves out fields of the particular job."""
         values = plain(config)
         return pick(
             cls,

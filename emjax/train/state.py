@@ -1,4 +1,4 @@
-"""Everything that a step changes, as global arrays: what a run needs to go on exactly."""
+"""The state of training: everything that a step changes, as global arrays, from which a run resumes exactly."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class TrainState(struct.PyTreeNode):
     """State of training after `step` batches.
 
     Attributes:
-        step: batches seen, int32 scalar.
+        step: number of batches seen, int32 scalar.
         params: float32 parameters.
         opt_state: state of the optimizer.
-        ema: moving average of the parameters, or None.
-        rng: typed PRNG key; never changes, each step folds its number in.
-        bad_steps: steps in a row, up to now, that were left out because they were not finite; int32
-            scalar.
+        ema: exponential moving average of the parameters, or None.
+        rng: typed PRNG key; it never changes, since each step folds in its number.
+        bad_steps: number of latest consecutive steps that were left out because they were not
+            finite, int32 scalar.
     """
 
     step: jax.Array
@@ -36,7 +36,7 @@ class TrainState(struct.PyTreeNode):
 
     @property
     def best_params(self) -> Params:
-        """The moving average where there is one, else the parameters."""
+        """The moving average of the parameters if there is one, else the parameters."""
         return self.params if self.ema is None else self.ema
 
 
@@ -46,10 +46,10 @@ def abstract_state(
     """Returns shapes, types and shardings of the state without computing anything.
 
     Args:
-        task: makes the parameters.
-        optimizer: its state follows the sharding of the parameters, by shape.
-        seed: of the parameters and of the run's randomness.
-        ema: whether a moving average is kept.
+        task: task that makes the parameters.
+        optimizer: optimizer, whose state is sharded like the parameters, by shape.
+        seed: seed of the parameters and of the run's randomness.
+        ema: whether a moving average of the parameters is kept.
         mesh: device mesh.
 
     Returns:
@@ -67,13 +67,13 @@ def abstract_state(
 def create_state(
     task: Task, optimizer: optax.GradientTransformation, *, seed: int, abstract: TrainState
 ) -> TrainState:
-    """Makes the state of step 0, each leaf on the devices that hold it: no host ever has the whole.
+    """Makes the state of step 0 directly on the devices, so that no host holds all of it.
 
     Args:
-        task: makes the parameters.
-        optimizer: as given to `abstract_state`.
-        seed: as given to `abstract_state`.
-        abstract: as made by `abstract_state`.
+        task: task that makes the parameters.
+        optimizer: optimizer, as given to `abstract_state`.
+        seed: seed, as given to `abstract_state`.
+        abstract: shapes and shardings, as returned by `abstract_state`.
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
     ema = abstract.ema is not None
@@ -84,9 +84,10 @@ def with_params(state: TrainState, params: Params) -> TrainState:
     """Returns the state with other parameters, and with a moving average that starts from them.
 
     Args:
-        state: as made by `create_state`; the optimizers used here begin alike whatever the
-            parameters are.
-        params: the same tree; host arrays, the same on every process, or the state's own.
+        state: state as made by `create_state`; the initial state of the optimizers used here does
+            not depend on the parameters.
+        params: new parameters, the same tree; host arrays that are equal on every process, or
+            arrays of the state itself.
     """
 
     def place(old: jax.Array, new: np.ndarray | jax.Array) -> jax.Array:
@@ -97,13 +98,13 @@ def with_params(state: TrainState, params: Params) -> TrainState:
         )
 
     placed = jax.tree.map(place, state.params, params)
-    # A copy: the step donates its state, and the same buffer cannot be given twice.
+    # A copy, since the step donates its state, and one buffer cannot be donated twice.
     ema = None if state.ema is None else jax.tree.map(jnp.copy, placed)
     return state.replace(params=placed, ema=ema)
 
 
 def state_bytes(abstract: TrainState) -> int:
-    """Returns the size of a checkpoint before compression, bytes."""
+    """Returns the size of a checkpoint before compression, in bytes."""
     arrays = [leaf for leaf in jax.tree.leaves(abstract) if not _is_key(leaf)]
     return sum(leaf.size * leaf.dtype.itemsize for leaf in arrays)
 

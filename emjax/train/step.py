@@ -1,7 +1,7 @@
-"""One step of training: gradient, guard, update, moving average; on any device the same.
+"""One step of training: gradient, check that it is finite, update, moving average; the same on any device.
 
-The step is compiled by `jax.jit` (what used to be `pjit`) with the shardings of the state and the
-batch; GSPMD adds the collectives. Nothing else in emjax differs between devices.
+The step is compiled by `jax.jit` with the shardings of the state and the batch; GSPMD adds the
+collectives. Nothing else in emjax differs between devices.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from emjax.train.optimizer import Schedule
 from emjax.train.state import TrainState
 
 Metrics = dict[str, jax.Array]
-# How long processes that have the step wait for those that compile it.
+# Seconds that processes whose step is compiled wait for those that still compile it.
 COMPILE_TIMEOUT_S = 3600
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -35,24 +35,24 @@ def make_step(
     accumulate_steps: int = 1,
     ema_decay: float = 0.0,
 ) -> TrainStep:
-    """Returns the pure function of one step.
+    """Returns the pure function that computes one step.
 
-    A step whose loss or gradient is not finite changes nothing but the counters, so that one broken
-    crop does not end a run of weeks.
+    A step whose loss or gradient is not finite changes only the counters, so that one broken crop
+    does not end a run of weeks.
 
     Args:
-        task: its loss is minimised.
-        optimizer: as made by `make_optimizer`.
-        schedule: learning rate of an update, only logged.
-        accumulate_steps: batches of one update.
-        ema_decay: of the moving average; it is ramped up, min(decay, (1 + n) / (10 + n)) after n
-            updates (our choice), or an average over a thousand updates would be mostly noise after
-            a hundred.
+        task: task whose loss is minimized.
+        optimizer: optimizer as made by `make_optimizer`.
+        schedule: learning rate as a function of the number of updates; used only for logging.
+        accumulate_steps: number of batches of one update.
+        ema_decay: decay of the moving average. It is ramped up, min(decay, (1 + n) / (10 + n))
+            after n updates (our choice), since an average over a thousand updates would otherwise
+            be mostly the initial weights after a hundred.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        # Never a carried split: the key of a step depends on its number alone, so resuming is
-        # exact.
+        # Folded in, not split and carried on: the key depends only on the step's number, so that
+        # resuming is exact.
         key = jax.random.fold_in(state.rng, state.step)
         (loss, metrics), gradient = jax.value_and_grad(task.loss, has_aux=True)(
             state.params, batch, key
@@ -63,8 +63,8 @@ def make_step(
         count = state.step // accumulate_steps
         is_update = (state.step + 1) % accumulate_steps == 0
         if accumulate_steps > 1:
-            # Bad steps do not count, so the optimizer's own counter decides, not the number of the
-            # step.
+            # The optimizer's own counter decides instead of the step's number, since bad steps do
+            # not count.
             before, after = state.opt_state, opt_state
             assert isinstance(before, optax.MultiStepsState)
             assert isinstance(after, optax.MultiStepsState)
@@ -92,7 +92,7 @@ def make_step(
             "loss": loss.astype(jnp.float32),
             "gradient_norm": norm,
             "parameter_norm": optax.tree.norm(params),
-            # 0 where no update was made: between those of accumulated gradients, and on a bad step.
+            # 0 if the step made no update: while gradients are accumulated, and on a bad step.
             "update_norm": jnp.where(finite, optax.tree.norm(updates), 0.0),
             "learning_rate": jnp.asarray(schedule(count), jnp.float32),
             "bad_steps": state.bad_steps,
@@ -107,12 +107,12 @@ def compile_step(
 ) -> jax.stages.Compiled:
     """Compiles a step ahead of its first call, so that compiling is not part of the measured rate.
 
-    The state is donated: after a call the old one must not be used.
+    The state is donated: after a call the old state must not be used.
 
     Args:
-        step: as made by `make_step`.
-        state: arrays, or their shapes and shardings.
-        batch: likewise.
+        step: step as made by `make_step`.
+        state: state of arrays, or of their shapes and shardings.
+        batch: batch of arrays, or of their shapes and shardings.
         mesh: device mesh.
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
@@ -125,8 +125,8 @@ def compile_step(
     )
     with jax.set_mesh(mesh):
         program = compiled.lower(state, batch).compile()
-    # Some processes find the program in their cache and others compile for minutes, but collectives on CPUs give up
-    # after 30 s, and take the run with them. Through the runtime's own service, since devices cannot wait that long.
+    # Wait for all processes: some find the program in their cache while others compile for minutes, but collectives on
+    # CPUs give up after 30 s and end the run. The runtime's own service waits, since devices cannot wait that long.
     meet = multihost.get_barrier_sync_fn()
     meet(key="emjax_compiled", timeout_ms=COMPILE_TIMEOUT_S * 1000)
     return program

@@ -1,9 +1,9 @@
-"""Starting a run from the weights of another: `init_from`.
+"""Starts a run from the weights of another run (`init_from`).
 
-Every parameter of the new network that has a namesake of the same shape takes its value. Heads,
+A parameter of the new network takes the value of the parameter with the same name and shape. Heads,
 projections and matchers belong to their task and begin anew, unless both runs are of the same job.
-A backbone that does not match is an error, not a warning: a run that silently starts from scratch
-costs days.
+A backbone that does not match is an error, not a warning, since a run that silently starts from
+scratch costs days.
 """
 
 from __future__ import annotations
@@ -34,16 +34,17 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
 
     Args:
         initial: parameters of the new run, arrays or their shapes.
-        weights: as read by `restore_params`.
-        job: of the new run; of the same job heads are taken over as well, where their shape is the same.
+        weights: weights as read by `restore_params`.
+        job: job of the new run; if the weights are of the same job, heads of equal shape are taken over as well.
 
     Returns:
-        The parameters, where those not taken over are None; and a table of what was taken over,
-        what begins anew and what was left over, by name.
+        The parameters, with None for those not taken over; and a table of the modules whose
+        parameters were taken over, begin anew, or were left over.
 
     Raises:
-        InputError: if a shared parameter has another shape there, or less than 95 % of the
-            backbone's parameters (counted in numbers) match; lists every path.
+        InputError: if a shared parameter has another shape in `weights`, or less than 95 % of the
+            backbone's parameters (counted as single numbers) match; lists the paths without a
+            match.
     """
     wanted, found = _by_path(initial), _by_path(weights.params)
     same_job = weights.spec.job == job
@@ -78,12 +79,12 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
 
 
 def start_from(state_params: Params, weights: Weights, job: str) -> Params:
-    """Returns parameters for `with_params`: the new run's own where nothing matched.
+    """Returns parameters for `with_params`: those of `weights` where they match, else the new run's own.
 
     Args:
         state_params: parameters of the new run, global arrays.
-        weights: as read by `restore_params`.
-        job: of the new run.
+        weights: weights as read by `restore_params`.
+        job: job of the new run.
     """
     merged, table = merge_params(state_params, weights, job)
     if runtime.is_main():
@@ -98,7 +99,7 @@ def start_from(state_params: Params, weights: Weights, job: str) -> Params:
 
 
 def _is_shared(path: str) -> bool:
-    """Whether every task has this parameter."""
+    """Whether a parameter belongs to the parts of the backbone that every task shares."""
     names = path.split("/")
     return names[0] == BACKBONE and len(names) > 1 and names[1].startswith(SHARED_PARTS)
 
@@ -122,7 +123,7 @@ def _nested(like: Any, flat: Mapping[str, Any], prefix: str = "") -> Any:
 
 
 def _table(groups: Sequence[tuple[str, Mapping[str, Any]]], source: str) -> str:
-    """Lists modules, as deep as levels of encoder and decoder, with their numbers of parameters."""
+    """Returns a table of modules, down to the levels of encoder and decoder, with their numbers of parameters."""
     rows = [f"weights from {source}"]
     for title, leaves in groups:
         modules: dict[str, int] = collections.defaultdict(int)

@@ -1,4 +1,4 @@
-"""Reading weights alone, from a run folder, a step folder, a folder of parameters or an export."""
+"""Reads only the weights of a run: from a run folder, a step folder, a folder of parameters or an export."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emjax.tasks.task import Params
 from emjax.train.checkpoint import BEST_FILE, CHECKPOINT_FOLDER
 from emjax.train.exported import is_exported, read_exported
 
-# In order of preference.
+# Items of a checkpoint that hold weights, in order of preference.
 _ITEMS = ("ema", "params")
 
 
@@ -28,8 +28,8 @@ class Weights:
 
     Attributes:
         params: nested dicts of numpy arrays.
-        spec: what they are.
-        source: the folder they were read from.
+        spec: description of the parameters.
+        source: folder or file that they were read from.
     """
 
     params: Params
@@ -40,8 +40,8 @@ class Weights:
 def restore_params(path: str | os.PathLike[str]) -> Weights:
     """Reads the weights of a checkpoint; no optimizer, task or mesh is needed.
 
-    From a run folder the best step is taken, else the last that can be read; from a step folder the
-    moving average where there is one. Which one it is is logged.
+    In a run folder, the best step is read if one is named, else the last step that can be read; in a
+    step, the moving average if there is one. What is read is logged.
 
     Args:
         path: run folder, `checkpoints/<step>`, or `checkpoints/<step>/params` (or `/ema`); or the folder or file that
@@ -52,7 +52,7 @@ def restore_params(path: str | os.PathLike[str]) -> Weights:
     """
     folder = epath.Path(path)
     if "://" not in os.fspath(path):
-        # Orbax reads absolute paths alone.
+        # Orbax reads only absolute paths.
         folder = epath.Path(os.path.abspath(path))
     if not folder.exists():
         raise InputError(
@@ -83,12 +83,12 @@ def restore_params(path: str | os.PathLike[str]) -> Weights:
 
 
 def write_params(folder: epath.Path, params: Params, spec: RunSpec) -> None:
-    """Writes the weights of a run that was not trained, in the form that `restore_params` reads.
+    """Writes weights that were not trained by a run here, in the form that `restore_params` reads.
 
     Args:
-        folder: run folder; a checkpoint that it has is replaced.
+        folder: run folder; its checkpoints are replaced.
         params: nested dicts of arrays.
-        spec: what they are.
+        spec: description of the parameters.
     """
     root = folder / CHECKPOINT_FOLDER
     if root.exists():
@@ -103,7 +103,7 @@ def write_params(folder: epath.Path, params: Params, spec: RunSpec) -> None:
 
 
 def _step_folders(folder: epath.Path) -> list[epath.Path]:
-    """Returns the steps to try, the preferred first."""
+    """Returns the step folders to try, in order of preference."""
     if (folder / "params").exists():
         return [folder]
     root = folder / CHECKPOINT_FOLDER if (folder / CHECKPOINT_FOLDER).exists() else folder
@@ -123,7 +123,7 @@ def _step_folders(folder: epath.Path) -> list[epath.Path]:
 
 
 def _read(item: epath.Path) -> Weights:
-    """Reads one item to host memory, whatever devices saved it."""
+    """Reads one item of a checkpoint into host memory, whatever devices saved it."""
     try:
         spec = RunSpec.from_json(json.loads((item.parent / "config" / "metadata").read_text()))
         with ocp.PyTreeCheckpointer() as reader:
@@ -132,7 +132,7 @@ def _read(item: epath.Path) -> Weights:
             params = reader.restore(item, restore_args=kinds)
     except InputError:
         raise
-    # Whatever a torn file makes a reader raise.
+    # Any exception, since a damaged file may make a reader raise anything.
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0][:200]
         raise InputError(
@@ -143,7 +143,7 @@ def _read(item: epath.Path) -> Weights:
 
 
 def _map_leaves(tree: Any, change: Any) -> Any:
-    """Maps nested dicts; the metadata of an array is itself a pytree to jax."""
+    """Maps the leaves of nested dicts; not by jax, to which the metadata of an array is itself a pytree."""
     if isinstance(tree, dict):
         return {name: _map_leaves(value, change) for name, value in tree.items()}
     return change(tree)

@@ -1,1 +1,1 @@
-"""Looking at volumes: layers of a neuroglancer page, and pictures of sections."""
+"""Shows volumes: as layers of a neuroglancer page, and as pictures of sections."""

@@ -1,4 +1,4 @@
-"""The grey values between which an image is drawn, from small blocks of it."""
+"""Chooses the grey values between which an image is drawn, from small blocks of it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from emjax.geometry.box import Box
 from emjax.volumes.grey_range import GreyRange, grey_range
 from emjax.volumes.volume import Volume
 
-# (z, y, x) voxels of a block, and where blocks lie: quarters of each axis.
+# (z, y, x) voxels of a block, and the relative places of the blocks along each axis.
 _BLOCK = (4, 64, 64)
 _QUARTERS = (0.25, 0.75)
-# Share of equal neighbours above which whole numbers are rather ids; noise leaves EM far below.
+# Share of equal neighbours from which on integer voxels are probably ids; noise keeps EM images far below it.
 _FLAT = 0.9
 
 
 class Contrast(NamedTuple):
-    """What a few blocks of an image tell.
+    """The contrast of an image, estimated from a few blocks.
 
     Attributes:
-        low: drawn black.
-        high: drawn white.
-        flat: whether most neighbours are equal, as they are in labels and masks.
+        low: value that is drawn black.
+        high: value that is drawn white.
+        flat: whether most neighbouring voxels are equal, as they are in labels and masks.
     """
 
     low: float
@@ -35,10 +35,10 @@ class Contrast(NamedTuple):
 
 
 def measure_contrast(volume: Volume) -> Contrast:
-    """Looks at eight blocks spread over a volume.
+    """Estimates the contrast of a volume from eight blocks spread over it.
 
     Args:
-        volume: `[z, y, x]` or `[c, z, y, x]` numbers.
+        volume: volume `[z, y, x]` or `[c, z, y, x]` of numbers.
 
     Raises:
         InputError: if none of the blocks can be read.
@@ -64,7 +64,7 @@ def measure_contrast(volume: Volume) -> Contrast:
 
 
 def _read(volume: Volume) -> tuple[list[Box], list[np.ndarray]]:
-    """Reads the blocks; damaged ones are left out, since the rest can still be looked at."""
+    """Returns the boxes and voxels of the blocks; leaves out damaged ones, since the rest can still be shown."""
     size = tuple(map(min, _BLOCK, volume.size))
     boxes, blocks, errors = [], [], []
     for quarters in itertools.product(_QUARTERS, repeat=3):

@@ -1,4 +1,4 @@
-"""What is looked at: volumes, each with what it shows and where it lies."""
+"""Layers: the volumes that are shown, each with its kind, its place and how it is drawn."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Layer:
     """A volume and how it is drawn.
 
     Attributes:
-        name: short, no two layers have the same.
+        name: short name that no other layer has.
         kind: 'image', 'labels', or 'affinities' for anything with channels.
-        volume: the part of it that is shown.
-        origin: (z, y, x) voxels, of its own size, at which it lies; may be fractions.
-        voxel_nm: (z, y, x) nm; (1, 1, 1) where no volume says.
-        contrast: drawn black and white; None of labels.
-        channels: what each channel is; empty where there is one alone, or nobody knows.
-        colours: channels drawn red, green and blue; empty unless there are channels.
+        volume: the volume, cut to the part that is shown.
+        origin: (z, y, x) of the volume's corner, in its own voxels; may be fractions.
+        voxel_nm: (z, y, x) voxel size, nm; (1, 1, 1) if no volume says its size.
+        contrast: values that are drawn black and white; None for labels.
+        channels: name of each channel; empty if there are no channels or their names are unknown.
+        colours: indices of the channels drawn red, green and blue; empty if there are no channels.
     """
 
     name: str
@@ -52,42 +52,42 @@ class Layer:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Values that are black and white; not of labels."""
+        """Values that are drawn black and white; not defined for labels."""
         assert self.contrast is not None
         return self.contrast.low, self.contrast.high
 
     @property
     def start_nm(self) -> np.ndarray:
-        """`[3]` z, y, x of its first corner."""
+        """First corner of the layer, `[3]` z, y, x, nm."""
         return np.multiply(self.origin, self.voxel_nm)
 
     @property
     def stop_nm(self) -> np.ndarray:
-        """`[3]` z, y, x of its last corner."""
+        """Last corner of the layer, `[3]` z, y, x, nm."""
         return np.multiply(np.add(self.origin, self.volume.size), self.voxel_nm)
 
     def crop(self, box: Box) -> Layer:
-        """Returns a part.
+        """Returns a part of the layer.
 
         Args:
-            box: in voxels of the layer.
+            box: box of the part, in voxels of the layer.
         """
         origin = tuple(o + s for o, s in zip(self.origin, box.start, strict=True))
         return dataclasses.replace(self, volume=self.volume.crop(box), origin=origin)
 
 
 def open_layers(volumes: str | Sequence[str]) -> list[Layer]:
-    """Opens volumes and finds out what they show.
+    """Opens volumes and determines their kinds.
 
-    `?kind=image`, `labels` or `affinities` in an address decides; else what emjax remembered with the volume, else type
-    and axes: whole numbers of 32 and 64 bits and masks are labels, what has channels is drawn as affinities, the rest
-    is an image. Volumes without a voxel size are drawn with that of the first that has one.
+    `?kind=image`, `labels` or `affinities` in an address decides. Without it, volumes with channels are drawn as
+    affinities; segmentations by emjax, integers of 32 and 64 bits and masks are labels; the rest are images. Volumes
+    without a voxel size are drawn with that of the first volume that has one.
 
     Args:
-        volumes: as in `data.volumes`; what stands behind '|' is labels.
+        volumes: addresses as in `data.volumes`; an address after '|' is of labels.
 
     Raises:
-        InputError: if there are none, one cannot be opened, or its kind cannot be drawn.
+        InputError: if there are none, one cannot be opened, or one cannot be drawn as its kind.
     """
     entries = parse_volumes(volumes)
     if not entries:
@@ -128,7 +128,7 @@ def open_layers(volumes: str | Sequence[str]) -> list[Layer]:
 
 
 def _lie_over(labels: Layer, image: Layer) -> Layer:
-    """Returns labels where their image lies, if both are of one size and their own file says no place."""
+    """Moves labels to the place of their image if both have one size and the labels' file does not say a place."""
     unsaid = not any(file_corner(labels.volume.address)) and not labels.volume.address.box
     same = labels.volume.size == image.volume.size and labels.voxel_nm == image.voxel_nm
     if not (unsaid and same and labels.origin != image.origin):
@@ -143,12 +143,12 @@ def _lie_over(labels: Layer, image: Layer) -> Layer:
 
 
 def knows_nm(layers: Sequence[Layer]) -> bool:
-    """Whether any of them says its voxel size, so that lengths are nanometres."""
+    """Whether any of the layers' volumes says its voxel size, so that lengths are in nanometres."""
     return any(layer.volume.voxel_nm is not None for layer in layers)
 
 
 def describe(layer: Layer) -> str:
-    """Returns a layer in one line, for people."""
+    """Returns a description of a layer in one line."""
     size = "x".join(map(str, layer.volume.shape))
     voxels = (
         "x".join(f"{v:g}" for v in layer.voxel_nm) + " nm"
@@ -170,7 +170,7 @@ def describe(layer: Layer) -> str:
 
 
 def _addresses(entries: Sequence[Entry]) -> list[tuple[str, Any]]:
-    """Returns (kind, '' where it is open; address) of all volumes in their order."""
+    """Returns (kind, address) of all volumes in their order; kind is '' if it is still to be determined."""
     found = []
     for entry in entries:
         found.append(("", entry.image))
@@ -216,7 +216,7 @@ def _guess_kind(volume: Volume, attributes: Mapping[str, Any]) -> str:
 
 
 def _contrast(volume: Volume, kind: str, attributes: Mapping[str, Any]) -> Contrast:
-    """Returns 0 and 1 of what emjax predicted; the percentiles of anything else."""
+    """Returns the values that stand for 0 and 1 in a prediction by emjax; percentiles for any other volume."""
     if attributes.get("scale"):
         return Contrast(0.0, 1 / float(attributes["scale"]))
     contrast = measure_contrast(volume)
@@ -229,7 +229,7 @@ def _contrast(volume: Volume, kind: str, attributes: Mapping[str, Any]) -> Contr
 
 
 def _channels(count: int, attributes: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Returns the names of channels, and which are red, green and blue: the nearest affinities along z, y, x."""
+    """Returns the channels' names, and the channels drawn red, green, blue: nearest affinities along z, y, x."""
     names, offsets = attributes.get("targets", []), attributes.get("offsets", [])
     if len(names) != count or len(offsets) != count:
         return (), tuple(range(min(3, count)))
@@ -240,7 +240,7 @@ def _channels(count: int, attributes: Mapping[str, Any]) -> tuple[tuple[str, ...
 
 
 def _short_name(volume: Volume, taken: set[str]) -> str:
-    """Returns the end of a path and its dataset, numbered where that name is taken."""
+    """Returns the last part of the path and the dataset, with a number if that name is taken."""
     address = volume.address
     name = address.path.rstrip("/").rpartition("/")[2] or address.path
     if address.path.startswith("synthetic://") and "labels" in address.keys:

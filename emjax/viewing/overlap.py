@@ -1,4 +1,4 @@
-"""The tissue that several layers show, whatever their voxel sizes and places."""
+"""Finds the tissue that several layers share, whatever their voxel sizes and places."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from absl import logging
 from emjax.geometry.box import Box
 from emjax.viewing.layers import Layer
 
-# Steps of rounding when a place in nm becomes voxels.
+# Rounding error, in voxels, when a place in nm is converted to voxels.
 _ROUNDING = 1e-6
 
 
 def crop_layers(layers: Sequence[Layer], box: Box) -> list[Layer]:
-    """Cuts the same tissue out of all layers; those that have none of it are left out.
+    """Cuts the same tissue out of all layers; leaves out layers that have none of it.
 
     Args:
-        layers: the first is the one that the box is meant in.
-        box: in voxels of the first.
+        layers: layers; the box refers to the first one.
+        box: box in voxels of the first layer.
     """
     start, stop = (
         np.multiply(np.add(layers[0].origin, corner), layers[0].voxel_nm)
@@ -40,11 +40,11 @@ def crop_layers(layers: Sequence[Layer], box: Box) -> list[Layer]:
 
 
 def shared_box(layers: Sequence[Layer], box: Box) -> Box:
-    """Returns the part of a box that all layers cover; the box where there is none.
+    """Returns the part of a box that all layers cover, or the whole box if there is no such part.
 
     Args:
-        layers: the first is the one that the box is meant in, not cut to it.
-        box: in voxels of the first.
+        layers: layers; the box refers to the first one, which is not cut to the box.
+        box: box in voxels of the first layer.
     """
     first, shared = layers[0], box
     for layer in layers:
@@ -63,7 +63,7 @@ def shared_box(layers: Sequence[Layer], box: Box) -> Box:
 
 
 def warn_of_gaps(layers: Sequence[Layer]) -> None:
-    """Warns of layers that cover nothing of the first: most often a voxel size or an origin is wrong."""
+    """Warns of layers that do not overlap with the first one: most often a voxel size or an origin is wrong."""
     first = layers[0]
     for layer in layers[1:]:
         start = np.maximum(first.start_nm, layer.start_nm)

@@ -1,4 +1,4 @@
-"""The neuroglancer page: its layers, and the server on this machine that gives it to a browser."""
+"""The neuroglancer page: its layers, and the server on this machine that serves it to a browser."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from emjax.skeletons.swc import Skeleton
 from emjax.viewing.layers import AFFINITIES, IMAGE, LABELS, Layer, knows_nm
 from emjax.viewing.served import ServedVolume
 
-# Axes as they are drawn: x to the right, y down.
+# Axes in the order in which they are drawn: x to the right, y down.
 _DRAWN = ["x", "y", "z"]
-# Pixels of a panel that the whole volume should fit into at first.
+# Side of a panel, pixels, into which the whole volume should fit at first.
 _PANEL = 300
-# Voxels at their coarsest that are drawn in one pixel at first, along an axis.
+# Most voxels of the coarsest level along an axis that are drawn in one pixel at first.
 _CROWDED = 2
 _GREY = """#uicontrol invlerp contrast
 void main() {
@@ -41,19 +41,19 @@ def serve(
     The files of the page come with the package: a browser fetches nothing from elsewhere.
 
     Args:
-        layers: drawn over each other in their order.
+        layers: layers, drawn over each other in their order.
         skeletons: neurons, nm.
-        bind: address of this machine that is listened on; '0.0.0.0' for all.
-        port: 0 for any that is free.
+        bind: address of this machine to listen on; '0.0.0.0' for all.
+        port: port to listen on; 0 for any free port.
 
     Yields:
-        The link; who does not know it sees nothing.
+        The link to the page; it holds a secret, so that others cannot open the page.
 
     Raises:
-        InputError: if the address or the port cannot be listened on.
+        InputError: if the server cannot listen on the address or the port.
     """
     try:
-        # Not the one server that the package shares between viewers: that of a notebook may run already.
+        # A server of its own: the one that the package shares between viewers may already run in a notebook.
         server = Server(bind, port)
     except OSError as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -62,7 +62,7 @@ def serve(
             "--config.bind"
         ) from error
     try:
-        # Without credentials: no layer needs those of the user.
+        # No layer needs the user's credentials.
         viewer = ViewerBase(allow_credentials=False)
         server.viewers[viewer.token] = viewer
         with viewer.txn() as state:
@@ -73,17 +73,17 @@ def serve(
 
 
 def wait(seconds: float) -> None:
-    """Waits until Ctrl-C or SIGTERM.
+    """Waits for Ctrl-C or SIGTERM.
 
     Args:
-        seconds: at most; 0 for as long as it takes.
+        seconds: longest time to wait; 0 for no limit.
     """
     asked = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    # Python lets only the main thread install handlers; a notebook's worker thread goes without.
+    # Python lets only the main thread install handlers.
     main = threading.current_thread() is threading.main_thread()
     old = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)} if main else {}
     try:
@@ -101,8 +101,8 @@ def fill_state(
     """Puts layers on a page.
 
     Args:
-        state: of the page.
-        layers: the first says where the page looks at first.
+        state: state of the page, which is changed.
+        layers: layers; the page opens at the middle of the first one.
         skeletons: neurons, nm.
     """
     unit = "nm" if knows_nm(layers) else ""
@@ -115,7 +115,7 @@ def fill_state(
     served = {layer.name: ServedVolume(layer, unit) for layer in layers}
     finest = min(first.voxel_nm)
     longest = max(np.multiply(first.volume.size, first.voxel_nm)) / finest
-    # Drawn smaller than at their coarsest, large volumes without a pyramid would be read in large parts.
+    # A larger scale than the coarsest level's would read large parts of volumes without a pyramid.
     least = _CROWDED * min(volume.coarsest_nm for volume in served.values()) / finest
     state.cross_section_scale = min(max(longest / _PANEL, 1 / 8), least)
     state.projection_scale = 1.5 * longest
@@ -147,13 +147,13 @@ def _drawn(layer: Layer, source: ServedVolume) -> neuroglancer.Layer:
 
 
 def _range(layer: Layer) -> list[float]:
-    """Returns the values that are black and white, whole numbers where voxels are."""
+    """Returns the values that are drawn black and white, as integers if the voxels are integers."""
     floats = layer.volume.dtype.kind == "f"
     return [float(v) if floats else round(v) for v in layer.limits]
 
 
 def _colour_shader(layer: Layer) -> str:
-    """Returns a shader of three channels; the page has a control for each colour to choose another channel."""
+    """Returns a shader of up to three channels; for each colour, the page has a control to choose another channel."""
     controls = [
         f"#uicontrol invlerp {name}(channel=[{channel}])\n"
         for name, channel in zip(_COLOURS, layer.colours, strict=False)
@@ -164,7 +164,7 @@ def _colour_shader(layer: Layer) -> str:
 
 
 def _layout(layers: Sequence[Layer], names: Sequence[str]) -> object:
-    """Affinities hide what is below them: with anything else they get a panel of their own."""
+    """Returns the layout: affinities, which would hide other layers below them, get a panel of their own."""
     beside = {layer.name for layer in layers if layer.kind == AFFINITIES}
     rest = [name for name in names if name not in beside]
     if not beside or not rest:
@@ -180,7 +180,7 @@ def _layout(layers: Sequence[Layer], names: Sequence[str]) -> object:
 
 
 class _Skeletons(neuroglancer.skeleton.SkeletonSource):
-    """Skeletons by their number, from 1."""
+    """Serves skeletons by their number, counted from 1."""
 
     def __init__(self, skeletons: Sequence[Skeleton]) -> None:
         super().__init__(
@@ -189,7 +189,7 @@ class _Skeletons(neuroglancer.skeleton.SkeletonSource):
         self._skeletons = skeletons
 
     def get_skeleton(self, object_id: int) -> neuroglancer.skeleton.Skeleton | None:
-        """Returns a skeleton, or None where there is none of that number."""
+        """Returns the skeleton of a number, or None if there is none."""
         if not 1 <= object_id <= len(self._skeletons):
             return None
         skeleton = self._skeletons[object_id - 1]

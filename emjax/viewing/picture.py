@@ -1,4 +1,4 @@
-"""Sections of layers as one picture, where there is no browser."""
+"""Draws sections of layers as one picture, for use without a browser."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from emjax.pictures.figures import render
 from emjax.pictures.overlays import overlay
 from emjax.viewing.layers import AFFINITIES, IMAGE, LABELS, Layer
 
-# Pixels of a panel: at most of a section, which is cut to its middle, and at least, to which it is enlarged.
+# Largest side of a panel, pixels, to which a section is cut around its middle; and smallest side of a panel's longer
+# side, to which it is enlarged.
 _LARGEST, _SMALLEST = 768, 256
-# Where the sections lie that nobody chose.
+# Relative places of the sections that are drawn if none are chosen.
 _POSITIONS = (0.15, 0.5, 0.85)
-# Pixels: between panels, of titles above, of labels at the left.
+# Pixels between panels, height of titles above, width of labels at the left.
 _GAP, _TITLE, _LABEL = 6, 22, 24
-# Pixels of a letter of a title.
+# Width of a title's letter, pixels.
 _LETTER = 7
 _DPI = 100
-# Drawn where a layer has no voxels.
+# Grey value drawn where a layer has no voxels.
 _OUTSIDE = 0.2
 
 
 class Sections(NamedTuple):
-    """Sections of the first layer.
+    """Sections of the first layer that are drawn.
 
     Attributes:
-        axis: 0 for z, 1 for y, 2 for x.
-        indices: voxels of the first layer along it.
+        axis: axis that the sections are perpendicular to: 0 for z, 1 for y, 2 for x.
+        indices: places of the sections along the axis, in voxels of the first layer.
     """
 
     axis: int
@@ -42,13 +43,13 @@ class Sections(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """The pixels of a section, squares of nanometres.
+    """The grid of square pixels of a section.
 
     Attributes:
-        axis: that the section is perpendicular to.
-        start_nm: (down, right) of the first pixel's corner.
-        pixel_nm: side of a pixel.
-        size: (down, right) pixels.
+        axis: axis that the section is perpendicular to.
+        start_nm: (down, right) of the first pixel's corner, nm.
+        pixel_nm: side of a pixel, nm.
+        size: (down, right) number of pixels.
     """
 
     axis: int
@@ -58,21 +59,21 @@ class Plane:
 
     @property
     def across(self) -> tuple[int, int]:
-        """The axes that are drawn down and to the right."""
+        """The axes (down, right) that are drawn downwards and to the right."""
         down, right = (a for a in range(3) if a != self.axis)
         return down, right
 
 
 def read_sections(text: str, box: Box, shared: Box) -> Sections:
-    """Reads which sections are drawn.
+    """Parses which sections are drawn.
 
     Args:
-        text: 'z=10,20', or y or x; '': three along z, of what is shared.
-        box: what is shown, in the same voxels.
-        shared: the part of it that all layers cover.
+        text: axis and voxels along it, such as 'z=10,20'; '': three sections along z, within `shared`.
+        box: box that is shown, in voxels of the first layer.
+        shared: the part of the box that all layers cover.
 
     Raises:
-        InputError: if it is no such text, or a section lies outside.
+        InputError: if the text cannot be parsed, or a section lies outside of the box.
     """
     if not text.strip():
         chosen = sorted({round(q * (shared.size[0] - 1)) for q in _POSITIONS})
@@ -98,13 +99,13 @@ def read_sections(text: str, box: Box, shared: Box) -> Sections:
 
 
 def plan_plane(first: Layer, axis: int, box: Box, shared: Box) -> Plane:
-    """Returns the pixels of sections: all of the box, or as many as a panel has around the middle of what is shared.
+    """Returns the pixels of sections: of the whole box, or of what fits into a panel around the middle of `shared`.
 
     Args:
-        first: the layer that box and part are meant in, not cut to them.
-        axis: that sections are perpendicular to.
-        box: what is shown, in voxels of the layer.
-        shared: the part of it that all layers cover.
+        first: the layer that `box` and `shared` refer to, not cut to them.
+        axis: axis that the sections are perpendicular to.
+        box: box that is shown, in voxels of the layer.
+        shared: the part of the box that all layers cover.
     """
     across = [a for a in range(3) if a != axis]
     pixel_nm = min(first.voxel_nm[a] for a in across)
@@ -121,15 +122,15 @@ def plan_plane(first: Layer, axis: int, box: Box, shared: Box) -> Plane:
 
 
 def draw(layers: Sequence[Layer], sections: Sections, plane: Plane) -> np.ndarray:
-    """Draws a row for each section and a panel for each layer; labels over the first image.
+    """Draws a row for each section with a panel for each layer; labels are drawn over the first image.
 
     Args:
-        layers: the first is the one that the sections are meant in.
-        sections: to be drawn.
-        plane: of the sections.
+        layers: layers; the sections refer to the first one.
+        sections: sections to be drawn.
+        plane: pixels of the sections.
 
     Returns:
-        `[height, width, 3]` uint8; a panel's pixels are those of the plane, or squares of them.
+        `[height, width, 3]` uint8; a pixel of the plane becomes one pixel of a panel, or a square of several.
     """
     first = layers[0]
     rows = []
@@ -142,15 +143,16 @@ def draw(layers: Sequence[Layer], sections: Sections, plane: Plane) -> np.ndarra
 
 
 def read_plane(layer: Layer, plane: Plane, depth_nm: float) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the voxels below the centres of pixels; only the part of the layer that they need.
+    """Reads the voxels at the centres of pixels; reads only the part of the layer that they need.
 
     Args:
-        layer: whose voxels.
-        plane: of the pixels.
-        depth_nm: along the axis that the plane is perpendicular to.
+        layer: layer to read.
+        plane: the pixels.
+        depth_nm: place of the section along the axis that the plane is perpendicular to, nm.
 
     Returns:
-        `[down, right]` or `[c, down, right]` voxels, 0 outside of the layer; and `[down, right]` whether inside.
+        `[down, right]` or `[c, down, right]` voxels, 0 outside of the layer; and `[down, right]` bool, whether each
+        pixel is inside.
     """
     wanted = []
     for a in range(3):
@@ -176,7 +178,7 @@ def read_plane(layer: Layer, plane: Plane, depth_nm: float) -> tuple[np.ndarray,
 
 
 def _draw_row(layers: Sequence[Layer], plane: Plane, depth_nm: float) -> list[np.ndarray]:
-    """Returns `[down, right, 3]` in [0, 1] of each layer."""
+    """Returns the panel of each layer, `[down, right, 3]` in [0, 1]."""
     base, panels = None, []
     read = [read_plane(layer, plane, depth_nm) for layer in layers]
     for layer, (voxels, covered) in zip(layers, read, strict=True):
@@ -207,7 +209,7 @@ def _stretch(voxels: np.ndarray, layer: Layer) -> np.ndarray:
 def _compose(
     rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], labels: Sequence[str]
 ) -> np.ndarray:
-    """Sets panels side by side, pixel for pixel, with titles above and labels at the left."""
+    """Sets panels side by side without resampling, with titles above and labels at the left."""
     height, width = rows[0][0].shape[:2]
     times = max(1, -(-_SMALLEST // max(height, width)))
     height, width = height * times, width * times
@@ -218,7 +220,7 @@ def _compose(
     figure = Figure(figsize=(whole[1] / _DPI, whole[0] / _DPI), dpi=_DPI)
     letters = max(8, width // _LETTER)
     for c, title in enumerate(titles):
-        # The end of a name says more than its beginning.
+        # Long names are cut at their beginning, which says less than their end.
         text = title if len(title) <= letters else "…" + title[1 - letters :]
         x = (_LABEL + c * (width + _GAP) + width / 2) / whole[1]
         figure.text(x, 1 - _TITLE / 2 / whole[0], text, ha="center", va="center", fontsize=9)
@@ -227,7 +229,7 @@ def _compose(
         figure.text(
             _LABEL / 2 / whole[1], y, label, ha="center", va="center", rotation=90, fontsize=9
         )
-    # matplotlib draws the text alone: it would resample the panels.
+    # matplotlib draws only the text, since it would resample the panels.
     picture = render(figure)
     for r, row in enumerate(rows):
         for c, panel in enumerate(row):

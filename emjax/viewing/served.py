@@ -1,4 +1,4 @@
-"""Volumes as neuroglancer asks for them: chunk by chunk, from the level of a pyramid that has them."""
+"""Serves volumes to neuroglancer chunk by chunk, from the pyramid level that suits each request."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from emjax.viewing.layers import LABELS, Layer
 from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
-# Types of voxels that the page cannot draw, and what they become.
+# Types of voxels that the page cannot draw -> types that they are converted to.
 _DRAWN_AS = {"bool": "uint8", "int64": "uint64", "float16": "float32", "float64": "float32"}
-# Meshes are made of all voxels at once, in about five times their memory.
+# Most voxels of a volume with meshes, which are made of all voxels at once and need about five times their memory.
 _MESHED_VOXELS = 1 << 24
-# Relative; 4.4 nm is not exactly 2 * 2.2 nm.
+# Relative tolerance of ratios of voxel sizes, which are often stored rounded.
 _ROUNDING = 1e-3
-# Levels of a pyramid that are looked for.
+# Most levels of a pyramid that are looked for.
 _MOST_LEVELS = 32
 
 
 class Level(NamedTuple):
-    """A level of a pyramid, cut like the volume.
+    """A level of a pyramid, cut to the same part as the volume.
 
     Attributes:
-        factor: (z, y, x) voxels of the volume that a voxel stands for.
-        store: `[..., z, y, x]`; its size is that of the volume / factor, rounded up.
+        factor: (z, y, x) voxels of the volume that one voxel of the level stands for.
+        store: `[..., z, y, x]` voxels; its size is that of the volume / factor, rounded up.
     """
 
     factor: Size
@@ -45,11 +45,11 @@ class Level(NamedTuple):
 
 
 class ServedVolume(LocalVolume):
-    """A layer's voxels; nothing is read before the page asks for it.
+    """The voxels of a layer, which are read only when the page asks for them.
 
     Args:
-        layer: what is served.
-        unit: of its voxel size, 'nm' or '' where lengths are voxels.
+        layer: layer to serve.
+        unit: unit of its voxel size: 'nm', or '' if lengths are in voxels.
     """
 
     def __init__(self, layer: Layer, unit: str) -> None:
@@ -57,7 +57,7 @@ class ServedVolume(LocalVolume):
         self._levels = find_levels(layer.volume)
         leading = len(layer.volume.shape) - 3
         dimensions = neuroglancer.CoordinateSpace(
-            # With '^' all channels of a voxel reach the shader together.
+            # '^' makes all channels of a voxel reach the shader together.
             names=["c^"] * leading + ["z", "y", "x"],
             units=[""] * leading + [unit] * 3,
             scales=[1.0] * leading + list(layer.voxel_nm),
@@ -70,9 +70,9 @@ class ServedVolume(LocalVolume):
         super().__init__(
             stores[0], dimensions, volume_type=kind, max_downsampling=int(np.prod(coarsest))
         )
-        # The side of what is drawn as one voxel at the coarsest, nm.
+        # Shortest side of a voxel at the coarsest scale that the page may ask for, nm.
         self.coarsest_nm = min(f * nm for f, nm in zip(coarsest, layer.voxel_nm, strict=True))
-        # Coarse levels lie at fractions of a voxel, which the page understands, and LocalVolume would round.
+        # Coarse levels lie at fractions of a voxel; the page understands these, but LocalVolume would round them.
         self.voxel_offset = np.asarray([0.0] * leading + list(layer.origin))
         self._by_level = [LocalVolume(store, dimensions, volume_type=kind) for store in stores]
 
@@ -82,16 +82,16 @@ class ServedVolume(LocalVolume):
         """Answers a request of the page.
 
         Args:
-            data_format: as the page asked for.
+            data_format: format that the page asked for.
             start: `[rank]` first voxel, in voxels of the scale.
-            end: `[rank]` one past the last.
-            scale_key: voxels along each axis that are drawn as one, separated by ','.
+            end: `[rank]` one past the last voxel.
+            scale_key: numbers of voxels along each axis that are drawn as one, separated by ','.
 
         Returns:
             The encoded voxels and their content type.
 
         Raises:
-            ValueError: if they cannot be read; the server answers with 400.
+            ValueError: if the voxels cannot be read; the server then answers with status 400.
         """
         wanted = tuple(int(f) for f in scale_key.split(","))
         index = best_level([level.factor for level in self._levels], wanted[-3:])
@@ -101,7 +101,7 @@ class ServedVolume(LocalVolume):
             return self._by_level[index].get_encoded_subvolume(data_format, start, end, rest)
         except (ValueError, OSError, RuntimeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-            # Many chunks of one damaged file would flood the terminal.
+            # Warn only once: many chunks of one damaged file would flood the terminal.
             if not self._said:
                 self._said = True
                 logging.warning(
@@ -110,13 +110,13 @@ class ServedVolume(LocalVolume):
             raise ValueError(reason) from error
 
     def get_object_mesh(self, object_id: int) -> bytes:
-        """Makes the surface of an object; of small volumes only, because all of it is read.
+        """Returns the mesh of an object's surface; only for small volumes, because the whole volume is read.
 
         Args:
-            object_id: the object.
+            object_id: id of the object.
 
         Raises:
-            MeshesNotSupportedForVolume: if the volume is large, or of a type that the library cannot mesh.
+            MeshesNotSupportedForVolume: if the volume is too large, or of a type that the library cannot mesh.
         """
         if np.prod(self.shape) > _MESHED_VOXELS:
             raise MeshesNotSupportedForVolume
@@ -124,20 +124,21 @@ class ServedVolume(LocalVolume):
 
 
 def find_levels(volume: Volume) -> list[Level]:
-    """Finds the coarser levels of the pyramid that a volume is a level of.
+    """Finds the coarser levels of the pyramid that a volume belongs to.
 
-    A level of which the volume is not a whole number of voxels in is left out.
+    A level is left out if its voxels are not whole numbers of the volume's voxels, or if the volume begins within one
+    of its voxels.
 
     Args:
-        volume: or a part of one.
+        volume: a volume or a part of one.
 
     Returns:
-        The volume itself first.
+        The volume itself, then the coarser levels.
     """
     levels = [Level((1, 1, 1), volume.store)]
     address = dataclasses.replace(volume.address, box="")
     own = int(address.keys.get("level", "0"))
-    # The voxel size that a user states is of the level that is addressed.
+    # A voxel size in the address is that of the addressed level, so it must not be applied to others.
     keys = {key: value for key, value in address.keys.items() if key != "voxel_nm"}
     try:
         whole = open_volume(dataclasses.replace(address, keys=keys))
@@ -156,7 +157,7 @@ def best_level(factors: list[Size], wanted: Size) -> int:
     """Returns the index of the coarsest level from which a scale can be made.
 
     Args:
-        factors: of the levels.
+        factors: (z, y, x) factor of each level.
         wanted: (z, y, x) voxels that are drawn as one.
     """
     fits = [
@@ -166,13 +167,13 @@ def best_level(factors: list[Size], wanted: Size) -> int:
 
 
 def _cut(volume: Volume, whole: Volume, coarse: Volume) -> Level | None:
-    """Cuts a coarser level like the volume; None where it does not fit."""
+    """Cuts a coarser level to the same part as the volume; None if it does not fit."""
     if whole.voxel_nm is not None and coarse.voxel_nm is not None:
         ratio = np.divide(coarse.voxel_nm, whole.voxel_nm)
     else:
         ratio = np.divide(whole.size, coarse.size)
     factor = np.maximum(1, np.rint(ratio)).astype(int)
-    # Sizes are rounded, so that without voxel sizes the ratio is only near.
+    # Without voxel sizes the ratio is only near a whole number, since the sizes of levels are rounded.
     exact = whole.voxel_nm is None or np.allclose(ratio, factor, rtol=_ROUNDING)
     sides = [(n // f, -(-n // f)) for n, f in zip(whole.size, factor, strict=True)]
     fits = all(n in side for n, side in zip(coarse.size, sides, strict=True))
@@ -187,7 +188,7 @@ def _cut(volume: Volume, whole: Volume, coarse: Volume) -> Level | None:
     store = coarse.crop(Box.between(start, tuple(stop))).store
     for axis, missing in enumerate(n - m for n, m in zip(size, store.shape[-3:], strict=True)):
         if missing:
-            # The level was rounded down: its last voxel stands for the one that is left over, too.
+            # The level's size was rounded down: repeat its last voxel for the remaining voxels of the volume.
             axis += store.rank - 3
             last = store[ts.d[axis][store.shape[axis] - 1 : store.shape[axis]]]
             store = ts.concat([store, last[ts.d[axis].translate_to[0]]], axis=axis)
@@ -196,13 +197,13 @@ def _cut(volume: Volume, whole: Volume, coarse: Volume) -> Level | None:
 
 def _drawable(store: ts.TensorStore, kind: str) -> ts.TensorStore:
     name = store.dtype.name
-    # Grey values of 64 bits lose nothing that can be seen.
+    # As float32, grey values of 64 bits lose nothing that can be seen.
     target = "float32" if kind != LABELS and name in ("int64", "uint64") else _DRAWN_AS.get(name)
     return ts.cast(store, ts.dtype(target)) if target else store
 
 
 def _coarsest_scale(size: Size, voxel_nm: tuple[float, ...], factors: list[Size]) -> Size:
-    """Returns the most voxels that the page may ask to be drawn as one: what some level makes with little reading."""
+    """Returns the most voxels (z, y, x) that the page may draw as one, so that each request reads little."""
     coarsest = (1, 1, 1)
     scales = compute_near_isotropic_downsampling_scales(
         np.asarray(size),
