@@ -1,1 +1,1 @@
-"""Networks; the only package that imports flax.linen."""
+"""Networks; this is the only package that imports flax.linen."""

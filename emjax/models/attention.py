@@ -1,4 +1,4 @@
-"""Attention between tokens, in the form that is fast on each platform; all forms have the same numbers."""
+"""Attention between tokens, in the form that is fast on each platform; all forms give the same numbers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import functools
 import jax
 import jax.numpy as jnp
 
-# The oldest chips that cuDNN's fused kernel runs on, and the widest heads on all of those.
+# Least compute capability for cuDNN's fused kernel, and the widest heads that it supports on all such chips.
 _CAPABILITY = (8, 0)
 _HEAD_WIDTH = 128
 
 
 def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """Lets every token attend to all: `softmax(q k^T / sqrt(d)) v`, the softmax in float32.
+    """Returns the attention of every token to all tokens: `softmax(q k^T / sqrt(d)) v`, the softmax in float32.
 
     On NVIDIA chips and in 16 bits this is cuDNN's fused kernel, which never writes the weights of all pairs of tokens
-    to memory (FlashAttention, arXiv:2205.14135); otherwise JAX's own. On a CPU one head follows the other, so that
-    the pairs of one head stay in the cache, and the backward pass makes them again: three times as fast with an
-    eighth of the memory.
+    to memory (FlashAttention, arXiv:2205.14135); otherwise JAX's own. On a CPU the heads are computed one after the
+    other, so that the pairs of one head stay in the cache, and the backward pass recomputes them: three times as fast
+    with an eighth of the memory.
 
     Args:
         query: `[b, n, heads, d]`.
@@ -37,7 +37,7 @@ def attention(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
 
 
 def _has_fused_kernel(query: jax.Array) -> bool:
-    """Whether this machine's chips have cuDNN's kernel for such heads."""
+    """Whether cuDNN's kernel runs on this machine's chips for such heads."""
     if query.dtype not in (jnp.bfloat16, jnp.float16):
         return False
     if query.shape[-1] % 8 or query.shape[-1] > _HEAD_WIDTH:
@@ -55,7 +55,7 @@ def _by_head(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
         logits = jnp.einsum("bnd,bmd->bnm", q, k, preferred_element_type=jnp.float32)
         most = jax.lax.stop_gradient(logits.max(axis=-1, keepdims=True))
         weights = jnp.exp(logits - most)
-        # Divided after the product: `d` numbers a token instead of one for each other token.
+        # Divided after the product: `d` divisions for each token instead of one for each other token.
         mixed = jnp.einsum("bnm,bmd->bnd", weights, v.astype(jnp.float32))
         return (mixed / weights.sum(axis=-1, keepdims=True)).astype(value.dtype)
 

@@ -1,4 +1,4 @@
-"""From the plain values of a configuration to a network, and the two ways in which tasks call networks."""
+"""Makes a network from the plain values of a configuration, and the functions by which tasks call networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emjax.registry import Registry
 
 Params = Any
 
-# Name in a configuration (`model.name`) -> the network's class; `emjax.models.backbone` says what it has to bring.
+# Name in a configuration (`model.name`) -> class of the network; `emjax.models.backbone` is its contract.
 NETWORKS = Registry(
     "network",
     "emjax.networks",
@@ -37,10 +37,10 @@ def build_backbone(model: Mapping[str, Any]) -> Backbone:
     """Makes a network.
 
     Args:
-        model: `name`, `dtype`, and fields of the network's class; those not given keep their defaults.
+        model: `name`, `dtype`, and fields of the network's class; fields that are not given keep their defaults.
 
     Raises:
-        InputError: on an unknown name, field or choice, naming the nearest; on values that make no network.
+        InputError: for an unknown name, field or choice (names the nearest), or values that do not fit together.
     """
     values = {key: as_tuples(value) for key, value in model.items()}
     name = str(values.pop("name", ""))
@@ -58,19 +58,19 @@ def fit_to_voxels(
     crop_size: Size,
     like: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Completes a network by the fields that follow from the shape of the voxels.
+    """Completes the fields of a network with those that depend on the shape of the voxels.
 
     Args:
         model: as for `build_backbone`.
         voxel_nm: (z, y, x) nm; empty where it is unknown or mixed.
         crop_size: (z, y, x) voxels.
-        like: the complete network that weights come from: what `model` leaves open is taken from there.
+        like: all fields of the network from which weights come: fields that `model` leaves open are taken from there.
 
     Returns:
-        `model` with those fields set that it left open.
+        `model`, with the fields set that it left open.
 
     Raises:
-        InputError: on an unknown name.
+        InputError: for an unknown name.
     """
     kind = NETWORKS.find(str(model.get("name", "")), "model.name=")
     chosen = kind.fit_to_voxels(model, voxel_nm, crop_size)
@@ -91,32 +91,32 @@ def init_params(module: nn.Module | Backbone, key: jax.Array, *inputs: Any) -> P
     Args:
         module: any module of `emjax.models`.
         key: typed PRNG key.
-        *inputs: arrays of the shapes that it will see.
+        *inputs: arrays of the shapes of the module's inputs.
 
     Returns:
-        Nested dicts of float32 arrays; empty where the module has none.
+        Nested dicts of float32 arrays; empty if the module has no parameters.
     """
-    # Lazily: only the parameters are computed. Running the network on zeros to make them would compile it whole, and
-    # jaxlib 0.11 never ends folding those zeros on two cores.
+    # Lazily, so that only the parameters are computed. Running the network on zeros would compile all of it, and jaxlib
+    # 0.11 never finishes folding those zeros on two cores.
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), inputs)
     linen: Any = module
     return linen.lazy_init(key, *shapes).get("params", {})
 
 
 def apply(module: nn.Module | Backbone, params: Params, *inputs: Any, **options: Any) -> Any:
-    """Runs a module; pure.
+    """Runs a module, as a pure function.
 
     Args:
         module: as given to `init_params`.
         params: as made by `init_params`.
-        *inputs: of the module.
-        **options: of the module.
+        *inputs: inputs of the module.
+        **options: options of the module.
     """
-    # linen says that `apply` may return two things, of which the second is there for who asks for it.
+    # By its annotation, linen's `apply` may return two values; the second one only if it is requested.
     linen: Any = module
     return linen.apply({"params": params}, *inputs, **options)
 
 
 def count_params(params: Params) -> int:
-    """Returns how many numbers parameters hold."""
+    """Returns the number of values in parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

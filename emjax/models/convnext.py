@@ -19,12 +19,12 @@ _EPSILON = 1e-6
 
 
 def layer_norm(name: str) -> nn.LayerNorm:
-    """Returns the normalization over channels that every part of it has."""
+    """Returns the layer normalization over channels that all parts of this network use."""
     return nn.LayerNorm(_EPSILON, dtype=jnp.float32, name=name)
 
 
 class ConvNextBlock(nn.Module):
-    """A 7x7 kernel a channel, then an MLP, scaled and added."""
+    """A 7x7 depthwise convolution, then an MLP, scaled and added to the input."""
 
     depth: int
     dtype: jnp.dtype
@@ -52,7 +52,7 @@ class ConvNextBlock(nn.Module):
 
 
 class ConvNextEncoder(nn.Module):
-    """The four stages; returns the map after each."""
+    """The four stages of the encoder; returns the map after each stage."""
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
@@ -62,7 +62,7 @@ class ConvNextEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> list[jax.Array]:
-        """Maps `[b, z, y, x, c]` to maps of 1, 1/2, 1/4 and 1/8 of its size."""
+        """Maps `[b, z, y, x, c]` to maps of 1, 1/2, 1/4 and 1/8 of its size in the section."""
         kind = nn.remat(ConvNextBlock) if self.remat else ConvNextBlock
         maps = []
         for stage, (count, width) in enumerate(zip(self.depths, self.widths, strict=True)):
@@ -78,7 +78,7 @@ class ConvNextEncoder(nn.Module):
 
 
 class Stem(nn.Module):
-    """Patches of 4x4 pixels, normalized."""
+    """Turns patches of 4x4 pixels into normalized features."""
 
     width: int
     depth: int
@@ -98,7 +98,7 @@ class ConvNext(EncoderDecoder):
 
     Attributes:
         depths: blocks of each of the four stages.
-        widths: channels of each.
+        widths: channels of each stage.
     """
 
     depths: tuple[int, ...] = (3, 3, 9, 3)
@@ -106,12 +106,12 @@ class ConvNext(EncoderDecoder):
 
     @property
     def pools(self) -> tuple[Size, ...]:
-        """Five halvings; the first two are one of the encoder's."""
+        """Strides between levels: five halvings; the first two together are the stem's patches."""
         return halvings(5)
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The patches, and the depthwise and strided convolutions."""
+        """Steps of a voxel: the patches, and the depthwise and strided convolutions."""
         steps = [Step(4, 4)]
         for stage, count in enumerate(self.depths):
             steps += [Step(2, 2)] * (stage > 0)
@@ -120,7 +120,7 @@ class ConvNext(EncoderDecoder):
 
     @property
     def encoder_layers(self) -> tuple[tuple[str, int], ...]:
-        """Its blocks; a strided convolution learns as the block after it."""
+        """Layers of the encoder: its blocks; a strided convolution learns at the rate of the block after it."""
         return tuple(
             (
                 f"encoder/(stage{stage}_block{i}"
@@ -132,7 +132,7 @@ class ConvNext(EncoderDecoder):
         )
 
     def check(self) -> None:
-        """Raises InputError also unless there are four stages."""
+        """Raises InputError, also unless there are four stages."""
         super().check()
         if not len(self.depths) == len(self.widths) == 4:
             raise InputError(
@@ -140,7 +140,7 @@ class ConvNext(EncoderDecoder):
             )
 
     def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
-        """Maps `[b, z, y, x, 1]` to maps of strides 4, 8 and 16, and that of 32, normalized."""
+        """Maps `[b, z, y, x, 1]` to maps of strides 4, 8 and 16, and the normalized map of stride 32."""
         first = Stem(self.widths[0], self.slices, self.dtype, name="stem")(x)
         *maps, last = ConvNextEncoder(
             self.depths, self.widths, self.kernel_depth, self.remat, self.dtype, name="encoder"

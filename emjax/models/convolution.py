@@ -1,8 +1,8 @@
-"""The one convolution of emjax: the same parameters everywhere, the formulation chosen for the platform.
+"""The convolution of emjax: the same parameters on all platforms, computed in the form that is fast on each.
 
 On a CPU, XLA computes 3D convolutions several times slower than 2D ones, and their gradients slower still. There, depth
 is folded into the batch: a kernel of depth d is one 2D convolution to d times the channels, whose outputs are shifted
-along z and summed. Accelerators get the native form. The choice is made at lowering, without a branch at run time.
+along z and summed. Accelerators use the native form. The form is chosen at lowering, without a branch at run time.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def native(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The convolution as XLA has it; the form for accelerators."""
+    """XLA's native convolution, for accelerators."""
     padding = [(size // 2, size // 2) for size in kernel.shape[:3]]
     return lax.conv_general_dilated(x, kernel, (1, 1, 1), padding, dimension_numbers=_VOLUME)
 
 
 def folded(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The convolution with depth folded into the batch; the form for CPUs."""
+    """The convolution with depth folded into the batch, for CPUs."""
     return _folded(x, kernel)
 
 
@@ -51,9 +51,9 @@ def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Arra
 
 
 def _backward(saved: tuple[jax.Array, jax.Array], slope: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Gradients as convolutions that XLA's CPU compiler also knows inside loops.
+    """Returns the gradients, as convolutions whose fast form XLA's CPU compiler knows also inside loops.
 
-    It rewrites a kernel's gradient to its fast form only outside of loop bodies, so that form is written here.
+    XLA rewrites the gradient of a kernel to its fast form only outside of loop bodies, so that form is written here.
     """
     x, kernel = saved
     depth, height, width, channels, features = kernel.shape
@@ -62,7 +62,7 @@ def _backward(saved: tuple[jax.Array, jax.Array], slope: jax.Array) -> tuple[jax
     shifted = [_shift(slope, depth // 2 - a) for a in range(depth)]
     slopes = jnp.concatenate(shifted, axis=-1) if depth > 1 else slope
     rows = batch * sections
-    # Barriers keep the transposes from being fused into the convolution, which would lose its fast form.
+    # The barriers keep XLA from fusing the transposes into the convolution, which would lose its fast form.
     left = lax.optimization_barrier(x.reshape(rows, *x.shape[2:]).transpose(3, 1, 2, 0))
     right = lax.optimization_barrier(slopes.reshape(rows, *slopes.shape[2:]).transpose(1, 2, 0, 3))
     padding = [(height // 2, height // 2), (width // 2, width // 2)]
@@ -75,7 +75,7 @@ _folded.defvjp(_forward, _backward)
 
 
 def _fold(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """One 2D convolution to `depth * k` channels, then the sum of its outputs shifted along z."""
+    """Applies one 2D convolution to `depth * k` channels, then sums its outputs, shifted along z."""
     depth, height, width, channels, features = kernel.shape
     batch, sections, *plane = x.shape[:4]
     kernel = kernel.transpose(1, 2, 3, 0, 4).reshape(height, width, channels, depth * features)
@@ -96,5 +96,5 @@ def _shift(x: jax.Array, by: int) -> jax.Array:
     if by == 0:
         return x
     padding = [(0, 0, 0)] * x.ndim
-    padding[1] = (-by, by, 0)  # negative padding cuts
+    padding[1] = (-by, by, 0)  # negative padding crops
     return lax.pad(x, jnp.zeros((), x.dtype), padding)

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 as an encoder of volumes.
 
 Source: "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (arXiv:1905.11946) in its Lite
-form: no squeeze-and-excitation, activations that end at 6. The 1x1 convolution to 1280 channels before the classifier
-    is left out.
+form: no squeeze-and-excitation, and activations clipped at 6. The 1x1 convolution to 1280 channels before the
+    classifier is left out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STAGES = (
     _Stage(4, 5, 2, 6, 192),
     _Stage(1, 3, 1, 6, 320),
 )
-# Blocks after which a stride is complete: maps of strides 2, 4, 8 and 16; the last is the centre.
+# Indices of the blocks whose outputs are the maps of strides 2, 4, 8 and 16; the last block's output is the centre.
 _TAPS = (0, 2, 4, 10)
 
 
@@ -48,7 +48,7 @@ class _BlockPlan(NamedTuple):
     features: int
 
 
-# One a block, in order, as files of weights number them.
+# The plan of each block, in order, as weight files number them.
 BLOCKS = tuple(
     _BlockPlan(stage.size, stage.stride if i == 0 else 1, stage.expand, stage.features)
     for stage in _STAGES
@@ -57,13 +57,13 @@ BLOCKS = tuple(
 
 
 def padding(size: int, stride: int) -> tuple[int, int]:
-    """Returns rows before and after an even section: with a stride there is one less before, as TensorFlow pads."""
+    """Returns the padding rows before and after an even section: with a stride, one less before, as in TensorFlow."""
     total = size - stride
     return total // 2, total - total // 2
 
 
 class MobileBlock(nn.Module):
-    """Inverted residual: to more channels, a kernel a channel, and back."""
+    """Inverted residual block: expansion to more channels, a depthwise convolution, and a projection back."""
 
     plan: _BlockPlan
     depth: int
@@ -99,7 +99,7 @@ class MobileBlock(nn.Module):
 
 
 class EfficientNetEncoder(nn.Module):
-    """All blocks; returns the maps of strides 2, 4, 8 and 16 and the last."""
+    """All blocks; returns the maps of strides 2, 4, 8 and 16, and the last map."""
 
     depth: int
     norm: str
@@ -108,7 +108,7 @@ class EfficientNetEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> list[jax.Array]:
-        """Maps `[b, z, y, x, 32]` to maps of 1, 1/2, 1/4, 1/8 and 1/16 of its size."""
+        """Maps `[b, z, y, x, 32]` to maps of 1, 1/2, 1/4, 1/8 and 1/16 of its size in the section."""
         kind = nn.remat(MobileBlock) if self.remat else MobileBlock
         maps = []
         for i, plan in enumerate(BLOCKS):
@@ -119,7 +119,7 @@ class EfficientNetEncoder(nn.Module):
 
 
 class Stem(nn.Module):
-    """The first convolution."""
+    """The first convolution, with a stride of 2."""
 
     depth: int
     norm: str
@@ -136,7 +136,8 @@ class EfficientNetLite0(EncoderDecoder):
     """EfficientNet-Lite0 with the U-Net's decoder.
 
     Attributes:
-        norm: 'group' (begun anew) or 'affine' (with weights of photographs); '': as the run that weights come from.
+        norm: 'group' (without weights) or 'affine' (with weights of photographs); '': as in the run that weights come
+            from.
     """
 
     norm: str = ""
@@ -148,12 +149,12 @@ class EfficientNetLite0(EncoderDecoder):
 
     @property
     def pools(self) -> tuple[Size, ...]:
-        """Five halvings."""
+        """Strides between levels: five halvings."""
         return halvings(5)
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The first convolution and the depthwise ones."""
+        """Steps of a voxel: the first convolution and the depthwise ones."""
         blocks = [
             Step(plan.size, plan.stride, padding(plan.size, plan.stride)[0], self.kernel_depth)
             for plan in BLOCKS
@@ -162,11 +163,11 @@ class EfficientNetLite0(EncoderDecoder):
 
     @property
     def encoder_layers(self) -> tuple[tuple[str, int], ...]:
-        """Its blocks."""
+        """Layers of the encoder: its blocks."""
         return tuple((f"encoder/block{i}", 1) for i in range(len(BLOCKS)))
 
     def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
-        """Maps `[b, z, y, x, 1]` to maps of strides 2, 4, 8 and 16, and that of 32."""
+        """Maps `[b, z, y, x, 1]` to maps of strides 2, 4, 8 and 16, and the map of stride 32."""
         first = Stem(self.slices, self.norm or NORMS[0], self.dtype, name="stem")(x)
         *maps, centre = EfficientNetEncoder(
             self.kernel_depth, self.norm or NORMS[0], self.remat, self.dtype, name="encoder"

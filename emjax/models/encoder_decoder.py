@@ -1,8 +1,8 @@
-"""Networks whose encoder is one of photographs: what they share, which is all but the encoder.
+"""Shared by networks whose encoder was designed for photographs: everything but the encoder.
 
 A 2D network that predicts a section from n adjacent ones, given as its input channels, is the 3D network whose first
-kernel is n deep and whose others are flat. So there is one network here for 2D (n = 1), for several sections and for
-3D (`kernel_depth` above 1), with the U-Net's decoder, and weights of photographs fit all of them
+kernel is n deep and whose other kernels are flat. So one network here covers 2D (n = 1), several sections, and 3D
+(`kernel_depth` above 1), with the U-Net's decoder, and weights trained on photographs fit all of them
 (`emjax.weights.inflate`).
 """
 
@@ -29,28 +29,28 @@ from emjax.weights.inflate import FILLS, SCALES
 
 
 class EncoderDecoder(nn.Module):
-    """What the networks with an encoder of photographs share; parts stem, encoder, centre, decoder and head.
+    """Base of the networks with an encoder for photographs; their parts are stem, encoder, centre, decoder and head.
 
-    A network of its own has `pools`, `steps`, `encoder_layers` and `encode`.
+    A subclass adds `pools`, `steps`, `encoder_layers` and `encode`.
 
     Attributes:
-        input_mean: grey value that becomes 0 before the first kernel.
-        input_deviation: of grey values, that becomes 1. One pair for all sections and not one for each colour: else a
-            first kernel that treats all sections alike would still tell them apart.
-        slices: sections that the first kernel sees; odd, the middle one is predicted.
-        stem_fill: how weights of photographs are laid onto them, a fill of `emjax.weights.inflate`.
-        stem_scale: of the uniform fills.
-        kernel_depth: sections that later kernels of more than one pixel see; odd. 1: as in two dimensions.
-        kernel_fill: how 2D weights are laid onto those, 'center' or 'average'.
-        decoder_widths: channels of the decoder's levels, fine to coarse, the finest at the input's size.
-        decoder_kernel: (z, y, x) of the decoder's convolutions.
-        skips: 'none' (pretraining), or 'add': the encoder's maps, by a 1x1 convolution each, and the image itself.
+        input_mean: grey value that is mapped to 0 before the first kernel.
+        input_deviation: difference of grey values that is mapped to 1. There is one pair for all sections, not one for
+            each colour: otherwise a first kernel that treats all sections alike would still tell them apart.
+        slices: number of sections that the first kernel sees; odd, the middle one is predicted.
+        stem_fill: how weights of photographs are distributed over these sections, a fill of `emjax.weights.inflate`.
+        stem_scale: scaling of the weights that the uniform fills make.
+        kernel_depth: number of sections that later kernels of more than one pixel see; odd. 1: as in two dimensions.
+        kernel_fill: how 2D weights are distributed over these sections, 'center' or 'average'.
+        decoder_widths: channels of the decoder's levels, fine to coarse; the finest has the input's size.
+        decoder_kernel: (z, y, x) kernel of the decoder's convolutions.
+        skips: 'none' (pretraining), or 'add': the encoder's maps after a 1x1 convolution each, and the image itself.
         upsampling: 'depth_to_space' or 'resize'.
-        groups: most groups of a normalization in the decoder.
-        activation: of decoder and head.
-        out_channels: of the head.
-        remat: recompute blocks in the backward pass.
-        dtype: of the computation; the output is float32.
+        groups: largest number of groups of a normalization in the decoder.
+        activation: activation of decoder and head.
+        out_channels: number of channels of the head's output.
+        remat: whether to recompute blocks in the backward pass.
+        dtype: type of the computation; the output is float32.
     """
 
     input_mean: float = 0.449
@@ -81,17 +81,17 @@ class EncoderDecoder(nn.Module):
 
     @property
     def pools(self) -> tuple[Size, ...]:
-        """(z, y, x) voxels of each level per cell of the next coarser one; of the centre last."""
+        """Stride from each level to the next coarser one, (z, y, x), fine to coarse; the last leads to the centre."""
         raise NotImplementedError
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """What a voxel passes on its way to the centre."""
+        """Steps of a voxel on its way to the centre: the convolutions and poolings of stem and encoder."""
         raise NotImplementedError
 
     @property
     def encoder_layers(self) -> tuple[tuple[str, int], ...]:
-        """As `layers`, of the encoder alone."""
+        """Layers of the encoder, in the form of `layers`."""
         raise NotImplementedError
 
     def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
@@ -111,14 +111,14 @@ class EncoderDecoder(nn.Module):
 
     @property
     def layers(self) -> tuple[tuple[str, int], ...]:
-        """Patterns of the parameters' paths in the order of the forward pass, for `emjax.train.rates`."""
+        """Layers in the order of the forward pass, as patterns of parameter paths, for `emjax.train.rates`."""
         levels = reversed(range(len(self.decoder_widths)))
         decoder = [(f"decoder(_[a-z]+{i}|/[a-z]+{i})", 1) for i in levels]
         return (("stem", 1), *self.encoder_layers, ("centre", 1), *decoder)
 
     @property
     def footprint(self) -> Footprint:
-        """Stride of the coarsest grid, and how far an output voxel can see."""
+        """Stride of the coarsest grid, and how far on each side an output voxel can see, in voxels."""
         sections, reach, stride = self.slices // 2, 0, 1
         for step in self.steps:
             sections += step.depth // 2
@@ -140,7 +140,7 @@ class EncoderDecoder(nn.Module):
     def fit_to_voxels(
         cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
     ) -> dict[str, Any]:
-        """Chooses the normalisation, which begins anew where no weights say otherwise; the rest is the same for all."""
+        """Chooses the normalization: 'group' where no weights say otherwise; all else is the same for all voxels."""
         del voxel_nm, crop_size
         return {"norm": NORMS[0]} if "norm" in cls.choices and not model.get("norm") else {}
 
@@ -163,7 +163,7 @@ class EncoderDecoder(nn.Module):
             raise InputError(f"model.decoder_kernel={self.decoder_kernel} must be odd")
 
     def check_crop(self, crop_size: Size) -> None:
-        """Raises InputError unless the encoder's stride divides the crop; names the nearest that it does."""
+        """Raises InputError unless the crop is a multiple of the encoder's stride; names the nearest size that is."""
         check_multiple(crop_size, self.footprint.stride, "the encoder's stride")
 
     @nn.compact
@@ -194,7 +194,7 @@ class EncoderDecoder(nn.Module):
     def _skip(
         self, level: int, found: jax.Array | None, image: jax.Array, block: type[nn.Module]
     ) -> jax.Array:
-        """Returns what is added to a decoder level: the encoder's map, at the finest the image, or nothing."""
+        """Returns what is added to a decoder level: the encoder's map, at the finest level the image, or nothing."""
         width = self.decoder_widths[level]
         if found is not None:
             return ImageConv(width, 1, dtype=self.dtype, name=f"decoder_skip{level}")(found)
@@ -209,12 +209,12 @@ def _times(a: Size, b: Size) -> Size:
 
 
 def halvings(count: int) -> tuple[Size, ...]:
-    """Returns so many poolings by two in the section."""
+    """Returns this many poolings by two in the section."""
     return ((1, 2, 2),) * count
 
 
 def prime_factors(number: int) -> tuple[int, ...]:
-    """Returns the prime factors of a number, ascending; `(1,)` of 1."""
+    """Returns the prime factors of a number in ascending order; `(1,)` for 1."""
     factors, rest = [], number
     while rest > 1:
         factor = next(f for f in range(2, math.isqrt(rest) + 2) if rest % f == 0 or f * f > rest)

@@ -1,4 +1,4 @@
-"""Checks of a network's fields by their annotations: numbers, sizes, and tuples of them."""
+"""Checks the fields of a network by their annotations: numbers, sizes, and tuples of them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size
 
-# A whole number that may be 0, such as the number of a block; a plain `int` must be at least 1.
+# A whole number from 0, such as the index of a block; a plain `int` must be at least 1.
 Index: TypeAlias = Annotated[int, "from 0"]
 
-# What linen adds to the fields of a module.
+# Fields that linen adds to every module.
 _OF_LINEN = ("parent", "name")
 
 
 def check_fields(
     kind: type, name: str, values: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]
 ) -> None:
-    """Checks that a network has such fields, and that they take such values.
+    """Checks that a network has the given fields, and that these accept the given values.
 
     Args:
-        kind: the network's class, a dataclass; `emjax.models.backbone` lists what its annotations mean.
-        name: what the network is called, for messages.
-        values: field -> value; lists must be tuples already.
-        choices: field -> the values that it may have.
+        kind: class of the network, a dataclass; `emjax.models.backbone` lists what its annotations mean.
+        name: name of the network, for messages.
+        values: field -> value; lists must already be tuples.
+        choices: field -> allowed values.
 
     Raises:
-        InputError: naming the field and what it takes, or the nearest field or choice.
+        InputError: naming the field and its allowed values, or the nearest field or choice.
     """
     fields = {field.name: field for field in dataclasses.fields(kind)}
     known = [field for field in fields if field not in _OF_LINEN]
@@ -50,12 +50,12 @@ def check_fields(
 
 
 def as_tuples(value: Any) -> Any:
-    """Returns lists, at any depth, as tuples: JSON has lists alone, and a module must be hashable."""
+    """Converts lists, at any depth, to tuples: JSON has only lists, and a module must be hashable."""
     return tuple(as_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def _takes(annotation: Any, value: Any) -> bool:
-    """Whether a value is of an annotation's kind; annotations that are not listed take anything."""
+    """Whether a value fits an annotation; annotations that are not listed accept anything."""
     if annotation is bool:
         return isinstance(value, bool)
     if annotation in (int, Index):
@@ -75,7 +75,7 @@ def _takes(annotation: Any, value: Any) -> bool:
 
 
 def _describe(annotation: Any, default: Any) -> str:
-    """Says what an annotation takes."""
+    """Returns a description of the values that an annotation accepts."""
     plain = {
         bool: "True or False",
         int: "a positive whole number",
@@ -96,7 +96,7 @@ def _describe(annotation: Any, default: Any) -> str:
 
 
 def _item(annotation: Any) -> Any:
-    """Returns T of `tuple[T, ...]`, else None."""
+    """Returns T for `tuple[T, ...]`, else None."""
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is tuple and arguments[1:] == (Ellipsis,):
         return arguments[0]

@@ -1,4 +1,4 @@
-"""What turns the finest decoder map into the output of a task."""
+"""The head: turns the finest decoder map into the output of a task."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from emjax.models.layers import ACTIVATIONS, STEM_KERNEL, Conv
 
 
 class Head(nn.Module):
-    """A convolution in the section and a map to the output channels; the last one in float32.
+    """A convolution in the section, then a map to the output channels in float32.
 
     Attributes:
-        out_channels: of the output.
-        activation: between the two.
-        dtype: of the first one's computation.
+        out_channels: number of output channels.
+        activation: activation between the two.
+        dtype: type of the first convolution's computation.
     """
 
     out_channels: int

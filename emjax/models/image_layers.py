@@ -1,8 +1,8 @@
-"""Layers of networks of photographs, on volumes: convolutions with strides in the section, and fixed normalizations.
+"""Layers of networks for photographs, applied to volumes: convolutions with strides in the section, normalizations.
 
-Their kernels are `[z, y, x, i, o]` with a depth of 1 where the 2D network's is meant, and more where it should see
-neighbouring sections (`emjax.weights.inflate`). Sections are the batch of a 2D convolution; a deeper kernel is one
-over the channels of neighbouring sections, or, where each channel has a kernel of its own, one a section.
+Kernels are `[z, y, x, i, o]`, with a depth of 1 where the layer works as in the 2D network, and more where it sees
+neighbouring sections (`emjax.weights.inflate`). Sections are the batch of a 2D convolution; a deeper kernel becomes one
+over the channels of neighbouring sections, or, in depthwise convolutions, one for each section.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from jax import lax
 from emjax.models.layers import KAIMING
 from emjax.parallel.sharding import constrain
 
-# Of `ImageNorm`; the first is that of networks that begin anew.
+# Kinds of `ImageNorm`; the first is that of networks without published weights.
 NORMS = ("group", "affine")
 _PLANE = ("NHWC", "HWIO", "NHWC")
 
 
 class Step(NamedTuple):
-    """One convolution or pooling on the way of a voxel, for footprints.
+    """One convolution or pooling that a voxel passes, for footprints.
 
     Attributes:
-        kernel: side in the section.
-        stride: in the section.
+        kernel: side of the kernel in the section.
+        stride: stride in the section.
         before: rows of padding before the section.
-        depth: sections that it sees.
+        depth: number of sections that the kernel sees.
     """
 
     kernel: int
@@ -39,7 +39,7 @@ class Step(NamedTuple):
 
     @property
     def reach(self) -> int:
-        """Cells on each side that a cell under an output's depends on, in the section."""
+        """Cells on each side, in the section, that the cells under one output cell depend on."""
         return max(self.before + self.stride - 1, self.kernel - 1 - self.before)
 
 
@@ -50,10 +50,10 @@ def convolve_sections(
 
     Args:
         x: `[b, z, y, x, c]`.
-        kernel: `[d, k, k, c, o]`, or `[d, k, k, 1, c]` for a kernel of each channel; section z sees z - d // 2 and the
-            d - 1 after it, and zeros beyond the ends.
-        stride: in y and x.
-        padding: rows and columns of zeros before and after.
+        kernel: `[d, k, k, c, o]`, or `[d, k, k, 1, c]` for a depthwise convolution; section z sees z - d // 2 and the
+            d - 1 sections after it, and zeros beyond the ends.
+        stride: stride in y and x.
+        padding: rows and columns of zeros before and after the section.
 
     Returns:
         `[b, z, y', x', o]`.
@@ -92,9 +92,9 @@ def convolve_sections(
 
 
 def _by_taps(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
-    """A kernel for each channel, one shifted product after the other.
+    """Computes a depthwise convolution as a sum of shifted products.
 
-    XLA's CPU compiler has no fast form of such a convolution: this is 20 to 40 times as fast, its gradient 3 times.
+    XLA's CPU compiler has no fast form of it: this is 20 to 40 times as fast, and its gradient 3 times.
     """
     size = kernel.shape[0]
     batch, height, width, channels = x.shape
@@ -114,7 +114,7 @@ def _shift(x: jax.Array, by: int) -> jax.Array:
     if by == 0:
         return x
     padding = [(0, 0, 0)] * x.ndim
-    padding[1] = (-by, by, 0)  # negative padding cuts
+    padding[1] = (-by, by, 0)  # negative padding crops
     return lax.pad(x, jnp.zeros((), x.dtype), padding)
 
 
@@ -123,13 +123,13 @@ class ImageConv(nn.Module):
 
     Attributes:
         features: output channels.
-        size: of the kernel in the section.
-        stride: in the section.
-        padding: before and after.
-        depth: sections that it sees.
+        size: side of the kernel in the section.
+        stride: stride in the section.
+        padding: rows and columns of zeros before and after the section.
+        depth: number of sections that the kernel sees.
         use_bias: whether a bias is added.
-        each: whether every channel has a kernel of its own.
-        dtype: of the computation.
+        each: whether the convolution is depthwise, with a kernel for each channel.
+        dtype: type of the computation.
     """
 
     features: int
@@ -154,12 +154,12 @@ class ImageConv(nn.Module):
 
 
 class ImageNorm(nn.Module):
-    """What stands where the network of photographs has a batch normalization; the same two parameters for each kind.
+    """Replaces a batch normalization of a network for photographs; both kinds have the same two parameters.
 
     Attributes:
-        kind: 'affine': a factor and a shift of each channel, into which the statistics of the other network are
-            folded; 'group': a group normalization, for networks that begin anew.
-        dtype: of the output.
+        kind: 'affine': a factor and a shift of each channel, into which the statistics of the published network are
+            folded; 'group': a group normalization, for networks without published weights.
+        dtype: type of the output.
     """
 
     kind: str
@@ -183,7 +183,7 @@ class ImageNorm(nn.Module):
 
 
 def pool_overlapping(x: jax.Array) -> jax.Array:
-    """Maximum over 3x3 pixels at every second one, as ResNets have it: `[b, z, y, x, c]` to half the size."""
+    """Takes the maximum over 3x3 pixels at every second pixel, as in ResNets: `[b, z, y, x, c]` to half the size."""
     low = jnp.asarray(-jnp.inf, x.dtype)
     pads = ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0))
     return lax.reduce_window(x, low, lax.max, (1, 1, 3, 3, 1), (1, 1, 2, 2, 1), pads)

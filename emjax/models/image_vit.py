@@ -1,4 +1,4 @@
-"""Vision transformers of photographs as encoders of volumes: ViT-S, B and L of DINO, DINOv2, MAE and timm.
+"""Vision transformers for photographs as encoders of volumes: ViT-S, B and L of DINO, DINOv2, MAE and timm.
 
 Sources: "An Image is Worth 16x16 Words" (arXiv:2010.11929); "DINOv2: Learning Robust Visual Features without
 Supervision" (arXiv:2304.07193), with LayerScale; "Vision Transformers Need Registers" (arXiv:2309.16588). For volumes
@@ -31,7 +31,7 @@ _EPSILON = 1e-6
 
 
 class ImageTransformerBlock(nn.Module):
-    """Pre-norm self-attention and MLP, each with a scale of its own or not; in the form that `nn.scan` wants."""
+    """Pre-norm self-attention and MLP, optionally each with a scale; in the form that `nn.scan` needs."""
 
     heads: int
     mlp_width: int
@@ -40,7 +40,7 @@ class ImageTransformerBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        """Maps `[b, n, width]` to itself, twice: as carry and as output."""
+        """Maps `[b, n, width]` to the same shape, returned twice: as carry and as output."""
         width = x.shape[-1]
 
         def scaled(y: jax.Array, name: str) -> jax.Array:
@@ -61,7 +61,7 @@ class ImageTransformerBlock(nn.Module):
 
 
 class ImageTransformer(nn.Module):
-    """All blocks, as one scan: each layer is compiled once, whatever the depth."""
+    """All blocks, as one scan, so that one block is compiled whatever the depth."""
 
     depth: int
     heads: int
@@ -74,7 +74,8 @@ class ImageTransformer(nn.Module):
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Maps tokens `[b, n, width]` to the last state and all states `[depth, b, n, width]`."""
         kind = ImageTransformerBlock
-        # Inside a scan nothing can be merged with the forward pass, so the barriers against that are not needed.
+        # Inside a scan, XLA cannot merge the recomputation with the forward pass, so no barriers against that are
+        # needed.
         block = nn.remat(kind, prevent_cse=False) if self.remat else kind
         blocks = nn.scan(
             block, variable_axes={"params": 0}, split_rngs={"params": True}, length=self.depth
@@ -84,22 +85,22 @@ class ImageTransformer(nn.Module):
 
 
 class ImageViT(EncoderDecoder):
-    """A vision transformer of photographs with the U-Net's decoder; by default ViT-S/16 of DINO.
+    """A vision transformer for photographs with the U-Net's decoder; by default ViT-S/16 of DINO.
 
     Attributes:
         patch: side of a token in the section, pixels.
-        section_stride: sections from one layer of tokens to the next: 1, or `slices` for blocks of so many.
-        width: of the tokens.
+        section_stride: sections between layers of tokens: 1, or `slices`, so that each token covers that many sections.
+        width: dimensions of a token.
         depth: number of transformer blocks.
         heads: attention heads.
         mlp_width: hidden width of the MLPs.
-        registers: tokens without a place, beside that of the class.
-        layer_scale: whether what a block adds is scaled (DINOv2).
-        position_grid: rows and columns that positions are learned for; other grids are resampled.
-        resampling: how; see `emjax.models.positions`.
-        attend: 'section': tokens of a section to each other; 'volume': to those of all sections, with positions along
-            z.
-        section_positions: of 'volume', how many of those are learned; other depths are resampled.
+        registers: number of register tokens, which have no position, beside the class token.
+        layer_scale: whether a learned factor scales what each block adds (DINOv2).
+        position_grid: rows and columns of the learned positions; for other grids they are resampled.
+        resampling: how they are resampled; see `emjax.models.positions`.
+        attend: 'section': tokens attend to those of their section; 'volume': to those of all sections, with positions
+            along z.
+        section_positions: number of learned positions along z for 'volume'; for other depths they are resampled.
         taps: blocks (from 0) whose states are skips, shallow to deep, one for each decoder level but the finest.
         decoder_widths: channels of the decoder's levels, fine to coarse; a level for each prime factor of the patch.
     """
@@ -127,25 +128,25 @@ class ImageViT(EncoderDecoder):
 
     @property
     def pools(self) -> tuple[Size, ...]:
-        """One for each prime factor of the patch; the coarsest, to the tokens, has the sections' stride."""
+        """Strides between levels, one for each prime factor of the patch; the last, to the tokens, includes z."""
         *fine, last = [(1, factor, factor) for factor in prime_factors(self.patch)]
         return (*fine, (self.section_stride, *last[1:]))
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The patch, and the sections up to the next layer of tokens.
+        """Steps of a voxel: the patch, and the sections up to the next layer of tokens.
 
-        Attention reads the whole section or volume besides, so blocks should have the size of the crops in training.
+        Attention also reads the whole section or volume, so blocks should have the size of the crops in training.
         """
         return (Step(self.patch, self.patch, 0, self.section_stride),)
 
     @property
     def encoder_layers(self) -> tuple[tuple[str, int], ...]:
-        """Tokens that are parameters learn as the stem does, the blocks one after the other."""
+        """Layers of the encoder: tokens that are parameters learn at the stem's rate, then come the blocks."""
         return (("encoder_[a-z]+", 1), ("encoder/blocks", self.depth))
 
     def check(self) -> None:
-        """Raises InputError also unless heads divide the width and each level but the finest has a tap."""
+        """Raises InputError, also unless heads divide the width and each level but the finest has a tap."""
         super().check()
         if self.section_stride not in (1, self.slices):
             raise InputError(
@@ -164,7 +165,7 @@ class ImageViT(EncoderDecoder):
             )
 
     def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
-        """Maps `[b, z, y, x, 1]` to the states of the taps, upsampled to their levels, and the normalized last one."""
+        """Maps `[b, z, y, x, 1]` to the states of the taps, upsampled to their levels, and the last one, normalized."""
         x = self._patches(x)
         batch, *grid = x.shape[:4]
         tokens = self._tokens(x)
@@ -208,11 +209,11 @@ class ImageViT(EncoderDecoder):
             name="stem",
         )
         x = conv(x)
-        # Of a block of n sections the kernel around its middle one sees all and no other.
+        # For a block of n sections, the kernel around the middle section sees all n and no others.
         return x[:, self.section_stride // 2 :: self.section_stride]
 
     def _tokens(self, x: jax.Array) -> jax.Array:
-        """Maps `[b, z, y, x, width]` to tokens with their places, `[b or b z, n, width]`, the class token first."""
+        """Maps `[b, z, y, x, width]` to tokens with their positions, `[b or b z, n, width]`, the class token first."""
         batch, depth, rows, columns = x.shape[:4]
         normal = nn.initializers.normal(0.02)
         special = self.param("encoder_tokens", normal, (1 + self.registers, self.width))
@@ -220,7 +221,7 @@ class ImageViT(EncoderDecoder):
         square = places[1:].reshape(self.position_grid, self.position_grid, self.width)
         square = resample_positions(square, (rows, columns), self.resampling)
         x = x + square.astype(self.dtype)
-        # The class token has a place of its own, registers have none.
+        # The class token has a position of its own, registers have none.
         special = special.at[0].add(places[0]).astype(self.dtype)
         if self.attend == "volume":
             shape = (self.section_positions, self.width)

@@ -1,4 +1,4 @@
-"""Layers that the networks are made of: parameters in float32, computation in `dtype`, statistics in float32."""
+"""Basic layers of the networks: parameters in float32, computation in `dtype`, statistics in float32."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from emjax.parallel.sharding import constrain
 
 
 def elu(x: jax.Array) -> jax.Array:
-    """Exponential linear unit by `exp(x) - 1`: half the time of `expm1` on a CPU, as exact beside 1."""
+    """Exponential linear unit with `exp(x) - 1`: takes half the time of `expm1` on a CPU, and is as exact next to 1."""
     return jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0)) - 1)
 
 
@@ -27,9 +27,9 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": jax.nn.silu,
     "leaky_relu": lambda x: jax.nn.leaky_relu(x, 0.01),
 }
-# Of the first and the last convolution of every network: in the section, where the voxels are fine.
+# Kernel of the first and the last convolution of every network: only in the section, where the voxels are fine.
 STEM_KERNEL = (1, 5, 5)
-# Kaiming normal, fan in, gain sqrt 2, as the paper's networks (truncated at two deviations, as JAX has it).
+# Kaiming normal, fan in, gain sqrt 2, as in the paper's networks (truncated at two deviations, as in JAX).
 KAIMING = nn.initializers.he_normal()
 
 
@@ -40,9 +40,9 @@ class Conv(nn.Module):
         features: output channels.
         kernel_size: (z, y, x), odd.
         use_bias: whether a bias is added.
-        dtype: of the computation.
-        copies: the input stands for so many copies of itself, one after the other along the channels. The kernel has
-            their channels, and its parts are added up instead of their products.
+        dtype: type of the computation.
+        copies: the input stands for this many copies of itself, concatenated along the channels. The kernel has
+            channels for all copies, and its parts are added instead of their products with the input.
     """
 
     features: int
@@ -69,16 +69,16 @@ class Conv(nn.Module):
 def norm_act(
     x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int, activation: str, epsilon: float
 ) -> jax.Array:
-    """Group normalization, scale, bias and activation, in one pass for the sums and one for the result.
+    """Group normalization, scale, bias and activation, in one pass for the sums and one pass for the result.
 
-    Of all that lies between, only the input and the sums are kept for the gradient, which computes the rest again:
-    a pass over memory costs more than the arithmetic does.
+    Only the input and the sums are kept for the gradient, which recomputes everything else: a pass over memory costs
+    more than the arithmetic.
 
     Args:
         x: `[b, z, y, x, c]`.
         scale: `[c]`.
         bias: `[c]`.
-        groups: of channels, a divisor of c.
+        groups: number of groups of channels, a divisor of c.
         activation: a name of `ACTIVATIONS`.
         epsilon: added to the variance.
 
@@ -103,7 +103,7 @@ def _norm_act_slopes(
     groups: int, activation: str, epsilon: float, saved: tuple[jax.Array, ...], slope: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, *sums, scale, bias = saved
-    # Without the barrier, XLA would find that the forward pass has computed the same, and keep that.
+    # Without the barrier, XLA would notice that the forward pass has computed the same, and keep it in memory.
     x = jax.lax.optimization_barrier(x)
     count = math.prod(x.shape[1:4])
     (factor, shift), pull = jax.vjp(
@@ -117,7 +117,7 @@ def _norm_act_slopes(
     wide = x.astype(jnp.float32)
     _, pull_activation = jax.vjp(ACTIVATIONS[activation], wide * factor + shift)
     (slope,) = pull_activation(slope.astype(jnp.float32))
-    # By the chain rule through the two sums: each voxel has a part in both.
+    # By the chain rule through the two sums, to both of which each voxel contributes.
     to_sum, to_square, to_scale, to_bias = pull((_sum_space(slope * wide), _sum_space(slope)))
     out = slope * factor + to_sum + 2 * to_square * wide
     return out.astype(x.dtype), to_scale, to_bias
@@ -127,7 +127,7 @@ norm_act.defvjp(_norm_act, _norm_act_slopes)
 
 
 def _sum_space(x: jax.Array) -> jax.Array:
-    """Sums over space first: a reshape that splits the channels of the whole volume costs a pass of its own."""
+    """Sums over space first, as a reshape that splits the channels of the whole volume costs a pass of its own."""
     return x.sum((1, 2, 3), keepdims=True)
 
 
@@ -140,7 +140,7 @@ def _affine(
     groups: int,
     epsilon: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """Factor and shift of each channel, `[b, 1, 1, 1, c]`, from sums of the same shape over `count` voxels."""
+    """Returns the factor and shift of each channel, `[b, 1, 1, 1, c]`, from sums of that shape over `count` voxels."""
     channels = sums.shape[-1]
     each = channels // groups
 
@@ -155,15 +155,15 @@ def _affine(
 
 
 class NormAct(nn.Module):
-    """Group normalization and activation in one, with one pass over the data for the statistics.
+    """Group normalization and activation in one layer, with one pass over the data for the statistics.
 
-    Group and not batch normalization (our choice): a pure function, the same for any batch and mesh. The number of
-    groups is the largest divisor of the channels that is not above `groups`.
+    Group instead of batch normalization (our choice): it is a pure function, the same for any batch and mesh. The
+    number of groups is the largest divisor of the channels that is at most `groups`.
 
     Attributes:
-        groups: most groups.
+        groups: largest number of groups.
         activation: a name of `ACTIVATIONS`.
-        dtype: of the output.
+        dtype: type of the output.
     """
 
     groups: int
@@ -188,7 +188,7 @@ class Dense(nn.Module):
     Attributes:
         features: output channels.
         use_bias: whether a bias is added.
-        dtype: of the computation and the output.
+        dtype: type of the computation and the output.
     """
 
     features: int
@@ -212,7 +212,7 @@ class Dense(nn.Module):
 
 
 def max_pool(x: jax.Array, stride: Size) -> jax.Array:
-    """Maximum over blocks, as a maximum of strided slices: its gradient needs no select-and-scatter.
+    """Takes the maximum over blocks, as a maximum of strided slices, so that its gradient needs no select-and-scatter.
 
     Args:
         x: `[b, z, y, x, c]`, divisible by the stride.
@@ -229,7 +229,7 @@ def max_pool(x: jax.Array, stride: Size) -> jax.Array:
 
 
 def repeat(x: jax.Array, stride: Size) -> jax.Array:
-    """Nearest-neighbour upsampling of `[b, z, y, x, c]`."""
+    """Upsamples `[b, z, y, x, c]` by nearest neighbours."""
     b, z, y, w, c = x.shape
     sz, sy, sx = stride
     x = jnp.broadcast_to(x[:, :, None, :, None, :, None], (b, z, sz, y, sy, w, sx, c))
@@ -248,7 +248,7 @@ class Upsample(nn.Module):
         features: output channels.
         stride: (z, y, x) factor.
         kind: 'depth_to_space' or 'resize'.
-        dtype: of the computation.
+        dtype: type of the computation.
     """
 
     features: int

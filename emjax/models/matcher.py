@@ -1,4 +1,4 @@
-"""Tokens out of features, and cross-attention between the tokens of two views."""
+"""Tokens made from features, and cross-attention between the tokens of two views."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAPER_HEADS = 4
 
 
 class TokenProjection(nn.Module):
-    """Maps the features of each level to tokens of one size, one linear map a level, in float32.
+    """Maps the features of each level to tokens of one size, with one linear map for each level, in float32.
 
     Attributes:
         size: dimensions of a token; 0: the features are the tokens, as in the paper.
@@ -34,14 +34,14 @@ class TokenProjection(nn.Module):
 
 
 class Matcher(nn.Module):
-    """One layer of cross-attention, shared by both directions: each query again, out of the keys of the other view.
+    """One layer of cross-attention for both directions; re-expresses each query by the keys of the other view.
 
-    No positions and no residual: a query may only be expressed by what it finds in the other view.
+    It has no positions and no residual: a query can only be expressed by what is found in the other view.
 
     Attributes:
-        size: dimensions of queries, keys and values; 0: those of the tokens (the paper's 4,096).
+        size: dimensions of queries, keys and values; 0: as many as the tokens have (the paper's 4,096).
         heads: attention heads.
-        normalize: layer normalization of the tokens first (our choice; the paper has none).
+        normalize: whether a layer normalization of the tokens comes first (our choice; the paper has none).
     """
 
     size: int = 64
@@ -50,14 +50,14 @@ class Matcher(nn.Module):
 
     @nn.compact
     def __call__(self, queries: jax.Array, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Attends.
+        """Applies the attention.
 
         Args:
             queries: `[b, n, d]` tokens of one view.
             keys: `[b, m, d]` tokens of the other view of the same crops.
 
         Returns:
-            `[b, n, d]` float32, and the attention `[b, n, m]`, the mean over heads.
+            The re-expressed queries `[b, n, d]` float32, and the attention `[b, n, m]`, the mean over heads.
         """
         width = queries.shape[-1]
         size = self.size or width

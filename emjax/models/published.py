@@ -1,4 +1,4 @@
-"""Networks made of published weights: the encoder, or all, from a file, and the rest begun anew."""
+"""Makes networks from published weights: the encoder, or all parts, come from a file; the rest is initialized."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from emjax.weights.rules import Filled, fill
 
 
 class Published(NamedTuple):
-    """A network and the parameters that a file has of it.
+    """A network, and those of its parameters that come from a file.
 
     Attributes:
-        family: that the file is of.
-        model: the network's fields, `name` among them, as a configuration has them.
-        params: nested dicts of float32 arrays, of the family's parts.
-        filled: what was made of which array, and which were not used.
-        unexpected: of those, the arrays that files of this family do not have.
+        family: the family of networks that the file belongs to.
+        model: the network's fields, including `name`, as a configuration has them.
+        params: nested dicts of float32 arrays, for the parts that the family has.
+        filled: which parameter was made from which array, and which arrays were not used.
+        unexpected: the unused arrays that files of this family normally do not have.
     """
 
     family: str
@@ -38,15 +38,15 @@ class Published(NamedTuple):
 
 
 def load_published(arrays: Arrays, fields: Mapping[str, Any], family: str = "") -> Published:
-    """Makes of a file of published weights the parts of a network that it has.
+    """Makes the parts of a network that a file of published weights contains.
 
     Args:
-        arrays: of the file.
-        fields: of the network, before those that follow from the file: `slices`, `stem_fill` and others.
-        family: that the file is of; '': by its names.
+        arrays: arrays of the file.
+        fields: fields of the network, before those that follow from the file: `slices`, `stem_fill` and others.
+        family: family that the file belongs to; '': found by the names of its arrays.
 
     Raises:
-        InputError: if the family cannot be told, the fields make no network, or the file does not fit it.
+        InputError: if the family cannot be found, the fields do not fit together, or the file does not fit them.
     """
     name, prefix = find_family(arrays, family)
     known: Family = FAMILIES.find(name)
@@ -64,10 +64,10 @@ def load_published(arrays: Arrays, fields: Mapping[str, Any], family: str = "") 
 
 
 def begin_rest_anew(published: Published, key: jax.Array) -> Params:
-    """Returns all parameters of the network: those of the file, and of decoder and head the ones a new run has.
+    """Returns all parameters of the network: those of the file, and newly initialized ones for decoder and head.
 
     Args:
-        published: as of `load_published`.
+        published: made by `load_published`.
         key: typed PRNG key.
     """
     backbone = build_backbone(published.model)
@@ -80,17 +80,17 @@ def begin_rest_anew(published: Published, key: jax.Array) -> Params:
 
 
 def _fields(backbone: Backbone) -> dict[str, Any]:
-    """Returns all fields of a network, defaults among them."""
+    """Returns all fields of a network, including those with defaults."""
     return {f.name: getattr(backbone, f.name) for f in dataclasses.fields(backbone)}
 
 
 def _smallest(backbone: Backbone) -> jax.ShapeDtypeStruct:
-    """Returns the shape of the smallest input."""
+    """Returns the shape of the smallest possible input."""
     return jax.ShapeDtypeStruct((1, *backbone.footprint.stride, 1), jnp.float32)
 
 
 def _shapes(backbone: Backbone, parts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Returns path -> shape of the parameters of some parts."""
+    """Returns path -> shape for the parameters of some parts."""
     tree = jax.eval_shape(
         lambda key: init_params(backbone, key, _smallest(backbone)), jax.random.key(0)
     )
@@ -102,7 +102,7 @@ def _shapes(backbone: Backbone, parts: tuple[str, ...]) -> dict[str, tuple[int, 
 
 
 def _nested(flat: Mapping[str, Any]) -> Params:
-    """Returns nested dicts of path -> array."""
+    """Returns nested dicts from path -> array."""
     tree: dict[str, Any] = {}
     for path, value in flat.items():
         *parents, name = path.split("/")

@@ -1,4 +1,4 @@
-"""Feature maps of one size out of maps of any size: the paper's channel tokens."""
+"""Averages feature maps of any size to one size, for the paper's channel tokens."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from emjax.geometry.sizes import Size
 def adaptive_pool(x: jax.Array, size: Size) -> jax.Array:
     """Averages a map over windows so that it has the given size.
 
-    Window i of n voxels to m is `[floor(i n / m), ceil((i + 1) n / m))`, along each axis by itself.
+    For n voxels and m cells, window i is `[floor(i n / m), ceil((i + 1) n / m))`, along each axis separately.
 
     Args:
         x: `[b, z, y, x, c]`.
-        size: (z, y, x) of the result.
+        size: (z, y, x) cells of the result.
 
     Returns:
         `[b, *size, c]` float32.
     """
     x = x.astype(jnp.float32)
     matrices = [pooling_matrix(n, m) for n, m in zip(x.shape[1:4], size, strict=True)]
-    # The largest axes first, so that the next ones have less to do.
+    # The axes that are usually largest come first, so that the next steps have less to do.
     x = jnp.einsum("bzyxc,ix->bzyic", x, matrices[2])
     x = jnp.einsum("bzyxc,iy->bzixc", x, matrices[1])
     return jnp.einsum("bzyxc,iz->biyxc", x, matrices[0])

@@ -1,4 +1,4 @@
-"""ResNets of photographs as encoders of volumes.
+"""ResNets for photographs as encoders of volumes.
 
 Source: "Deep Residual Learning for Image Recognition" (arXiv:1512.03385), with the stride in the middle convolution
 of a bottleneck, as torchvision and timm have it.
@@ -17,14 +17,14 @@ from emjax.geometry.sizes import Size
 from emjax.models.encoder_decoder import EncoderDecoder, halvings
 from emjax.models.image_layers import NORMS, ImageConv, ImageNorm, Step, pool_overlapping
 
-# Blocks of each stage, and whether a block is a bottleneck of three convolutions or has two.
+# Number of blocks of each stage, and whether blocks are bottlenecks of three convolutions, or have two.
 _VARIANTS = {"resnet18": ((2, 2, 2, 2), False), "resnet50": ((3, 4, 6, 3), True)}
 _WIDTHS = (64, 128, 256, 512)
 _WIDENED = 4
 
 
 class Stem(nn.Module):
-    """The first convolution, by which 7x7 pixels become one of four."""
+    """The first convolution, 7x7 pixels with a stride of 2."""
 
     depth: int
     norm: str
@@ -38,7 +38,7 @@ class Stem(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions, or 1x1, 3x3 and 1x1, added to their input."""
+    """Two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1 ones, added to the input."""
 
     width: int
     stride: int
@@ -73,7 +73,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetEncoder(nn.Module):
-    """The four stages; returns the map after each."""
+    """The four stages of the encoder; returns the map after each stage."""
 
     blocks: tuple[int, ...]
     bottleneck: bool
@@ -84,7 +84,7 @@ class ResNetEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> list[jax.Array]:
-        """Maps `[b, z, y, x, c]` to maps of 1, 1/2, 1/4 and 1/8 of its size."""
+        """Maps `[b, z, y, x, c]` to maps of 1, 1/2, 1/4 and 1/8 of its size in the section."""
         kind = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         maps = []
         for stage, (count, width) in enumerate(zip(self.blocks, _WIDTHS, strict=True)):
@@ -108,7 +108,8 @@ class ResNet(EncoderDecoder):
 
     Attributes:
         variant: 'resnet18' or 'resnet50'.
-        norm: 'group' (begun anew) or 'affine' (with weights of photographs); '': as the run that weights come from.
+        norm: 'group' (without weights) or 'affine' (with weights of photographs); '': as in the run that weights come
+            from.
     """
 
     variant: str = "resnet18"
@@ -122,12 +123,12 @@ class ResNet(EncoderDecoder):
 
     @property
     def pools(self) -> tuple[Size, ...]:
-        """Five halvings."""
+        """Strides between levels: five halvings."""
         return halvings(5)
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The first convolution, the pooling, and those of the blocks that see more than a pixel."""
+        """Steps of a voxel: the first convolution, the pooling, and the 3x3 convolutions of the blocks."""
         blocks, bottleneck = _VARIANTS[self.variant]
         steps = [Step(7, 2, 3), Step(3, 2, 1)]
         for stage, count in enumerate(blocks):
@@ -138,7 +139,7 @@ class ResNet(EncoderDecoder):
 
     @property
     def encoder_layers(self) -> tuple[tuple[str, int], ...]:
-        """Its blocks."""
+        """Layers of the encoder: its blocks."""
         blocks, _ = _VARIANTS[self.variant]
         return tuple(
             (f"encoder/stage{stage}_block{i}", 1)
@@ -147,7 +148,7 @@ class ResNet(EncoderDecoder):
         )
 
     def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
-        """Maps `[b, z, y, x, 1]` to maps of strides 2, 4, 8 and 16, and that of 32."""
+        """Maps `[b, z, y, x, 1]` to maps of strides 2, 4, 8 and 16, and the map of stride 32."""
         blocks, bottleneck = _VARIANTS[self.variant]
         first = Stem(self.slices, self.norm or NORMS[0], self.dtype, name="stem")(x)
         *maps, centre = ResNetEncoder(

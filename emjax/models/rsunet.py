@@ -1,7 +1,7 @@
-"""The residual symmetric U-Net as it was trained for synaptic clefts, whose published weights fit it.
+"""The residual symmetric U-Net that was trained for synaptic clefts; its published weights fit this network.
 
-It differs from `emjax.models.unet`, of the same origin, in its upsampling (nearest neighbours, then a convolution in
-the volume), in a convolution before the head, and in a fixed normalisation where weights have one.
+It differs from `emjax.models.unet`, which has the same origin, in its upsampling (nearest neighbours, then a
+convolution in the volume), in a convolution before the head, and in a fixed normalization when it has weights.
 
 Source: "Superhuman Accuracy on the SNEMI3D Connectomics Challenge" (arXiv:1706.00120); the layout is that of the
 checkpoint `mip1_d2_1175k` of the group at Princeton.
@@ -29,7 +29,7 @@ _POOL = (1, 2, 2)
 
 
 class NormedBlock(nn.Module):
-    """Residual block: a convolution in the section, then two in the volume, added before the last normalisation."""
+    """Residual block: a convolution in the section, then two in the volume, added before the last normalization."""
 
     features: int
     kernel_size: Size
@@ -52,7 +52,7 @@ class NormedBlock(nn.Module):
 
 
 class RSUNetEncoder(nn.Module):
-    """Blocks and poolings; returns the map of each level before its pooling, and the last one pooled."""
+    """Blocks and poolings; returns the map of each level before its pooling, and the last map after its pooling."""
 
     widths: tuple[int, ...]
     kernels: tuple[Size, ...]
@@ -62,7 +62,7 @@ class RSUNetEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-        """Maps the stem's `[b, z, y, x, c]` to the levels, fine to coarse, and the pooled last one."""
+        """Maps the stem's `[b, z, y, x, c]` to the levels, fine to coarse, and the last level after its pooling."""
         levels = []
         for i, (width, kernel) in enumerate(zip(self.widths, self.kernels, strict=True)):
             x = self.block(width, kernel, self.norm, self.dtype, name=f"level{i}")(x)
@@ -72,7 +72,7 @@ class RSUNetEncoder(nn.Module):
 
 
 class RSUNetDecoder(nn.Module):
-    """Upsampling, a convolution, the encoder's level and a block, level by level; then one more convolution."""
+    """For each level upsampling, a convolution, the encoder's map and a block; then one more convolution."""
 
     widths: tuple[int, ...]
     kernels: tuple[Size, ...]
@@ -97,16 +97,16 @@ class RSUNetDecoder(nn.Module):
 
 
 class RSUNet(nn.Module):
-    """The U-Net of published EM weights; parts stem, encoder, centre, decoder and head.
+    """The U-Net with published EM weights; its parts are stem, encoder, centre, decoder and head.
 
     Attributes:
         widths: channels of each level, fine to coarse; the last is the centre's.
-        kernels: (z, y, x) of each level's convolutions.
-        skips: 'none' (pretraining) or 'add'; all shapes stay.
-        norm: 'group' (begun anew) or 'affine' (with published weights); '': as the run that weights come from.
-        out_channels: of the head.
-        remat: recompute activations of blocks in the backward pass, to save memory.
-        dtype: of the computation; the output is float32.
+        kernels: (z, y, x) kernel of each level's convolutions.
+        skips: 'none' (pretraining) or 'add'; the shapes of all parameters are the same.
+        norm: 'group' (without weights) or 'affine' (with published weights); '': as in the run that weights come from.
+        out_channels: number of channels of the head's output.
+        remat: whether to recompute blocks in the backward pass, to save memory.
+        dtype: type of the computation; the output is float32.
     """
 
     widths: tuple[int, ...] = (28, 36, 48)
@@ -134,7 +134,7 @@ class RSUNet(nn.Module):
 
     @property
     def layers(self) -> tuple[tuple[str, int], ...]:
-        """Patterns of the parameters' paths in the order of the forward pass, for `emjax.train.rates`."""
+        """Layers in the order of the forward pass, as patterns of parameter paths, for `emjax.train.rates`."""
         levels = range(len(self.widths) - 1)
         names = ["stem", *(f"encoder/level{i}" for i in levels), "centre"]
         names += [f"decoder/[a-z]+{i}" for i in reversed(levels)]
@@ -142,7 +142,7 @@ class RSUNet(nn.Module):
 
     @property
     def footprint(self) -> Footprint:
-        """Stride of the coarsest grid, and how far an output voxel can see."""
+        """Stride of the coarsest grid, and how far on each side an output voxel can see, in voxels."""
         # Stem and head, and the convolution before the head.
         halo = [2 * (a // 2) + b // 2 for a, b in zip(STEM_KERNEL, self.kernels[0], strict=True)]
         stride = (1, 1, 1)
@@ -150,7 +150,7 @@ class RSUNet(nn.Module):
         for level, kernel in enumerate(self.kernels):
             inner = level < levels
             for axis, (reach, size) in enumerate(zip(block_reach(kernel), kernel, strict=True)):
-                # Down and up, and the convolution after the upsampling; the centre has its block alone.
+                # On the way down and up, and the convolution after the upsampling; the centre has only its block.
                 cells = 2 * reach + size // 2 if inner else reach
                 halo[axis] += stride[axis] * (cells + inner * (_POOL[axis] - 1))
             if inner:
@@ -161,7 +161,7 @@ class RSUNet(nn.Module):
     def fit_to_voxels(
         cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
     ) -> dict[str, Any]:
-        """Chooses the normalisation, which begins anew where no weights say otherwise."""
+        """Chooses the normalization: 'group' where no weights say otherwise."""
         del voxel_nm, crop_size
         return {} if model.get("norm") else {"norm": NORMS[0]}
 
@@ -175,7 +175,7 @@ class RSUNet(nn.Module):
             raise InputError(f"model.kernels={self.kernels} must be odd, so that sizes are kept")
 
     def check_crop(self, crop_size: Size) -> None:
-        """Raises InputError unless the crop can be pooled evenly; names the nearest that can."""
+        """Raises InputError unless the crop can be pooled evenly; names the nearest size that can."""
         check_multiple(crop_size, self.footprint.stride, "the network's stride")
 
     @nn.compact
@@ -190,6 +190,6 @@ class RSUNet(nn.Module):
         pyramid = RSUNetDecoder(
             widths, kernels, norm, self.skips, self.dtype, block, name="decoder"
         )(centre, levels)
-        # The published head is one convolution.
+        # The head of the published network is one convolution.
         output = Conv(self.out_channels, STEM_KERNEL, name="head")(pyramid[-1].astype(jnp.float32))
         return {"pyramid": tuple(pyramid), "centre": centre, "output": output}

@@ -1,4 +1,4 @@
-"""The residual symmetric U-Net of the paper, anisotropic: widths, kernels, strides and norms are data.
+"""The anisotropic residual symmetric U-Net of the paper; its widths, kernels, strides and norms are fields.
 
 Source: the network called "superhuman" in arXiv:2308.09917, after "Superhuman Accuracy on the SNEMI3D Connectomics
 Challenge" (arXiv:1706.00120). Group normalization and upsampling without transposed convolutions are our choice.
@@ -29,20 +29,20 @@ from emjax.models.layers import (
     max_pool,
 )
 
-# Of the first convolution of a block.
+# Kernel of the first convolution of a block.
 SECTION_KERNEL = (1, 3, 3)
 
 
 class Block(nn.Module):
-    """Residual block: a convolution in the section, then two in the volume whose result is added.
+    """Residual block: a convolution in the section, then two in the volume whose result is added to it.
 
     Attributes:
         features: channels.
-        kernel_size: (z, y, x) of the two.
-        groups: of the normalization.
-        activation: after each normalization.
-        dtype: of the computation.
-        copies: as of `Conv`, of the input.
+        kernel_size: (z, y, x) kernel of the two convolutions in the volume.
+        groups: largest number of groups of the normalization.
+        activation: activation after each normalization.
+        dtype: type of the computation.
+        copies: copies of the input, as in `Conv`.
     """
 
     features: int
@@ -69,12 +69,12 @@ class Block(nn.Module):
 
 
 def block_reach(kernel_size: Size) -> Size:
-    """Returns how many cells on each side a block's output depends on, z y x."""
+    """Returns how many cells on each side an output cell of a block depends on, z y x."""
     return tuple(a // 2 + 2 * (b // 2) for a, b in zip(SECTION_KERNEL, kernel_size, strict=True))
 
 
 class Encoder(nn.Module):
-    """Blocks and poolings; returns the map of each level before its pooling, and the last one pooled."""
+    """Blocks and poolings; returns the map of each level before its pooling, and the last map after its pooling."""
 
     widths: tuple[int, ...]
     kernels: tuple[Size, ...]
@@ -86,7 +86,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-        """Maps the stem's `[b, z, y, x, c]` to the levels, fine to coarse, and the pooled last one."""
+        """Maps the stem's `[b, z, y, x, c]` to the levels, fine to coarse, and the last level after its pooling."""
         levels = []
         for i, (width, kernel, stride) in enumerate(
             zip(self.widths, self.kernels, self.strides, strict=True)
@@ -100,7 +100,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Upsampling, merging with the encoder's level or not, and a block, level by level."""
+    """For each level upsampling, an optional merge with the encoder's map, and a block."""
 
     widths: tuple[int, ...]
     kernels: tuple[Size, ...]
@@ -138,15 +138,15 @@ class UNet(nn.Module):
 
     Attributes:
         widths: channels of each level, fine to coarse; the last is the centre's.
-        kernels: (z, y, x) of each level's convolutions; one for all is enough.
-        strides: (z, y, x) of each pooling, one fewer than widths.
-        skips: 'none' (pretraining), 'add' (finetuning: all shapes stay) or 'concat'.
+        kernels: (z, y, x) kernel of each level's convolutions; a single one serves all levels.
+        strides: (z, y, x) stride of each pooling, one fewer than widths.
+        skips: 'none' (pretraining), 'add' (finetuning: parameters keep their shapes) or 'concat'.
         upsampling: 'depth_to_space' or 'resize'.
-        groups: most groups of a normalization.
-        activation: of all layers.
-        out_channels: of the head.
-        remat: recompute activations of blocks in the backward pass, to save memory.
-        dtype: of the computation; the output is float32.
+        groups: largest number of groups of a normalization.
+        activation: activation of all layers.
+        out_channels: number of channels of the head's output.
+        remat: whether to recompute blocks in the backward pass, to save memory.
+        dtype: type of the computation; the output is float32.
     """
 
     widths: tuple[int, ...] = (28, 36, 48, 64, 80)
@@ -168,12 +168,12 @@ class UNet(nn.Module):
 
     @property
     def pools(self) -> tuple[Size, ...]:
-        """(z, y, x) of each pooling, fine to coarse."""
+        """Stride of each pooling, (z, y, x), fine to coarse."""
         return self.strides or ((1, 2, 2),) * (len(self.widths) - 1)
 
     @property
     def all_kernels(self) -> tuple[Size, ...]:
-        """(z, y, x) kernel of each level, fine to coarse, the centre last."""
+        """Kernel of each level, (z, y, x), fine to coarse, the centre's last."""
         return self.kernels * len(self.widths) if len(self.kernels) == 1 else self.kernels
 
     @property
@@ -193,7 +193,7 @@ class UNet(nn.Module):
 
     @property
     def layers(self) -> tuple[tuple[str, int], ...]:
-        """Patterns of the parameters' paths in the order of the forward pass, for `emjax.train.rates`."""
+        """Layers in the order of the forward pass, as patterns of parameter paths, for `emjax.train.rates`."""
         levels = range(len(self.widths) - 1)
         names = ["stem", *(f"encoder/level{i}" for i in levels), "centre"]
         names += [f"decoder/[a-z]+{i}" for i in reversed(levels)]
@@ -201,17 +201,17 @@ class UNet(nn.Module):
 
     @property
     def footprint(self) -> Footprint:
-        """Stride of the coarsest grid, and how far an output voxel can see."""
+        """Stride of the coarsest grid, and how far on each side an output voxel can see, in voxels."""
         stride = [1, 1, 1]
         halo = [2 * (size // 2) for size in STEM_KERNEL]  # stem and head
         for level, kernel in enumerate(self.all_kernels):
-            # Every level but the centre has a block on the way down and one on the way up.
+            # Every level has a block on the way down and one on the way up, except the centre with only one.
             passes = 2 if level < len(self.widths) - 1 else 1
             for axis, reach in enumerate(block_reach(kernel)):
                 halo[axis] += passes * stride[axis] * reach
             if level < len(self.pools):
                 for axis, step in enumerate(self.pools[level]):
-                    # A pooled cell reads, and once upsampled serves, voxels up to a step away.
+                    # A pooled cell reads voxels, and after upsampling affects voxels, up to a step away.
                     halo[axis] += stride[axis] * (step - 1)
                     stride[axis] *= step
         return Footprint(tuple(stride), tuple(halo))
@@ -220,14 +220,14 @@ class UNet(nn.Module):
     def fit_to_voxels(
         cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
     ) -> dict[str, Any]:
-        """Chooses the strides, where none are given, so that voxels become about isotropic."""
+        """Chooses the strides, if none are given, so that voxels become about isotropic."""
         if model.get("strides"):
             return {}
         poolings = max(0, len(model.get("widths", cls.widths)) - 1)
         return {"strides": pooling_strides(voxel_nm, crop_size, poolings)}
 
     def check(self) -> None:
-        """Raises InputError unless there is a kernel and a stride for each level."""
+        """Raises InputError unless there are a kernel and a stride for each level."""
         levels = len(self.widths)
         if levels < 2:
             raise InputError(f"model.widths={self.widths}: give two or more, fine to coarse")
@@ -241,7 +241,7 @@ class UNet(nn.Module):
             raise InputError(f"model.strides has {len(self.strides)} entries; give {levels - 1}")
 
     def check_crop(self, crop_size: Size) -> None:
-        """Raises InputError unless the crop can be pooled evenly; names the nearest that can."""
+        """Raises InputError unless the crop can be pooled evenly; names the nearest size that can."""
         check_multiple(crop_size, self.footprint.stride, "the network's stride")
 
     @nn.compact

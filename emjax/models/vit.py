@@ -1,4 +1,4 @@
-"""A 3D vision transformer with a convolutional decoder, in the form of UNETR.
+"""A 3D vision transformer with a convolutional decoder, after UNETR.
 
 Source: the "UNETR" of arXiv:2308.09917, after "UNETR: Transformers for 3D Medical Image Segmentation"
 (arXiv:2103.10504). The released code left the transformer out of the graph and had no positions; here the bottleneck
@@ -29,12 +29,12 @@ from emjax.models.layers import ACTIVATIONS, STEM_KERNEL, Dense, Upsample
 from emjax.models.unet import Block, block_reach
 from emjax.parallel.sharding import constrain
 
-# Of the decoder's blocks, as the paper's.
+# Kernel of the decoder's blocks, as in the paper.
 DECODER_KERNEL = (1, 3, 3)
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm self-attention and MLP; in the form that `nn.scan` wants."""
+    """Pre-norm self-attention and MLP, in the form that `nn.scan` needs."""
 
     width: int
     heads: int
@@ -44,7 +44,7 @@ class TransformerBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        """Maps `[b, n, width]` to itself, twice: as carry and as output."""
+        """Maps `[b, n, width]` to the same shape, returned twice: as carry and as output."""
         size = self.heads * self.head_width
         y = nn.LayerNorm(dtype=jnp.float32, name="norm0")(x)
         qkv = Dense(3 * size, use_bias=False, dtype=self.dtype, name="qkv")(y)
@@ -63,7 +63,7 @@ class TransformerBlock(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """All blocks, as one scan: each layer is compiled once, whatever the depth."""
+    """All blocks, as one scan, so that one block is compiled whatever the depth."""
 
     depth: int
     width: int
@@ -76,7 +76,8 @@ class TransformerEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Maps tokens `[b, n, width]` to the last state and all states `[depth, b, n, width]`."""
-        # Inside a scan nothing can be merged with the forward pass, so the barriers against that are not needed.
+        # Inside a scan, XLA cannot merge the recomputation with the forward pass, so no barriers against that are
+        # needed.
         block = nn.remat(TransformerBlock, prevent_cse=False) if self.remat else TransformerBlock
         blocks = nn.scan(
             block,
@@ -95,7 +96,7 @@ class TransformerEncoder(nn.Module):
 
 
 class SkipPath(nn.Module):
-    """From the token grid to a decoder level's: a block after each upsampling but the first."""
+    """Leads from the token grid to the grid of a decoder level: a block after each upsampling but the first."""
 
     width: int
     strides: tuple[Size, ...]
@@ -121,9 +122,10 @@ class SkipPath(nn.Module):
 
 
 class VitDecoder(nn.Module):
-    """From the token grid to the input's, level by level; the skip's slot is never empty.
+    """Leads from the token grid to the input's grid, level by level; each level has a second input for the skip.
 
-    Without skips it stands for a copy of the upsampled map, so that finetuning with skips keeps every shape.
+    Without skips that input is a copy of the upsampled map, so that finetuning with skips keeps the shapes of
+    parameters.
     """
 
     widths: tuple[int, ...]
@@ -140,7 +142,7 @@ class VitDecoder(nn.Module):
         Args:
             x: the bottleneck.
             states: hidden states on the token grid, the deepest first, one for each level but the finest.
-            image: `[b, z, y, x, 1]`, the finest level's skip.
+            image: `[b, z, y, x, 1]`, the skip of the finest level.
         """
         pyramid = []
         common = (self.groups, self.activation, self.dtype)
@@ -159,26 +161,26 @@ class VitDecoder(nn.Module):
 
 
 class ViT(nn.Module):
-    """3D vision transformer with a convolutional decoder; parts stem, encoder, centre, decoder and head.
+    """3D vision transformer with a convolutional decoder; its parts are stem, encoder, centre, decoder and head.
 
     Attributes:
         patch_size: (z, y, x) voxels of a token.
-        width: of the tokens.
+        width: dimensions of a token.
         depth: number of transformer blocks.
         heads: attention heads.
         head_width: dimensions of a head.
         mlp_width: hidden width of the MLPs.
         taps: blocks (from 0) whose states are skips, shallow to deep, one for each decoder level but the finest.
         decoder_widths: channels of the decoder levels, coarse to fine.
-        decoder_strides: (z, y, x) of each upsampling; their product is the patch size.
+        decoder_strides: (z, y, x) stride of each upsampling; their product is the patch size.
         positions: 'learned', or 'sincos' (fixed).
-        skips: 'none' (pretraining) or 'add' (finetuning). The word is the U-Net's; here either fills the second half
-            of each level's input, with a copy of the upsampled map or with the tapped state.
-        groups: most groups of a normalization.
-        activation: of decoder and head.
-        out_channels: of the head.
-        remat: recompute the blocks in the backward pass.
-        dtype: of the computation; the output is float32.
+        skips: 'none' (pretraining) or 'add' (finetuning), as for the U-Net, though nothing is added: the second half of
+            each level's input is a copy of the upsampled map, or the tapped state.
+        groups: largest number of groups of a normalization.
+        activation: activation of decoder and head.
+        out_channels: number of channels of the head's output.
+        remat: whether to recompute blocks in the backward pass.
+        dtype: type of the computation; the output is float32.
     """
 
     patch_size: Size = (4, 16, 16)
@@ -220,16 +222,16 @@ class ViT(nn.Module):
 
     @property
     def layers(self) -> tuple[tuple[str, int], ...]:
-        """Patterns of the parameters' paths in the order of the forward pass, for `emjax.train.rates`."""
+        """Layers in the order of the forward pass, as patterns of parameter paths, for `emjax.train.rates`."""
         decoder = [(f"decoder/[a-z]+{i}", 1) for i in range(len(self.decoder_widths))]
         first = ("(stem|encoder_positions)", 1)
         return (first, ("encoder/blocks", self.depth), ("centre", 1), *decoder)
 
     @property
     def footprint(self) -> Footprint:
-        """Stride of the token grid, and how far the convolutions see.
+        """Stride of the token grid, and how far on each side the convolutions see, in voxels.
 
-        Attention reads the whole input besides, so blocks should have the size of the crops in training.
+        Attention also reads the whole input, so blocks should have the size of the crops in training.
         """
         halo = [
             patch - 1 + size // 2 for patch, size in zip(self.patch_size, STEM_KERNEL, strict=True)
@@ -248,7 +250,7 @@ class ViT(nn.Module):
         return {}
 
     def check(self) -> None:
-        """Raises InputError unless the decoder leads from the patches to the voxels, with a tap for each level."""
+        """Raises InputError unless the decoder leads from patches to voxels, and there is a tap for each level."""
         levels = len(self.decoder_widths)
         if len(self.decoder_strides) != levels:
             raise InputError(
@@ -266,7 +268,7 @@ class ViT(nn.Module):
             )
 
     def check_crop(self, crop_size: Size) -> None:
-        """Raises InputError unless the crop is whole patches; names the nearest that is."""
+        """Raises InputError unless the crop consists of whole patches; names the nearest size that does."""
         check_multiple(crop_size, self.patch_size, "model.patch_size")
 
     @nn.compact
@@ -311,11 +313,11 @@ class ViT(nn.Module):
 
 
 def sincos_positions(grid: Size, width: int) -> np.ndarray:
-    """Fixed positions: sines and cosines of geometric wavelengths, a third of the width for each axis.
+    """Returns fixed positions: sines and cosines of geometric wavelengths, a third of the width for each axis.
 
     Args:
         grid: (z, y, x) tokens.
-        width: of the tokens; what a third leaves over stays 0.
+        width: dimensions of a token; those left over by three equal parts stay 0.
 
     Returns:
         `[tokens, width]` float32.

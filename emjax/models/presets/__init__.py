@@ -1,8 +1,8 @@
-"""Networks of known sizes, by name, as the group `model` of a configuration.
+"""Presets: networks of known sizes, by name, as the group `model` of a configuration.
 
-They lie apart from the modules that they configure, and import no jax: a config file is read, and a mistake in the
-command answered, before the seconds that importing jax takes. Pretraining and finetuning name the same preset, so
-that the one can start from the weights of the other.
+They are separate from the networks that they configure, and import no jax, so that a config file is read, and a mistake
+in the command reported, without the seconds that importing jax takes. Pretraining and finetuning name the same
+preset, so that one can start from the weights of the other.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 from emjax.config import Config
 from emjax.registry import Registry
 
-# Networks that weights are published for (`configs/import_weights.py`).
+# Presets that have published weights (`configs/import_weights.py`).
 PUBLISHED = (
     *("resnet18", "resnet50", "efficientnet_lite0", "convnext_tiny"),
     *("vit_small", "vit_base", "vit_large", "dinov2_small"),
     "rsunet",
 )
 
-# Name -> function that returns the group. A file for each network, named as `model.name`.
+# Name of a preset -> function that returns the group `model`. One file for each network, named as `model.name`.
 PRESETS = Registry(
     "preset of a network",
     "emjax.network_presets",
@@ -37,9 +37,9 @@ def network(name: str) -> Config:
     """Returns the fields of a network.
 
     Args:
-        name: one of `PRESETS`.
+        name: a name in `PRESETS`.
 
     Raises:
-        InputError: on an unknown name, naming the nearest.
+        InputError: for an unknown name; names the nearest.
     """
     return PRESETS.find(name)()

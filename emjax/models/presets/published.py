@@ -1,7 +1,8 @@
-"""Networks that weights are published for.
+"""Presets of networks that have published weights.
 
-Of photographs as the encoder of `emjax.models.encoder_decoder`, and one of EM, `emjax.models.rsunet`. Each fits
-published weights of its name (`configs/import_weights.py`); begun anew they are plain networks.
+Most are networks for photographs, used as the encoder of `emjax.models.encoder_decoder`; one, `emjax.models.rsunet`,
+was trained on EM. Each fits the published weights of its name (`configs/import_weights.py`), and can also be
+trained from scratch.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ def resnet18() -> Config:
     """Returns a ResNet-18: 11.2 M parameters in the encoder."""
     m = _shared("resnet")
     m.variant = "resnet18"
-    m.norm = ""  # 'group' (begun anew), 'affine' (weights of photographs); '': as init_from has it
+    m.norm = ""  # 'group' (without weights), 'affine' (weights of photographs); '': as in init_from
     return m
 
 
@@ -29,7 +30,7 @@ def efficientnet_lite0() -> Config:
     m = _shared("efficientnet_lite0")
     m.input_mean = 127 / 255
     m.input_deviation = 128 / 255
-    m.norm = ""  # 'group' (begun anew), 'affine' (weights of photographs); '': as init_from has it
+    m.norm = ""  # 'group' (without weights), 'affine' (weights of photographs); '': as in init_from
     return m
 
 
@@ -51,18 +52,18 @@ def vit_small() -> Config:
     m.depth = 12
     m.heads = 6
     m.mlp_width = 1536
-    m.registers = 0  # tokens without a place
-    m.layer_scale = False  # DINOv2's factor of what a block adds
+    m.registers = 0  # register tokens, which have no position
+    m.layer_scale = False  # whether a factor scales what a block adds (DINOv2)
     m.position_grid = 14  # rows and columns of learned positions
     m.resampling = "offset"  # of positions: also 'exact', 'antialias'
-    m.attend = "section"  # or 'volume': tokens to those of all sections
-    m.section_positions = 16  # of 'volume': learned positions along z
+    m.attend = "section"  # or 'volume': tokens attend to those of all sections
+    m.section_positions = 16  # learned positions along z, for 'volume'
     m.taps = (2, 5, 8)  # blocks whose states are the decoder's skips
     return m
 
 
 def vit_base() -> Config:
-    """Returns the same of base size: 85.8 M parameters in the encoder."""
+    """Returns the ViT-B/16 of DINO, MAE and timm: 85.8 M parameters in the encoder."""
     m = vit_small()
     m.width = 768
     m.heads = 12
@@ -71,7 +72,7 @@ def vit_base() -> Config:
 
 
 def vit_large() -> Config:
-    """Returns the same of large size: 303 M parameters in the encoder."""
+    """Returns the ViT-L/16 of MAE and timm: 303 M parameters in the encoder."""
     m = vit_small()
     m.width = 1024
     m.depth = 24
@@ -94,14 +95,14 @@ def dinov2_small() -> Config:
 
 
 def rsunet() -> Config:
-    """Returns the U-Net for synaptic clefts: 0.4 M parameters, all of which are published."""
+    """Returns the U-Net for synaptic clefts: 0.4 M parameters, all of which have published weights."""
     m = Config()
     m.name = "rsunet"
     m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
     m.widths = (28, 36, 48)  # channels of each level, fine to coarse
     m.kernels = ((1, 3, 3), (3, 3, 3), (3, 3, 3))  # z, y, x of each level
     m.skips = "none"  # pretraining has none; finetuning adds them
-    m.norm = ""  # 'group' (begun anew), 'affine' (published weights); '': as init_from has it
+    m.norm = ""  # 'group' (without weights), 'affine' (published weights); '': as in init_from
     m.remat = False  # recompute blocks in the backward pass, to save memory
     return m
 
@@ -110,13 +111,13 @@ def _shared(name: str) -> Config:
     m = Config()
     m.name = name
     m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
-    m.input_mean = 0.449  # grey value, of 0 to 1, that is 0 for the encoder; one for all sections
-    m.input_deviation = 0.226  # and what is 1
+    m.input_mean = 0.449  # grey value in [0, 1] that becomes 0 for the encoder, in all sections
+    m.input_deviation = 0.226  # difference of grey values that becomes 1
     m.slices = 1  # sections that the first kernel sees, odd
-    m.stem_fill = "average"  # how weights of photographs are laid onto them: emjax.weights.inflate
-    m.stem_scale = "none"  # of the uniform fills: also 'global', 'per_filter'
+    m.stem_fill = "average"  # how weights of photographs fill these sections: emjax.weights.inflate
+    m.stem_scale = "none"  # for uniform fills: also 'global', 'per_filter'
     m.kernel_depth = 1  # sections that later kernels see, odd
-    m.kernel_fill = "center"  # how 2D weights are laid onto those: or 'average'
+    m.kernel_fill = "center"  # how 2D weights fill these sections: or 'average'
     m.decoder_widths = (16, 32, 64, 96, 128)  # channels, fine to coarse
     m.decoder_kernel = (1, 3, 3)  # z, y, x
     m.skips = "none"  # pretraining has none; finetuning adds them

@@ -22,7 +22,7 @@ def paper() -> Config:
 
 
 def wide() -> Config:
-    """Returns the paper's with multiples of 16, because tensor cores pad 28 and 36 channels to 32 and 48."""
+    """Returns the paper's U-Net with multiples of 16 channels, as tensor cores pad 28 and 36 channels to 32 and 48."""
     m = paper()
     m.widths = (32, 48, 64, 80, 96)
     m.dtype = "bfloat16"
@@ -30,7 +30,7 @@ def wide() -> Config:
 
 
 def large() -> Config:
-    """Returns the paper's with twice to three times the channels, for many accelerators: 12.4 M parameters."""
+    """Returns the paper's U-Net with two to three times the channels, for many accelerators: 12.4 M parameters."""
     m = paper()
     m.widths = (64, 96, 128, 192, 256)
     m.dtype = "bfloat16"

@@ -25,7 +25,7 @@ def base() -> Config:
 
 
 def large() -> Config:
-    """Returns the same of large size, for many accelerators: 305 M parameters."""
+    """Returns a 3D ViT encoder of large size with a convolutional decoder, for many accelerators: 305 M parameters."""
     m = base()
     m.width = 1024
     m.depth = 24
