@@ -28,4 +28,4 @@ def get_config() -> Config:
     c.value_range = ""
     c.chunk = ()  # z, y, x voxels that are compressed together; (): 64^3 or so, as long in nm along each axis
     c.shard = ()  # z, y, x voxels of a file; (): 4 x 4 x 4 chunks, fewer where that is more than 128 MiB
-    return c
+    return c.lock()

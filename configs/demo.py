@@ -34,7 +34,7 @@ def get_config(preset: str = "") -> Config:
     c.crop_size = (8, 64, 64)  # z, y, x voxels, of finetuning
     c.network = ""  # another preset of configs/pretrain.py and configs/finetune.py: 'smoke'
     choose_preset(PRESETS, preset)(c)
-    return c
+    return c.lock()
 
 
 def _smoke(c: Config) -> None:

@@ -37,4 +37,4 @@ def get_config() -> Config:
     c.skeletons = ""  # SWC file, each tree a neuron; or folder or pattern of files, each a neuron
     c.skeleton_unit_nm = 1.0  # nm in one unit of these; 1000 where they are micrometres
     c.skeleton_merge_points = 1  # points that a neuron needs in a segment to be part of a merger
-    return c
+    return c.lock()

@@ -23,4 +23,4 @@ def get_config() -> Config:
     c.overwrite = (
         False  # True: replace what is in output, and a run of another configuration in the workdir
     )
-    return c
+    return c.lock()

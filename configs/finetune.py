@@ -43,7 +43,7 @@ def get_config(preset: str = "") -> Config:
     _default(c)
     for name in preset.split(","):
         choose_preset(PRESETS, name.strip())(c)
-    return c
+    return c.lock()
 
 
 def _default(c: Config) -> None:

@@ -31,4 +31,4 @@ def get_config() -> Config:
     c.model.decoder_kernel = (1, 3, 3)  # z, y, x
     c.model.section_stride = 1  # of a ViT: sections between layers of tokens, 1 or slices
     c.model.attend = "section"  # of a ViT: or 'volume'
-    return c
+    return c.lock()

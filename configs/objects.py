@@ -19,4 +19,4 @@ def get_config() -> Config:
         ""  # address of an image of the same size, integers: adds the mean intensity of each object
     )
     c.ignore_ids = ()  # ids that are no object; 0, negative ids and the largest uint64 never are
-    return c
+    return c.lock()

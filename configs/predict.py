@@ -41,4 +41,4 @@ def get_config() -> Config:
     )
     c.batch_size = 0  # tiles that run together on all devices; 0: chosen by their size
     c.part = "0/1"  # I/N: this process takes every N-th block, from the I-th on
-    return c
+    return c.lock()

@@ -63,7 +63,7 @@ def get_config(preset: str = "") -> Config:
     c = base_config("pretrain")
     _default(c)
     choose_preset(PRESETS, preset)(c)
-    return c
+    return c.lock()
 
 
 def _default(c: Config) -> None:

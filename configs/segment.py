@@ -34,4 +34,4 @@ def get_config() -> Config:
     # What the channels are, where the input does not say: names separated by ',', an affinity with its offset, as in
     # 'affinity:-1/0/0,affinity:0/-1/0,affinity:0/0/-1,foreground'.
     c.channels = ""
-    return c
+    return c.lock()

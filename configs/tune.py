@@ -26,4 +26,4 @@ def get_config() -> Config:
     c.ignore_ids = ()  # ids of the labels of which nothing is known: not scored
     c.cremi_border_nm = 25.0  # as in configs/evaluate.py
     c.channels = ""  # as in configs/segment.py
-    return c
+    return c.lock()

@@ -33,4 +33,4 @@ def get_config() -> Config:
     c.bind = "127.0.0.1"  # address that the page is served at; '0.0.0.0': to other machines, too
     c.port = 0  # 0: any that is free
     c.seconds = 0.0  # after which the page ends by itself; 0: at Ctrl-C
-    return c
+    return c.lock()

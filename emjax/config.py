@@ -43,7 +43,7 @@ UNHASHED = (
 
 
 class Config(ConfigDict):
-    """A group of fields; when locked, as `emjax.command_line.load_config` returns it, it accepts no other fields."""
+    """A group of fields; when locked, as every file in `configs/` returns it, it accepts no other fields."""
 
     def __setitem__(self, key: str, value: Any) -> None:
         """Sets a field.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import runpy
 import textwrap
 
 import pytest
@@ -81,6 +82,16 @@ def test_every_other_field_of_a_config_identifies_its_run(path):
     config = command_line.load_config(str(path))
     fields = flatten(plain(config)).keys()
     assert fields - identity(config).keys() == fields & _MAY_CHANGE
+
+
+@pytest.mark.parametrize(
+    "path", sorted((command_line.REPOSITORY / "configs").glob("*.py")), ids=lambda p: p.stem
+)
+def test_a_config_is_locked_whoever_asks_for_it(path):
+    """Also a notebook that imports the file and calls its function."""
+    config = runpy.run_path(str(path))["get_config"]()
+    with pytest.raises(InputError, match="unknown field 'misspelt'"):
+        config.misspelt = 3
 
 
 def test_a_config_takes_no_field_that_it_does_not_have():

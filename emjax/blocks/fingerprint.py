@@ -17,14 +17,18 @@ import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import h5py
 
+from emjax.errors import InputError
 from emjax.volumes.address import Address
 from emjax.volumes.read.folder_metadata import METADATA_FILES
 from emjax.volumes.read.hdf5 import LOCK
+from emjax.volumes.read.hdf5_datasets import find_dataset
 from emjax.volumes.read.image_files import IMAGE_SUFFIXES
 
 Fingerprint = list[dict[str, Any] | str]
@@ -34,6 +38,8 @@ Fingerprint = list[dict[str, Any] | str]
 _MOST_FOLDERS, _MOST_FILES = 500, 1000
 # Most files looked at that an HDF5 file or a JSON of tiles refers to by name.
 _MOST_SOURCES = 1000
+# The number of a file in the names of the sources of a virtual HDF5 dataset.
+_NUMBERED = re.compile(r"%\d*b")
 
 
 def fingerprint(address: str | Address) -> Fingerprint:
@@ -153,9 +159,7 @@ def _sources(address: Address) -> Iterator[dict[str, Any] | str]:
     if address.path.lower().endswith(".json"):
         yield from _tiles(address.path)
     elif h5py.is_hdf5(address.path):
-        folder = os.path.dirname(address.path)
-        names = sorted(_hdf5_sources(address))[:_MOST_SOURCES]
-        yield from _files(os.path.join(folder, name) for name in names)
+        yield from _files(sorted(_hdf5_sources(address))[:_MOST_SOURCES])
 
 
 def _tiles(path: str) -> Fingerprint:
@@ -174,20 +178,28 @@ def _tiles(path: str) -> Fingerprint:
 
 
 def _hdf5_sources(address: Address) -> set[str]:
-    """Returns the names of files that a dataset (if none is named: any dataset of the file) takes its voxels from."""
+    """Returns the files that the dataset which is read takes its voxels from, besides the file that is named."""
+    path = Path(address.path)
     found: set[str] = set()
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and address.dataset in ("", name):
-            if item.is_virtual:
-                found.update(source.file_name for source in item.virtual_sources())
-            for external in item.external or ():
-                found.add(os.fsdecode(external[0]))
-
     try:
-        with LOCK, h5py.File(address.path, "r") as file:
-            file.visititems(visit)
-    except (OSError, RuntimeError):
+        with LOCK, h5py.File(path, "r") as file:
+            _, data = find_dataset(path, file, address.dataset)
+            # A link may lead to a dataset of another file, whose sources lie beside that.
+            own = data.file.filename
+            names = (
+                {source.file_name for source in data.virtual_sources()} if data.is_virtual else ()
+            )
+            for name in names:
+                # A name with %b stands for all files of a series.
+                found.update(glob.glob(_beside(own, _NUMBERED.sub("*", glob.escape(name)))))
+            for name, _, _ in data.external or ():
+                # HDF5 looks for these from the working folder.
+                found.update((os.fsdecode(name), _beside(own, os.fsdecode(name))))
+    except (OSError, RuntimeError, InputError):
+        # The code that opens it reports a damaged file or a lost dataset.
         return set()
-    # '.' stands for the HDF5 file itself.
-    return found - {"."}
+    return (found | {own}) - {address.path}
+
+
+def _beside(path: str, name: str) -> str:
+    return os.path.join(os.path.dirname(path), name)

@@ -115,3 +115,26 @@ def test_differences_are_named_file_by_file():
         "z is gone",
     ]
     assert differences(print_(x=1), print_(x=1)) == []
+
+
+def test_what_links_and_external_storage_lead_to_counts(tmp_path, monkeypatch):
+    """A soft link in the file, an external link to another file, and a raw file that HDF5 looks for from here."""
+    voxels = np.zeros((2, 3, 4), np.uint8)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    voxels.tofile(tmp_path / "a.raw")
+    with h5py.File(tmp_path / "part.h5", "w") as file:
+        file["raw"] = voxels
+    with h5py.File(tmp_path / "sub" / "a.h5", "w") as file:
+        layout = h5py.VirtualLayout(voxels.shape, "u1")
+        layout[:] = h5py.VirtualSource("../part.h5", "raw", voxels.shape)
+        file.create_virtual_dataset("virtual", layout)
+        file["soft"] = h5py.SoftLink("/virtual")
+        file["linked"] = h5py.ExternalLink("../part.h5", "/raw")
+        file.create_dataset("stored", voxels.shape, "u1", external=[("a.raw", 0, voxels.nbytes)])
+    for dataset, source in (("soft", "part.h5"), ("linked", "part.h5"), ("stored", "a.raw")):
+        before = fingerprint(f"sub/a.h5:{dataset}")
+        os.utime(tmp_path / source, (1, 1 + len(dataset)))
+        assert any(
+            source in said for said in differences(before, fingerprint(f"sub/a.h5:{dataset}"))
+        )
