@@ -1,4 +1,4 @@
-"""What a dask worker does with a block."""
+"""The task that a dask worker runs for each block."""
 
 from __future__ import annotations
 

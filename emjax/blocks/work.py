@@ -43,7 +43,7 @@ class Parts:
     folder: str
 
     def write(self, block: Block, result: Mapping[str, np.ndarray], run: str) -> None:
-        """See `Sink`."""
+        """Writes the arrays of a block to its file; see `Sink`."""
         write_part(part_path(self.folder, block.index), result)
 
 
@@ -62,7 +62,7 @@ class Voxels:
     level: int = 0
 
     def write(self, block: Block, result: np.ndarray, run: str) -> None:
-        """See `Sink`; TensorStore returns once whole shards are on disk."""
+        """Writes the voxels of a block; TensorStore returns once its shards are on disk. See `Sink`."""
         place = block.core.translate(tuple(-s for s in self.start))
         store = open_output_once(self.output, self.level, run)
         store[(..., *place.slices)].write(result).result()
@@ -81,7 +81,7 @@ class BlockWork(abc.ABC):
     @property
     @abc.abstractmethod
     def sink(self) -> Sink:
-        """Where the results go."""
+        """Destination of the results."""
 
     def reads(self, block: Block) -> Sequence[tuple[str | Volume, Box]]:
         """Returns each volume that is read for a block, and the box that is read: the core and what it needs around it.

@@ -203,7 +203,7 @@ def _sections(path: str) -> tuple[str, ...]:
 
 
 def _section_shift(first: Sequence[str], second: Sequence[str]) -> int | None:
-    """Returns the number in the first stack of the second stack's first section; None if they share no file."""
+    """Returns what to add to section numbers of the second stack to get those of the first; None without a match."""
     numbers = {name: number for number, name in enumerate(first) if name}
     return next(
         (numbers[name] - number for number, name in enumerate(second) if name in numbers), None

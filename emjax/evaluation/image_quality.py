@@ -12,7 +12,7 @@ _SIGMA, _REACH = 1.5, 5
 
 
 def psnr(prediction: np.ndarray, target: np.ndarray, data_range: float = 1.0) -> float:
-    """Peak signal-to-noise ratio in dB, averaged over the images.
+    """Returns the peak signal-to-noise ratio in dB, averaged over the images.
 
     Args:
         prediction: `[b, ...]` images.
@@ -32,7 +32,7 @@ def psnr(prediction: np.ndarray, target: np.ndarray, data_range: float = 1.0) ->
 
 
 def ssim(prediction: np.ndarray, target: np.ndarray, data_range: float = 1.0) -> float:
-    """Structural similarity of sections, averaged over all of them.
+    """Returns the structural similarity of sections, averaged over all of them.
 
     Args:
         prediction: `[..., y, x]` images; all leading axes count as sections, which are compared

@@ -75,11 +75,11 @@ def open_run_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epat
 
 
 def describe_changes(workdir: str | os.PathLike[str], config: ConfigDict) -> str:
-    """Returns 'FIELD: OLD -> NEW; ...' of what differs from the run that a folder holds; '' where that is not known.
+    """Returns how a configuration differs from the one of a run folder, as 'FIELD: OLD -> NEW; ...'; '' if unknown.
 
     Args:
-        workdir: run folder; nothing is changed there.
-        config: of the command that was given.
+        workdir: run folder; it is not changed.
+        config: configuration of the present command.
     """
     file = locate_run_folder(workdir) / CONFIG_FILE
     return _show_changes(_read_config(file), config) if file.exists() else ""

@@ -174,7 +174,7 @@ class Checkpoints:
         self._manager.close()
 
     def _check(self, step: int) -> None:
-        """With several processes, lets process 0 read the whole checkpoint first.
+        """Checks a checkpoint: with several processes, process 0 first reads all of it.
 
         If a restore failed on one process, the others would wait for it forever.
         """

@@ -3,7 +3,7 @@
 The initial state comes from the first of these that applies:
 1. the latest readable checkpoint of the run folder (the same command again);
 2. `init_from`: the weights of another run;
-3. the task's own initialisation.
+3. the task's own initialization.
 """
 
 from __future__ import annotations
