@@ -1,14 +1,15 @@
-"""The whole way on the embedded synthetic volume: pretrain, finetune, predict, segment, evaluate, and a report.
+"""Runs every stage on the embedded synthetic volume: pretrain, finetune, predict, segment, evaluate, and a report.
 
     python -m emjax.main --config configs/demo.py
 
 Two networks are trained on the same few labelled sections: one starts from pretraining on a larger unlabelled volume,
 the other from scratch. Both segment a volume that neither has seen. Takes under 6 minutes on 2 CPU cores; the folder
 `--workdir` (default `runs/demo`) receives a folder for each stage and `report.html`, which holds everything: curves,
-pictures, scores, and the commands that were run, to be repeated on one's own volumes. A demo that was stopped goes on
+pictures, scores, and the commands that were run, to repeat them on your own volumes. A stopped demo continues
 with the same command.
 
-It shows that the path works and how the pieces fit. Synthetic tissue says nothing about real EM: docs/results.md does.
+It shows that all stages work and how they fit together. For results on real EM, see docs/results.md; synthetic tissue
+says nothing about it.
 """
 
 from emjax.config import Config, choose_preset
@@ -20,9 +21,9 @@ def get_config(preset: str = "") -> Config:
     """Returns the configuration; the preset 'smoke' only shows that everything runs."""
     c = Config()
     c.job = "demo"
-    c.overwrite = False  # True: delete a finished demo in the workdir and begin anew
+    c.overwrite = False  # True: delete a finished demo in the workdir and start again
 
-    c.volumes = f"{TISSUE}&shape=32,256,256&seed=1"  # unlabelled, to pretrain on
+    c.volumes = f"{TISSUE}&shape=32,256,256&seed=1"  # unlabelled volume for pretraining
     c.labelled = f"{TISSUE}&shape=12,256,256&seed=2|{TISSUE}&shape=12,256,256&seed=2&labels=neurons"
     c.validation = (
         f"{TISSUE}&shape=12,192,192&seed=3|{TISSUE}&shape=12,192,192&seed=3&labels=neurons"
@@ -30,9 +31,11 @@ def get_config(preset: str = "") -> Config:
     c.test_image = f"{TISSUE}&shape=16,192,192&seed=4"
     c.test_labels = f"{TISSUE}&shape=16,192,192&seed=4&labels=neurons"
     c.pretrain_steps = 120
-    c.finetune_steps = 120  # of each of the two networks
-    c.crop_size = (8, 64, 64)  # z, y, x voxels, of finetuning
-    c.network = ""  # another preset of configs/pretrain.py and configs/finetune.py: 'smoke'
+    c.finetune_steps = 120  # steps of each of the two networks
+    c.crop_size = (8, 64, 64)  # z, y, x voxels of a crop in finetuning
+    c.network = (
+        ""  # preset of configs/pretrain.py and configs/finetune.py, such as 'smoke'; '': none
+    )
     choose_preset(PRESETS, preset)(c)
     return c.lock()
 

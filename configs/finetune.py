@@ -1,4 +1,4 @@
-"""Segmentation from labels: finetunes a pretrained network, or trains one from scratch.
+"""Finetunes a pretrained network on labels for segmentation, or trains one from scratch.
 
     python -m emjax.main --config configs/finetune.py
 
@@ -14,14 +14,14 @@ Presets (after a colon; several are separated by commas, as in `mitochondria,lar
 | `neurons` (also without a preset) | affinities to nearest and distant neighbours, borders widened |
 | `mitochondria` | foreground and contour (BC) |
 | `nuclei` | foreground, contour and signed distance (BCD) |
-| `synapses` | clefts: foreground, of crops that mostly hold some |
-| `semantic` | one class a voxel; give volumes, and `--config.targets='classes?ids=0,1&losses=cross_entropy'` |
+| `synapses` | clefts: foreground, on crops most of which contain a cleft |
+| `semantic` | one class for each voxel; give volumes, and `--config.targets='classes?ids=0,1&losses=cross_entropy'` |
 
-| preset | on what |
+| preset | network, and what it runs on |
 |---|---|
 | (none) | small U-Net, as `configs/pretrain.py` without a preset: 2 CPU cores, minutes to an hour |
-| `large` | the U-Net of `configs/pretrain.py:ours` at 18x160x160: an accelerator |
-| `wide` | that of `configs/pretrain.py:gpu`: an 80 GB GPU |
+| `large` | the U-Net of `configs/pretrain.py:ours`, crops of 18x160x160: an accelerator |
+| `wide` | the U-Net of `configs/pretrain.py:gpu`: an 80 GB GPU |
 | `vit` | the 3D ViT of `configs/pretrain.py:vit`, with skips |
 | `smoke` | a few steps, to see that everything runs |
 
@@ -52,9 +52,9 @@ def _default(c: Config) -> None:
     c.data.batch_size = 4
     c.data.crop_size = (8, 80, 80)
     c.data.pad = "reflect"
-    c.data.label_sections = 0  # most labelled sections of each volume that are used; 0: all
-    c.data.min_labelled = 0  # crops with fewer voxels of objects are drawn again; 0: none are
-    c.data.reject_probability = 0.95  # that such a crop is drawn again
+    c.data.label_sections = 0  # largest number of labelled sections used of each volume; 0: all
+    c.data.min_labelled = 0  # crops with fewer voxels of objects are drawn again; 0: no crops are
+    c.data.reject_probability = 0.95  # probability that such a crop is drawn again
     c.data.widen = True  # for affinities: voxels at the border of two objects become background
 
     # What is learnt: NAME?key=value&... separated by ';'. docs/targets.md lists all.
@@ -62,18 +62,18 @@ def _default(c: Config) -> None:
 
     # Augmentation: fields of emjax.augment.recipes.Recipe; those not named keep the recipe's values.
     c.augment = Config()
-    c.augment.strong_probability = 0.5  # that a crop gets defects of sections
-    c.augment.orientation_probability = 1.0  # that it is flipped or turned
-    c.augment.rescale_probability = 0.5  # that it is rescaled in the plane
-    c.augment.elastic_probability = 0.3  # that it is deformed
+    c.augment.strong_probability = 0.5  # probability that a crop gets defects of sections
+    c.augment.orientation_probability = 1.0  # probability that it is flipped or turned
+    c.augment.rescale_probability = 0.5  # probability that it is rescaled in the plane
+    c.augment.elastic_probability = 0.3  # probability that it is deformed
 
     c.model = network("small_unet")
     c.model.skips = "add"
 
     c.eval.every_steps = 100
     c.eval.crops = 16  # held-out crops, always the same
-    c.eval.volumes = ""  # 'image|labels' to validate on, instead of the last parts
-    c.eval.held_out = 0.2  # last part of each volume, never trained on
+    c.eval.volumes = ""  # 'image|labels' to validate on, instead of the held-out parts
+    c.eval.held_out = 0.2  # share of each volume, at its end, that is never trained on
     c.eval.held_out_axis = ""  # 'z', 'y' or 'x'; '': the axis that is longest in crops
     c.eval.margin = (2, 32, 32)  # z, y, x voxels between the training and the held-out part
 
@@ -92,7 +92,9 @@ def _mitochondria(c: Config) -> None:
 
 
 def _nuclei(c: Config) -> None:
-    c.data.volumes = f"{SYNTHETIC}|{SYNTHETIC}&labels=mitochondria"  # it has no nuclei
+    c.data.volumes = (
+        f"{SYNTHETIC}|{SYNTHETIC}&labels=mitochondria"  # the synthetic volume has no nuclei
+    )
     c.targets = (
         "foreground?losses=bce+dice; contour?thickness=1&losses=balanced_bce; "
         "signed_distance?inside=8&outside=50&losses=mse:5"
@@ -159,7 +161,7 @@ def _smoke(c: Config) -> None:
 
 
 def _published(preset: str, c: Config) -> None:
-    """A network of published weights, which `init_from` brings (configs/import_weights.py)."""
+    """Sets a network that has published weights, which `init_from` loads (configs/import_weights.py)."""
     c.model = network(preset)
     c.model.skips = "add"
     side = 70 if preset == "dinov2_small" else 64

@@ -1,11 +1,11 @@
-"""Prediction of a whole volume with a finetuned network, of which only the checkpoint is needed.
+"""Predicts a whole volume with a finetuned network; only its checkpoint is needed.
 
     python -m emjax.main --config configs/predict.py --config.checkpoint=runs/finetune \
         --config.input=em.zarr --config.output=prediction.zarr
 
-writes what the network predicts at every voxel as OME-Zarr: `[c, z, y, x]`, with the names of the channels and the
+writes the network's prediction at every voxel as OME-Zarr: `[c, z, y, x]`, with the names of the channels and the
 offsets of affinities as attributes, which `configs/segment.py` reads. Memory does not grow with the volume. Stop it at
-any time: the same command goes on with the blocks that are not done, and the output is the same, byte for byte.
+any time: the same command continues with the blocks that are not done, and the output is the same, byte for byte.
 
 Several processes or machines share a volume when each is started with its own part, in one workdir:
 
@@ -22,22 +22,20 @@ from emjax.volume_config import volume_config
 def get_config() -> Config:
     """Returns the configuration."""
     c = volume_config("predict")
-    c.checkpoint = (
-        ""  # run folder of a finetuning (its best step), one of its steps, or a params folder
-    )
+    c.checkpoint = ""  # run folder of a finetuning (its best step is used), one of its steps, or a params folder
     c.input = ""  # address of the images
-    c.output = ""  # OME-Zarr to write
-    c.dtype = "uint8"  # 255 times the prediction, rounded; 'float16': the prediction itself
-    # What is written: '' all channels of the network; 'nearest' the affinities that join neighbours, all that
-    # agglomeration and multicut ask for and a quarter of the disk; or names, as in 'foreground,affinity:-1/0/0'.
+    c.output = ""  # path of the OME-Zarr to write
+    c.dtype = "uint8"  # stores 255 times the prediction, rounded; 'float16': the prediction itself
+    # Channels to write: '' all of the network; 'nearest' the affinities that join neighbours, which are all that
+    # agglomeration and multicut need, in a quarter of the disk space; or names, as in 'foreground,affinity:-1/0/0'.
     c.channels = ""
     c.tile_size = ()  # z, y, x voxels that the network sees at once; (): as in training
     c.overlap = (
-        0.5  # part of a tile that the next one shares, 0.25 or more; 0.25 is 3 times as fast
+        0.5  # share of a tile that the next one covers too, at least 0.25, which is 3 times as fast
     )
-    c.blending = "gaussian"  # of overlapping tiles; 'linear': flat with ramps
+    c.blending = "gaussian"  # weights of overlapping tiles; 'linear': flat with ramps at the edges
     c.variants = (
-        1  # flipped and transposed tiles that are averaged: 1, 4, 8 or 16; as many times slower
+        1  # number of flipped and transposed tiles to average: 1, 4, 8 or 16; as many times slower
     )
     c.batch_size = 0  # tiles that run together on all devices; 0: chosen by their size
     c.part = "0/1"  # I/N: this process takes every N-th block, from the I-th on

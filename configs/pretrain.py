@@ -1,8 +1,8 @@
-"""Self-supervised pretraining by multiscale consistency, on unlabelled EM volumes.
+"""Pretrains a network on unlabelled EM volumes, self-supervised, by multiscale consistency.
 
     python -m emjax.main --config configs/pretrain.py
 
-trains a small network on the embedded synthetic volume, so that the whole path can be seen on any laptop. For your own
+trains a small network on the embedded synthetic volume, so that all of it can be tried on any laptop. For your own
 data, give the volumes and a workdir:
 
     python -m emjax.main --config configs/pretrain.py:ours --workdir runs/mine \
@@ -10,7 +10,7 @@ data, give the volumes and a workdir:
 
 Presets (after a colon):
 
-| preset | what | runs on |
+| preset | network and crops | runs on |
 |---|---|---|
 | (none) | small U-Net, 4x64x64 crops of the embedded volume | 2 CPU cores, minutes |
 | `smoke` | the same, a few steps, to see that everything runs | 2 CPU cores, under a minute or two |
@@ -24,20 +24,20 @@ Presets (after a colon):
 
 `unet_l` and `vit_l` compute in bfloat16, recompute blocks in the backward pass, and share parameters and optimizer
 among eight neighbours (`mesh.fsdp=8`), which are one machine of 8 GPUs. Their batch of 128 crops is for 8 to 128
-devices; beyond, give a multiple of the devices, as `--config.data.batch_size=512` on 256. What a device does:
+devices; with more devices, give a multiple of their number, as `--config.data.batch_size=512` on 256. Work and memory:
 
 | | `unet_l` | `vit_l` |
 |---|---|---|
 | FLOPs of a crop, both views, forward and backward | 6.4 T | 3.9 T |
-| of a step on each of 64 chips (2 crops) | 12.8 T | 7.8 T |
-| at an assumed 40 % of the peak of v5e, v5p | 0.16, 0.07 s | 0.10, 0.04 s |
-| of a step on each of 8 H100 (16 crops) | 103 T | 63 T |
-| at an assumed 40 % of the peak | 0.26 s | 0.16 s |
-| parameters, two moments, moving average: 16 bytes a parameter, by 8 | 0.03 GB | 0.61 GB |
-| in all on a chip of v5e:8x8 (16 GB), as compiled | 12.0 GiB | 9.4 GiB |
-| in all on each of 8 H100 (80 GB), reckoned, not run | 48 GiB | 41 GiB |
+| FLOPs of a step on each of 64 chips (2 crops) | 12.8 T | 7.8 T |
+| time of that at an assumed 40 % of the peak of v5e, v5p | 0.16, 0.07 s | 0.10, 0.04 s |
+| FLOPs of a step on each of 8 H100 (16 crops) | 103 T | 63 T |
+| time of that at an assumed 40 % of the peak | 0.26 s | 0.16 s |
+| parameters, two moments, moving average: 16 bytes for each parameter, shared by 8 | 0.03 GB | 0.61 GB |
+| all memory on a chip of v5e:8x8 (16 GB), as compiled | 12.0 GiB | 9.4 GiB |
+| all memory on each of 8 H100 (80 GB), calculated, not run | 48 GiB | 41 GiB |
 
-What was compiled, what the programs send, and what that allows is in docs/scale.md.
+docs/scale.md says what was compiled, what the programs communicate, and what follows from it.
 
 The folder `--workdir` (default `runs/pretrain`) receives checkpoints, `results.json`, TensorBoard files and plots.
 Stop it at any time; the same command continues where it stopped.
@@ -48,7 +48,7 @@ import functools
 from emjax.config import Config, base_config, choose_preset
 from emjax.models.presets import PUBLISHED, network
 
-# The four data sets of the paper; replace the paths by your own copies.
+# The four data sets of the paper; replace the paths with those of your own copies.
 PAPER_VOLUMES = """
     fafb.zarr?group=fafb&voxel_nm=40,4,4
     fib25.zarr?group=fib25&voxel_nm=8,8,8
@@ -76,54 +76,64 @@ def _default(c: Config) -> None:
     # Augmentation: fields of emjax.augment.recipes.Recipe; those not named keep the recipe's values.
     c.augment = Config()
     c.augment.recipe = "ours"  # 'released': the paper's code, for comparison only
-    c.augment.max_offset = (1, 16, 16)  # the two views are cut at most this far apart, voxels
+    c.augment.max_offset = (
+        1,
+        16,
+        16,
+    )  # z, y, x voxels, largest distance between the cuts of the two views
     c.augment.own_orientation = False  # True: each view has its own flip and quarter turn
 
     c.model = network("small_unet")
 
     c.loss = Config()
     c.loss.reconstruction = 1.0  # weight of the voxel reconstruction of both views
-    # Weights of five times this leave one seed in three where nothing is learnt, reconstruction neither: more than
-    # nine tenths of the gradient is then contrastive (docs/results.md).
+    # With five times these weights, one seed in three learns nothing, not even reconstruction: more than
+    # nine tenths of the gradient are then contrastive (docs/results.md).
     c.loss.contrastive = 0.01  # weight of the multiscale contrastive loss
-    c.loss.cross = 0.004  # weight of the cross-attention matching, of the mean of both directions
+    c.loss.cross = 0.004  # weight of the cross-attention matching, the mean of both directions
     c.loss.kind = "mse"  # reconstruction by 'mse' or 'l1'
     c.loss.tokens = "spatial"  # positions of the pyramid; 'channel': the paper's channel maps
-    c.loss.levels = (0, 1)  # pyramid levels that give tokens, 0 is the coarsest
-    c.loss.num_tokens = 64  # positions a crop (spatial tokens)
+    c.loss.levels = (0, 1)  # pyramid levels from which tokens are made; 0 is the coarsest
+    c.loss.num_tokens = 64  # positions in each crop (spatial tokens)
     c.loss.size = 64  # dimensions of a token after projection
     c.loss.heads = 4  # attention heads of the matcher
     c.loss.matcher = "projected"  # 'paper': 4096-wide attention on channel tokens
     c.loss.temperature = 0.1
-    c.loss.negatives = (
-        "global"  # of the whole batch on all devices; 'sample': of the same crop, as the paper
-    )
-    c.loss.stop_gradient = True  # no gradient into the token that matching aims at
+    c.loss.negatives = "global"  # from the whole batch on all devices; 'sample': from the same crop, as in the paper
+    c.loss.stop_gradient = True  # no gradient into the token that matching has to reproduce
     c.loss.form = "full"  # 'released': the paper code's loss without negatives, for ablation only
     c.loss.balance = (
         "fixed"  # 'gradient': the weights become shares of the gradient at the features
     )
-    c.loss.row_chunk = 0  # rows of the token matrix at a time, to save memory; 0: all
+    c.loss.row_chunk = 0  # rows of the token matrix computed at once, to save memory; 0: all
 
     c.eval.every_steps = 50
     c.eval.crops = 16  # held-out crops, always the same
-    c.eval.held_out = 0.2  # last part of each volume along its longest axis, never trained on
+    c.eval.held_out = (
+        0.2  # share of each volume, at the end of its longest axis, that is never trained on
+    )
     c.eval.margin = (2, 32, 32)  # z, y, x voxels between the training and the held-out part
     c.eval.level = 0  # pyramid level whose tokens are judged
-    c.eval.queries = 48  # queries a crop for retrieval and matching
-    c.eval.volumes = ""  # held-out volumes instead of the last parts
-    # Each view of a pair has its own flip and quarter turn. Without, a code of the position that never sees an image
+    c.eval.queries = 48  # queries in each crop, for retrieval and matching
+    c.eval.volumes = ""  # held-out volumes, instead of the held-out parts
+    # Each view of a pair has its own flip and quarter turn. Otherwise a code of the position that never sees an image
     # scores as well as features do.
     c.eval.own_orientation = True
-    c.eval.distractors = 255  # places that each query has to be told from
-    c.eval.exclusion_radius = (1, 12, 12)  # z, y, x voxels around the truth: no distractors
+    c.eval.distractors = 255  # number of places from which each query's true place has to be told
+    c.eval.exclusion_radius = (
+        1,
+        12,
+        12,
+    )  # z, y, x voxels around the true place that has no distractors
     c.eval.probe_train = ""  # 'image|labels' with boxes: where the membrane probe is fitted
-    c.eval.probe_test = ""  # and where it is scored
-    c.eval.probe_membrane = ()  # ids that are membrane; (): instances, membranes lie between them
+    c.eval.probe_test = ""  # 'image|labels' with boxes: where it is scored
+    c.eval.probe_membrane = ()  # ids that are membrane; (): ids are instances, with membranes between them
     c.eval.probe_ignore = ()  # ids of which nothing is known
 
     c.optimizer.learning_rate = 1e-3
-    c.optimizer.warmup_fraction = 0.1  # 0.02 of a few hundred steps would be none
+    c.optimizer.warmup_fraction = (
+        0.1  # the default 0.02 of a few hundred steps would be almost no steps
+    )
     c.optimizer.weight_decay = 1e-4
 
 
@@ -159,7 +169,7 @@ def _ours(c: Config) -> None:
     c.loss.levels = (0, 1, 2)
     c.loss.num_tokens = 128
     c.loss.size = 128
-    c.loss.row_chunk = 2048  # the whole matrix of a large batch is gigabytes
+    c.loss.row_chunk = 2048  # the whole matrix of a large batch takes gigabytes
     c.optimizer.warmup_fraction = 0.02
     c.optimizer.ema_decay = 0.999
     c.eval.every_steps = 1000
@@ -195,8 +205,8 @@ def _vit_l(c: Config) -> None:
 
 
 def _for_many(c: Config) -> None:
-    """What the presets for 8 accelerators and more share."""
-    # Two crops on each chip of v5e:8x8, whose 16 GB are the tightest; 16 on each of 8 GPUs.
+    """Sets the fields shared by the presets for 8 accelerators and more."""
+    # Two crops on each chip of v5e:8x8, which has the least memory, 16 GB; 16 on each of 8 GPUs.
     c.data.batch_size = 128
     c.data.num_threads = 32
     c.mesh.fsdp = 8  # eight neighbours share parameters and optimizer; the batch is split over all
@@ -206,13 +216,13 @@ def _paper(c: Config) -> None:
     _ours(c)
     c.num_steps = 500_000
     c.data.batch_size = 16
-    # Views and negatives stay ours: with aligned views and negatives of the same crop alone, as released, a code of
+    # Views and negatives stay ours: with aligned views and negatives only from the same crop, as released, a code of
     # the position is a minimum of the loss. `--config.augment.recipe=released` and `--config.loss.form=released`
     # give the released behaviour for comparison.
     c.augment.own_orientation = False
     c.model.dtype = "float32"
     c.loss.contrastive = 0.1
-    c.loss.cross = 1.0  # of the mean of both directions: 0.5 for each, as released
+    c.loss.cross = 1.0  # weight of the mean of both directions: 0.5 for each, as released
     c.loss.tokens = "channel"
     c.loss.matcher = "paper"
     c.loss.levels = (0, 1, 2, 3)
@@ -226,7 +236,7 @@ def _paper(c: Config) -> None:
 
 
 def _published(preset: str, c: Config) -> None:
-    """A network of published weights, which `init_from` brings (configs/import_weights.py)."""
+    """Sets a network that has published weights, which `init_from` loads (configs/import_weights.py)."""
     c.model = network(preset)
     side = 70 if preset == "dinov2_small" else 64
     c.data.crop_size = (4, side, side)

@@ -5,7 +5,7 @@
 
 tries every combination of a grid, scores each against the labels, prints a table, and writes the best one to
 `WORKDIR/decoding.json` (default workdir `runs/tune`). Give `configs/segment.py` that folder:
-`--config.settings=runs/tune`. Choose on a volume that is neither trained on nor the one that is scored in the end.
+`--config.settings=runs/tune`. Use a volume that is neither trained on nor used for the final score.
 """
 
 from emjax.config import Config
@@ -15,12 +15,14 @@ from emjax.volume_config import volume_config
 def get_config() -> Config:
     """Returns the configuration."""
     c = volume_config("tune")
-    c.input = ""  # the prediction of the labelled volume, as configs/predict.py writes it
+    c.input = (
+        ""  # address of the prediction of the labelled volume, as configs/predict.py writes it
+    )
     c.labels = ""  # address of its labels, of the same size
-    c.method = ""  # as in configs/segment.py; '': what the channels suggest
+    c.method = ""  # as in configs/segment.py; '': chosen by the channels
     c.grid = ""  # values to try, NAME=VALUE,VALUE&NAME=VALUE,...; '': the method's own grid
-    # What is best: 'voi' (variation of information), 'arand' (adapted Rand error), 'cremi_score' (CREMI's; needs a size
-    # of voxels): the least; 'ap_50', 'ap_75' (average precision), 'foreground_iou', 'dice': the most.
+    # Score to optimize. Lowest is best: 'voi' (variation of information), 'arand' (adapted Rand error), 'cremi_score'
+    # (CREMI's; needs the voxel size). Highest is best: 'ap_50', 'ap_75' (average precision), 'foreground_iou', 'dice'.
     c.metric = "voi"
     c.background_ids = (0,)  # ids of the labels that are no object: not scored
     c.ignore_ids = ()  # ids of the labels of which nothing is known: not scored
