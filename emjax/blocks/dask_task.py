@@ -25,7 +25,7 @@ _PACKAGES = ("emjax", "distributed", "tensorstore")
 
 
 class Task(NamedTuple):
-    """A block as it travels to a worker.
+    """A block and what a worker needs to work on it; picklable, since it is sent to the worker.
 
     Attributes:
         work: the pickled work; each process unpickles it once.

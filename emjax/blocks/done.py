@@ -31,10 +31,10 @@ _SUFFIX = ".done"
 
 
 class DoneBlocks:
-    """The done blocks of one piece of work.
+    """The marks of the done blocks of one work.
 
     Attributes:
-        folder: where the files are, local or `gs://`.
+        folder: folder of the files, local or `gs://`.
         identity: hash of everything that changes what a block holds.
     """
 

@@ -10,7 +10,7 @@ _WAITING = 100_000
 
 
 class Table(Protocol):
-    """Rows of numbers that add up."""
+    """A table whose rows of numbers can be added up."""
 
     def __len__(self) -> int: ...
 

@@ -101,7 +101,7 @@ class Batches:
         return self
 
     def __next__(self) -> dict[str, np.ndarray]:
-        """Returns the rows of the next batch, leading axis first."""
+        """Returns this process's rows of the next batch: name -> array `[rows, ...]`."""
         if self._iterator is None:
             # A new source for each start, since threads of an earlier start may still read from theirs.
             self._source = _Parts(

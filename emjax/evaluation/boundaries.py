@@ -91,7 +91,7 @@ class BoundaryTolerance:
         known: np.ndarray,
         core: tuple[slice, ...],
     ) -> BoundaryCounts:
-        """Counts the boundaries in a block.
+        """Counts the voxels at boundaries in a block.
 
         Args:
             labels: `[z, y, x]` integers, the truth, in the block and its halo.

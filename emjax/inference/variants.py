@@ -35,7 +35,7 @@ class Variant:
     transpose: bool = False
 
     def forward(self, images: jax.Array) -> jax.Array:
-        """Makes the variant of tiles.
+        """Turns tiles into this variant of them.
 
         Args:
             images: tiles `[..., z, y, x]`; y and x must be equally long for a transposition.
