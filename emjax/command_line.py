@@ -15,6 +15,7 @@ import importlib.util
 import inspect
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
@@ -30,17 +31,45 @@ TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no":
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that reports errors in one line, as for all mistakes of users, and whose help lists the jobs."""
+    """A parser that reports errors in one line, as for all mistakes of users, and whose help lists the jobs.
+
+    Attributes:
+        about: the config file that help is wanted for; '': for the command.
+    """
+
+    about: str = ""
 
     def format_help(self) -> str:
         """Returns the help; the jobs are listed only when the help is requested."""
+        if self.about:
+            return _describe_config(self.about)
         described = describe_jobs()
         width = max(map(len, described))
         jobs = "".join(f"  {name:<{width}}  {line}\n" for name, line in described.items())
-        return f"{super().format_help()}\njobs, each with a file configs/JOB.py:\n{jobs}"
+        return (
+            f"{super().format_help()}\n"
+            "jobs, each with a file configs/JOB.py; --config configs/JOB.py --help says what its fields are:\n"
+            f"{jobs}"
+        )
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see python -m emjax.main --help")
+
+
+def _describe_config(address: str) -> str:
+    """Returns what a config file says of itself, and its fields with their values."""
+    module, preset = _import_config(address)
+    fields = flatten(plain(_make_config(module, preset)))
+    lines = [f"  --config.{name}={_show(value)}" for name, value in fields.items() if name != "job"]
+    return "\n".join(
+        [
+            (inspect.getdoc(module) or "").rstrip(),
+            "",
+            f"fields of {address}; comments in {module.__file__} and what it imports explain them:",
+            *lines,
+            "",
+        ]
+    )
 
 
 def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
@@ -68,7 +97,15 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
     parser.add_argument("--num_processes", type=int, metavar="N", help="processes of that run")
     parser.add_argument("--process_id", type=int, metavar="I", help="this process, from 0")
     rest, overrides = _split_overrides(arguments)
-    flags = parser.parse_args(rest)
+    asks, others = {"-h", "--help"} & set(rest), [a for a in rest if a not in ("-h", "--help")]
+    if asks and any(a.partition("=")[0] == "--config" for a in others):
+        parser.about = parser.parse_known_args(others)[0].config
+        parser.parse_args(["--help"])
+    flags, unknown = parser.parse_known_args(rest)
+    if unknown:
+        raise InputError(
+            f"unrecognized arguments: {' '.join(unknown)}; {_meant(flags.config, unknown)}"
+        )
     config = load_config(flags.config)
     fresh = choose_parts(config, dict(overrides))
     for name, text in overrides:
@@ -90,6 +127,11 @@ def load_config(address: str) -> ConfigDict:
     Raises:
         InputError: if there is no such file (names those that exist), or no such preset.
     """
+    return _make_config(*_import_config(address)).lock()
+
+
+def _import_config(address: str) -> tuple[ModuleType, str]:
+    """Runs a config file, and returns its module and the preset that is asked for."""
     name, _, preset = address.partition(":")
     path = _find(name)
     spec = importlib.util.spec_from_file_location(f"emjax_config_{path.stem}", path)
@@ -99,11 +141,14 @@ def load_config(address: str) -> ConfigDict:
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise InputError(f"--config {path}: has no function get_config")
-    if inspect.signature(module.get_config).parameters:
-        return module.get_config(preset).lock()
-    if preset:
+    if preset and not inspect.signature(module.get_config).parameters:
         raise InputError(f"--config {address}: {path} has no presets; leave out ':{preset}'")
-    return module.get_config().lock()
+    return module, preset
+
+
+def _make_config(module: ModuleType, preset: str) -> ConfigDict:
+    takes_preset = inspect.signature(module.get_config).parameters
+    return module.get_config(preset) if takes_preset else module.get_config()
 
 
 def choose_parts(config: ConfigDict, given: Mapping[str, str]) -> frozenset[str]:
@@ -254,6 +299,14 @@ def _unknown_field(config: ConfigDict, parent: Any, parts: list[str], depth: int
     hint = f"; did you mean --config.{found[0]}?" if found else ""
     where = f"fields of config.{group}" if group else "fields of config"
     return f"unknown field --config.{name}{hint or ';'} {where}: {', '.join(sorted(parent))}"
+
+
+def _meant(address: str, unknown: Sequence[str]) -> str:
+    """Says how the first unknown argument is written if it is a field: `--input=a` lacks `config.`."""
+    given, _, value = unknown[0].lstrip("-").partition("=")
+    if given not in flatten(plain(load_config(address))):
+        return "see python -m emjax.main --help"
+    return f"did you mean --config.{given}={value or 'VALUE'}?"
 
 
 def _find(name: str) -> Path:

@@ -247,6 +247,10 @@ def test_parse(tmp_path, monkeypatch):
         ),
         (["--config", "configs/toy.py:big"], "unknown preset 'big'; known: small"),
         (["--config", "configs/toy.py", "--workdri", "x"], "unrecognized arguments: --workdri"),
+        (
+            ["--config", "configs/toy.py", "--data.batch_size=4"],
+            r"--data.batch_size=4; did you mean --config.data.batch_size=4\?",
+        ),
         (["--config", "configs/toy.py", "--config.seed"], "--config.seed needs a value"),
     ],
 )
@@ -255,6 +259,25 @@ def test_parse_mistakes(tmp_path, monkeypatch, arguments, message):
     _write_config(tmp_path, "return choose_preset({'': base_config('toy'), 'small': 1}, preset)")
     with pytest.raises(InputError, match=message):
         command_line.parse(arguments)
+
+
+def test_help_with_a_config_shows_its_fields(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    _write_config(tmp_path, "c = base_config('toy')\nc.seed = int(preset or 0)\nreturn c")
+    for arguments in (
+        ["--help", "--config=configs/toy.py:4"],
+        ["--config", "configs/toy.py:4", "-h"],
+    ):
+        with pytest.raises(SystemExit) as end:
+            command_line.parse(arguments)
+        assert not end.value.code
+        said = capsys.readouterr().out
+        assert "--config.seed=4\n" in said and "usage" not in said and "jobs, each" not in said
+    with pytest.raises(SystemExit):
+        command_line.parse(["--workdir", "x", "--help"])
+    assert "usage" in capsys.readouterr().out
+    with pytest.raises(InputError, match="did you mean 'configs/toy.py'"):
+        command_line.parse(["--config", "configs/tou.py", "--help"])
 
 
 def test_config_without_presets(tmp_path, monkeypatch):

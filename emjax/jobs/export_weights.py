@@ -1,4 +1,4 @@
-"""The job `export_weights`: a trained network as model.safetensors with a page that says what it is."""
+"""Writes a trained network as model.safetensors, with a page that says what it is."""
 
 from __future__ import annotations
 

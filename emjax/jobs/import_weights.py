@@ -1,4 +1,4 @@
-"""The job `import_weights`: a file of published weights as a run that training starts from."""
+"""Turns a file of published weights into a run that training starts from."""
 
 from __future__ import annotations
 
