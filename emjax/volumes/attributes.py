@@ -37,11 +37,16 @@ def read_attributes(address: str | Address) -> dict[str, Any]:
     url = folder_url(address.path)
     # An array inside the group (`out.zarr:0`) has the attributes of the group.
     inner = f"{url}{address.dataset}/" if address.dataset else url
-    for folder in dict.fromkeys((inner, url)):
+    folders = list(dict.fromkeys((inner, url)))
+    for folder in folders:
         text = read_file(folder, "zarr.json")
-        attributes = json.loads(text).get("attributes", {}) if text else {}
-        if ATTRIBUTE in attributes:
-            return attributes[ATTRIBUTE]
+        metadata = json.loads(text) if text else {}
+        if ATTRIBUTE in metadata.get("attributes", {}):
+            return metadata["attributes"][ATTRIBUTE]
+        # Also where the array's own folder is named (`out.zarr/0`).
+        above = folder.rstrip("/").rpartition("/")[0] + "/"
+        if metadata.get("node_type") == "array" and above not in folders:
+            folders.append(above)
     return _of_info(read_file(url, "info"))
 
 

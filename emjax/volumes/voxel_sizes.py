@@ -54,13 +54,15 @@ def attribute_voxel_nm(
     return _transform_voxel_nm(attributes)
 
 
-def n5_voxel_nm(attributes: Mapping[str, Any]) -> Triple | None:
-    """Reads `resolution` or `pixelResolution` of N5, both in x, y, z order; or `transform`, which names its axes.
+def n5_voxel_nm(
+    attributes: Mapping[str, Any], order: Sequence[str | None] = ("x", "y", "z")
+) -> Triple | None:
+    """Reads `resolution` or `pixelResolution` of N5 in the order of its axes; or `transform`, which names its own.
 
     Args:
         attributes: of the array or group.
+        order: names of the axes as N5 counts them, the fastest first.
     """
-    order = ("x", "y", "z")
     values, units = spatial_values(attributes.get("resolution"), order), attributes.get("units")
     pixel = attributes.get("pixelResolution")
     if values is None and isinstance(pixel, dict):

@@ -49,6 +49,7 @@ def test_zarr_python_and_emjax_read_it(tmp_path: Path, shape, dtype) -> None:
     np.testing.assert_array_equal(volume.read(Box((0, 0, 0), volume.size)), np.squeeze(voxels))
     assert read_attributes(f"{path}[0:2]?voxel_nm=1,1,1") == _EMJAX
     assert read_attributes(f"{path}:0") == _EMJAX
+    assert read_attributes(f"{path}/0") == _EMJAX
 
 
 def test_axes_and_scale_as_the_specification_has_them(tmp_path: Path) -> None:

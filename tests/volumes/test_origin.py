@@ -225,3 +225,14 @@ def test_a_level_named_inside_its_group_lies_where_the_group_says(tmp_path):
     # A group that is damaged takes nothing from its array.
     (tmp_path / "b.zarr/zarr.json").write_text('{"attributes": {"ome": {"multiscales": [7]}}}')
     assert known_origin(open_volume(f"{tmp_path}/b.zarr:0?missing=fill")) is None
+
+
+def test_sizes_and_offsets_of_n5_are_in_the_order_of_its_axes(tmp_path):
+    """Where an array names its axes, its numbers are listed in the same order."""
+    n5 = {"driver": "n5", "kvstore": {"driver": "file", "path": f"{tmp_path}/a.n5"}}
+    numbers = {"axes": ["z", "y", "x"], "resolution": [40, 5, 4], "offset": [80, 5, 0]}
+    metadata = {**numbers, "dimensions": SHAPE, "blockSize": SHAPE}
+    ts.open({**n5, "metadata": metadata}, create=True, dtype="uint8").result().write(1).result()
+    volume = open_volume(f"{tmp_path}/a.n5")
+    assert (volume.size, volume.voxel_nm) == (SHAPE, (40, 5, 4))
+    assert known_origin(volume) == (2, 1, 0)

@@ -68,6 +68,11 @@ def test_n5_is_x_y_z(attributes: dict, expected: tuple | None) -> None:
     assert n5_voxel_nm(attributes) == (pytest.approx(expected) if expected else None)
 
 
+def test_n5_in_the_order_of_its_axes() -> None:
+    attributes = {"resolution": [0.04, 0.008, 0.004], "units": ["um"] * 3}
+    assert n5_voxel_nm(attributes, ("z", "y", "x")) == pytest.approx((40, 8, 4))
+
+
 def test_ome_without_a_unit_is_unknown() -> None:
     axes = [{"name": "c"}, *({"name": n, "unit": "nanometer"} for n in "zyx")]
     assert ome_voxel_nm(axes, [1, 40, 8, 4]) == (40, 8, 4)

@@ -43,7 +43,7 @@ def where(request: Request) -> Place | None:
     folder, own, group = _addressed(request)
     voxel_nm = request.voxel_nm(_voxel_nm(request, folder, own, group))
     for attributes in (own, group):
-        place = offset_place(attributes, voxel_nm, ("x", "y", "z"), keys=("offset", "translation"))
+        place = offset_place(attributes, voxel_nm, _order(own), keys=("offset", "translation"))
         if place is not None:
             return place
     return None
@@ -72,6 +72,12 @@ def _names(attributes: Mapping[str, Any]) -> Names:
     return named[::-1]
 
 
+def _order(attributes: Mapping[str, Any]) -> Names:
+    """Returns the names of the axes in the order in which N5 counts them: x, y, z unless the array names others."""
+    named = _names(attributes)[::-1]
+    return named if set("xyz") <= set(named) else ("x", "y", "z")
+
+
 def _reversed(store: ts.TensorStore) -> ts.TensorStore:
     return store[ts.d[tuple(reversed(range(store.rank)))].transpose[:]]
 
@@ -88,7 +94,7 @@ def _voxel_nm(
     if not group:
         group = _parent(request, folder)
     factors = _factors(request, folder, own, group)
-    size, whole = n5_voxel_nm(own), n5_voxel_nm(group)
+    size, whole = (n5_voxel_nm(attributes, _order(own)) for attributes in (own, group))
     if size is not None:
         # The size stored with a level that also has factors may be that of full resolution or that of the level itself.
         full = whole is None or np.allclose(size, whole)
