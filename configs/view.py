@@ -17,7 +17,7 @@ def get_config() -> Config:
     """Returns the configuration."""
     c = Config()
     c.job = "view"
-    # Addresses separated by ';', labels after '|'; ?kind=image, labels or affinities if the kind is not found.
+    # Addresses separated by ';', labels after '|'; ?kind=image, labels or affinities where the kind is not obvious.
     c.volumes = ""
     c.allow_incomplete = (
         False  # True: also show volumes that emjax has not finished; missing blocks are black

@@ -175,7 +175,7 @@ def plain(value: Any) -> Any:
 
 
 def pick(kind: type[Group], values: ConfigDict | Mapping[str, Any], **own: Any) -> Group:
-    """Makes a dataclass of those values of a configuration that it has fields for; lists become tuples.
+    """Makes a dataclass from the values of a configuration for its fields; lists become tuples.
 
     Args:
         kind: the dataclass.

@@ -105,7 +105,7 @@ def misalign(
     """Operator 9: sections out of register, by slips of single sections or by one step.
 
     Slip: each section that is hit, with `section_probability`, moves by itself. Step: the first section that is hit
-        and all that follow move together.
+    and all that follow move together.
 
     Args:
         key: typed PRNG key.

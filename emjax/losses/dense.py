@@ -49,7 +49,7 @@ def focal(logits: jax.Array, values: jax.Array, mask: jax.Array) -> jax.Array:
     """Binary cross-entropy times (error of the sigmoid)^2, so that correct voxels hardly count.
 
     Source: focal loss, arXiv:1708.02002, gamma 2, no alpha; in the form of arXiv:2006.04388, which
-        is the same for values of 0 and 1 and is defined between them too.
+    is the same for values of 0 and 1 and is defined between them too.
     """
     logits, values, mask = _prepared(logits, values, mask)
     error = jnp.abs(values - jax.nn.sigmoid(logits))

@@ -2,7 +2,7 @@
 
 Source: "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (arXiv:1905.11946) in its Lite
 form: no squeeze-and-excitation, and activations clipped at 6. The 1x1 convolution to 1280 channels before the
-    classifier is left out.
+classifier is left out.
 """
 
 from __future__ import annotations

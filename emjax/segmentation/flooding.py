@@ -29,7 +29,7 @@ def flood_affinities(
     Args:
         affinities: one array of the shape of `markers` for each axis, float in [0, 1]: between a voxel and the voxel
             before it along that axis. They are rounded to 1/255.
-        axes: the axis of each array; voxels are not connected along other axes, so these are flooded separately.
+        axes: the axis of each array. Voxels are connected along these axes only; separate parts are flooded apart.
         markers: integers, 2D or 3D, 0 = none.
         mask: bool; False voxels stay 0, even at a marker.
 

@@ -155,7 +155,7 @@ def watershed(
         threshold: boundary value from which on a voxel is boundary.
         seeds: the 'maxima' of the distance, or its 'basins': all voxels below `threshold` that lead to the same
             maximum by steepest ascent. Then only boundaries are left to flood, which is faster; where an object is cut
-                into fragments is decided by its shape.
+            into fragments is decided by its shape.
         sigma_seeds: Gaussian smoothing of the distance, voxels; more smoothing gives fewer seeds.
         sigma_weights: Gaussian smoothing of the boundary that is flooded, voxels.
         boundary_weight: 1 floods the boundary; less mixes in the inverted distance, which keeps

@@ -17,7 +17,7 @@ from emjax.targets.target import Losses, Target
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Classes(Target):
-    """One channel for each id; voxels with other ids are masked.
+    """One channel for each id, of which a voxel has exactly one; voxels with other ids are masked.
 
     Attributes:
         losses: of all channels together.

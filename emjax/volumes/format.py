@@ -88,10 +88,10 @@ class Request:
         return self.address.whole_number("level", "0 for full resolution")
 
     def voxel_nm(self, found: Triple | None) -> Triple | None:
-        """Returns the voxel size that an offset in nm is counted in: what its own file says, else the address.
+        """Returns the voxel size by which an offset in nm is divided: that of its own file, else that of the address.
 
         Args:
-            found: (z, y, x) nm, in the file; None where it does not say.
+            found: (z, y, x) nm, as the file states it; None where it does not.
         """
         given = self.address.keys.get("voxel_nm")
         return found if found or given is None else parse_triple(given, "voxel_nm")

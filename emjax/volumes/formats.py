@@ -102,15 +102,15 @@ def parse_output(text: str) -> Output:
 
 
 def check_zarr_name(text: str) -> None:
-    """Checks that the name of an output that is always OME-Zarr does not promise another format.
+    """Checks that the name of an output that is always OME-Zarr does not suggest another format.
 
     A folder of chunks under the name `a.h5` would be taken for HDF5 by people and by other programs.
 
     Args:
-        text: of the field `output`; a name without a suffix is fine.
+        text: value of the field `output`; a name without a suffix is accepted.
 
     Raises:
-        InputError: if it has the suffix or the scheme of another format, saying how one comes to that format.
+        InputError: if it has the suffix or the scheme of another format; says how to convert to that format.
     """
     scheme, separator, _ = text.partition("://")
     name = text.rstrip("/").rpartition("/")[2].lower()

@@ -12,7 +12,7 @@ from absl import logging
 
 from emjax.geometry.sizes import Triple
 
-# Attributes of arrays of zarr and HDF5, in the order in which they are looked for.
+# Names of the attribute in zarr and HDF5 arrays, in the order in which they are looked for.
 SIZES = ("resolution", "voxel_size_nm_zyx", "voxel_size")
 _NANOMETRES = {
     ("pm", "picometer", "picometers", "picometre"): 1e-3,
@@ -75,11 +75,11 @@ def n5_voxel_nm(
 
 
 def may_be_size(name: str, values: Triple) -> bool:
-    """Whether numbers of a file are above 0, as sizes of voxels are; says so where they are not.
+    """Whether values of a file are above 0, as voxel sizes must be; logs values that are not.
 
     Args:
         name: of the attribute.
-        values: z, y, x, in any unit.
+        values: (z, y, x) sizes, in any unit.
     """
     if all(value > 0 for value in values):
         return True

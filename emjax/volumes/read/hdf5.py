@@ -119,14 +119,14 @@ def where(request: Request) -> Place | None:
 
 
 def dataset_identity(path: Path, name: str) -> tuple[int, int, int] | None:
-    """Returns what is the same for all names of a dataset, in its own file or by links of others.
+    """Returns an identity that all names of a dataset share, in its own file or through links from other files.
 
     Args:
         path: of a file.
-        name: of the dataset; '' as `open_hdf5` takes it.
+        name: of the dataset; for '' the one that `open_hdf5` opens.
 
     Returns:
-        Device and number of the file that it lies in, and its place there; None for what is no dataset of HDF5.
+        Device and inode number of the file that contains it, and its address there; None if it is no HDF5 dataset.
     """
     if path.suffix.lower() not in FORMAT.suffixes:
         return None
@@ -157,7 +157,7 @@ def _attributes(owner: h5py.Dataset | h5py.File) -> dict[str, Any]:
 def _names(attributes: dict[str, Any], rank: int) -> Names:
     """Returns the names of the axes: vigra's axistags, else dimension labels, else other attributes.
 
-    Labels are read as the attribute that they are: asked for them, the HDF5 library crashes where they are of fixed
+    Dimension labels are read as a plain attribute, since the HDF5 library crashes when asked for labels of fixed
     length.
     """
     for key in ("axistags", "DIMENSION_LABELS"):

@@ -16,7 +16,7 @@ _FEW = 3
 
 
 def natural_order(paths: Sequence[str]) -> list[str]:
-    """Sorts paths so that 2 comes before 10, and -2 before -1 unless names without a minus sign exist beside them."""
+    """Sorts paths so that 2 comes before 10, and -2 before -1 if names without a minus sign lie beside them."""
     minus = {folder: _signed(list(group)) for folder, group in _by_folder(sorted(paths))}
     return sorted(paths, key=lambda path: _natural(path, minus[os.path.dirname(path)]))
 
@@ -138,7 +138,7 @@ def _step(numbers: list[int]) -> int:
     if not steps or min(steps) <= 0:
         return 0
     counts = Counter(steps)
-    # Of steps that are as frequent the smallest: 0, 2, 3 lacks 1.
+    # Of equally frequent steps the smallest is taken: 0, 2, 3 lacks 1.
     step, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
     if count < _REGULAR * len(steps) or any(s % step for s in steps):
         return 0

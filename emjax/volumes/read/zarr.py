@@ -68,7 +68,7 @@ def where(request: Request) -> Place | None:
 
 
 class _Listed(NamedTuple):
-    """The image that an array is a level of, which one, and the attributes of the image's group."""
+    """The image to which an array belongs as a level, the level's number, and the attributes of the image's group."""
 
     image: dict[str, Any]
     level: int
@@ -76,9 +76,9 @@ class _Listed(NamedTuple):
 
 
 def _listed(request: Request) -> _Listed | None:
-    """Returns the OME-Zarr image that an array is a level of, as `em.zarr:0` is of em.zarr; None of others.
+    """Returns the OME-Zarr image to which an array belongs as a level, as `em.zarr:0` does to em.zarr; else None.
 
-    What the array says of itself holds before that.
+    The array's own metadata take precedence over the image's.
     """
     own = _attributes(request.metadata)
     if any(name in own for name in (*SIZES, "offset", "transform")):
@@ -89,7 +89,7 @@ def _listed(request: Request) -> _Listed | None:
         image = _image(metadata)
         paths = [level["path"].strip("/") for level in (image or {}).get("datasets", ())]
     except (InputError, LookupError, TypeError, AttributeError):
-        # Whatever is wrong with the group, the array is whole without.
+        # Even if the group is damaged, the array can be read without it.
         return None
     if not image or name not in paths:
         return None
