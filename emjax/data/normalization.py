@@ -51,20 +51,15 @@ class Normalization(NamedTuple):
         return stretch(image, self.low, self.high)
 
 
-def measure(volume: Volume, rule: Mapping[str, Any] = RULE) -> Normalization:
-    """Measures a volume's percentiles in blocks spread over it; logs which voxels are left out as no tissue.
-
-    The places of the blocks depend only on the volume's size, so that a resumed run sees the same contrast.
+def check_image(volume: Volume) -> None:
+    """Checks by its type and axes that a volume can be an image, without reading it.
 
     Args:
-        volume: an image.
-        rule: `RULE`, or `ALL_VOXELS` for a checkpoint that was trained with it.
+        volume: opened.
 
     Raises:
-        InputError: if the volume cannot be an image (wrong type, labels, NaN, no contrast), or the rule is unknown.
+        InputError: if it cannot.
     """
-    if rule not in (RULE, ALL_VOXELS):
-        raise InputError(f"images are scaled by {RULE}, or {ALL_VOXELS}, not by {dict(rule)}")
     kind = volume.address.keys.get("kind", "image")
     if kind != "image":
         raise InputError(f"{volume.address}: kind={kind}, but an image is needed; leave it out")
@@ -81,6 +76,23 @@ def measure(volume: Volume, rule: Mapping[str, Any] = RULE) -> Normalization:
         raise InputError(
             f"{volume.name} has axes {volume.shape}; an image needs z, y, x: choose one with ?channel=0"
         )
+
+
+def measure(volume: Volume, rule: Mapping[str, Any] = RULE) -> Normalization:
+    """Measures a volume's percentiles in blocks spread over it; logs which voxels are left out as no tissue.
+
+    The places of the blocks depend only on the volume's size, so that a resumed run sees the same contrast.
+
+    Args:
+        volume: an image.
+        rule: `RULE`, or `ALL_VOXELS` for a checkpoint that was trained with it.
+
+    Raises:
+        InputError: if the volume cannot be an image (wrong type, labels, NaN, no contrast), or the rule is unknown.
+    """
+    if rule not in (RULE, ALL_VOXELS):
+        raise InputError(f"images are scaled by {RULE}, or {ALL_VOXELS}, not by {dict(rule)}")
+    check_image(volume)
     try:
         boxes = _boxes(volume)
         # In parallel, so that the waits for a server or a codec overlap.
@@ -92,7 +104,7 @@ def measure(volume: Volume, rule: Mapping[str, Any] = RULE) -> Normalization:
         reason = str(error).splitlines()[0][:200]
         raise InputError(f"{volume.name} cannot be read: {reason}") from error
     values = np.concatenate([block.ravel() for block in blocks])
-    if dtype.kind == "f":
+    if volume.dtype.kind == "f":
         bad = np.count_nonzero(~np.isfinite(values))
         if bad:
             raise InputError(

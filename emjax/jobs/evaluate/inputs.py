@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 
 from emjax.blocks.complete import refuse_incomplete
+from emjax.data.normalization import check_image
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
@@ -64,6 +65,7 @@ def open_inputs(settings: Settings) -> Inputs:
             refuse_incomplete(address, name, settings.shared.allow_incomplete)
     if image is not None:
         refuse_idle_keys(image.address, "image", IMAGE_KEYS)
+        check_image(image)
     if mask is not None:
         refuse_idle_keys(mask.address, "mask")
     named = {"labels": labels, "segmentation": segmentation, "mask": mask, "image": image}

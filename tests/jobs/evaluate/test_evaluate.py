@@ -162,6 +162,7 @@ def test_box_mask_and_ignored_ids(volumes, tmp_path):
         ({"labels": "{a}:labels?kind=image"}, ["kind=image, but ids are needed"]),
         ({"segmentation": "{a}:channels"}, ["uint8[2, 6, 40, 48]", "ids are integers"]),
         ({"segmentation": "{a}:negative"}, ["the segmentation has the id -"]),
+        ({"image": "{a}:labels"}, ["which labels are, not images"]),
         ({"labels": "{a}:labels?ignore=a"}, ["ignore=a", "ids separated by commas"]),
         ({"cremi_border_nm": "-1"}, ["cremi_border_nm=-1.0 must be 0 or more nm"]),
         ({"boundary_tolerance": "-1"}, ["boundary_tolerance=-1.0"]),
