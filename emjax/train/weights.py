@@ -118,6 +118,13 @@ def _step_folders(folder: epath.Path) -> list[epath.Path]:
                 if steps
                 else f"{best_file} is damaged, and {root} holds no checkpoint"
             ) from error
+        if steps and all(step.name != best for step in steps):
+            logging.warning(
+                "%s names step %s, whose checkpoint is gone: step %s, the last, is read",
+                best_file,
+                best,
+                steps[0].name,
+            )
         steps.sort(key=lambda p: p.name != best)
     return steps
 

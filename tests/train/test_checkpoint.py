@@ -91,13 +91,16 @@ def test_weights_from_every_kind_of_folder(stopped):
     assert isinstance(raw["backbone"]["encoder"]["kernel"], np.ndarray)
 
 
-def test_weights_prefer_the_best_step_and_skip_torn_ones(tmp_path, stopped):
+def test_weights_prefer_the_best_step_and_skip_torn_ones(tmp_path, stopped, caplog):
     folder = tmp_path / "run"
     shutil.copytree(stopped, folder)
     (folder / "best.json").write_text('{"step": 4}')
     assert restore_params(folder).source.endswith("checkpoints/4/ema")
     _truncate(folder / "checkpoints/4", "ema/d/*")
     assert restore_params(folder).source.endswith("checkpoints/8/ema")
+    (folder / "best.json").write_text('{"step": 5}')
+    assert restore_params(folder).source.endswith("checkpoints/8/ema")
+    assert "names step 5, whose checkpoint is gone: step 8, the last, is read" in caplog.text
 
 
 def test_weights_errors(tmp_path):
