@@ -209,7 +209,8 @@ def _make(name: str, kind: str, volume: Volume, default_nm: Triple) -> Layer:
 def _guess_kind(volume: Volume, attributes: Mapping[str, Any]) -> str:
     if len(volume.shape) == 4:
         return AFFINITIES
-    if attributes.get("kind") == "segmentation":
+    # Of what `segment` wrote, and of labels that `convert` wrote: nothing else has it.
+    if "kind" in attributes:
         return LABELS
     whole = volume.dtype.kind in "ui" and volume.dtype.itemsize >= 4
     return LABELS if whole or volume.dtype.kind == "b" else IMAGE

@@ -36,6 +36,7 @@ def folder(tmp_path_factory) -> Path:
     nm = (40.0, 8.0, 8.0)
     create_volume(path / "p.zarr", (4, 4, 8, 8), np.uint8, nm, known, origin=(2, 10, 12))
     create_volume(path / "s.zarr", (4, 8, 8), np.uint16, nm, {"kind": "segmentation"})
+    create_volume(path / "converted.zarr", (4, 8, 8), np.uint8, nm, {"kind": "labels"})
     return path
 
 
@@ -63,6 +64,7 @@ def test_labels_without_a_place_lie_over_their_image(folder):
         ("a.h5:channels", "affinities"),
         ("p.zarr", "affinities"),
         ("s.zarr", "labels"),
+        ("converted.zarr", "labels"),
         ("a.h5:ids?kind=image", "image"),
         ("a.h5:raw?kind=labels", "labels"),
     ],

@@ -115,7 +115,7 @@ def make_plan(settings: Settings) -> Plan:
         origin=place_of(volume, outer),
         levels=levels,
         downscaling=MODE if kind == LABELS else MEAN,
-        attributes=_attributes(volume, cast),
+        attributes=_attributes(volume, cast, kind),
     )
     identity = work_identity(
         {
@@ -156,7 +156,9 @@ def _kind(settings: Settings, volume: Volume) -> str:
     if not kind:
         # `?kind=image` in an address says the same to every job.
         told = volume.address.keys.get("kind", "")
-        kind = told if told in KINDS else guess_kind(dtype)
+        # Small ids that emjax wrote are known to be ids.
+        written = read_attributes(volume.address).get("kind", "")
+        kind = told if told in KINDS else LABELS if written else guess_kind(dtype)
         other = LABELS if kind == IMAGE else IMAGE
         if not told:
             logging.info(
@@ -199,7 +201,7 @@ def _value_range(settings: Settings, volume: Volume) -> tuple[float, float] | No
     return low, high
 
 
-def _attributes(volume: Volume, cast: Cast) -> dict[str, Any]:
+def _attributes(volume: Volume, cast: Cast, kind: str) -> dict[str, Any]:
     """Returns what the input remembered, as far as it is true of the output, and where that came from."""
     kept = read_attributes(volume.address)
     for name in (IDENTITY, COMPLETE, PROGRESS):
@@ -208,6 +210,11 @@ def _attributes(volume: Volume, cast: Cast) -> dict[str, Any]:
     if changed and "targets" in kept:
         logging.warning("%s is a prediction; with other values it is none any more", volume.address)
         kept = {name: value for name, value in kept.items() if name not in _OF_VALUES}
+    # Ids of 8 and 16 bits would else be taken for grey values by whoever reads the output.
+    if kind == IMAGE:
+        kept.pop("kind", None)
+    else:
+        kept.setdefault("kind", LABELS)
     kept["converted_from"] = str(volume.address)
     if cast.value_range is not None:
         kept["value_range"] = list(cast.value_range)

@@ -120,6 +120,27 @@ def test_labels_of_a_box_by_several_workers_to_precomputed(folder, tmp_path) -> 
     assert [scale["voxel_offset"] for scale in info["scales"]] == [[4, 8, 2], [2, 4, 2], [1, 2, 2]]
 
 
+def test_small_labels_stay_labels_in_copies_of_copies(tmp_path) -> None:
+    ids = np.repeat(np.arange(1, 5, dtype=np.uint8) * 50, 4 * 16 * 16 // 4).reshape(4, 16, 16)
+    with h5py.File(tmp_path / "ids.h5", "w") as file:
+        file["main"] = ids
+    first, second, image = (tmp_path / name for name in ("a.zarr", "b.precomputed", "c.zarr"))
+    fields = {"input": f"{tmp_path}/ids.h5?voxel_nm=8,8,8", "output": first, "kind": "labels"}
+    fields["levels"] = 2
+    assert run_command(CONFIG, tmp_path / "run_a", fields) == 0
+    assert read_attributes(str(first))["kind"] == "labels"
+    # Nothing says what they are but the first copy.
+    fields = {"input": first, "output": second, "levels": 2}
+    assert run_command(CONFIG, tmp_path / "run_b", fields) == 0
+    coarse = open_volume(f"{second}?level=1")
+    np.testing.assert_array_equal(
+        coarse.read(Box((0, 0, 0), coarse.size)), _mode(ids, (2, 2, 2)).astype(np.uint32)
+    )
+    fields = {"input": first, "output": image, "levels": 1, "kind": "image"}
+    assert run_command(CONFIG, tmp_path / "run_c", fields) == 0
+    assert "kind" not in read_attributes(str(image))
+
+
 def test_channels_to_hdf5(folder, tmp_path) -> None:
     fields = _fields(folder, "float", f"{tmp_path}/out.h5:volumes/raw", num_workers=2)
     assert run_command(CONFIG, tmp_path / "run", fields) == 0
