@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 import numpy as np
 from etils import epath
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -17,6 +18,8 @@ from emjax.runs.whole_file import open_whole
 
 # Percentiles of a section between which a panel without fixed limits is drawn.
 _ROBUST = (1.0, 99.0)
+# Colour of NaN.
+_UNKNOWN = "tab:orange"
 
 
 def render(figure: Figure) -> np.ndarray:
@@ -35,7 +38,8 @@ def image_grid(
     """Draws rows of grey or colour-mapped sections under common titles.
 
     Args:
-        rows: sections `[y, x]`; grey values in [0, 1] are drawn as they are, others are stretched and coloured.
+        rows: sections `[y, x]`; grey values in [0, 1] are drawn as they are, others are stretched and coloured, and NaN
+            is orange.
         titles: title of each column.
         marks: (row, column) -> points (y, x, matplotlib colour) drawn as crosses.
         inches: side of one section, inches.
@@ -48,11 +52,13 @@ def image_grid(
     for r, row in enumerate(rows):
         for c, section in enumerate(row):
             axis = axes[r, c]
-            if section.min() >= 0 and section.max() <= 1 and titles[c] not in _COLOURED:
-                axis.imshow(section, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            known = section[~np.isnan(section)]
+            if np.all((known >= 0) & (known <= 1)) and titles[c] not in _COLOURED:
+                name, low, high = "gray", 0.0, 1.0
             else:
-                low, high = np.percentile(section, _ROBUST)
-                axis.imshow(section, cmap="magma", vmin=low, vmax=high, interpolation="nearest")
+                name, (low, high) = "magma", np.percentile(known, _ROBUST)
+            colours = colormaps[name].with_extremes(bad=_UNKNOWN)
+            axis.imshow(section, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
             for y, x, colour in (marks or {}).get((r, c), ()):
                 axis.plot(x, y, "+", color=colour, markersize=12, markeredgewidth=2)
             axis.set_axis_off()

@@ -68,12 +68,16 @@ class SegmentEvaluation:
 
         Returns:
             For each crop, from its middle section: `image` `[y, x]`, `labels` `[y, x]`, `truth` and `prediction`
-            `[y, x, targets]`, the first channel of each target that lies in the plane.
+            `[y, x, targets]`, the first channel of each target that lies in the plane; `truth` is NaN where it is not
+            known.
         """
         chunk = next(self._chunks())
         units = jax.device_get(self._predict(params, chunk["image"].astype(np.float32) / 255))
-        values, _ = jax.device_get(jax.jit(self._task.make_targets)(chunk, chunk["voxel_nm"]))
-        truth = np.concatenate(values, axis=-1)
+        values, masks = jax.device_get(jax.jit(self._task.make_targets)(chunk, chunk["voxel_nm"]))
+        known = [
+            np.where(mask > 0, value, np.nan) for value, mask in zip(values, masks, strict=True)
+        ]
+        truth = np.concatenate(known, axis=-1)
         channels = _shown_channels(self._task)
         middle = self._task.crop_size[0] // 2
         return [

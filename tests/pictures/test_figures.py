@@ -35,6 +35,16 @@ def test_other_values_are_stretched_and_coloured():
     assert any(max(colour) - min(colour) > 60 for colour in _colours(picture))
 
 
+def test_what_is_not_known_is_orange():
+    """It must not look like a value: black would be background."""
+    section = np.full((8, 8), 51 / 255)
+    section[:4] = np.nan
+    assert {(255, 127, 14), (51, 51, 51)} <= _colours(image_grid([[section]], ("a",)))
+    nothing, stretched = np.full((8, 8), np.nan), np.where(np.isnan(section), np.nan, 7.0)
+    for panel in (nothing, stretched):
+        assert (255, 127, 14) in _colours(image_grid([[panel]], ("a",)))
+
+
 def test_marks_lie_where_they_are_put():
     section = np.zeros((20, 20))
     picture = image_grid([[section]], ("x",), {(0, 0): [(15.0, 4.0, "#ff0000")]}, inches=3)

@@ -13,7 +13,7 @@ from emjax.train.pictures import read_courses, write_pictures
 
 
 def draw_crops(crops: Sequence[Mapping[str, np.ndarray]], kinds: Sequence[str]) -> np.ndarray:
-    """Draws held-out crops: image, labels, and each target beside what the network says.
+    """Draws held-out crops: image, labels, and each target beside what the network says; what is masked is orange.
 
     Args:
         crops: as `SegmentEvaluation.show` returns them.
@@ -28,10 +28,12 @@ def draw_crops(crops: Sequence[Mapping[str, np.ndarray]], kinds: Sequence[str]) 
     for crop in crops:
         # Neighbouring ids get distant grey values; 0 stays black.
         shades = np.where(crop["labels"] > 0, (crop["labels"] * 0.618034) % 0.8 + 0.2, 0)
+        shades = np.where(crop["labels"] < 0, np.nan, shades)
         row = [crop["image"], shades]
         for k in range(len(kinds)):
             truth = crop["truth"][..., k]
-            row += [(truth + 1) / 2 if truth.min() < 0 else truth, crop["prediction"][..., k]]
+            signed = np.any(truth < 0)
+            row += [(truth + 1) / 2 if signed else truth, crop["prediction"][..., k]]
         rows.append(row)
     return image_grid(rows, titles)
 
