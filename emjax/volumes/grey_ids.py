@@ -19,6 +19,8 @@ _LEAST_VALUES, _LARGEST = 48, 65535
 _FEW_EQUAL = 0.25
 # A smooth image has more equal neighbours, but its values change in small steps; touching ids may differ by any number.
 _MORE_EQUAL, _SMALL_STEP = 0.6, 2
+# Neighbours that a voxel above 0 needs, on average, for anything to be seen from them.
+_LEAST_PAIRS = 0.25
 
 
 def refuse_grey(volume: Volume, what: str) -> None:
@@ -38,6 +40,9 @@ def refuse_grey(volume: Volume, what: str) -> None:
     if len(values) < _LEAST_VALUES or values[-1] > _LARGEST:
         return
     steps = np.concatenate([_steps(block) for block in blocks])
+    if len(steps) < _LEAST_PAIRS * sum(np.count_nonzero(block) for block in blocks):
+        # Points and thin lines, which ids may be; the voxels of an image have neighbours.
+        return
     equal = float(np.mean(steps == 0)) if steps.size else 1.0
     smooth = equal < _MORE_EQUAL and np.median(steps[steps > 0]) <= _SMALL_STEP
     if equal < _FEW_EQUAL or smooth:
@@ -57,12 +62,12 @@ def _read(volume: Volume) -> list[np.ndarray]:
 
 
 def _steps(block: np.ndarray) -> np.ndarray:
-    """Returns the differences of neighbours in a section, except where both are 0: padding is no evidence."""
+    """Returns the differences of neighbours in a section, where neither is 0: padding and edges are no evidence."""
     found = []
     wide = block.astype(np.int64)
     for low, high in (
         (wide[:, :-1], wide[:, 1:]),
         (wide[..., :-1], wide[..., 1:]),
     ):
-        found.append(np.abs(high - low)[(high != 0) | (low != 0)])
+        found.append(np.abs(high - low)[(high != 0) & (low != 0)])
     return np.concatenate(found)

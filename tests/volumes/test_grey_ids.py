@@ -65,3 +65,15 @@ def test_what_is_neither():
     for voxels in (np.zeros(SHAPE, np.uint8), _noise(1) // 64, _noise(1) > 128):
         _refuse(voxels)
     _refuse(np.random.default_rng(0).integers(0, 2**40, SHAPE).astype(np.uint64))
+
+
+def test_points_and_thin_lines_may_be_ids():
+    """Ids of single voxels, and of lines that run aslant, have no equal neighbours; grains of an image have others."""
+    rng = np.random.default_rng(0)
+    points = np.where(rng.random(SHAPE) < 0.02, rng.integers(1, 60000, SHAPE), 0)
+    _refuse(points.astype(np.uint16))
+    _, y, x = np.indices(SHAPE)
+    _refuse(np.where((y + x) % 3 == 0, 1 + (y + x) // 3, 0).astype(np.uint16))
+    grains = _noise(1)
+    with pytest.raises(InputError, match="looks like a grey image"):
+        _refuse(np.where(grains > 170, grains, 0))
