@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -33,6 +35,8 @@ from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.pairs import lay
 from emjax.volumes.roles import open_ids
 
+# Share of the labels' entropy that is lost where next to nothing is parted.
+_MOSTLY = 0.9
 _SHOWN = 10
 
 
@@ -110,6 +114,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     sign = -1 if METRICS[settings.metric] else 1
     known.sort(key=lambda row: sign * row["scores"][settings.metric])
     best = known[0]
+    _warn_if_merged(truth[label_ids.objects(truth)], best["scores"])
     write_json(epath.Path(folder) / "trials.json", rows)
     write_json(
         epath.Path(folder) / DECODING_FILE,
@@ -123,6 +128,25 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     write_results(folder, best["scores"] | {"trials": len(rows)})
     print(_closing_lines(settings.metric, Path(os.fspath(folder)), method, known), flush=True)
     return 0
+
+
+def _warn_if_merged(ids: np.ndarray, scores: Mapping[str, float]) -> None:
+    """Says that the settings that were found part next to nothing: a table of ties looks like a success.
+
+    Args:
+        ids: of all labelled voxels of objects.
+        scores: of the best trial, with `voi_merge`, which is the entropy of the ids where all are one object.
+    """
+    _, counts = np.unique(ids, return_counts=True)
+    entropy = float(-np.sum(counts / ids.size * np.log2(counts / ids.size)))
+    merged = scores.get("voi_merge", 0.0)
+    if len(counts) > 1 and merged > _MOSTLY * entropy:
+        logging.warning(
+            "even the best settings leave most objects merged: voi_merge is %.2f bits, of %.2f if all were one; look "
+            "at the prediction (configs/view.py), train for longer, or give other values in grid",
+            merged,
+            entropy,
+        )
 
 
 def _parse_grid(text: str) -> dict[str, tuple[Any, ...]]:

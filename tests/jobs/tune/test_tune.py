@@ -48,6 +48,19 @@ def test_a_part_is_scored_where_it_lies(folder):
     assert scores["voxels"] == 4 * 16 * 24
 
 
+def test_settings_that_part_nothing_are_said(folder, caplog):
+    _run(folder)
+    assert "merged" not in caplog.text
+    zarr.open_group(folder / "p.zarr")["0"][...] = 255
+    config = {"input": f"{folder}/p.zarr", "labels": f"{folder}/a.h5:labels", "overwrite": True}
+    # Six objects of equally many voxels: log2(6) bits.
+    scores = _run(folder, **config)
+    assert scores["segments"] == 1 and scores["voi_merge"] == pytest.approx(
+        np.log2(scores["labels"])
+    )
+    assert "most objects merged: voi_merge is 2.58 bits, of 2.58" in caplog.text
+
+
 def test_a_box_is_of_the_prediction(folder):
     assert _run(folder, box=":,0:8,8:16")["labels"] == 1
 
