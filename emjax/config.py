@@ -55,6 +55,11 @@ class Config(ConfigDict):
             raise InputError(f"unknown field '{key}'{nearest(key, self)}")
         super().__setitem__(key, value)
 
+    def lock(self) -> Config:
+        """Locks the group and those in it, and returns it."""
+        super().lock()
+        return self
+
 
 def base_config(job: str) -> Config:
     """Returns the fields that training jobs share, with their defaults.

@@ -134,7 +134,9 @@ def dataset_identity(path: Path, name: str) -> tuple[int, int, int] | None:
         with LOCK, h5py.File(path, "r") as file:
             _, data = find_dataset(path, file, name)
             status = Path(data.file.filename).stat()
-            return status.st_dev, status.st_ino, h5py.h5o.get_info(data.id).addr
+            # Type checkers do not know this part of h5py.
+            low_level: Any = h5py
+            return status.st_dev, status.st_ino, low_level.h5o.get_info(data.id).addr
     except (OSError, RuntimeError, InputError):
         return None
 
