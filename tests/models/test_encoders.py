@@ -230,7 +230,7 @@ def test_tokens_of_a_volume_have_positions_along_z_that_begin_at_zero():
     assert module.encoder_layers == (("encoder_[a-z]+", 1), ("encoder/blocks", 2))
 
 
-def test_the_normalisation_is_that_of_the_weights():
+def test_the_normalization_is_that_of_the_weights():
     imported = {"name": "resnet", "norm": "affine"}
     for model, like, norm in (
         ({"name": "resnet"}, None, "group"),

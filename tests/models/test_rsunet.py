@@ -19,7 +19,7 @@ def shapes_of(backbone, crop=(2, 8, 8)):
 
 def test_it_has_the_published_number_of_parameters_and_parts():
     shapes = shapes_of(build_backbone({"name": "rsunet"}))
-    # 409,617 numbers in the file, of which 2 for each of 592 channels are statistics of a normalisation.
+    # 409,617 numbers in the file, of which 2 for each of 592 channels are statistics of a normalization.
     assert count_params(shapes) == 409_617 - 2 * 592
     assert set(shapes) == {"stem", "encoder", "centre", "decoder", "head"}
     both = [shapes_of(build_backbone({"name": "rsunet", "skips": s})) for s in ("none", "add")]
