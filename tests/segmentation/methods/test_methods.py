@@ -263,7 +263,7 @@ def test_the_methods_of_the_documentation_are_those_of_the_table():
     assert "\n".join(["| method | channels | how |", "|---|---|---|", *rows]) in page
     # The comment of the configuration names them in the order in which they are preferred.
     comment = (ROOT / "configs" / "segment.py").read_text()
-    comment = comment[comment.index("else the first that") : comment.index("c.method =")]
+    comment = comment[comment.index("else the first whose") : comment.index("c.method =")]
     places = [comment.index(f"'{name}'") for name in METHODS.own_names]
     assert places == sorted(places)
 
