@@ -6,6 +6,7 @@ and its own once all voxels are written. A run that was killed finds the partial
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
 import os
@@ -23,7 +24,7 @@ from emjax.volumes.write.output import NewVolume
 
 
 @dataclasses.dataclass(frozen=True)
-class OneFile:
+class OneFile(abc.ABC):
     """An output that is one file, with all of its disk space allocated from the start; the shared part of `Output`.
 
     A format adds `open`, `attributes`, and `create`, which calls `make`; all of them use `current`.
@@ -68,13 +69,13 @@ class OneFile:
                 )
             self.check_replaceable(file)
 
+    @abc.abstractmethod
     def check_replaceable(self, file: Path) -> None:
         """Checks that a file may be deleted: that it is of this format, and holds nothing else than the output.
 
         Raises:
             InputError: if it may not.
         """
-        raise NotImplementedError
 
     def exists(self) -> bool:
         """See `Output`; an unfinished output exists under its partial name."""
@@ -86,7 +87,7 @@ class OneFile:
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Never needed: a file under its own name is complete, and needs no mark for that."""
-        raise NotImplementedError
+        raise AssertionError(f"{self.path} is hidden until it is complete, and has no mark")
 
     def delete(self) -> None:
         """Deletes the file, whether complete, partial or just being made."""
