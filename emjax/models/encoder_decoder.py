@@ -31,8 +31,8 @@ from emjax.weights.inflate import FILLS, SCALES
 class EncoderDecoder(nn.Module):
     """Base of the networks with an encoder for photographs; their parts are stem, encoder, centre, decoder and head.
 
-    A subclass adds `pools`, `steps`, `encoder_layers` and `encode`. They are abstract; linen has a metaclass of its own, so
-    that `abc` cannot say it.
+    A subclass adds `pools`, `steps`, `encoder_layers` and `encode`, which are abstract; linen has a metaclass of
+    its own, so that `abc` cannot say it.
 
     Attributes:
         input_mean: grey value that is mapped to 0 before the first kernel.
