@@ -116,8 +116,8 @@ def _default(c: Config) -> None:
     c.eval.level = 0  # pyramid level whose tokens are judged
     c.eval.queries = 48  # queries in each crop, for retrieval and matching
     c.eval.volumes = ""  # held-out volumes, instead of the held-out parts
-    # Each view of a pair has its own flip and quarter turn. Otherwise a code of the position that never sees an image has
-    # as small a matching error (by cosines) as features have (docs/results.md).
+    # Each view of a pair has its own flip and quarter turn. Otherwise a code of the position that never sees an image
+    # has as small a matching error (by cosines) as features have (docs/results.md).
     c.eval.own_orientation = True
     c.eval.distractors = 255  # number of places from which each query's true place has to be told
     c.eval.exclusion_radius = (
