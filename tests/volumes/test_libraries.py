@@ -285,10 +285,11 @@ def test_the_layout_of_webknossos(tmp_path: Path, version: str) -> None:
         open_volume(f"{tmp_path}/ds:color?level=2")
     with pytest.raises(InputError, match="name a layer, as in .*; it has: color"):
         open_volume(f"{tmp_path}/ds:colour")
-    layer["dataFormat"] = "wkw"
-    (tmp_path / "ds" / "datasource-properties.json").write_text(json.dumps(about))
-    with pytest.raises(InputError, match="kept as wkw; emjax reads"):
-        open_volume(f"{tmp_path}/ds:color")
+    for kind in ("wkw", "n5"):
+        layer["dataFormat"] = kind
+        (tmp_path / "ds" / "datasource-properties.json").write_text(json.dumps(about))
+        with pytest.raises(InputError, match=f"kept as {kind}; emjax reads those kept as zarr"):
+            open_volume(f"{tmp_path}/ds:color")
 
 
 def test_imagej_and_ome_as_tifffile_writes_them(tmp_path: Path) -> None:

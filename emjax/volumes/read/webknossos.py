@@ -1,4 +1,4 @@
-"""Reads WEBKNOSSOS datasets: layers of magnifications, each a zarr or N5 array with axes c, x, y, z.
+"""Reads WEBKNOSSOS datasets: layers of magnifications, each a zarr array with axes c, x, y, z.
 
 Only `datasource-properties.json` of the dataset describes the arrays: zarr 2 has no names of axes, and no array states
 its voxel size.
@@ -22,7 +22,8 @@ from emjax.volumes.read.opened import Opened
 from emjax.volumes.voxel_sizes import unit_nm
 
 FILE = "datasource-properties.json"
-_ARRAYS = ("zarr", "zarr3", "n5")
+# The N5 opener knows nothing of the dataset's axes and voxel size, and would turn arrays of another order silently.
+_ARRAYS = ("zarr", "zarr3")
 
 
 class Magnification(NamedTuple):
@@ -62,8 +63,7 @@ def open_webknossos(request: Request) -> Opened:
     Raises:
         InputError: if there is no such layer or level, or it is stored in a format that emjax does not read.
     """
-    inner, name = _array(request)
-    return FORMATS.find(name).open(inner)
+    return FORMATS.find("zarr").open(_array(request))
 
 
 def where(request: Request) -> Place | None:
@@ -71,8 +71,8 @@ def where(request: Request) -> Place | None:
     return Place.of((0, 0, 0))
 
 
-def _array(request: Request) -> tuple[Request, str]:
-    """Returns the request for the addressed array, and the name of its format."""
+def _array(request: Request) -> Request:
+    """Returns the request for the addressed array."""
     about = json.loads(read_file(request.url, FILE) or b"{}")
     layers = {layer["name"]: layer for layer in about.get("dataLayers", [])}
     name = request.address.dataset or (next(iter(layers)) if len(layers) == 1 else "")
@@ -96,7 +96,7 @@ def _array(request: Request) -> tuple[Request, str]:
     keys = {key: value for key, value in request.address.keys.items() if key != "level"}
     path = found[request.level].path
     address = dataclasses.replace(request.address, dataset=path, keys=keys)
-    return Request(address, request.context), "n5" if kind == "n5" else "zarr"
+    return Request(address, request.context)
 
 
 def _magnifications(about: dict[str, Any], layer: dict[str, Any]) -> list[Magnification]:
@@ -124,7 +124,7 @@ def _magnifications(about: dict[str, Any], layer: dict[str, Any]) -> list[Magnif
 
 
 FORMAT = Format(
-    title="WEBKNOSSOS datasets kept as zarr or N5",
+    title="WEBKNOSSOS datasets kept as zarr",
     given="a WEBKNOSSOS dataset",
     examples=("dataset:color", "dataset:segmentation?level=1"),
     reads="its chunks (inner chunks of shards)",
