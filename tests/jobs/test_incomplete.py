@@ -10,6 +10,7 @@ import pytest
 from emjax.blocks.done import DoneBlocks
 from emjax.data.opening import open_entries
 from emjax.errors import InputError
+from emjax.volumes.attributes import read_attributes
 from emjax.volumes.create import create_volume
 
 from .running import read_refusal, run_command
@@ -58,6 +59,16 @@ def test_jobs_refuse_it_unless_told(folder, tmp_path, monkeypatch, capfd, config
     assert "is not complete (1 of 2 blocks are done)" in refusal
     assert "allow_incomplete=true" in refusal and not (tmp_path / "run").exists()
     assert run_command(file, tmp_path / "run", fields | {"allow_incomplete": True}) == 0
+
+
+def test_a_copy_keeps_the_mark_or_is_refused(folder, tmp_path, capfd) -> None:
+    fields = {"input": folder / "image.zarr", "allow_incomplete": True}
+    file, run = "configs/convert.py", tmp_path / "run"
+    refusal = read_refusal(capfd, file, run, fields | {"output": tmp_path / "a.h5"})
+    assert "a.h5: this format has no mark" in refusal and "give output=NAME.zarr" in refusal
+    assert list(tmp_path.iterdir()) == []
+    assert run_command(file, run, fields | {"output": tmp_path / "a.zarr"}) == 0
+    assert read_attributes(tmp_path / "a.zarr")["complete"] is False
 
 
 def test_nobody_trains_on_it(folder) -> None:

@@ -18,6 +18,7 @@ from emjax.blocks.inputs import Inputs
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.output import CONTINUE, open_output, plan_output
 from emjax.blocks.passes import Passes, goes_on
+from emjax.errors import InputError
 from emjax.jobs.convert.plan import Plan, make_plan
 from emjax.jobs.convert.settings import Settings
 from emjax.runs.folder import RESULTS_FILE, describe_changes, open_run_folder, write_results
@@ -46,6 +47,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     shared = settings.shared
     plan = make_plan(settings)
     inputs = Inputs.of({"input": settings.input}, shared.allow_incomplete)
+    if inputs.incomplete and plan.output.hidden:
+        raise InputError(
+            f"output={settings.output}: this format has no mark that a volume is not complete, and input "
+            f"{settings.input} is not; give output=NAME.zarr, or complete the input first"
+        )
     changed = inputs.check_same(workdir, shared.overwrite)
     levels = [
         DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER / str(level), plan.identity)
