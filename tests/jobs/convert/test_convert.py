@@ -24,6 +24,7 @@ from emjax.volumes.create import create_volume
 from emjax.volumes.store import open_volume
 
 from ..running import read_refusal, run_command
+from .windows import mean_windows, mode_windows
 
 CONFIG = "configs/convert.py"
 SHAPE = (11, 50, 61)
@@ -58,26 +59,6 @@ def _read(folder: Path, dataset: str) -> np.ndarray:
         return file[dataset][:]
 
 
-def _mean(voxels: np.ndarray, factor: tuple[int, int, int]) -> np.ndarray:
-    """Means with numpy, window by window."""
-    size = [-(-n // f) for n, f in zip(voxels.shape, factor, strict=True)]
-    out = np.empty(size, voxels.dtype)
-    for place in np.ndindex(*size):
-        box = tuple(slice(p * f, p * f + f) for p, f in zip(place, factor, strict=True))
-        out[place] = np.rint(voxels[box].astype(np.float64).mean())
-    return out
-
-
-def _mode(voxels: np.ndarray, factor: tuple[int, int, int]) -> np.ndarray:
-    size = [-(-n // f) for n, f in zip(voxels.shape, factor, strict=True)]
-    out = np.empty(size, voxels.dtype)
-    for place in np.ndindex(*size):
-        box = tuple(slice(p * f, p * f + f) for p, f in zip(place, factor, strict=True))
-        ids, counts = np.unique(voxels[box], return_counts=True)
-        out[place] = ids[counts.argmax()]
-    return out
-
-
 def _bytes(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
@@ -98,7 +79,7 @@ def test_a_pyramid_of_means_is_valid_and_exact(folder, tmp_path, capfd) -> None:
             4 * 2**number,
             4 * 2**number,
         )
-        level = _mean(level, (1, 2, 2))
+        level = mean_windows(level, (1, 2, 2))
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert set(results) == PROMISED
     assert results["voxels"] == np.prod(SHAPE) and results["levels"] == 4
@@ -115,7 +96,7 @@ def test_labels_of_a_box_by_several_workers_to_precomputed(folder, tmp_path) -> 
         volume = open_volume(f"{output}?level={number}")
         assert volume.dtype == np.uint64
         np.testing.assert_array_equal(volume.read(Box((0, 0, 0), volume.size)), level)
-        level = _mode(level, (1, 2, 2))
+        level = mode_windows(level, (1, 2, 2))
     info = json.loads((output / "info").read_text())
     assert [scale["voxel_offset"] for scale in info["scales"]] == [[4, 8, 2], [2, 4, 2], [1, 2, 2]]
 
@@ -134,7 +115,7 @@ def test_small_labels_stay_labels_in_copies_of_copies(tmp_path) -> None:
     assert run_command(CONFIG, tmp_path / "run_b", fields) == 0
     coarse = open_volume(f"{second}?level=1")
     np.testing.assert_array_equal(
-        coarse.read(Box((0, 0, 0), coarse.size)), _mode(ids, (2, 2, 2)).astype(np.uint32)
+        coarse.read(Box((0, 0, 0), coarse.size)), mode_windows(ids, (2, 2, 2)).astype(np.uint32)
     )
     fields = {"input": first, "output": image, "levels": 1, "kind": "image"}
     assert run_command(CONFIG, tmp_path / "run_c", fields) == 0

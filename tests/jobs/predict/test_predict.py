@@ -16,7 +16,6 @@ from pathlib import Path
 import h5py
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from emjax.blocks import passes
@@ -24,14 +23,12 @@ from emjax.blocks.done import DoneBlocks
 from emjax.blocks.lock import OutputLock
 from emjax.blocks.run import run_blocks
 from emjax.command_line import load_config
-from emjax.config import plain
 from emjax.data.normalization import ALL_VOXELS, RULE, measure
 from emjax.geometry.box import Box
 from emjax.inference.predictor import Predictor
 from emjax.jobs import predict
 from emjax.jobs.predict import plan as predict_plan
 from emjax.jobs.predict.settings import Settings
-from emjax.runs.spec import RunSpec
 from emjax.tasks.build import build_segment
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.create import create_volume
@@ -39,43 +36,17 @@ from emjax.volumes.store import open_volume
 
 from ...tasks.small import smooth_noise
 from ..running import read_refusal, run_command
+from .material import SHAPE, write_material
 
 CONFIG = "configs/predict.py"
-SHAPE = (6, 40, 50)
 PROMISED = {"voxels", "voxels_per_s", "peak_rss_bytes", "blocks", "blocks_resumed"}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """A checkpoint as training writes it, and a file with an image and everything that is none."""
     folder = tmp_path_factory.mktemp("predict")
-    config = load_config("configs/finetune.py:smoke")
-    config.data.crop_size = (4, 16, 16)
-    config.model.widths = (4, 8)
-    config.model.strides = ((1, 2, 2),)
-    config.targets = "affinities?offsets=nearest; foreground?losses=bce"
-    task = build_segment(plain(config))
-    step = folder / "run" / "checkpoints" / "3"
-    with ocp.PyTreeCheckpointer() as writer:
-        writer.save(step / "params", task.init(jax.random.key(0)))
-    spec = RunSpec("finetune", plain(config), (40, 8, 8), RULE)
-    _write_spec(step, spec)
-    pretrained = RunSpec("pretrain", plain(load_config("configs/pretrain.py:smoke")))
-    with ocp.PyTreeCheckpointer() as writer:
-        writer.save(folder / "pretrained" / "params", {"a": np.zeros(3)})
-    _write_spec(folder / "pretrained", pretrained)
-    image = smooth_noise(SHAPE)
-    with h5py.File(folder / "a.h5", "w") as file:
-        file["raw"] = image
-        file["raw"].attrs["resolution"] = (40.0, 8.0, 8.0)
-        file["labels"] = (image // 64).astype(np.uint64)
-        file["complex"] = image.astype(np.complex64)
+    write_material(folder)
     return folder
-
-
-def _write_spec(step: Path, spec: RunSpec) -> None:
-    (step / "config").mkdir()
-    (step / "config" / "metadata").write_text(json.dumps(spec.to_json()))
 
 
 @pytest.fixture(scope="module", autouse=True)
