@@ -94,8 +94,8 @@ def convolve_sections(
 def _by_taps(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
     """Computes a depthwise convolution as a sum of shifted products.
 
-    XLA's CPU compiler has no fast form of it: this is 18 to 37 times as fast, and its gradient 2 to 17 times (two cores,
-    kernels of 3, 5 and 7 pixels, 96 and 240 channels).
+    XLA's CPU compiler has no fast form of it: this is 18 to 37 times as fast, and its gradient 2 to 17 times (on two
+    cores, kernels of 3, 5 and 7 pixels, 96 and 240 channels).
     """
     size = kernel.shape[0]
     batch, height, width, channels = x.shape
