@@ -1,6 +1,6 @@
 """The fault drill: what a training run loses when machines, disks, volumes and numbers fail.
 
-    python benchmarks/faults.py [--drills sigkill full_disk ...] [--kills 30] [--seed 0] [--workdir runs/faults]
+    python benchmarks/faults.py [--drills sigkill full_disk ...] [--kills 30] [--signals 40] [--workdir runs/faults]
 
 Each drill runs the real command with a tiny network, breaks something, gives the same command again, and compares the
 final state (parameters, moments, counters, key, position of the loader, and the recorded loss of every step) with that
@@ -26,6 +26,8 @@ DRILLS: dict[str, Callable[[Bench], Row]] = {
     "sigkill": processes.sigkill,
     "sigterm": processes.sigterm,
     "sigterm_early": processes.sigterm_early,
+    "sigterm_any": lambda bench: processes.before_first_step(bench, signal.SIGTERM),
+    "sigint_any": lambda bench: processes.before_first_step(bench, signal.SIGINT),
     "sigterm_two": processes.sigterm_two,
     "sigkill_two": processes.sigkill_two,
     "deleted": files.deleted,
@@ -45,6 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--drills", nargs="+", default=list(DRILLS), choices=DRILLS)
     parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--signals", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=60, help="of a run, 60 or more")
     parser.add_argument("--workdir", type=Path, default=Path("runs/faults"))
@@ -54,11 +57,13 @@ def main() -> int:
     # To read the results, of which orbax says at each item that it is not a whole checkpoint.
     jax.config.update("jax_platforms", "cpu")
     logging.set_verbosity(logging.ERROR)
+    # A process that is started in the background may ignore Ctrl-C, and so would those that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # What it started ends with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     commands = Commands(arguments.workdir, arguments.steps, SAVE_STEPS)
     commands.make_volume()
-    bench = Bench(commands, arguments.seed, arguments.kills)
+    bench = Bench(commands, arguments.seed, arguments.kills, arguments.signals)
     print(f"seed {arguments.seed}, {arguments.steps} steps, a save every {SAVE_STEPS}\n\n{HEAD}")
     began, failed = time.monotonic(), []
     try:

@@ -11,6 +11,8 @@ import platform
 import sys
 from pathlib import Path
 
+from emjax.signals import held_back
+
 _TUNABLES = "GLIBC_TUNABLES"
 _HUGE_PAGES = "glibc.malloc.hugetlb"
 # First version of glibc that has this setting.
@@ -34,7 +36,9 @@ def restart_with_huge_pages(module: str) -> None:
         return
     asked = ":".join(filter(None, (tunables, f"{_HUGE_PAGES}=1")))
     command = [sys.executable, *sys.orig_argv[1:]]
-    os.execve(sys.executable, command, os.environ | {_TUNABLES: asked})
+    # A signal that comes meanwhile waits until the new program listens.
+    with held_back():
+        os.execve(sys.executable, command, os.environ | {_TUNABLES: asked})
 
 
 def _can_be_asked_for() -> bool:

@@ -6,7 +6,13 @@ Exit status: 0 done; 2 wrong input, explained in one line; 75 interrupted, by a 
 the same command continues the run.
 """
 
+# ruff: noqa: E402  (signals are handled before the imports that take seconds)
 from __future__ import annotations
+
+from emjax import signals
+
+if __name__ == "__main__":
+    signals.end_on_signals()
 
 import contextlib
 import os
@@ -19,7 +25,6 @@ from types import ModuleType
 from absl import flags
 
 from emjax import command_line
-from emjax.blocks.stopping import StoppedError, raises_on_sigterm
 from emjax.errors import InputError
 from emjax.huge_pages import restart_with_huge_pages
 from emjax.jobs import find_job
@@ -49,11 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = find_job(config.job)
         # With several processes, JAX's own service handles the signal, so that all stop at the same step.
         alone = _join_others(config.job, job, command)
-        with raises_on_sigterm() if alone else contextlib.nullcontext():
+        with signals.raises_on_sigterm() if alone else contextlib.nullcontext():
             return job.run(config, command.workdir) or 0
-    except StoppedError:
-        print("emjax: stopped by SIGTERM; the same command goes on", file=sys.stderr)
+    except signals.StoppedError:
+        print(signals.stopped_line(signal.SIGTERM), file=sys.stderr)
         return PREEMPTED
+    except KeyboardInterrupt:
+        if arguments is not None:
+            raise
+        # The second Ctrl-C, for somebody who does not want to wait for what was begun.
+        signals.end_process(signal.SIGINT)
+        raise
     except InputError as error:
         print(f"emjax: {' '.join(str(error).split())}", file=sys.stderr)
         return INPUT_ERROR
@@ -90,7 +101,6 @@ def _join_others(name: str, job: ModuleType, command: Namespace) -> bool:
 
 if __name__ == "__main__":
     status = main()
-    # Only the interpreter's exit is left: the status is decided, and a launcher that stops the job now must still get
-    # it.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Only the interpreter's exit is left.
+    signals.ignore_signals()
     sys.exit(status)

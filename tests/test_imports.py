@@ -17,7 +17,7 @@ ALLOWED = {
     "geometry": {"errors", "geometry"},
     "runs": {"errors", "config", "geometry", "runs"},
     "volumes": {"errors", "compiled", "config", "registry", "geometry", "runs", "volumes"},
-    "blocks": {"errors", "config", "geometry", "runs", "volumes", "blocks"},
+    "blocks": {"errors", "config", "signals", "geometry", "runs", "volumes", "blocks"},
     "skeletons": {"errors", "geometry", "skeletons"},
     "pictures": {"errors", "geometry", "runs", "pictures"},
     # Scores are functions of arrays; ids mean what volumes of labels say.

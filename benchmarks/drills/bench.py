@@ -53,10 +53,11 @@ class Bench:
         commands: that start the runs.
         seed: of what is random.
         kills: of the drill `sigkill`.
+        signals: of each of the drills `sigterm_any` and `sigint_any`.
     """
 
-    def __init__(self, commands: Commands, seed: int, kills: int = 0) -> None:
-        self.commands, self.seed, self.kills = commands, seed, kills
+    def __init__(self, commands: Commands, seed: int, kills: int = 0, signals: int = 0) -> None:
+        self.commands, self.seed, self.kills, self.signals = commands, seed, kills, signals
 
     def rng(self, name: str) -> random.Random:
         """Returns the generator of a drill, whichever others are made before it."""

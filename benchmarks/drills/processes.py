@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -93,6 +94,32 @@ def sigterm_early(bench: Bench) -> Row:
     return Row(
         "sigterm_early", happened, f"{ended}; again: 0", "0", exactly(alike), alike and right
     )
+
+
+def before_first_step(bench: Bench, number: signal.Signals) -> Row:
+    """Sends a signal at random moments between Python's start and the first step, compiling anew each time."""
+    name = f"{number.name.lower()}_any"
+    running = bench.commands.start(bench.folder(name), cached=False)
+    running.wait_for(COMPILED)
+    startup = time.monotonic() - running.began
+    running.kill()
+    rng, right, seconds = bench.rng(name), 0, []
+    for _ in range(bench.signals):
+        running = bench.commands.start(bench.folder(name), cached=False)
+        while not running.listens():
+            time.sleep(0.005)
+        _sleep(running, rng.uniform(0, startup))
+        running.signal(number)
+        began = time.monotonic()
+        status = running.wait()
+        seconds.append(time.monotonic() - began)
+        fine = status == 75 and bool(running.refusal())
+        right += fine
+        if not fine:
+            sys.stderr.write(f"{status} after {seconds[-1]:.1f} s: {running.said()[-1000:]}\n")
+    happened = f"{number.name} at {bench.signals} random moments before the first step"
+    ended = f"{right} times 75 with one line, after {np.mean(seconds):.2f} s, {max(seconds):.2f} s at most"
+    return Row(name, happened, ended, "-", "-", right == bench.signals)
 
 
 def sigterm_two(bench: Bench) -> Row:

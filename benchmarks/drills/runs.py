@@ -90,6 +90,14 @@ class Running:
         if self.process.poll() is None:
             self.process.send_signal(number)
 
+    def listens(self) -> bool:
+        """Whether it has come so far that it handles SIGTERM, or has ended."""
+        if self.process.poll() is not None:
+            return True
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        caught = int(re.search(r"SigCgt:\s+(\w+)", status)[1], 16)
+        return bool(caught >> (signal.SIGTERM - 1) & 1)
+
     def kill(self) -> None:
         """Kills it, and returns when it is gone."""
         self.signal(signal.SIGKILL)
@@ -131,7 +139,14 @@ class Commands:
         self._environment["PYTHONPATH"] = str(REPOSITORY)
 
     def start(
-        self, folder: Path, *, volume: str = "", fault: str = "", before: Sequence[str] = (), **more
+        self,
+        folder: Path,
+        *,
+        volume: str = "",
+        fault: str = "",
+        before: Sequence[str] = (),
+        cached: bool = True,
+        **more,
     ) -> Running:
         """Starts the command on one process.
 
@@ -140,6 +155,7 @@ class Commands:
             volume: address of the folder that the volume lies in; '': on this disk.
             fault: to inject, as `injected.py` takes it.
             before: what stands before the command.
+            cached: whether programs that an earlier start compiled are used.
             **more: flags of the command.
         """
         fields = FIELDS | {"num_steps": self.num_steps, "save.every_steps": self.save_steps}
@@ -151,7 +167,8 @@ class Commands:
         command += [f"--{name}={value}" for name, value in more.items()]
         self._logs += 1
         log = self.workdir / "logs" / f"{self._logs:03d}_{folder.name}.txt"
-        self._started.append(Running(command, self._environment, log))
+        environment = self._environment | ({} if cached else {"JAX_COMPILATION_CACHE_DIR": ""})
+        self._started.append(Running(command, environment, log))
         return self._started[-1]
 
     def end(self) -> None:

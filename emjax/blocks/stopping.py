@@ -1,53 +1,21 @@
 """Handles SIGTERM and Ctrl-C during work on blocks: blocks that were begun are finished, and no others are begun.
 
 `emjax.train.interrupt` does the same for training, where processes have to agree through JAX; blocks need no jax.
-Before and after that, while volumes are opened, programs compiled and results written, `raises_on_sigterm` lets SIGTERM
-end the process with the same exit status.
+Before and after that, while volumes are opened, programs compiled and results written, `emjax.signals` ends the process
+with the same exit status.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 # Seconds after the first signal from which on another Ctrl-C counts as a second one.
 _TWICE_S = 0.5
-
-
-class StoppedError(BaseException):
-    """SIGTERM came while nothing had to be finished; a BaseException, so that no `except Exception` catches it."""
-
-
-@contextlib.contextmanager
-def raises_on_sigterm() -> Iterator[None]:
-    """Turns SIGTERM into an exception, unless Python code handles it already.
-
-    A launcher that takes machines away reads from the exit status whether to repeat the command, and a job loses
-    nothing by being repeated. Do not use it in processes that JAX has joined: JAX's own service handles SIGTERM there,
-    which Python cannot see.
-
-    Raises:
-        StoppedError: on SIGTERM.
-    """
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise StoppedError
-
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Stopping:

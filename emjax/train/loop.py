@@ -28,6 +28,7 @@ from emjax.parallel.sharding import describe_copies
 from emjax.runs.disk import full_disk_explained
 from emjax.runs.folder import check_space
 from emjax.runs.spec import RunSpec
+from emjax.signals import finished_first
 from emjax.tasks.task import Task
 from emjax.train.batch_source import BatchSource
 from emjax.train.checkpoint import Checkpoints
@@ -99,7 +100,7 @@ def fit(
     )
     check_space(folder, state_bytes(abstract), settings.save.keep)
     checkpoints = Checkpoints(folder, keep=settings.save.keep, ema=ema)
-    with full_disk_explained(folder):
+    with full_disk_explained(folder), finished_first(checkpoints.wait):
         run = None
         try:
             restored = checkpoints.restore_latest(abstract)
