@@ -1,8 +1,10 @@
 """Packaging of emjax; what it needs at run time is listed once, in requirements.txt."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 REQUIREMENTS = [
@@ -10,6 +12,22 @@ REQUIREMENTS = [
     for line in (HERE / "requirements.txt").read_text().splitlines()
     if line.strip() and not line.startswith("#")
 ]
+
+
+class BuildWithConfigs(build_py):
+    """Puts a copy of configs/ into the installed package, so that the command works without the repository."""
+
+    def run(self):
+        """Builds the package, then copies."""
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree(
+                HERE / "configs",
+                Path(self.build_lib) / "emjax" / "configs",
+                dirs_exist_ok=True,
+                ignore=shutil.ignore_patterns("__pycache__"),
+            )
+
 
 setup(
     name="emjax",
@@ -20,6 +38,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["emjax", "emjax.*"]),
+    cmdclass={"build_py": BuildWithConfigs},
+    entry_points={"console_scripts": ["emjax = emjax.main:run"]},
     install_requires=REQUIREMENTS,
     extras_require={
         # zarr-python and ome-zarr-models are the independent reader and validator that the tests check

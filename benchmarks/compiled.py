@@ -108,8 +108,9 @@ def compile_step_of(preset: str, topology: str, per_device: int, *overrides: str
     import jax
     import jax.numpy as jnp
 
-    from emjax.command_line import load_config, override
+    from emjax.command_line import load_config
     from emjax.config import plain, validate
+    from emjax.field_overrides import override
     from emjax.parallel.mesh import batch_sharding, check_batch_size, make_mesh
     from emjax.tasks.build import build_pretrain
     from emjax.train.flops import training_flops

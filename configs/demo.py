@@ -24,13 +24,17 @@ def get_config(preset: str = "") -> Config:
     c.overwrite = False  # True: delete a finished demo in the workdir and start again
 
     c.volumes = f"{TISSUE}&shape=32,256,256&seed=1"  # unlabelled volume for pretraining
+    # image|labels of the few sections that both networks are trained on
     c.labelled = f"{TISSUE}&shape=12,256,256&seed=2|{TISSUE}&shape=12,256,256&seed=2&labels=neurons"
+    # image|labels that choose the best checkpoint
     c.validation = (
         f"{TISSUE}&shape=12,192,192&seed=3|{TISSUE}&shape=12,192,192&seed=3&labels=neurons"
     )
+    # the volume that both segment; neither has seen it
     c.test_image = f"{TISSUE}&shape=16,192,192&seed=4"
+    # true ids of test_image
     c.test_labels = f"{TISSUE}&shape=16,192,192&seed=4&labels=neurons"
-    c.pretrain_steps = 120
+    c.pretrain_steps = 120  # steps of self-supervised training
     c.finetune_steps = 120  # steps of each of the two networks
     c.crop_size = (8, 64, 64)  # z, y, x voxels of a crop in finetuning
     c.network = (

@@ -98,7 +98,7 @@ def _default(c: Config) -> None:
     c.loss.size = 64  # dimensions of a token after projection
     c.loss.heads = 4  # attention heads of the matcher
     c.loss.matcher = "projected"  # 'paper': 4096-wide attention on channel tokens
-    c.loss.temperature = 0.1
+    c.loss.temperature = 0.1  # similarities are divided by it; small: only the nearest tokens count
     c.loss.negatives = "global"  # from the whole batch on all devices; 'sample': from the same crop, as in the paper
     c.loss.stop_gradient = True  # no gradient into the token that matching has to reproduce
     c.loss.form = "full"  # 'released': the paper code's loss without negatives, for ablation only

@@ -2,6 +2,10 @@
 
     --config FILE[:PRESET] [--config.FIELD=VALUE ...] [--workdir DIR]
 
+or the same in short, where JOB stands for configs/JOB.py:
+
+    JOB[:PRESET] [--FIELD=VALUE ...] [--workdir DIR]
+
 `ml_collections.config_flags` reads the same form, but answers an unknown field with a bare `AttributeError`, and a
 wrong value with a usage page; this module names the field that was probably meant.
 """
@@ -9,25 +13,28 @@ wrong value with a usage page; this module names the field that was probably mea
 from __future__ import annotations
 
 import argparse
-import ast
-import difflib
 import importlib.util
 import inspect
-from collections.abc import Collection, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ml_collections import ConfigDict
 
-from emjax.config import Config, flatten, nearest, plain
+from emjax.command_completion import SCRIPT, complete
+from emjax.command_help import describe_command, describe_job, describe_versions, show
+from emjax.config import flatten, nearest, plain
 from emjax.errors import InputError
-from emjax.jobs import describe_jobs
+from emjax.field_overrides import choose_parts, override
+from emjax.jobs import JOBS
+from emjax.logs import LEVELS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Groups whose fields depend on a part that one field names -> that field, and the fields that every part has.
-CHOSEN_BY = {"model": ("name", "dtype"), "augment": ("recipe",)}
-TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+# An installed package holds a copy of the repository's configs/ (setup.py).
+SHIPPED = REPOSITORY if (REPOSITORY / "configs").is_dir() else Path(__file__).resolve().parent
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,41 +42,21 @@ class _Parser(argparse.ArgumentParser):
 
     Attributes:
         about: the config file that help is wanted for; '': for the command.
+        prefix: what stands before the name of a field: '--config.', or '--' in the short form.
     """
 
     about: str = ""
+    prefix: str = "--config."
 
     def format_help(self) -> str:
         """Returns the help; the jobs are listed only when the help is requested."""
         if self.about:
-            return _describe_config(self.about)
-        described = describe_jobs()
-        width = max(map(len, described))
-        jobs = "".join(f"  {name:<{width}}  {line}\n" for name, line in described.items())
-        return (
-            f"{super().format_help()}\n"
-            "jobs, each with a file configs/JOB.py; --config configs/JOB.py --help says what its fields are:\n"
-            f"{jobs}"
-        )
+            module, preset = _import_config(self.about)
+            return describe_job(self.about, module, _make_config(module, preset), self.prefix)
+        return f"{describe_command()}\n{super().format_help()}"
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see python -m emjax.main --help")
-
-
-def _describe_config(address: str) -> str:
-    """Returns what a config file says of itself, and its fields with their values."""
-    module, preset = _import_config(address)
-    fields = flatten(plain(_make_config(module, preset)))
-    lines = [f"  --config.{name}={_show(value)}" for name, value in fields.items() if name != "job"]
-    return "\n".join(
-        [
-            (inspect.getdoc(module) or "").rstrip(),
-            "",
-            f"fields of {address}; comments in {module.__file__} and what it imports explain them:",
-            *lines,
-            "",
-        ]
-    )
 
 
 def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
@@ -80,24 +67,24 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
 
     Returns:
         The configuration with its overrides, and the other flags: `workdir`, `coordinator`,
-        `num_processes`, `process_id`.
+        `num_processes`, `process_id`, `log_level`, `print_config`.
 
     Raises:
         InputError: on an unknown flag, config file, preset or field, or a value of the wrong type.
+        SystemExit: with status 0, after printing what was asked for: a help, a version. Without arguments, too.
     """
-    parser = _Parser(
-        prog="python -m emjax.main",
-        description="EM segmentation in JAX: every job is a config file.",
-        epilog="Any field of the configuration: --config.FIELD=VALUE, as in --config.seed=1",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", required=True, metavar="FILE[:PRESET]", help="configs/*.py")
-    parser.add_argument("--workdir", metavar="DIR", help="run folder; default: runs/JOB")
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of a run of several processes")
-    parser.add_argument("--num_processes", type=int, metavar="N", help="processes of that run")
-    parser.add_argument("--process_id", type=int, metavar="I", help="this process, from 0")
+    _answer_shell(arguments)
+    parser = _make_parser()
+    short = bool(arguments) and not arguments[0].startswith("-")
+    if short:
+        parser.prefix = "--"
+        arguments = _spell_out(arguments)
     rest, overrides = _split_overrides(arguments)
     asks, others = {"-h", "--help"} & set(rest), [a for a in rest if a not in ("-h", "--help")]
+    if asks or "--print_config" in rest or not arguments:
+        _end_quietly_when_unread()
+    if not arguments:
+        parser.parse_args(["--help"])
     if asks and any(a.partition("=")[0] == "--config" for a in others):
         parser.about = parser.parse_known_args(others)[0].config
         parser.parse_args(["--help"])
@@ -114,12 +101,93 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
     return config, flags
 
 
+def _answer_shell(arguments: Sequence[str]) -> None:
+    """Prints the completion script, or the completions of a line that the script asks for, and ends."""
+    if list(arguments[:1]) == ["--completion"]:
+        print(SCRIPT)
+        raise SystemExit(0)
+    if list(arguments[:1]) != ["--complete"] or len(arguments) != 2:
+        return
+    jobs = [Path(known).stem for known in _known_configs()]
+
+    def presets(job: str) -> list[str]:
+        module, _ = _import_config(f"configs/{job}.py")
+        return sorted(name for name in getattr(module, "PRESETS", {}) if name)
+
+    def fields(address: str) -> list[str]:
+        job, colon, preset = address.partition(":")
+        return list(flatten(plain(load_config(f"configs/{job}.py{colon}{preset}"))))
+
+    print("\n".join(complete(arguments[1], jobs, presets, fields)))
+    raise SystemExit(0)
+
+
+def _end_quietly_when_unread() -> None:
+    """Ends a process that only prints, without a traceback, when nobody reads it any more: `emjax --help | head`."""
+    if hasattr(signal, "SIGPIPE") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def _make_parser() -> _Parser:
+    parser = _Parser(
+        prog="emjax",
+        epilog="Any field of the configuration: --config.FIELD=VALUE, as in --config.seed=1",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=describe_versions())
+    parser.add_argument(
+        "--completion",
+        action="store_true",
+        help="print what completes the command in Bash, and end",
+    )
+    parser.add_argument("--config", required=True, metavar="FILE[:PRESET]", help="configs/*.py")
+    parser.add_argument("--workdir", metavar="DIR", help="run folder; default: runs/JOB")
+    parser.add_argument(
+        "--print_config", action="store_true", help="print all fields and their values, and end"
+    )
+    parser.add_argument(
+        "--log_level",
+        choices=LEVELS,
+        default="info",
+        help="least important messages that are shown",
+    )
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of a run of several processes")
+    parser.add_argument("--num_processes", type=int, metavar="N", help="processes of that run")
+    parser.add_argument("--process_id", type=int, metavar="I", help="this process, from 0")
+    return parser
+
+
+def _spell_out(arguments: Sequence[str]) -> list[str]:
+    """Returns the long form of `JOB[:PRESET] --FIELD=VALUE`; JOB may be a config file, too.
+
+    Raises:
+        InputError: if there is no such job, naming the nearest; or if it has no config file in configs/.
+    """
+    name, colon, preset = arguments[0].partition(":")
+    file = name if name.endswith(".py") else f"configs/{name}.py"
+    if not name.endswith(".py") and file not in _known_configs():
+        if name in JOBS:
+            raise InputError(
+                f"job '{name}' has no file configs/{name}.py; give its config file: emjax FILE.py"
+            )
+        jobs = [Path(known).stem for known in _known_configs()]
+        raise InputError(f"no job '{name}'{nearest(name, jobs)}")
+    flags = {option for action in _make_parser()._actions for option in action.option_strings}
+    spelt = [
+        argument
+        if argument.partition("=")[0] in flags or not argument.startswith("--")
+        else f"--config.{argument.removeprefix('--').removeprefix('config.')}"
+        for argument in arguments[1:]
+    ]
+    return ["--config", f"{file}{colon}{preset}", *spelt]
+
+
 def load_config(address: str) -> ConfigDict:
     """Runs the `get_config` of a config file.
 
     Args:
-        address: FILE or FILE:PRESET; FILE is looked for in the current folder, then in the repository of
-            emjax.
+        address: FILE or FILE:PRESET; FILE is looked for in the current folder, then where emjax is: in its
+            repository, or in the installed package.
 
     Returns:
         The configuration, locked: fields that it does not have cannot be set by mistake.
@@ -128,6 +196,11 @@ def load_config(address: str) -> ConfigDict:
         InputError: if there is no such file (names those that exist), or no such preset.
     """
     return _make_config(*_import_config(address)).lock()
+
+
+def as_arguments(config: ConfigDict) -> str:
+    """Returns all fields as the arguments that would set them, one in a line."""
+    return "\n".join(f"--config.{name}={show(v)}" for name, v in flatten(plain(config)).items())
 
 
 def _import_config(address: str) -> tuple[ModuleType, str]:
@@ -151,56 +224,6 @@ def _make_config(module: ModuleType, preset: str) -> ConfigDict:
     return module.get_config(preset) if takes_preset else module.get_config()
 
 
-def choose_parts(config: ConfigDict, given: Mapping[str, str]) -> frozenset[str]:
-    """Resets a group where a command names another part, since the new part has fields of its own.
-
-    Args:
-        config: changed in place.
-        given: dotted name -> text of each field that the command sets.
-
-    Returns:
-        The groups that were reset: they accept any field; the code that reads them checks the names.
-    """
-    fresh = set()
-    for group, (chooser, *kept) in CHOSEN_BY.items():
-        old, name = config.get(group), given.get(f"{group}.{chooser}")
-        if old is None or name in (None, old.get(chooser)):
-            continue
-        with config.unlocked():
-            config[group] = Config({chooser: name} | {field: old[field] for field in kept})
-        fresh.add(group)
-    return frozenset(fresh)
-
-
-def override(config: ConfigDict, name: str, text: str, fresh: Collection[str] = ()) -> None:
-    """Sets one field from its text; the type is that of the field's present value.
-
-    Args:
-        config: changed in place.
-        name: dotted name of the field.
-        text: new value.
-        fresh: groups that accept fields which they do not have; the code that reads them checks the names.
-
-    Raises:
-        InputError: if there is no such field (names the nearest), or the text is of another type.
-    """
-    parts = name.split(".")
-    parent = config
-    for depth, part in enumerate(parts):
-        if not isinstance(parent, ConfigDict) or part not in parent:
-            if ".".join(parts[:-1]) in fresh:
-                with config.unlocked():
-                    parent[part] = _parse_literal(text)
-                return
-            raise InputError(_unknown_field(config, parent, parts, depth))
-        if depth < len(parts) - 1:
-            parent = parent[part]
-    old = parent[parts[-1]]
-    if isinstance(old, ConfigDict):
-        raise InputError(f"--config.{name} is a group; set one of its fields: {', '.join(old)}")
-    parent[parts[-1]] = _parse_value(name, text, old)
-
-
 def _split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """Separates `--config.a.b=v` and `--config.a.b v` from the other flags."""
     rest: list[str] = []
@@ -220,87 +243,6 @@ def _split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[st
     return rest, overrides
 
 
-def _parse_value(name: str, text: str, old: Any) -> Any:
-    """Reads text as the type of the old value."""
-    wrong = InputError(
-        f"--config.{name}={text}: needs {_type_name(old)}, as in --config.{name}={_show(old)}"
-    )
-    if isinstance(old, str):
-        return text
-    if isinstance(old, bool):
-        if text.lower() not in TRUTH:
-            raise wrong
-        return TRUTH[text.lower()]
-    try:
-        value = ast.literal_eval(text.strip() or "()")
-    except (ValueError, SyntaxError):
-        # Names in a tuple need no quotes: --config.names=a,b
-        value = tuple(part.strip() for part in text.strip("()[] ").split(",") if part.strip())
-        if isinstance(old, int | float) and len(value) == 1:
-            raise wrong from None
-    if isinstance(old, tuple | list):
-        items = value if isinstance(value, tuple | list) else (value,)
-        kinds = {type(item) for item in old}
-        if kinds and not all(_fits(item, kinds) for item in items):
-            raise wrong
-        return type(old)(float(i) if kinds == {float} else i for i in items)
-    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(old, int) and isinstance(value, float) and value.is_integer():
-        return int(value)  # 1e5 steps
-    if old is not None and type(value) is not type(old):
-        raise wrong
-    return value
-
-
-def _parse_literal(text: str) -> Any:
-    """Reads text of unknown type: a number, a tuple, true or false, or else a name."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def _fits(item: Any, kinds: set[type]) -> bool:
-    """Whether an item has a type that the old tuple had; an int is accepted as a float."""
-    return type(item) in kinds or (float in kinds and type(item) is int)
-
-
-def _type_name(old: Any) -> str:
-    if isinstance(old, tuple | list):
-        kinds = sorted({type(item).__name__ for item in old})
-        return f"values separated by commas ({', '.join(kinds) if kinds else 'numbers or names'})"
-    names = {bool: "true or false", int: "a whole number", float: "a number"}
-    return names.get(type(old), "a value")
-
-
-def _show(old: Any) -> str:
-    if isinstance(old, tuple | list):
-        return ",".join(str(item) for item in old)
-    return str(old).lower() if isinstance(old, bool) else str(old)
-
-
-def _unknown_field(config: ConfigDict, parent: Any, parts: list[str], depth: int) -> str:
-    """Returns a message on an unknown field that suggests one of the same group, else one anywhere."""
-    name, group = ".".join(parts), ".".join(parts[:depth])
-    if not isinstance(parent, ConfigDict):
-        return f"unknown field --config.{name}: {group} is a value, not a group"
-    everywhere = list(flatten(plain(config)))
-    # Candidates: the right name in another group, a misspelt name in this group, or both.
-    found = [field for field in everywhere if field.split(".")[-1] == parts[-1]]
-    found += [
-        ".".join((*parts[:depth], match, *parts[depth + 1 :]))
-        for match in difflib.get_close_matches(parts[depth], list(parent), n=1, cutoff=0.6)
-    ]
-    found += difflib.get_close_matches(name, everywhere, n=1, cutoff=0.7)
-    found.sort(key=lambda field: difflib.SequenceMatcher(None, name, field).ratio(), reverse=True)
-    hint = f"; did you mean --config.{found[0]}?" if found else ""
-    where = f"fields of config.{group}" if group else "fields of config"
-    return f"unknown field --config.{name}{hint or ';'} {where}: {', '.join(sorted(parent))}"
-
-
 def _meant(address: str, unknown: Sequence[str]) -> str:
     """Says how the first unknown argument is written if it is a field: `--input=a` lacks `config.`."""
     given, _, value = unknown[0].lstrip("-").partition("=")
@@ -310,7 +252,7 @@ def _meant(address: str, unknown: Sequence[str]) -> str:
 
 
 def _find(name: str) -> Path:
-    for folder in (Path.cwd(), REPOSITORY):
+    for folder in (Path.cwd(), SHIPPED):
         if (folder / name).is_file():
             return folder / name
     known = _known_configs()
@@ -320,7 +262,7 @@ def _find(name: str) -> Path:
 def _known_configs() -> list[str]:
     found = {
         f"configs/{path.name}"
-        for folder in (Path.cwd(), REPOSITORY)
+        for folder in (Path.cwd(), SHIPPED)
         for path in (folder / "configs").glob("*.py")
         if not path.name.startswith("_")
     }

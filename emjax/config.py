@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -43,7 +44,19 @@ UNHASHED = (
 
 
 class Config(ConfigDict):
-    """A group of fields; when locked, as every file in `configs/` returns it, it accepts no other fields."""
+    """A group of fields; when locked, as every file in `configs/` returns it, it accepts no other fields.
+
+    Attributes:
+        places: name of a field -> file and line of the code that gave it its first value; what is written there is the
+            help on that field. Fields made of a dictionary are left out.
+    """
+
+    places: dict[str, tuple[str, int]]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # An ordinary attribute would become a field.
+        object.__setattr__(self, "places", {})
+        super().__init__(*arguments, **options)
 
     def __setitem__(self, key: str, value: Any) -> None:
         """Sets a field.
@@ -53,12 +66,23 @@ class Config(ConfigDict):
         """
         if self.is_locked and key not in self:
             raise InputError(f"unknown field '{key}'{nearest(key, self)}")
+        if key not in self:
+            _note_place(self.places, key)
         super().__setitem__(key, value)
 
     def lock(self) -> Config:
         """Locks the group and those in it, and returns it."""
         super().lock()
         return self
+
+
+def _note_place(places: dict[str, tuple[str, int]], key: str) -> None:
+    """Notes which code sets a field: the first in the stack that is not ml_collections or this file."""
+    frame = sys._getframe(2)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("ml_collections"):
+        frame = frame.f_back
+    if frame.f_code.co_name != "__init__":
+        places[key] = (frame.f_code.co_filename, frame.f_lineno)
 
 
 def base_config(job: str) -> Config:
@@ -99,7 +123,9 @@ def base_config(job: str) -> Config:
     c.data.prefetch_batches = 2  # batches read ahead
 
     c.model = Config()  # the fields of the network; the job's file fills them
-    c.model.name = "unet"
+    c.model.name = (
+        "unet"  # or 'vit', or that of an encoder with published weights (docs/weights.md)
+    )
     c.model.dtype = (
         "auto"  # type of activations: 'float32', 'bfloat16'; 'auto': bfloat16 on accelerators
     )
@@ -132,7 +158,7 @@ def base_config(job: str) -> Config:
     c.mesh.spatial = 1  # y of each crop is split, for crops larger than a device
 
     c.save = Config()
-    c.save.every_steps = 500
+    c.save.every_steps = 500  # steps between checkpoints; one more at the end
     c.save.keep = 3  # number of latest checkpoints to keep; the best one is kept too
     c.save.best_metric = (
         ""  # evaluation metric that chooses the best checkpoint; '': the last one is best
@@ -143,7 +169,7 @@ def base_config(job: str) -> Config:
     c.eval.every_steps = 500  # steps between evaluations; one more at the end
 
     c.log = Config()
-    c.log.every_steps = 20
+    c.log.every_steps = 20  # steps between lines of the log, means over these steps
     return c
 
 

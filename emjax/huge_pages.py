@@ -20,7 +20,7 @@ _GLIBC = (2, 35)
 _KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
-def restart_with_huge_pages(module: str) -> None:
+def restart_with_huge_pages(*names: str) -> None:
     """Restarts this process with a C library that requests huge pages, since it reads the setting only when it starts.
 
     The process keeps its id, its command and its environment except `GLIBC_TUNABLES`, which its child processes
@@ -28,11 +28,12 @@ def restart_with_huge_pages(module: str) -> None:
     already has this setting (`glibc.malloc.hugetlb=0` means none).
 
     Args:
-        module: the module that the process was started to run. A process that does other things as well, such as the
-            kernel of a notebook that runs the module, is left as it is.
+        *names: of the modules or scripts by which the command is started. A process that was started by another, such
+            as the kernel of a notebook, is left as it is.
     """
     tunables = os.environ.get(_TUNABLES, "")
-    if module not in sys.orig_argv or _HUGE_PAGES in tunables or not _can_be_asked_for():
+    started_by = {Path(word).name for word in sys.orig_argv}
+    if not started_by & set(names) or _HUGE_PAGES in tunables or not _can_be_asked_for():
         return
     asked = ":".join(filter(None, (tunables, f"{_HUGE_PAGES}=1")))
     command = [sys.executable, *sys.orig_argv[1:]]

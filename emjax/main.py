@@ -2,6 +2,8 @@
 
     python -m emjax.main --config FILE[:PRESET] [--config.FIELD=VALUE ...] [--workdir DIR]
 
+`python -m emjax` and, once it is installed, `emjax` are the same; emjax.command_line has a shorter form besides.
+
 Exit status: 0 done; 2 wrong input, explained in one line; 75 interrupted, by a signal after saving or by a full disk:
 the same command continues the run.
 """
@@ -21,6 +23,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from types import ModuleType
+from typing import NoReturn
 
 from absl import flags
 
@@ -48,9 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up_logging()
     try:
         config, command = command_line.parse(sys.argv[1:] if arguments is None else arguments)
+        if command.print_config:
+            print(command_line.as_arguments(config))
+            return 0
+        set_up_logging(command.log_level)
         if arguments is None:
             # Before any import that takes seconds.
-            restart_with_huge_pages("emjax.main")
+            restart_with_huge_pages("emjax.main", "emjax")
         job = find_job(config.job)
         # With several processes, JAX's own service handles the signal, so that all stop at the same step.
         alone = _join_others(config.job, job, command)
@@ -99,8 +106,13 @@ def _join_others(name: str, job: ModuleType, command: Namespace) -> bool:
     return runtime.is_alone()
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Runs the command of the process, and ends the process with its exit status."""
     status = main()
     # Only the interpreter's exit is left.
     signals.ignore_signals()
     sys.exit(status)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 import runpy
 import textwrap
 
 import pytest
 from ml_collections import ConfigDict
 
-from emjax import command_line
+from emjax import command_line, field_overrides
 from emjax.config import base_config, choose_preset, flatten, identity, plain, validate
+from emjax.config_comments import comment_on
 from emjax.errors import InputError
 
 
@@ -176,7 +178,7 @@ def test_plain_is_what_json_holds():
 def test_override(text, value):
     config = _config()
     name, _, new = text.partition("=")
-    command_line.override(config, name, new)
+    field_overrides.override(config, name, new)
     found: object = config
     for part in name.split("."):
         found = found[part]
@@ -186,7 +188,7 @@ def test_override(text, value):
 def test_override_reaches_derived_fields():
     config = _config()
     config.eval.every_steps = config.get_ref("num_steps") // 10
-    command_line.override(config, "num_steps", "500")
+    field_overrides.override(config, "num_steps", "500")
     assert config.eval.every_steps == 50
 
 
@@ -211,7 +213,7 @@ def test_override_reaches_derived_fields():
 def test_override_mistakes(text, message):
     name, _, new = text.partition("=")
     with pytest.raises(InputError, match=message.replace("?", r"\?")) as error:
-        command_line.override(_config(), name, new)
+        field_overrides.override(_config(), name, new)
     assert "\n" not in str(error.value)
 
 
@@ -240,7 +242,10 @@ def test_parse(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--config; see python -m emjax.main --help"),
+        (["--workdir=x"], "--config; see python -m emjax.main --help"),
+        (["toi"], "no job 'toi'; did you mean 'toy'"),
+        (["toy", "--data.batchsize=4"], r"did you mean --config.data.batch_size\?"),
+        (["toy:big"], "unknown preset 'big'; known: small"),
         (
             ["--config", "configs/toi.py"],
             "no config file configs/toi.py; did you mean 'configs/toy.py'",
@@ -272,12 +277,86 @@ def test_help_with_a_config_shows_its_fields(tmp_path, monkeypatch, capsys):
             command_line.parse(arguments)
         assert not end.value.code
         said = capsys.readouterr().out
-        assert "--config.seed=4\n" in said and "usage" not in said and "jobs, each" not in said
+        assert (
+            re.search("--config.seed=4 +seed of parameters", said)
+            and "usage" not in said
+            and "JOB" not in said
+        )
     with pytest.raises(SystemExit):
         command_line.parse(["--workdir", "x", "--help"])
     assert "usage" in capsys.readouterr().out
     with pytest.raises(InputError, match="did you mean 'configs/toy.py'"):
         command_line.parse(["--config", "configs/tou.py", "--help"])
+
+
+def test_the_short_form_is_the_long_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _write_config(tmp_path, "c = base_config('toy')\nc.seed = int(preset or 0)\nreturn c")
+    typed = ["toy:4", "--data.batch_size", "16", "--num_steps=7", "--workdir=there"]
+    config, flags = command_line.parse(typed)
+    assert (config.seed, config.data.batch_size, config.num_steps) == (4, 16, 7)
+    assert flags.workdir == "there"
+    same, _ = command_line.parse(["configs/toy.py:4", "--config.seed=2"])
+    assert same.seed == 2
+
+
+def test_help_is_what_the_config_file_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    _write_config(
+        tmp_path,
+        "c = base_config('toy')\nc.width = 3  # nm of a pixel\n# one comment,\n# two lines\nc.depth = (\n    1\n)\n"
+        "c.plain = 1\nreturn c",
+    )
+    with pytest.raises(SystemExit):
+        command_line.parse(["toy", "--help"])
+    said = capsys.readouterr().out
+    assert re.search(r"^  --width=3 +nm of a pixel$", said, re.M)
+    assert re.search(r"^  --depth=1 +one comment, two lines$", said, re.M)
+    assert re.search(r"^  --plain=1$", said, re.M)
+    # From the code that makes the fields which all jobs share; a group says what it is.
+    assert re.search(r"^  --data.batch_size=8 +crops in each step", said, re.M)
+    assert re.search(r"^mesh: devices on each axis", said, re.M)
+
+
+def test_every_shipped_field_has_a_comment():
+    shipped = {path.stem for path in (command_line.REPOSITORY / "configs").glob("*.py")}
+    silent = set()
+    for job in shipped:
+        config = command_line.load_config(f"configs/{job}.py")
+        silent |= {f"{job}: {n}" for n in flatten(plain(config)) if not comment_on(config, n)}
+    # The job is not for users to set.
+    assert silent == {f"{job}: job" for job in shipped}
+
+
+def test_without_arguments_the_jobs_are_listed(capsys):
+    with pytest.raises(SystemExit) as end:
+        command_line.parse([])
+    assert not end.value.code
+    assert re.search(r"^  pretrain +Trains a network", capsys.readouterr().out, re.M)
+
+
+def test_version_and_completion(capsys):
+    for argument, wanted in (("--version", r"emjax \S+ \(jax "), ("--completion", "complete -o")):
+        with pytest.raises(SystemExit):
+            command_line.parse([argument])
+        assert re.search(wanted, capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("line", "candidates"),
+    [
+        ("emjax pret", "pretrain"),
+        ("emjax pretrain:ou", "ours"),
+        ("emjax segment --inp", "--input="),
+        ("emjax pretrain:smoke --optimizer.weight", "--optimizer.weight_decay="),
+        ("emjax nothing --inp", ""),
+        ("emjax segment ", ""),
+    ],
+)
+def test_completion_of_a_line(capsys, line, candidates):
+    with pytest.raises(SystemExit):
+        command_line.parse(["--complete", line])
+    assert capsys.readouterr().out.split() == candidates.split()
 
 
 def test_config_without_presets(tmp_path, monkeypatch):

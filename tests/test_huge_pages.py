@@ -21,7 +21,7 @@ print("end")
 """
 
 
-def _run(tmp_path, kernel: str, tunables: str = "", module: str = "--a b") -> list[str]:
+def _run(tmp_path, kernel: str, tunables: str = "", module: str = "script.py") -> list[str]:
     """What the script prints; `kernel` is what the kernel says of huge pages."""
     script, enabled = tmp_path / "script.py", tmp_path / "enabled"
     script.write_text(SCRIPT.replace("MODULE", module))

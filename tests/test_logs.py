@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
+import time
 
 import pytest
 
-from emjax.logs import _is_for_users, set_up_logging
+from emjax.logs import _is_for_users, _Line, heartbeat, set_up_logging
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,35 @@ def test_accelerators_that_are_not_there_are_not_listed(caplog):
     logger.info("Unable to initialize backend 'tpu'")
     logger.warning("fell back to the CPU")
     assert [record.getMessage() for record in caplog.records] == ["fell back to the CPU"]
+
+
+@pytest.mark.parametrize(
+    ("level", "line"),
+    [
+        (logging.INFO, r"\d\d:\d\d:\d\d compiling 3"),
+        (logging.WARNING, r"\d\d:\d\d:\d\d WARNING: compiling 3"),
+    ],
+)
+def test_a_line_is_time_and_message(level, line):
+    record = logging.LogRecord("absl", level, "/x.py", 1, "compiling %d", (3,), None)
+    assert re.fullmatch(line, _Line().format(record))
+
+
+def test_debug_shows_what_libraries_say_and_info_does_not():
+    jax, absl = logging.getLogger("jax"), logging.getLogger("absl")
+    set_up_logging("debug")
+    assert jax.level == logging.NOTSET and _is_for_users not in absl.filters
+    set_up_logging()
+    assert jax.level == logging.WARNING and _is_for_users in absl.filters
+
+
+def test_heartbeat_while_it_lasts(caplog):
+    with caplog.at_level(logging.INFO, logger="absl"):
+        with heartbeat("still compiling", seconds=0.01):
+            time.sleep(0.1)
+        beats = len(caplog.records)
+        time.sleep(0.05)
+    assert 1 <= beats == len(caplog.records)
+    assert caplog.records[0].getMessage() == "still compiling (0 s)"
+    with pytest.raises(KeyError), heartbeat("x", seconds=9.0):
+        raise KeyError

@@ -9,6 +9,7 @@ The initial state comes from the first of these that applies:
 from __future__ import annotations
 
 import collections
+import logging as levels
 import math
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from emjax.errors import InputError
+from emjax.logs import heartbeat
 from emjax.parallel import runtime
 from emjax.parallel.mesh import batch_sharding, check_batch_size
 from emjax.parallel.sharding import describe_copies
@@ -174,9 +176,7 @@ class _Run:
         with jax.set_mesh(self._mesh):
             self._catch_up()
             if self._step < settings.num_steps:
-                parameter_overview.log_parameter_overview(
-                    self._state.params, include_stats="sharding", msg="Parameters:"
-                )
+                _log_parameters(self._state.params)
                 copies = describe_copies(self._state.params)
                 if copies:
                     logging.warning("%s", copies)
@@ -245,8 +245,9 @@ class _Run:
 
     def _compile(self, step: TrainStep, batch: dict[str, jax.Array]) -> Any:
         began = time.monotonic()
-        logging.info("compiling the step")
-        compiled = compile_step(step, self._state, batch, self._mesh)
+        logging.info("compiling the step: seconds for small networks, minutes for large ones")
+        with heartbeat("still compiling"):
+            compiled = compile_step(step, self._state, batch, self._mesh)
         memory = compiled.memory_analysis()
         # Some backends do not report it.
         if memory is not None:
@@ -368,3 +369,13 @@ def _name_crops(origin: Mapping[str, np.ndarray], volumes: tuple[str, ...]) -> s
         name = volumes[volume] if volume < len(volumes) else f"volume {volume}"
         crops.append(f"{name} at {tuple(start)}")
     return "; ".join(crops)
+
+
+def _log_parameters(params: Any) -> None:
+    """Says how many parameters there are, and with --log_level=debug which, and how they are split among devices."""
+    logging.info("%.3g M parameters", parameter_overview.count_parameters(params) / 1e6)
+    if logging.get_absl_logger().isEnabledFor(levels.DEBUG):
+        logging.debug(
+            "parameters:\n%s",
+            parameter_overview.get_parameter_overview(params, include_stats="sharding"),
+        )

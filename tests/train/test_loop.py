@@ -151,7 +151,7 @@ def test_a_run_says_where_its_time_goes(tmp_path, caplog, monkeypatch):
 def test_the_table_shows_how_parameters_are_split(tmp_path, caplog):
     # 4099 columns are no multiple of 2, but the 32 rows are.
     task = ToyTask(width=4099)
-    with caplog.at_level(logging.INFO, logger="absl"):
+    with caplog.at_level(logging.DEBUG, logger="absl"):
         run_toy(toy_config(num_steps=1), tmp_path, mesh=toy_mesh(2, data=1, fsdp=2), task=task)
     said = "\n".join(record.getMessage() for record in caplog.records)
     assert "mesh.fsdp=2" not in said

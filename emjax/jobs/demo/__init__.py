@@ -13,7 +13,8 @@ from pathlib import Path
 from absl import logging
 from ml_collections import ConfigDict
 
-from emjax.command_line import load_config, override
+from emjax.command_line import load_config
+from emjax.field_overrides import override
 from emjax.jobs import find_job
 from emjax.jobs.demo.report import write_report
 from emjax.jobs.demo.settings import Settings

@@ -40,7 +40,7 @@ def large() -> Config:
 
 def _unet() -> Config:
     m = Config()
-    m.name = "unet"
+    m.name = "unet"  # another network has fields of its own, and begins with its own defaults
     m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
     m.widths = ()  # channels of each level, fine to coarse
     m.kernels = ()  # of each level, or one for all
@@ -48,6 +48,6 @@ def _unet() -> Config:
     m.skips = "none"  # pretraining has none; finetuning adds them
     m.upsampling = "depth_to_space"  # or 'resize'
     m.groups = 4  # most groups of a group normalization
-    m.activation = "elu"
+    m.activation = "elu"  # or 'relu', 'gelu', 'silu', 'leaky_relu'
     m.remat = False  # recompute blocks in the backward pass, to save memory
     return m
