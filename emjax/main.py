@@ -30,7 +30,7 @@ from absl import flags
 from emjax import command_line
 from emjax.errors import InputError
 from emjax.huge_pages import restart_with_huge_pages
-from emjax.jobs import find_job
+from emjax.jobs import find_job, run_job
 from emjax.logs import set_up_logging
 from emjax.runs.disk import is_disk_full
 from emjax.runs.exit_status import INPUT_ERROR, PREEMPTED
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # With several processes, JAX's own service handles the signal, so that all stop at the same step.
         alone = _join_others(config.job, job, command)
         with signals.raises_on_sigterm() if alone else contextlib.nullcontext():
-            return job.run(config, command.workdir) or 0
+            return run_job(job, config, command.workdir)
     except signals.StoppedError:
         print(signals.stopped_line(signal.SIGTERM), file=sys.stderr)
         return PREEMPTED
@@ -72,10 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The second Ctrl-C, for somebody who does not want to wait for what was begun.
         signals.end_process(signal.SIGINT)
         raise
-    except InputError as error:
-        print(f"emjax: {' '.join(str(error).split())}", file=sys.stderr)
-        return INPUT_ERROR
     except Exception as error:
+        # A place that cannot be written is the user's mistake, unless it was the disk that was full.
+        if isinstance(error, InputError) and not is_disk_full(error):
+            print(f"emjax: {' '.join(str(error).split())}", file=sys.stderr)
+            return INPUT_ERROR
         if not is_disk_full(error):
             raise
         print(

@@ -1,4 +1,4 @@
-"""A lock that lets only one run at a time write an output; the system frees it when the run ends, however it ends."""
+"""Locks that let only one run at a time write an output or use a work folder; the system frees them as runs end."""
 
 from __future__ import annotations
 
@@ -22,19 +22,25 @@ from emjax.volumes.address import local_path
 
 # Errors of a file system that has no locks.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK)
+# Tries to open a lock file that others delete meanwhile.
+_TRIES = 20
 _HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN)
 
 
 class OutputLock:
     """Locks an output as long as its `with` lasts; a second run is refused with a message that names the first.
 
-    The lock is `flock` on the file `.NAME.lock` beside the output. The system frees it when the process ends, even by
-    SIGKILL, and it holds between machines if the file system supports that (NFS 4, Lustre with `flock`). On a file
-    system without locks the run logs a warning and goes on. Outputs at remote addresses (`gs://`, `s3://`) are not
-    locked.
+    The lock is `flock` on the file `.NAME.lock` beside the output; links are followed, so that an output has one lock
+    by all of its names. The system frees it when the process ends, even by SIGKILL, and it holds between machines if
+    the file system supports that (NFS 4, Lustre with `flock`). On a file system without locks a run is refused if the
+    file names a process of this machine that lives; otherwise it logs a warning and goes on. Outputs at remote
+    addresses (`gs://`, `s3://`) are not locked.
 
     Processes that share an output by parts hold that lock together, and each holds a further lock for its own part.
     """
+
+    # What to do instead, for the messages.
+    _instead = "another output"
 
     def __init__(
         self, path: str | os.PathLike[str], what: str, part: tuple[int, int] = (0, 1)
@@ -48,8 +54,8 @@ class OutputLock:
         """
         self._path, self._what = os.fspath(path), what
         self._remote = "://" in self._path
-        place = local_path(self._path)
-        self.file = Path(os.path.realpath(place.parent)) / f".{place.name}.lock"
+        self.file = self._locate(Path(os.path.realpath(local_path(self._path))))
+        self._made: list[Path] = []
         number, parts = part
         self._part = self.file.with_name(f"{self.file.name}.{number}of{parts}")
         self._alone = parts == 1
@@ -92,23 +98,39 @@ class OutputLock:
         if handle is not None and not self._alone:
             self._flock(handle, fcntl.LOCK_SH)
 
+    def _locate(self, place: Path) -> Path:
+        """Returns the path of the lock file of a real path."""
+        return place.with_name(f".{place.name}.lock")
+
     def _take(self, file: Path, kind: int) -> None:
-        while True:
+        for again in range(_TRIES):
             try:
-                file.parent.mkdir(parents=True, exist_ok=True)
+                self._make_folder(file.parent)
                 handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
             except OSError as error:
+                # A run that was refused may just have removed the empty folder that it had made.
+                if isinstance(error, FileNotFoundError) and again < _TRIES - 1:
+                    continue
                 raise InputError(
-                    f"cannot write {self._path} ({error.strerror}: {file.parent}); give another output"
+                    f"cannot write {self._path} ({error.strerror}: {file.parent}); give {self._instead}"
                 ) from error
             self._held[file] = handle
             if not self._flock(handle, kind) or _is_there(handle, file):
-                break
+                if kind == fcntl.LOCK_EX:
+                    self._sign(handle)
+                return
             # The previous holder deleted the file after it was opened here: another run may hold the file that
             # replaced it.
             os.close(self._held.pop(file))
-        if kind == fcntl.LOCK_EX:
-            self._sign(handle)
+        raise InputError(
+            f"{self._path} cannot be locked: other runs begin and end there all the time; try again"
+        )
+
+    def _make_folder(self, folder: Path) -> None:
+        """Makes a folder, and remembers which folders were not there before."""
+        missing = [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        self._made += missing
 
     def _flock(self, handle: int, kind: int) -> bool:
         """Takes the lock, and returns whether it is held; False on a file system without locks."""
@@ -116,12 +138,11 @@ class OutputLock:
             fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _HELD:
-                raise InputError(
-                    f"{self._path} is being written by another run{self._name_holder(handle)}; wait for it or stop it, "
-                    "or give another output"
-                ) from error
+                raise self._refusal(self._name_holder(handle)) from error
             if error.errno not in _NO_LOCKS:
                 raise
+            if _is_alive(_read_signature(handle)):
+                raise self._refusal(_describe(_read_signature(handle))) from error
             logging.warning(
                 "%s cannot be locked (%s): make sure that no other run writes it",
                 self._path,
@@ -130,11 +151,17 @@ class OutputLock:
             return False
         return True
 
+    def _refusal(self, holder: str) -> InputError:
+        return InputError(
+            f"{self._path} is being written by another run{holder}; wait for it or stop it, or give {self._instead}"
+        )
+
     def _sign(self, handle: int) -> None:
         who = {
             "what": self._what,
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "birth": _birth(os.getpid()),
             "since": datetime.datetime.now().astimezone().isoformat(" ", "seconds"),
             "command": " ".join(shlex.join(sys.orig_argv).split())[:300],
         }
@@ -148,7 +175,7 @@ class OutputLock:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
-            return _read_signature(handle)
+            return _describe(_read_signature(handle))
         # The lock is shared by parts, so the file's text is that of a run that was killed; the parts' files say more.
         for file in sorted(self.file.parent.iterdir()):
             if file.name.startswith(f"{self.file.name}.") and file not in self._held:
@@ -156,7 +183,7 @@ class OutputLock:
                     try:
                         fcntl.flock(part, fcntl.LOCK_SH | fcntl.LOCK_NB)
                     except OSError:
-                        return _read_signature(part.fileno())
+                        return _describe(_read_signature(part.fileno()))
         return ""
 
     def _give_back(self) -> None:
@@ -168,6 +195,23 @@ class OutputLock:
                 if _is_there(handle, file):
                     file.unlink()
             os.close(handle)
+        # Of a run that was refused nothing stays, not even an empty folder.
+        made, self._made = self._made, []
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+class FolderLock(OutputLock):
+    """Locks a work folder, as `OutputLock` an output."""
+
+    _instead = "another --workdir"
+
+    def _locate(self, place: Path) -> Path:
+        # The folder may be the only place that can be written: the mount of a container, say.
+        if place.is_dir() and not os.access(place.parent, os.W_OK):
+            return place / ".lock"
+        return super()._locate(place)
 
 
 def _is_there(handle: int, file: Path) -> bool:
@@ -179,12 +223,45 @@ def _is_there(handle: int, file: Path) -> bool:
     return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
 
 
-def _read_signature(handle: int) -> str:
+def _read_signature(handle: int) -> dict[str, Any]:
+    """Returns what a holder wrote about itself; empty if that cannot be read."""
     try:
-        who: dict[str, Any] = json.loads(os.pread(handle, 4096, 0))
+        who = json.loads(os.pread(handle, 4096, 0))
+    except (OSError, ValueError):
+        return {}
+    return who if isinstance(who, dict) else {}
+
+
+def _describe(who: dict[str, Any]) -> str:
+    try:
         return (
             f": {who['what']}, process {who['pid']} on {who['host']} since {who['since']}, "
             f"`{who['command']}`"
         )
-    except (ValueError, KeyError, TypeError):
+    except KeyError:
+        return ""
+
+
+def _is_alive(who: dict[str, Any]) -> bool:
+    """Whether the holder is another process of this machine that lives; False where that cannot be known."""
+    pid = who.get("pid")
+    if who.get("host") != socket.gethostname() or not isinstance(pid, int) or pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # a process of another user
+    # The number may have been given to another process since.
+    return who.get("birth") == _birth(pid)
+
+
+def _birth(pid: int) -> str:
+    """Returns when a process began, in clock ticks since the machine did; '' where the system does not say."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            # Field 22; the name of the program, which may have spaces, ends with the last parenthesis.
+            return file.read().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
         return ""

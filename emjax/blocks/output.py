@@ -15,7 +15,7 @@ from absl import logging
 from emjax.blocks.complete import COMPLETE
 from emjax.blocks.done import DoneBlocks
 from emjax.errors import InputError
-from emjax.volumes.address import Address
+from emjax.volumes.address import Address, local_path
 from emjax.volumes.write.output import Output
 from emjax.volumes.write.zarr import ZarrOutput
 
@@ -32,21 +32,32 @@ def work_identity(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def check_apart(output: str, address: Address) -> None:
-    """Checks that an output neither lies in an input nor contains it, since overwriting it would delete the input.
+def check_apart(output: str, inputs: Mapping[str, str | Address]) -> None:
+    """Checks that an output neither lies in an input nor contains one, since overwriting it would delete the input.
 
     Args:
         output: path of the output.
-        address: address of the input.
+        inputs: configuration field -> address of an input, or path of another file or folder that is read; '' is
+            left out.
 
     Raises:
-        InputError: if one contains the other.
+        InputError: if one contains the other, by whatever names and links.
     """
-    one, other = Address(output).source, Address(address.path).source
-    if f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
-        raise InputError(
-            f"output={output} and input={address} are in one place; give another output"
-        )
+    one = _real(output)
+    for name, address in inputs.items():
+        if not address:
+            continue
+        other = _real(Address.parse(address).path if isinstance(address, str) else address.path)
+        same = os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+        if same or f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/"):
+            raise InputError(
+                f"output={output} and {name}={address} are in one place; give another output"
+            )
+
+
+def _real(path: str) -> str:
+    """Returns the real path of a local file or folder; a URL as it is."""
+    return path.rstrip("/") if "://" in path else os.path.realpath(local_path(path))
 
 
 def plan_output(

@@ -184,7 +184,13 @@ class BlockPasses(Passes):
         return (read_part(part_path(self.path(name), int(index))) for index in indices)
 
     def clear(self) -> None:
-        """Deletes the parts; call it once the results are written."""
+        """Deletes the parts; call it once the results are written.
+
+        The marks go first: after a kill in between, no part counts as done that may have been deleted.
+        """
         folder = epath.Path(self.folder)
-        if folder.exists():
-            folder.rmtree()
+        if not folder.exists():
+            return
+        for marks in folder.glob(f"*-{_DONE}"):
+            DoneBlocks(marks, self._identity).clear()
+        folder.rmtree()

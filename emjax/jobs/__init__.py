@@ -2,7 +2,10 @@
 
 A job is a module with a function `run(config, workdir)` that returns an exit status, or None for done. The first line
 of its docstring says what it is for. A job that uses accelerators says `ON_DEVICES = True`: only then does the command
-import jax and join the processes of a run. Installed packages add jobs as entry points of the group `emjax.jobs`:
+import jax and join the processes of a run. `run_job` lets one run at a time work in a folder; a job whose processes
+share a folder by parts says `LOCKS_FOLDER = True`, and locks it itself.
+
+Installed packages add jobs as entry points of the group `emjax.jobs`:
 
     [project.entry-points."emjax.jobs"]
     toy = "toy_job"
@@ -11,14 +14,20 @@ import jax and join the processes of a run. Installed packages add jobs as entry
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
+import os
 import pkgutil
 from types import ModuleType
 from typing import Any
 
+from ml_collections import ConfigDict
+
+from emjax.blocks.lock import FolderLock
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.registry import Registry
+from emjax.runs.exit_status import DONE
 
 JOBS = Registry(
     "job",
@@ -42,6 +51,48 @@ def find_job(name: str) -> ModuleType:
     if not callable(getattr(job, "run", None)):
         raise InputError(f"job '{name}': {JOBS.place(name)} has no function run(config, workdir)")
     return job
+
+
+def run_job(job: ModuleType, config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
+    """Runs a job while no other run works in its folder.
+
+    Args:
+        job: the job, as `find_job` returns it.
+        config: configuration of the job.
+        workdir: work folder; made if it does not exist.
+
+    Returns:
+        Exit status of the job.
+
+    Raises:
+        InputError: if another run works in the folder, or as raised by the job.
+    """
+    with contextlib.ExitStack() as held:
+        if not getattr(job, "LOCKS_FOLDER", False):
+            lock = FolderLock(workdir, config.job)
+            if getattr(job, "ON_DEVICES", False):
+                _lock_together(lock, held)
+            else:
+                held.enter_context(lock)
+        return job.run(config, workdir) or DONE
+
+
+def _lock_together(lock: FolderLock, held: contextlib.ExitStack) -> None:
+    """Takes the lock in process 0 of a run; all processes raise together if it is refused."""
+    # Imported only here, as importing jax takes seconds.
+    from emjax.parallel import runtime
+
+    if runtime.is_alone():
+        held.enter_context(lock)
+        return
+    refusal = ""
+    if runtime.is_main():
+        try:
+            held.enter_context(lock)
+        except InputError as error:
+            refusal = str(error)
+    if runtime.agree(int(bool(refusal))):
+        raise InputError(refusal or "process 0 could not lock the work folder")
 
 
 def describe_jobs() -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from emjax.blocks.lock import OutputLock
 from emjax.errors import InputError
 from emjax.models.build import count_params
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
@@ -21,6 +22,8 @@ from emjax.weights.read import EXPORTED_FILE
 
 PAGE = "README.md"
 _NOT_STATED = "not stated"
+# In the head of each page, by which it is known again.
+_MADE_BY = "library_name: emjax"
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -46,13 +49,18 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         raise InputError(
             f"output {output} holds an export; set --config.overwrite=true to replace it"
         )
+    if (output / PAGE).exists() and _MADE_BY not in (output / PAGE).read_text(errors="replace"):
+        raise InputError(
+            f"output {output} holds a {PAGE} that emjax did not write; give another folder"
+        )
     weights = restore_params(config.checkpoint)
-    folder = open_run_folder(workdir, config)
-    path = write_exported(output, weights.params, weights.spec)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    title = config.name or output.name
-    page = _page(title, config.licence or _NOT_STATED, weights, digest, _scores(weights.source))
-    write_whole(output / PAGE, page.encode())
+    with OutputLock(output, "export_weights"):
+        folder = open_run_folder(workdir, config)
+        path = write_exported(output, weights.params, weights.spec)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        title = config.name or output.name
+        page = _page(title, config.licence or _NOT_STATED, weights, digest, _scores(weights.source))
+        write_whole(output / PAGE, page.encode())
     write_results(
         folder, {"parameters": count_params(weights.params), "bytes": path.stat().st_size}
     )
@@ -94,7 +102,7 @@ def _page(title: str, licence: str, weights: Weights, digest: str, scores: dict[
         *(
             "---",
             f"license: {licence if licence != _NOT_STATED else 'other'}",
-            "library_name: emjax",
+            _MADE_BY,
             "---",
         ),
         *("", f"# {title}", "", "| | |", "|---|---|"),

@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +23,7 @@ from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
-from emjax.config import identity, plain
+from emjax.config import flatten, identity, plain
 from emjax.errors import InputError
 from emjax.runs.disk import full_disk_explained
 from emjax.runs.spec import package_versions
@@ -30,18 +31,27 @@ from emjax.runs.whole_file import write_whole
 
 CONFIG_FILE = "config.json"
 RESULTS_FILE = "results.json"
-# Files and folders that a run writes; nothing else in the run folder is ever deleted.
+# Files and folders that a run writes, in the order in which they are deleted; nothing else in the run folder ever is.
+# What says whose folder this is, and that its run is finished, goes last: a command that was killed while it deleted
+# finds them again, and goes on deleting.
 _OWN = (
-    CONFIG_FILE,
-    RESULTS_FILE,
-    "metrics.jsonl",
-    "best.json",
     "checkpoints",
     "damaged_checkpoints",
     "tensorboard",
     "plots",
     "profile",
+    "metrics.jsonl",
+    "best.json",
+    "trials.json",
+    "decoding.json",
+    "objects.parquet",
+    "contacts.parquet",
+    "report.html",
+    RESULTS_FILE,
+    CONFIG_FILE,
 )
+# What separates addresses in a field, and an address from its keys.
+_SEPARATORS = re.compile(r"[;|?\n]")
 
 
 def config_hash(config: ConfigDict | Mapping[str, Any]) -> str:
@@ -149,8 +159,10 @@ def _claim(folder: epath.Path, config: ConfigDict) -> None:
         if other and not config.get("overwrite", False):
             raise InputError(_refusal(folder, stored, config))
         if config.get("overwrite", False) and (other or finished):
+            own = _list_own(folder, config)
             logging.warning("overwrite: deleting the run in %s", folder)
-            _delete_run(folder)
+            for path in own:
+                path.rmtree() if path.is_dir() else path.unlink()
     values = {
         "config": plain(config),
         "config_hash": config_hash(config),
@@ -224,11 +236,28 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:20]}...{text[-37:]}"
 
 
-def _delete_run(folder: epath.Path) -> None:
-    """Deletes what runs write; other files that the user put there stay."""
-    for name in _OWN:
-        path = folder / name
-        if path.is_dir():
-            path.rmtree()
-        elif path.exists():
-            path.unlink()
+def _list_own(folder: epath.Path, config: ConfigDict) -> list[epath.Path]:
+    """Lists what runs wrote in a folder and may be deleted; other files that the user put there stay.
+
+    Raises:
+        InputError: if something of it is a link to elsewhere, or is what this run is to read.
+    """
+    own = [folder / name for name in _OWN if os.path.lexists(folder / name)]
+    if "://" in os.fspath(folder):
+        return [path for path in map(folder.__truediv__, _OWN) if path.exists()]
+    root = os.path.realpath(folder)
+    for path in own:
+        if os.path.islink(path):
+            raise InputError(
+                f"overwrite would delete {path}, a link to {os.path.realpath(path)}; delete the link yourself, or give "
+                "another --workdir"
+            )
+    for name, value in flatten(plain(config)).items():
+        for text in _SEPARATORS.split(value) if isinstance(value, str) else ():
+            place = os.path.realpath(os.path.expanduser(text.strip()))
+            inside = any(f"{place}/".startswith(f"{root}/{path.name}/") for path in own)
+            if text.strip() and (inside or place == root) and os.path.exists(place):
+                raise InputError(
+                    f"overwrite would delete {text.strip()}, which {name} names; give another --workdir"
+                )
+    return own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from emjax.volumes.attributes import (
     folder_url,
     read_file,
 )
+from emjax.volumes.write.deletion import delete_groups, first_file, is_local, list_owned
 from emjax.volumes.write.ome import ome_attributes
 from emjax.volumes.write.pyramid import Level, chunk_size, shard_size
 
@@ -26,6 +28,9 @@ _ZSTD_LEVEL = 3
 # Files that show that a folder is a zarr volume, whole or half made.
 _WHOLE = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _HALF = "0/zarr.json"
+# The files that `create_volume` and the writers make, in the order in which they are deleted: voxels, then the metadata
+# of levels, then that of the group, which says whose they are.
+_OWNED = tuple(map(re.compile, (r"\d+/c(/\d+)+", r"\d+/zarr\.json", r"zarr\.json")))
 _DTYPES = (
     *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
     *("float16", "float32", "float64"),
@@ -165,34 +170,47 @@ def check_free(path: str | os.PathLike[str], overwrite: bool) -> None:
 
     Args:
         path: as for `create_volume`.
-        overwrite: whether an existing zarr volume may be deleted; nothing else is ever deleted.
+        overwrite: whether an existing volume that emjax wrote may be deleted; nothing else is ever deleted.
 
     Raises:
         InputError: if something is there that must not be deleted.
     """
+    if is_local(path):
+        local = local_path(path)
+        if os.path.lexists(local) and not local.is_dir():
+            raise InputError(f"{path} exists and is no zarr volume; give another output")
     if _has_traces(path):
         if not overwrite:
             raise InputError(
                 f"{path} exists; give another output, or --config.overwrite=true to replace it"
             )
-    elif folder_url(path).startswith("file://"):
-        local = local_path(path)
-        if os.path.lexists(local) and (not local.is_dir() or any(local.iterdir())):
-            raise InputError(f"{path} exists and is no zarr volume; give another output")
+        _list_owned(path)
+    elif is_local(path) and (other := first_file(path)):
+        raise InputError(
+            f"{path} exists and is no zarr volume: it holds {other}; give another output"
+        )
 
 
 def is_half_made(path: str | os.PathLike[str]) -> bool:
-    """Whether `create_volume` was killed here: there is an array, but its folder is no group yet."""
+    """Whether a run was killed here while it made or deleted a volume: the group or an array of it is not there."""
     base = folder_url(path)
-    whole = any(read_file(base, name) is not None for name in _WHOLE)
-    return not whole and read_file(base, _HALF) is not None
+    text = read_file(base, "zarr.json")
+    if text is None:
+        return _has_traces(path)
+    try:
+        attributes = json.loads(text)["attributes"]
+        levels = [item["path"] for item in attributes["ome"]["multiscales"][0]["datasets"]]
+    except (ValueError, LookupError, TypeError):
+        return False
+    ours = ATTRIBUTE in attributes
+    return ours and any(read_file(base, f"{level}/zarr.json") is None for level in levels)
 
 
 def delete_volume(path: str | os.PathLike[str]) -> None:
-    """Deletes a zarr volume, whole or half made, and nothing else.
+    """Deletes a volume that emjax wrote, whole or half made, and nothing else.
 
     Raises:
-        InputError: if the folder is no zarr volume.
+        InputError: if the folder is no such volume, or holds anything else.
     """
     _make_room(path, overwrite=True)
 
@@ -231,15 +249,42 @@ def _sharding(chunk: list[int]) -> dict[str, Any]:
 
 
 def _make_room(path: str | os.PathLike[str], overwrite: bool) -> None:
-    """Deletes the zarr volume that is there, if `overwrite` allows it."""
+    """Deletes the volume that is there, if `overwrite` allows it."""
     check_free(path, overwrite)
-    if not _has_traces(path):
-        return
+    if _has_traces(path):
+        delete_groups(path, _list_owned(path))
+
+
+def _list_owned(path: str | os.PathLike[str]) -> list[list[str]]:
+    """Lists the files of a volume that emjax wrote, whole or half made; refuses any other."""
+    base = folder_url(path)
+    text = read_file(base, "zarr.json")
+    # The group is made last: until then, the arrays say by their codecs who made them.
+    ours = _is_our_group(text) if text is not None else _is_our_array(read_file(base, _HALF))
+    if not ours:
+        raise InputError(
+            f"{path} exists and was not written by emjax, which deletes only what it wrote; delete it yourself, or "
+            "give another output"
+        )
+    return list_owned(path, _OWNED)
+
+
+def _is_our_group(text: bytes) -> bool:
     try:
-        store = ts.KvStore.open(folder_url(path)).result()
-        store.delete_range(ts.KvStore.KeyRange()).result()
-    except (ValueError, OSError, RuntimeError) as error:
-        raise InputError(f"cannot delete {path}: {first_sentence(error)}") from error
+        return ATTRIBUTE in json.loads(text)["attributes"]
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def _is_our_array(text: bytes | None) -> bool:
+    try:
+        array = json.loads(text or b"")
+        (sharding,) = array["codecs"]
+        inner = [codec["name"] for codec in sharding["configuration"]["codecs"]]
+        axes = array["dimension_names"]
+    except (ValueError, LookupError, TypeError):
+        return False
+    return inner == ["bytes", "zstd", "crc32c"] and axes in (list("zyx"), list("czyx"))
 
 
 def _has_traces(path: str | os.PathLike[str]) -> bool:

@@ -85,7 +85,7 @@ def make_plan(settings: Settings) -> Plan:
     # Workers may have another working folder.
     address = dataclasses.replace(volume.address, path=_absolute(volume.address.path))
     volume = dataclasses.replace(volume, address=address)
-    check_apart(output.path, address)
+    check_apart(output.path, {"input": address})
     if volume.dtype.kind not in "uifb":
         raise InputError(f"{settings.input} is of {volume.dtype}; voxels must be numbers")
     kind = _kind(settings, volume)

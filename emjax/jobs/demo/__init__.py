@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from emjax.command_line import load_config
 from emjax.field_overrides import override
-from emjax.jobs import find_job
+from emjax.jobs import find_job, run_job
 from emjax.jobs.demo.report import write_report
 from emjax.jobs.demo.settings import Settings
 from emjax.runs.folder import RESULTS_FILE, config_hash, write_results
@@ -140,7 +140,7 @@ def _run_stage(stage: Stage, folder: Path) -> int:
     # What an interrupted stage left half written is its own affair; a volume of an earlier, other demo is not there,
     # because the folder was claimed for this configuration.
     logging.info("%s: %s", stage.name, stage.command(folder))
-    return find_job(config.job).run(config, folder / stage.name) or 0
+    return run_job(find_job(config.job), config, folder / stage.name)
 
 
 def _is_finished(folder: Path, hash_: str) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import jax
@@ -20,7 +20,7 @@ from emjax.blocks.complete import incomplete, mark_complete
 from emjax.blocks.done import DoneBlocks
 from emjax.blocks.fingerprint import Fingerprint
 from emjax.blocks.inputs import Inputs
-from emjax.blocks.lock import OutputLock
+from emjax.blocks.lock import FolderLock, OutputLock
 from emjax.blocks.output import CONTINUE, IDENTITY, await_output, open_output, plan_output
 from emjax.blocks.passes import Passes, goes_on
 from emjax.blocks.work import BlockWork, Voxels
@@ -39,6 +39,8 @@ from emjax.volumes.volume import Volume
 from emjax.volumes.write.zarr import ZarrOutput
 
 ON_DEVICES = True
+# Parts share the folder, each with a lock of its own.
+LOCKS_FOLDER = True
 
 BLOCKS_FOLDER = "blocks"
 
@@ -69,12 +71,17 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     weights: Fingerprint = [settings.checkpoint, plan.weights_print]
     inputs = Inputs.of({"input": settings.input}, shared.allow_incomplete)
     inputs = inputs.with_print("checkpoint", weights)
-    changed = inputs.check_same(workdir, shared.overwrite)
     done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, plan.identity)
     # Other parts wait for the first one without a lock: it makes the output when nobody works on it.
     if rank:
+        inputs.check_same(workdir, shared.overwrite)
         await_output(output, done, lambda: not inputs.changed(workdir))
-    with OutputLock(output, f"predict part={settings.part}", (rank, world)) as lock:
+    what = f"predict part={settings.part}"
+    with (
+        FolderLock(workdir, what, (rank, world)) as folder_lock,
+        OutputLock(output, what, (rank, world)) as lock,
+    ):
+        changed = inputs.check_same(workdir, shared.overwrite)
         finished = (epath.Path(workdir) / RESULTS_FILE).exists()
         if not rank:
             # Everything is checked before anything is deleted.
@@ -89,7 +96,10 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
                 finished=anew,
                 changes=describe_changes(workdir, claim),
             )
-            with nullcontext() if how == CONTINUE else lock.without_other_parts():
+            with contextlib.ExitStack() as alone:
+                if how != CONTINUE:
+                    alone.enter_context(folder_lock.without_other_parts())
+                    alone.enter_context(lock.without_other_parts())
                 open_run_folder(workdir, claim)
                 if how != CONTINUE:
                     done.clear()

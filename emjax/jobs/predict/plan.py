@@ -109,7 +109,7 @@ def make_plan(settings: Settings) -> Plan:
     volume = open_for_blocks(settings.input)
     refuse_idle_keys(volume.address, "input", IMAGE_KEYS)
     say_if_slow(volume)
-    check_apart(settings.output, volume.address)
+    check_apart(settings.output, {"input": volume.address})
     normalization = measure(volume, rule)
     check_voxel_nm(volume.voxel_nm or (), spec.voxel_nm, settings.input, settings.checkpoint)
     if volume.voxel_nm is None or not spec.voxel_nm:

@@ -23,6 +23,7 @@ from emjax.blocks.output import (
     CONTINUE,
     IDENTITY,
     REPLACE,
+    check_apart,
     open_output,
     plan_output,
     work_identity,
@@ -50,6 +51,7 @@ from emjax.segmentation.passes import (
     partition_graph,
 )
 from emjax.segmentation.settings import format_settings, fragment_key
+from emjax.volumes.address import Address
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.create import create_volume
 from emjax.volumes.origin import place_of
@@ -106,19 +108,21 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     settings = Settings.from_config(config)
     shared = settings.shared
     work = _prepare(settings, workdir)
-    changed = work.inputs.check_same(workdir, shared.overwrite)
-    done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, work.identity)
-    finished = (epath.Path(workdir) / RESULTS_FILE).exists()
-    anew = finished or changed
-    how = plan_output(
-        settings.output,
-        done,
-        overwrite=shared.overwrite,
-        finished=anew,
-        changes=describe_changes(workdir, config),
-    )
-    _check_graph(settings.graph, work)
+    check_apart(settings.output, {"input": settings.input, "graph": Address(work.plan.graph)})
     with OutputLock(settings.output, "segment"):
+        # Everything is checked before anything is deleted.
+        changed = work.inputs.check_same(workdir, shared.overwrite)
+        done = DoneBlocks(epath.Path(workdir) / BLOCKS_FOLDER, work.identity)
+        finished = (epath.Path(workdir) / RESULTS_FILE).exists()
+        anew = finished or changed
+        how = plan_output(
+            settings.output,
+            done,
+            overwrite=shared.overwrite,
+            finished=anew,
+            changes=describe_changes(workdir, config),
+        )
+        _check_graph(settings.graph, work)
         if anew and shared.overwrite and not settings.graph:
             # Asked for anew: the prediction may be another one under the same name. Before the run is forgotten, so
             # that a kill in between changes nothing.
@@ -137,7 +141,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             len(work.grid),
         )
         began, passes = time.monotonic(), Passes(shared.cluster, shared.num_workers)
-        _make_graph(work, passes)
+        _make_graph(work, passes, named=bool(settings.graph))
         seconds = _make_output(settings.output, work, passes, how, done, os.fspath(folder))
         segments = os.fspath(epath.Path(folder) / SEGMENTS)
         (objects,) = read_columns(segments, "segment")
@@ -238,12 +242,14 @@ def _graph_marks(work: _Work) -> tuple[DoneBlocks, DoneBlocks]:
     return fragments, evidence
 
 
-def _make_graph(work: _Work, passes: Passes) -> None:
-    """Makes fragments and the graph where they are not there."""
+def _make_graph(work: _Work, passes: Passes, named: bool) -> None:
+    """Makes fragments and the graph where they are not there; one that was `named` may be another run's."""
     plan = work.plan
     known = _read_complete(plan.graph)
     if known is not None and work.is_of(known):
         logging.info("fragments and graph are taken from %s", plan.graph)
+        if not named:
+            _delete_faces(plan)
         return
     with OutputLock(plan.graph, "make a graph"):
         fragments, evidence = _graph_marks(work)
@@ -263,9 +269,14 @@ def _make_graph(work: _Work, passes: Passes) -> None:
             "input": work.inputs.prints["input"],
         }
         write_whole(plan.file(_COMPLETE), json.dumps(complete).encode())
-        faces = epath.Path(plan.file(FACES_FOLDER))
-        if faces.exists():
-            faces.rmtree()
+        _delete_faces(plan)
+
+
+def _delete_faces(plan: Plan) -> None:
+    """Deletes what only the making of a graph needs; once the graph is whole, so that a kill loses nothing."""
+    faces = epath.Path(plan.file(FACES_FOLDER))
+    if faces.exists():
+        faces.rmtree()
 
 
 def _make_output(

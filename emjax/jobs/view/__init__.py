@@ -13,6 +13,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from emjax.blocks.complete import refuse_incomplete
+from emjax.blocks.output import check_apart
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.jobs.view.settings import Settings
@@ -25,6 +26,9 @@ from emjax.viewing.page import serve, wait
 from emjax.viewing.picture import draw, plan_plane, read_sections
 from emjax.volumes.address import local_path
 from emjax.volumes.slow import say_if_slow
+
+# The first bytes of every PNG file.
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -44,6 +48,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     layers = open_layers(settings.volumes)
     for layer in layers:
         refuse_incomplete(layer.volume.address, "volumes:", settings.allow_incomplete)
+    if settings.png:
+        _check_png(settings.png)
+        check_apart(
+            settings.png, {f"volume {layer.name}": layer.volume.address for layer in layers}
+        )
     warn_of_gaps(layers)
     whole = layers[0].volume.size
     box = Box.from_text(settings.box, whole) if settings.box else Box((0, 0, 0), whole)
@@ -119,6 +128,19 @@ def _forget_last(workdir: str | os.PathLike[str]) -> None:
         return
     if job == "view":
         (folder / RESULTS_FILE).unlink(missing_ok=True)
+
+
+def _check_png(name: str) -> None:
+    """Refuses to replace a file that is no picture, such as a volume that was named by mistake."""
+    path = local_path(name)
+    if path.is_dir():
+        raise InputError(f"png={name} is a folder; give the name of a file, NAME.png")
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        begin = file.read(len(_PNG))
+    if begin not in (b"", _PNG):
+        raise InputError(f"png={name} exists and is no PNG picture; choose another")
 
 
 def _save(name: str, picture: np.ndarray) -> None:

@@ -40,13 +40,10 @@ class Hdf5Output(OneFile):
     dataset: str = DEFAULT_DATASET
 
     def check_replaceable(self, file: Path) -> None:
-        """Checks that the file is HDF5, and holds no other dataset."""
-        others = _datasets(file) - {self.dataset}
+        """Checks that the file is HDF5 that emjax wrote, and holds nothing else."""
+        others = _others(file, self.dataset)
         if others:
-            raise InputError(
-                f"{file} holds other datasets, which would be deleted: {', '.join(sorted(others)[:4])}; give "
-                "another output"
-            )
+            raise InputError(f"{file} holds {', '.join(others[:4])}; give another output")
 
     def attributes(self) -> dict[str, Any]:
         """See `Output`."""
@@ -142,24 +139,39 @@ def _preallocate(file: h5py.File, name: str, new: NewVolume) -> h5py.Dataset:
     return h5py.Dataset(made)
 
 
-def _datasets(file: Path) -> set[str]:
-    """Lists the datasets of a file; refuses a file that is not HDF5, so that it is never deleted.
+def _others(file: Path, dataset: str) -> list[str]:
+    """Lists what a file holds that would be lost with it; refuses a file that is not HDF5, so that it is never deleted.
 
     Raises:
         InputError: if the file is not HDF5.
     """
-    found: set[str] = set()
+    datasets, others = list[str](), list[str]()
+    own_groups = {dataset[:i] for i, sign in enumerate(dataset) if sign == "/"}
 
-    def visit(name: str, item: Any) -> None:
+    def visit(name: str, link: Any) -> None:
+        # Links to elsewhere are not followed.
+        item = opened[name] if isinstance(link, h5py.HardLink) else None
         if isinstance(item, h5py.Dataset):
-            found.add(name)
+            if name != dataset:
+                datasets.append(name)
+            elif ATTRIBUTE not in item.attrs:
+                others.append(f"a dataset {name} that emjax did not write and will not delete")
+        elif item is None or name not in own_groups:
+            others.append(f"{name}, which emjax did not write and will not delete")
+        elif item.attrs:
+            others.append(f"attributes of {name} that emjax did not write and will not delete")
 
     try:
         with LOCK, h5py.File(file, "r") as opened:
-            opened.visititems(visit)
+            opened.visititems_links(visit)
+            if opened.attrs:
+                others.append("attributes that emjax did not write and will not delete")
     except OSError as error:
         raise InputError(f"{file} exists and is no HDF5 file; give another output") from error
-    return found
+    if datasets:
+        named = ", ".join(sorted(datasets)[:4])
+        others.insert(0, f"other datasets, which would be deleted: {named}")
+    return others
 
 
 def _reason(error: Exception) -> str:

@@ -119,8 +119,8 @@ class OneFile(abc.ABC):
 
     @property
     def file(self) -> Path:
-        """Path of the finished file."""
-        return local_path(self.path)
+        """Real path of the finished file: a link is followed, and stays."""
+        return Path(os.path.realpath(local_path(self.path)))
 
     @property
     def partial(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from emjax.geometry.sizes import Triple
 from emjax.volumes.address import local_path
 from emjax.volumes.attributes import ATTRIBUTE, first_sentence, folder_url, read_file
 from emjax.volumes.write.casting import LABELS, holds
+from emjax.volumes.write.deletion import delete_groups, first_file, is_local, list_owned
 from emjax.volumes.write.output import NewVolume
 from emjax.volumes.write.pyramid import Level
 
@@ -23,6 +25,10 @@ _INFO = "info"
 _IMAGES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
 # Types that `compressed_segmentation` can hold.
 _LABELS = ("uint32", "uint64")
+# Names of the folders of scales, and of the files in them and beside them; as emjax writes them, nothing else.
+_NUMBER = r"\d[\d.]*(e[+-]?\d+)?"
+_KEY = re.compile(rf"{_NUMBER}_{_NUMBER}_{_NUMBER}")
+_OWNED = (re.compile(rf"{_KEY.pattern}/[0-9a-f]+\.shard"), re.compile(_INFO))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +74,10 @@ class PrecomputedOutput:
                 raise InputError(
                     f"{self.path} exists; give another output, or --config.overwrite=true to replace it"
                 )
-        elif "://" not in self.path:
+            self._list_owned()
+        elif is_local(self.path):
             local = local_path(self.path)
-            if os.path.lexists(local) and (not local.is_dir() or any(local.iterdir())):
+            if os.path.lexists(local) and (not local.is_dir() or first_file(self.path)):
                 raise InputError(
                     f"{self.path} exists and is no precomputed volume; give another output"
                 )
@@ -92,17 +99,12 @@ class PrecomputedOutput:
         self._write_info(self._read_info() | {ATTRIBUTE: dict(attributes)})
 
     def delete(self) -> None:
-        """Deletes the scales, then the `info`; meshes and all other files stay."""
-        info = self._read_info()
-        try:
-            for scale in info.get("scales", ()):
-                if ".." not in scale["key"].split("/"):
-                    folder = ts.KvStore.open(f"{folder_url(self.path)}{scale['key']}/").result()
-                    folder.delete_range(ts.KvStore.KeyRange()).result()
-            # The `info` goes last: after a kill in between, the volume is still found, and can be deleted again.
-            ts.KvStore.open(folder_url(self.path)).result().write(_INFO, None).result()
-        except (ValueError, OSError, RuntimeError) as error:
-            raise InputError(f"cannot delete {self.path}: {first_sentence(error)}") from error
+        """Deletes the scales that emjax wrote, then the `info`; meshes and all other files stay.
+
+        After a kill in between, the `info` still says whose volume it is.
+        """
+        if self.exists():
+            delete_groups(self.path, self._list_owned())
 
     def create(self, new: NewVolume) -> None:
         """See `Output`."""
@@ -127,6 +129,23 @@ class PrecomputedOutput:
 
     def finish(self) -> None:
         """Does nothing: the output has its final name from the start."""
+
+    def _list_owned(self) -> list[list[str]]:
+        """Lists the files of a volume that emjax wrote; refuses any other."""
+        info = self._read_info()
+        keys = [str(scale.get("key")) for scale in info["scales"]]
+        if ATTRIBUTE not in info:
+            raise InputError(
+                f"{self.path} exists and was not written by emjax, which deletes only what it wrote; delete it "
+                "yourself, or give another output"
+            )
+        # TensorStore takes '%2e%2e' for '..' and a backslash for '/', so that only keys of emjax's form are followed.
+        if foreign := [key for key in keys if not _KEY.fullmatch(key)]:
+            raise InputError(
+                f"{self.path}: its info has a scale '{foreign[0]}', a folder that emjax did not write and will not "
+                "delete; delete the volume yourself, or give another output"
+            )
+        return list_owned(self.path, _OWNED, inside=[*(f"{key}/" for key in keys), _INFO])
 
     def _write_info(self, info: Mapping[str, Any]) -> None:
         try:
