@@ -31,9 +31,11 @@ def refuse_grey(volume: Volume, what: str) -> None:
         what: what the volume is to the job, for the error message.
 
     Raises:
-        InputError: if it looks like an image and its address does not say `kind=labels`; or if it cannot be read.
+        InputError: if it looks like an image, has fewer than 64 bits, and its address does not say `kind=labels`; or if
+            it cannot be read.
     """
-    if "kind" in volume.address.keys or volume.dtype == bool:
+    # Nobody stores grey values in 64 bits.
+    if "kind" in volume.address.keys or volume.dtype == bool or volume.dtype.itemsize == 8:
         return
     blocks = _read(volume)
     values = np.unique(np.concatenate([np.unique(block) for block in blocks]))
