@@ -11,9 +11,7 @@ import concurrent.futures
 import os
 import pickle
 import queue
-import shutil
 import socket
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -27,12 +25,11 @@ from absl import logging
 from etils import epath
 
 from emjax.blocks import dask_task
-from emjax.blocks.dask_clusters import connect_to, connect_to_local, quiet, start_local
+from emjax.blocks.dask_clusters import Connection, give_back, quiet, take
 from emjax.blocks.engines import EngineLost, Outcome, Work, describe
 from emjax.geometry.grid import Block
 from emjax.runs.disk import is_disk_full
 
-LOCAL = "local"
 # Blocks handed out beyond those that can run at once: they keep workers busy, and let a cluster grow that scales with
 # demand. The most that a scheduler holds is limited, since a volume may have a million blocks.
 _QUEUED, _MOST_QUEUED = 32, 4096
@@ -59,8 +56,7 @@ class DaskWorkers:
         self._folder = folder if remote else epath.Path(os.path.abspath(folder))
         self._token = self._folder / f"{_TOKEN}{uuid.uuid4().hex[:12]}"
         self._client: Any = None
-        self._cluster: Any = None
-        self._scratch = ""
+        self._connection: Connection | None = None
         self._running: dict[distributed.Future, int] = {}
         self._ended: queue.SimpleQueue[distributed.Future] = queue.SimpleQueue()
         self._tries = 0
@@ -79,12 +75,8 @@ class DaskWorkers:
         self._quiet.__enter__()
         try:
             self._write_token()
-            if self._address == LOCAL:
-                self._scratch = tempfile.mkdtemp(prefix="emjax-dask-")
-                self._cluster = start_local(self._count, self._scratch)
-                self._client = connect_to_local(self._cluster)
-            else:
-                self._client = connect_to(self._address)
+            self._connection = take(self._address, self._count)
+            self._client = self._connection.client
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -96,14 +88,12 @@ class DaskWorkers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Disconnects from the workers, and ends those of a local cluster."""
+        """Gives the workers back; after an error they may be lost or busy, so that these are left."""
         self.stop()
-        if self._client is not None:
-            self._client.close(timeout=5)
-        if self._cluster is not None:
-            self._cluster.close(timeout=10)
-        if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._connection is not None and error is None:
+            give_back(self._connection, self._address, self._count)
+        elif self._connection is not None:
+            self._connection.close()
         self._quiet.__exit__(None, None, None)
 
     def capacity(self) -> int:

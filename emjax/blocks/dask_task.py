@@ -8,9 +8,7 @@ import importlib.metadata
 import os
 import pickle
 import platform
-import signal
 import socket
-import threading
 import traceback
 from typing import NamedTuple
 
@@ -93,15 +91,3 @@ def versions() -> dict[str, str]:
 def _load(work: bytes) -> Work:
     """Unpickles the work once in each process, so that files it has opened stay open."""
     return pickle.loads(work)
-
-
-class IgnoreSignals(distributed.WorkerPlugin):
-    """Makes workers ignore SIGTERM and SIGINT that their whole process group receives."""
-
-    name = "emjax-signals"
-
-    def setup(self, worker: distributed.Worker) -> None:
-        """Installs the handlers; dask calls it in each worker as it starts."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_IGN)

@@ -8,6 +8,7 @@ volumes anew.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -38,17 +39,31 @@ Job = Callable[[ConfigDict, str | os.PathLike[str]], int]
 
 
 def goes_on(job: Job) -> Job:
-    """Decorates a job's `run` to turn `Interrupted` into the exit status PREEMPTED: the same command continues."""
+    """Decorates a job's `run`: the job has one cluster for all passes, and `Interrupted` is the exit status PREEMPTED.
+
+    A scheduler that does not answer is refused before the job has written anything.
+    """
 
     @functools.wraps(job)
     def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         try:
-            return job(config, workdir)
+            with _kept_cluster(config.get("cluster") or ""):
+                return job(config, workdir)
         except Interrupted:
             logging.info("interrupted; the same command goes on with the blocks that are not done")
             return PREEMPTED
 
     return run
+
+
+def _kept_cluster(address: str) -> contextlib.AbstractContextManager[None]:
+    # Other text is a mistake, which the job's settings explain.
+    if address != "local" and "://" not in address:
+        return contextlib.nullcontext()
+    # Imported here, since importing dask takes a second.
+    from emjax.blocks.dask_clusters import kept
+
+    return kept(address)
 
 
 class Passes:

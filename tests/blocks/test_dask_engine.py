@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,9 +17,11 @@ from pathlib import Path
 import cloudpickle
 import distributed
 import pytest
+from ml_collections import ConfigDict
 
 from emjax.blocks import dask_clusters, dask_engine, dask_task
 from emjax.blocks.done import DoneBlocks
+from emjax.blocks.passes import goes_on
 from emjax.blocks.run import run_blocks
 from emjax.errors import InputError
 from emjax.geometry.box import Box
@@ -318,3 +321,41 @@ def test_a_signal_while_there_are_no_workers_ends_the_run(done: DoneBlocks, tmp_
         timer.start()
         summary = _run(Writer(str(tmp_path)), done, cluster.scheduler_address)
     assert summary.stopped and done.indices() == set()
+
+
+def test_a_port_that_says_nothing_is_waited_for_as_long_as_promised(
+    done: DoneBlocks, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(dask_clusters, "_CONNECT_S", 0.5)
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(InputError, match="no dask scheduler answers"):
+            _run(Writer(str(tmp_path)), done, address)
+    assert time.monotonic() - began < 5
+
+
+def test_passes_of_a_job_share_their_workers(tmp_path: Path) -> None:
+    work, processes = Writer(str(tmp_path)), []
+    with dask_clusters.kept("local"):
+        for name in ("a", "b"):
+            done = DoneBlocks(tmp_path / name, name)
+            done.begin()
+            assert _run(work, done, "local", num_workers=1).complete
+            processes.append({process for _, process in work.begun()})
+    assert processes[0] == processes[1] and len(processes[1]) == 1
+    (pid,) = processes[1]
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_nothing_is_written_before_the_scheduler_has_answered(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(dask_clusters, "_CONNECT_S", 0.5)
+
+    @goes_on
+    def job(config: ConfigDict, workdir: object) -> int:
+        (tmp_path / "output").touch()
+        return 0
+
+    with pytest.raises(InputError, match="no dask scheduler answers"):
+        job(ConfigDict({"cluster": "tcp://127.0.0.1:1"}), tmp_path)
+    assert not list(tmp_path.iterdir())
