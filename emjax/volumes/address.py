@@ -19,7 +19,7 @@ from emjax.geometry.sizes import Triple
 # Keys that every format accepts after the question mark.
 KEYS = (
     *("voxel_nm", "level", "channel", "missing"),
-    *("weight", "group", "kind", "background", "ignore", "offset"),
+    *("weight", "group", "kind", "background", "ignore", "offset", "t"),
 )
 # Keys that the embedded generator accepts as well.
 SYNTHETIC_KEYS = ("shape", "seed", "labels", "defects")
@@ -150,7 +150,7 @@ class Address:
         Local paths are made absolute, so that an exclusion matches however its path is written.
         """
         synthetic = self.path.startswith(SYNTHETIC)
-        keys = ("shape", "seed", "defects", "voxel_nm") if synthetic else ("level", "channel")
+        keys = ("shape", "seed", "defects", "voxel_nm") if synthetic else ("level", "channel", "t")
         chosen = "&".join(f"{key}={self.keys[key]}" for key in keys if key in self.keys)
         dataset = f":{self.dataset}" if self.dataset else ""
         path = self.path

@@ -13,6 +13,8 @@ from emjax.volumes.address import SYNTHETIC, Address, local_path
 
 # Name of the attribute in a zarr group.
 ATTRIBUTE = "emjax"
+# What TensorStore writes behind the URL of a zip file to name what is in it.
+_ZIP = "|zip:"
 
 
 def read_attributes(address: str | Address) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def read_attributes(address: str | Address) -> dict[str, Any]:
         if ATTRIBUTE in metadata.get("attributes", {}):
             return metadata["attributes"][ATTRIBUTE]
         # Also where the array's own folder is named (`out.zarr/0`).
-        above = folder.rstrip("/").rpartition("/")[0] + "/"
+        above = parent_url(folder)[0]
         if metadata.get("node_type") == "array" and above not in folders:
             folders.append(above)
     return _of_info(read_file(url, "info"))
@@ -61,11 +63,30 @@ def _of_info(text: bytes | None) -> dict[str, Any]:
 
 
 def folder_url(path: str | os.PathLike[str]) -> str:
-    """Returns TensorStore's URL of a folder, with a slash at its end."""
+    """Returns TensorStore's URL of a folder, with a slash at its end; of a zip file as a folder."""
     text = os.fspath(path)
     if "://" in text:
         return text.rstrip("/") + "/"
-    return local_path(text).absolute().as_uri().rstrip("/") + "/"
+    url = local_path(text).absolute().as_uri().rstrip("/")
+    return url + (_ZIP if url.lower().endswith(".zip") else "/")
+
+
+def parent_url(url: str) -> tuple[str, str]:
+    """Splits the URL of a folder into that of the folder above, which is '' above a zip file, and its own name.
+
+    Args:
+        url: with a slash at its end, as `folder_url` returns it.
+    """
+    outside, zipped, inside = url.rstrip("/").rpartition(_ZIP)
+    above, _, name = inside.rpartition("/")
+    if not zipped:
+        return f"{above}/", name
+    return (outside + _ZIP + (f"{above}/" if above else ""), name) if name else ("", "")
+
+
+def on_disk(url: str) -> bool:
+    """Whether a URL is that of a folder on this machine, which can be looked through as one."""
+    return url.startswith("file://") and _ZIP not in url
 
 
 def read_file(url: str, name: str) -> bytes | None:

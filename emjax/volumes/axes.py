@@ -78,37 +78,45 @@ def attribute_names(attributes: Mapping[str, Any], rank: int) -> Names:
     return (None,) * rank
 
 
-def arrange(store: ts.TensorStore, names: Names, where: str) -> ts.TensorStore:
+def arrange(
+    store: ts.TensorStore, names: Names, where: str, time: int | None = None
+) -> ts.TensorStore:
     """Transposes an array to z, y, x or c, z, y, x, and drops other axes of length 1.
 
     Args:
         store: an array with axes in any order.
         names: of its axes, as `axis_names` returns them; unnamed axes are taken as ..., c, z, y, x.
         where: names the array, for error messages.
+        time: the one to take of an array with several; None where the address gives none.
 
     Raises:
-        InputError: if an axis is missing, there is more than one time, or two axes besides z, y, x are longer than 1.
+        InputError: if an axis is missing, there are several times and none was chosen, or one was chosen that is not
+            there, or two axes besides z, y, x are longer than 1.
     """
-    kept = kept_axes(store.shape, names, where)
+    kept = kept_axes(store.shape, names, where, time)
     dropped = [axis for axis in range(store.rank) if axis not in kept]
     for axis in reversed(dropped):
-        store = store[(slice(None),) * axis + (store.domain.inclusive_min[axis],)]
+        first = store.domain.inclusive_min[axis] + (time or 0 if names[axis] == "t" else 0)
+        store = store[(slice(None),) * axis + (first,)]
     order = [axis - sum(other < axis for other in dropped) for axis in kept]
     return store if order == sorted(order) else store[ts.d[order].transpose[:]]
 
 
-def kept_axes(shape: Sequence[int], names: Names, where: str) -> list[int]:
+def kept_axes(shape: Sequence[int], names: Names, where: str, time: int | None = None) -> list[int]:
     """Returns the indices of the axes that are kept, in the order c (if there is one), z, y, x.
 
     Args:
         shape: of the array.
         names: of its axes.
         where: names the array, for error messages.
+        time: as for `arrange`.
 
     Raises:
         InputError: as `arrange`.
     """
     axes = list(range(len(shape)))
+    if time is not None:
+        _check_time(shape, names, where, time)
     if not any(names):
         while len(axes) > 3 and shape[axes[0]] == 1:
             axes.pop(0)
@@ -127,11 +135,24 @@ def kept_axes(shape: Sequence[int], names: Names, where: str) -> list[int]:
     if any(names.count(axis) != 1 for axis in "zyx"):
         raise InputError(f"{where} has the axes {listed}; a volume needs z, y and x, each once")
     others = [axis for axis in axes if names[axis] not in tuple("zyx") and shape[axis] != 1]
-    if any(names[axis] == "t" for axis in others):
-        raise InputError(f"{where} has the axes {listed}; emjax reads one time")
+    times = [axis for axis in others if names[axis] == "t"]
+    if times and time is None:
+        last = shape[times[0]] - 1
+        raise InputError(
+            f"{where} has the axes {listed}; emjax reads one time: add ?t=0, up to {last}"
+        )
+    others = [axis for axis in others if axis not in times]
     if len(others) > 1:
         raise InputError(f"{where} has the axes {listed}; a volume needs z, y, x or c, z, y, x")
     return others + [names.index(axis) for axis in "zyx"]
+
+
+def _check_time(shape: Sequence[int], names: Names, where: str, time: int) -> None:
+    count = shape[names.index("t")] if "t" in names else 0
+    if not count:
+        raise InputError(f"{where} has no axis of times; leave out t={time}")
+    if time >= count:
+        raise InputError(f"{where} has the times 0 to {count - 1}, not t={time}")
 
 
 def _axistags(value: object) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,11 @@ class Request:
         """Whether the path is a folder on this machine."""
         return not self.remote and self.path.is_dir()
 
+    @property
+    def is_zip(self) -> bool:
+        """Whether the path is a zip file on this machine, which may hold an array."""
+        return self.is_file_of((".zip",))
+
     @functools.cached_property
     def is_pattern(self) -> bool:
         """Whether the path is a pattern such as `folder/*.png`, and not an existing file of exactly that name."""
@@ -78,7 +83,7 @@ class Request:
     @functools.cached_property
     def metadata(self) -> dict[str, dict[str, Any] | None]:
         """Contents of the `METADATA_FILES` of the addressed folder; None for files that do not exist."""
-        if not (self.remote or self.is_folder):
+        if not (self.remote or self.is_folder or self.is_zip):
             return dict.fromkeys(METADATA_FILES)
         return read_metadata(self.base, self.context)
 
@@ -86,6 +91,18 @@ class Request:
     def level(self) -> int:
         """The level of the pyramid that the address asks for; 0 is full resolution."""
         return self.address.whole_number("level", "0 for full resolution")
+
+    @property
+    def time(self) -> int | None:
+        """The one of several times that the address asks for; None where it names none."""
+        return (
+            self.address.whole_number("t", "0 for the first") if "t" in self.address.keys else None
+        )
+
+    def is_file_of(self, suffixes: Sequence[str]) -> bool:
+        """Whether the path is a file on this machine whose name has one of these endings, in lower case: `.nii.gz`."""
+        local = not (self.remote or self.is_folder or self.is_pattern)
+        return local and self.path.name.lower().endswith(tuple(suffixes))
 
     def voxel_nm(self, found: Triple | None) -> Triple | None:
         """Returns the voxel size by which an offset in nm is divided: that of its own file, else that of the address.
@@ -142,6 +159,7 @@ class Format:
         remote: whether the format is read from servers and buckets.
         datasets: whether a file or folder may hold several volumes (`PATH:DATASET`).
         levels: whether a volume may be a pyramid (`?level=`).
+        times: whether a volume may be a series in time (`?t=`).
         missing: how absent parts are treated unless the address says: 'error', 'fill', or '' where nothing can be
             absent.
         absent: which parts may be absent, for docs: 'a section that the numbering leaves out'.
@@ -163,6 +181,7 @@ class Format:
     remote: bool = False
     datasets: bool = False
     levels: bool = False
+    times: bool = False
     missing: str = ""
     absent: str = ""
     slow: bool = False
@@ -195,5 +214,7 @@ class Format:
             raise InputError(
                 f"{address.path} has no datasets inside; leave out ':{address.dataset}'"
             )
+        if not self.times and request.time is not None:
+            raise InputError(f"{address.path} has one time alone; leave out t={request.time}")
         if not self.missing:
             refuse_key(address)

@@ -32,6 +32,10 @@ FORMATS = Registry(
         "hdf5": "emjax.volumes.read.hdf5:FORMAT",
         "tiff": "emjax.volumes.read.tiff:FORMAT",
         "sections": "emjax.volumes.read.sections:FORMAT",
+        "mrc": "emjax.volumes.read.mrc:FORMAT",
+        "nifti": "emjax.volumes.read.nifti:FORMAT",
+        "nrrd": "emjax.volumes.read.nrrd:FORMAT",
+        "npy": "emjax.volumes.read.npy:FORMAT",
         "tiles": "emjax.volumes.read.tiles:FORMAT",
         "synthetic": "emjax.volumes.read.synthetic:FORMAT",
     },
@@ -59,7 +63,7 @@ def find_format(request: Request) -> Format:
     for form in FORMATS.values():
         if form.recognises(request):
             return form
-    if request.remote or request.is_folder:
+    if request.remote or request.is_folder or request.is_zip:
         raise InputError(
             f"{shown(request.base)} holds no zarr, N5 or precomputed array{volumes_inside(request.url)}"
         )

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.volumes.attributes import ATTRIBUTE
+from emjax.volumes.attributes import ATTRIBUTE, on_disk
 from emjax.volumes.format import Request
 from emjax.volumes.read.folder_metadata import PATIENCE, shown
 from emjax.volumes.read.missing import FILL
@@ -51,7 +51,7 @@ class Chunks(NamedTuple):
         """Whether some chunk exists: on a disk the whole folder is searched, on a server a few names are asked for."""
         if 0 in self.grid:
             return True
-        if self.base.startswith("file://"):
+        if on_disk(self.base):
             return self._any_file()
         return self._any_answer()
 
@@ -102,11 +102,7 @@ def refuse_if_none(chunks: Chunks, request: Request, attributes: Mapping[str, An
     """
     if request.missing == FILL or ATTRIBUTE in attributes or chunks.any_there():
         return
-    looked = (
-        "none of its chunks is there"
-        if chunks.base.startswith("file://")
-        else "no chunk of it was found"
-    )
+    looked = "none of its chunks is there" if on_disk(chunks.base) else "no chunk of it was found"
     raise InputError(
         f"{shown(chunks.base)} has metadata, but {looked}, such as {shown(chunks.base)}/{chunks.first}: copy them, or "
         "add ?missing=fill to take all voxels as the fill value"

@@ -11,7 +11,7 @@ from typing import Any
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.volumes.attributes import first_sentence
+from emjax.volumes.attributes import first_sentence, on_disk
 
 # File names, in the order in which they are looked for.
 METADATA_FILES = ("zarr.json", ".zarray", ".zattrs", ".zgroup", "attributes.json", "info")
@@ -61,7 +61,7 @@ def volumes_inside(url: str) -> str:
     Args:
         url: of the folder.
     """
-    if not url.startswith("file://"):
+    if not on_disk(url):
         return ""
     root, volumes = shown(url), []
     for folder, subfolders, files in os.walk(root):
@@ -78,7 +78,8 @@ def volumes_inside(url: str) -> str:
 def shown(base: str) -> str:
     """Returns a folder's URL as a user would write it."""
     if base.startswith("file://"):
-        return urllib.request.url2pathname(base.removeprefix("file://")).rstrip("/")
+        path = urllib.request.url2pathname(base.removeprefix("file://").replace("|zip:", ":"))
+        return path.rstrip("/").rstrip(":")
     return base.rstrip("/")
 
 

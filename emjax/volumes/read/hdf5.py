@@ -96,12 +96,12 @@ def open_hdf5(request: Request) -> Opened:
             voxel_nm = _voxel_nm(attributes, _attributes(data.file), names)
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} cannot be read as HDF5: {_reason(error)}") from error
-    axes = kept_axes(shape, names, f"{path}:{name}")
+    axes = kept_axes(shape, names, f"{path}:{name}", request.time)
     chunk = chunks or _box(shape, axes)
     reader = _Dataset(str(path), name, request.missing)
     slow = filters > 0 or (chunks is not None and math.prod(chunks) * dtype.itemsize > _LARGE)
     store = chunked(reader, shape, dtype, chunk, request.context)
-    return Opened(arrange(store, names, f"{path}:{name}"), voxel_nm, slow)
+    return Opened(arrange(store, names, f"{path}:{name}", request.time), voxel_nm, slow)
 
 
 def where(request: Request) -> Place | None:
@@ -246,6 +246,7 @@ FORMAT = Format(
     where=where,
     suffixes=(".h5", ".hdf5", ".hdf"),
     datasets=True,
+    times=True,
     missing="fill",
     absent="a chunk that was never written",
     slow=True,

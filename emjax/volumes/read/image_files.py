@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import struct
 from pathlib import Path
 
@@ -97,6 +98,23 @@ def image_size(path: str) -> tuple[int, int] | None:
         # Reading the section will report what is wrong with it.
         return None
     return None
+
+
+def page_count(path: str) -> int:
+    """Returns the number of pages of a TIFF, also where only the first has a directory; 1 for anything else.
+
+    Args:
+        path: of the file.
+    """
+    try:
+        with open(path, "rb") as file:
+            if file.read(2) not in _TIFF:
+                return 1
+        with tifffile.TiffFile(path) as tiff:
+            series = tiff.series[0] if len(tiff.pages) == 1 else None
+            return len(tiff.pages) if series is None else math.prod(series.shape[:-2])
+    except Exception:  # what is wrong with it is reported when it is read
+        return 1
 
 
 def reason(error: BaseException) -> str:

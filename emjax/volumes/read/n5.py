@@ -34,7 +34,7 @@ def open_n5(request: Request) -> Opened:
     sides = write_sides(store)
     grid = tuple(-(-n // side) for n, side in zip(store.shape, sides, strict=True))
     refuse_if_none(Chunks(folder, grid, lambda index: "/".join(map(str, index))), request, own)
-    store = arrange(_reversed(store), _names(own), shown(folder))
+    store = arrange(_reversed(store), _names(own), shown(folder), request.time)
     return Opened(store, _voxel_nm(request, folder, own, group))
 
 
@@ -157,6 +157,7 @@ FORMAT = Format(
     remote=True,
     datasets=True,
     levels=True,
+    times=True,
     missing="fill",
     absent="a chunk that was never written",
 )

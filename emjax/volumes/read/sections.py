@@ -10,14 +10,17 @@ import os
 from pathlib import Path
 
 import numpy as np
+import tensorstore as ts
 
 from emjax.errors import InputError
+from emjax.volumes.address import Address
 from emjax.volumes.format import Format, Request
 from emjax.volumes.read.folder_metadata import METADATA_FILES
-from emjax.volumes.read.image_files import IMAGE_SUFFIXES, grey, image_size, read_image
+from emjax.volumes.read.image_files import IMAGE_SUFFIXES, grey, image_size, page_count, read_image
 from emjax.volumes.read.missing import ERROR, refuse_or_say
 from emjax.volumes.read.numbering import natural_order, strangers, with_gaps
 from emjax.volumes.read.opened import Opened, chunked
+from emjax.volumes.read.tiff import open_tiff
 
 # Threads that read the headers of the files: on a network drive each of them waits.
 _THREADS = 16
@@ -66,6 +69,8 @@ def open_sections(request: Request) -> Opened:
     sections = with_gaps(paths)
     absent = [path for path, there in sections if not there]
     refuse_or_say(pattern, absent, len(sections), request.missing or ERROR, "sections")
+    if page_count(paths[0]) > 1:
+        return _open_stacks(request, pattern, paths, absent)
     first = grey(paths[0], read_image(paths[0]))
     _check_sizes(tuple(paths), os.stat(Path(paths[0]).parent).st_mtime_ns)
     reader = _Sections(
@@ -78,6 +83,37 @@ def open_sections(request: Request) -> Opened:
     return Opened(
         chunked(reader, shape, first.dtype, (1, *first.shape), request.context), None, slow=True
     )
+
+
+def _open_stacks(request: Request, pattern: str, paths: list[str], absent: list[str]) -> Opened:
+    """Opens files of several sections each, one after another along z.
+
+    Raises:
+        InputError: if one is absent, or they differ in size, type or voxels; or one cannot be opened.
+    """
+    if absent:
+        raise InputError(
+            f"{pattern} lacks {os.path.basename(absent[0])}, and nobody knows how many sections it has; add it"
+        )
+    keys = {key: value for key, value in request.address.keys.items() if key in ("t", "missing")}
+    parts = [open_tiff(Request(Address(path, keys=keys), request.context)) for path in paths]
+    first = parts[0]
+    for path, part in zip(paths, parts, strict=True):
+        here, there = part.store, first.store
+        same = here.rank == there.rank and here.shape[-2:] == there.shape[-2:]
+        if not same or here.dtype != there.dtype or part.voxel_nm != first.voxel_nm:
+            raise InputError(
+                f"{path} has {_described(part)}, but {paths[0]} has {_described(first)}; stacks that lie one "
+                "after another along z need one size, type and voxel size"
+            )
+    store = ts.concat([part.store for part in parts], axis=first.store.rank - 3)
+    return Opened(store, first.voxel_nm, any(part.slow for part in parts))
+
+
+def _described(part: Opened) -> str:
+    size = "x".join(map(str, part.store.shape))
+    nm = "unknown" if part.voxel_nm is None else "x".join(f"{v:g}" for v in part.voxel_nm) + " nm"
+    return f"{size} {part.store.dtype.name} of {nm}"
 
 
 def _refuse_strangers(pattern: str, strange: list[str], count: int) -> None:
@@ -130,11 +166,12 @@ def _pattern_in(request: Request) -> str:
 
 
 FORMAT = Format(
-    title="one PNG, TIFF or JPEG a section, natural order (2 before 10)",
+    title="one PNG, TIFF or JPEG a section, or stacks one after another, natural order (2 before 10)",
     given="a folder of sections (folder/*.png)",
-    examples=("folder", "folder/*.png", "day*/s?.tif"),
+    examples=("folder", "folder/*.png", "day*/s?.tif", "part*.tif"),
     reads="whole sections",
-    voxel_nm="nothing: give `voxel_nm`",
+    voxel_nm="stacks: as of TIFF; else nothing: give `voxel_nm`",
+    times=True,
     open=open_sections,
     claims=_claims,
     missing="error",

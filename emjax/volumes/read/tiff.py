@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import struct
 import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import tensorstore as ts
 import tifffile
+from absl import logging
 
 from emjax.errors import InputError
-from emjax.geometry.sizes import Size, Triple
+from emjax.geometry.sizes import Triple
 from emjax.volumes.format import Format, Request
 from emjax.volumes.read.image_files import passes, reason
 from emjax.volumes.read.missing import ERROR, FILL, refuse_or_say
 from emjax.volumes.read.opened import Opened, chunked
+from emjax.volumes.read.raw_array import RawArray, open_raw
 from emjax.volumes.voxel_sizes import unit_nm
 
 # Open files that each thread keeps; finding a page from the start of the file costs a read for each page before it.
@@ -27,6 +31,7 @@ _MOST_FILES = 8
 _LOCAL = threading.local()
 # Number of pages whose strips and tiles are checked when a file is opened.
 _LOOKED_AT = 64
+_NAMES = {"T": "t", "C": "c"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +41,9 @@ class _Pages:
     Attributes:
         path: of the file.
         written: when the file was written, so that no older version is read.
-        pages: page number of each section, -1 where there is none; empty where pages are in order.
+        pages: page number of each section, -1 where there is none, those of a channel after those of the one before;
+            empty where pages are in order.
+        sections: of each channel.
         shape: (y, x) pixels of a page.
         dtype: of a page.
         fill: whether absent parts are 0.
@@ -45,15 +52,22 @@ class _Pages:
     path: str
     written: int
     pages: tuple[int, ...]
+    sections: int
     shape: tuple[int, int]
     dtype: str
     fill: bool
 
     def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
-        return np.stack([self._read(z) for z in range(part[0].start, part[0].stop)])[:, *part[1:]]
+        *channels, sections, y, x = part
+        found = []
+        for c in range(channels[0].start, channels[0].stop) if channels else (0,):
+            first = c * self.sections
+            indices = range(first + sections.start, first + sections.stop)
+            found.append(np.stack([self._read(index) for index in indices])[:, y, x])
+        return np.stack(found) if channels else found[0]
 
-    def _read(self, z: int) -> np.ndarray:
-        number = self.pages[z] if self.pages else z
+    def _read(self, index: int) -> np.ndarray:
+        number = self.pages[index] if self.pages else index
         if number < 0:
             return np.zeros(self.shape, self.dtype)
         try:
@@ -67,21 +81,8 @@ class _Pages:
             if passes(error):
                 raise
             raise InputError(
-                f"section {z} of {self.path} cannot be read: {reason(error)}"
+                f"section {index % self.sections} of {self.path} cannot be read: {reason(error)}"
             ) from error
-
-
-@dataclasses.dataclass(frozen=True)
-class _Plain:
-    """Reads a TIFF in which only the first section has a directory, as in large ImageJ stacks."""
-
-    path: str
-    offset: int
-    shape: tuple[int, ...]
-    dtype: str
-
-    def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
-        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)[part]
 
 
 def open_tiff(request: Request) -> Opened:
@@ -100,35 +101,86 @@ def open_tiff(request: Request) -> Opened:
                     f"{path} has pages of {first.shape}; emjax reads grey sections [y, x] (tifffile takes stacks of 3 "
                     "or 4 for colours: write them with photometric='minisblack')"
                 )
-            reader, shape = _stack(request, file)
             voxel_nm = _ome_voxel_nm(file) or _imagej_voxel_nm(file)
+            plain = _plain(request, file)
+            if plain is not None:
+                return Opened(plain, voxel_nm)
+            reader, shape = _stack(request, file)
             dtype = first.dtype
     except InputError:
         raise
     except Exception as error:  # damaged files make tifffile raise anything
         raise InputError(f"{path} cannot be read as TIFF: {reason(error)}") from error
-    store = chunked(reader, shape, dtype, (1, *shape[1:]), request.context)
-    return Opened(store, voxel_nm, slow=True)
+    chunk = (1,) * (len(shape) - 2) + shape[-2:]
+    return Opened(chunked(reader, shape, dtype, chunk, request.context), voxel_nm, slow=True)
 
 
-def _stack(request: Request, file: tifffile.TiffFile) -> tuple[_Pages | _Plain, Size]:
-    """Returns the reader of the sections, and the (z, y, x) size."""
+def _plain(request: Request, file: tifffile.TiffFile) -> ts.TensorStore | None:
+    """Opens a stack of which only the first section has a directory, as in large ones of ImageJ; None for others."""
+    stack = file.series[0]
+    if len(file.pages) > 1 or math.prod(stack.shape[:-2]) == 1 or stack.dataoffset is None:
+        return None
+    end = stack.dataoffset + math.prod(stack.shape) * stack.dtype.itemsize
+    _refuse_cut(request.path, file.filehandle.size < end)
+    lead = _leading(request, stack)
+    names = tuple(_NAMES.get(axis, "z") for axis in lead.axes) + ("y", "x")
+    dtype = np.dtype(file.byteorder + stack.dtype.char).str
+    shape = (*lead.shape, *stack.shape[-2:])
+    return open_raw(RawArray(str(request.path), dtype, shape, stack.dataoffset), request, names)
+
+
+class _Leading(NamedTuple):
+    """The axes of a stack before y and x that are longer than 1: T, C, and any other as sections."""
+
+    axes: str
+    shape: tuple[int, ...]
+
+
+def _leading(request: Request, stack: tifffile.TiffPageSeries) -> _Leading:
+    """Returns what the axes of a stack mean: times or channels without any sections are sections.
+
+    Raises:
+        InputError: if there are colours, or a time is asked for that is not there.
+    """
+    pairs = [
+        (a, n) for a, n in zip(stack.axes, stack.shape, strict=True) if a not in "YX" and n > 1
+    ]
+    if any(axis == "S" for axis, _ in pairs):
+        raise InputError(
+            f"{request.path} has axes {stack.axes} of {stack.shape}; emjax reads grey sections"
+        )
+    axes = "".join(axis for axis, _ in pairs)
+    if axes and not set(axes) - set("TC"):
+        kind = "T" if "T" in axes else "C"
+        axes = axes.replace(kind, "Z")
+        _say_sections(str(request.path), dict(pairs)[kind], "times" if kind == "T" else "channels")
+    if request.time is not None and request.time >= dict(
+        zip(axes, (n for _, n in pairs), strict=True)
+    ).get("T", 1):
+        raise InputError(
+            f"{request.path} has axes {stack.axes} of {stack.shape}; there is no t={request.time}"
+        )
+    if "T" in axes and request.time is None:
+        last = dict(pairs)["T"] - 1
+        raise InputError(
+            f"{request.path} has axes {stack.axes} of {stack.shape}; add ?t=0, or another time up to {last}"
+        )
+    return _Leading(axes, tuple(n for _, n in pairs))
+
+
+@functools.cache
+def _say_sections(path: str, count: int, what: str) -> None:
+    logging.info(
+        "%s is a stack of %d %s without sections: they are taken as its sections", path, count, what
+    )
+
+
+def _stack(request: Request, file: tifffile.TiffFile) -> tuple[_Pages, tuple[int, ...]]:
+    """Returns the reader of the sections, and the (z, y, x) or (c, z, y, x) size."""
     path = request.path
     first: Any = file.pages[0]
     count, stack = len(file.pages), file.series[0]
-    shape = (math.prod(stack.shape[:-2]), *stack.shape[-2:])
-    if count == 1 and 1 < shape[0] == max(stack.shape[:-2]) and stack.dataoffset is not None:
-        # ImageJ describes only the first section of a large stack.
-        end = stack.dataoffset + math.prod(shape) * stack.dtype.itemsize
-        _refuse_cut(path, file.filehandle.size < end)
-        order = file.byteorder + stack.dtype.char
-        return _Plain(str(path), stack.dataoffset, shape, order), shape
-    lengths = dict(zip(stack.axes, stack.shape, strict=True))
-    if math.prod(lengths.get(axis, 1) for axis in "CTS") > 1:
-        raise InputError(
-            f"{path} has axes {stack.axes} of {stack.shape}; emjax reads one channel and one time (frames that are "
-            "sections: ImageJ, Image > Hyperstacks > Re-order)"
-        )
+    lead = _leading(request, stack)
     _refuse_cut(path, (file.imagej_metadata or {}).get("images", 1) > count)
     last = file.pages[count - 1]
     ends = [a + b for a, b in zip(last.dataoffsets, last.databytecounts, strict=True)]
@@ -142,10 +194,22 @@ def _stack(request: Request, file: tifffile.TiffFile) -> tuple[_Pages | _Plain, 
         raise InputError(
             f"{path} has pages of several kinds ({sizes}); emjax reads sections of one size"
         )
+    channels = 1
+    if "T" in lead.axes or "C" in lead.axes:
+        order = np.array(pages or range(count)).reshape(lead.shape)
+        axes = lead.axes
+        if "T" in axes:
+            order, axes = order.take(request.time or 0, axes.index("T")), axes.replace("T", "")
+        if "C" in axes:
+            order = np.moveaxis(order, axes.index("C"), 0)
+            channels = order.shape[0]
+        pages = tuple(order.ravel().tolist())
     _refuse_absent(request, file, pages or range(count))
     written, fill = path.stat().st_mtime_ns, request.missing == FILL
-    reader = _Pages(str(path), written, pages, first.shape, first.dtype.name, fill)
-    return reader, (total, *first.shape)
+    sections = (len(pages) or total) // channels
+    reader = _Pages(str(path), written, pages, sections, first.shape, first.dtype.name, fill)
+    lead_shape = (channels, sections) if channels > 1 else (sections,)
+    return reader, (*lead_shape, *first.shape)
 
 
 def _ome_order(request: Request, file: tifffile.TiffFile) -> tuple[int, ...]:
@@ -257,6 +321,7 @@ FORMAT = Format(
     voxel_nm="ImageJ's spacing, pixels per unit, and units of each axis; OME's physical sizes",
     open=open_tiff,
     suffixes=(".tif", ".tiff"),
+    times=True,
     missing="error",
     absent="a strip or tile of a TIFF without a place in the file; a section that OME-XML gives no page",
     slow=True,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorstore as ts
 
 from emjax.errors import InputError
+from emjax.volumes.attributes import parent_url
 from emjax.volumes.axes import Names, arrange, attribute_names, axis_names
 from emjax.volumes.chunk_sides import write_sides
 from emjax.volumes.format import Format, Request, Writer
@@ -37,7 +38,7 @@ def open_zarr(request: Request) -> Opened:
     found, attributes = _listed(request), _attributes(request.metadata)
     if found is not None:
         store = _open_array(request.base, request, found.attributes)
-        return _of_level(store, found.image, found.level, request.base)
+        return _of_level(store, found.image, found.level, request)
     store = _open_array(request.base, request, attributes)
     names = _names(request.metadata, store)
     voxel_nm = attribute_voxel_nm(attributes, names)
@@ -46,7 +47,7 @@ def open_zarr(request: Request) -> Opened:
         if magnification is not None:
             voxel_nm = magnification.voxel_nm
             names = names if any(names) else magnification.names
-    store = arrange(store, names, shown(request.base))
+    store = arrange(store, names, shown(request.base), request.time)
     return Opened(store, voxel_nm or unit_voxel_nm(store))
 
 
@@ -83,9 +84,11 @@ def _listed(request: Request) -> _Listed | None:
     own = _attributes(request.metadata)
     if any(name in own for name in (*SIZES, "offset", "transform")):
         return None
-    parent, _, name = request.base.rstrip("/").rpartition("/")
+    parent, name = parent_url(request.base)
+    if not parent:
+        return None
     try:
-        metadata = read_metadata(parent + "/", request.context)
+        metadata = read_metadata(parent, request.context)
         image = _image(metadata)
         paths = [level["path"].strip("/") for level in (image or {}).get("datasets", ())]
     except (InputError, LookupError, TypeError, AttributeError):
@@ -102,10 +105,10 @@ def _open_level(request: Request, image: dict[str, Any]) -> Opened:
     check_level(base, request.level, len(levels))
     folder = base + levels[request.level]["path"].strip("/") + "/"
     store = _open_array(folder, request, _attributes(request.metadata))
-    return _of_level(store, image, request.level, base)
+    return _of_level(store, image, request.level, request)
 
 
-def _of_level(store: ts.TensorStore, image: dict[str, Any], level: int, base: str) -> Opened:
+def _of_level(store: ts.TensorStore, image: dict[str, Any], level: int, request: Request) -> Opened:
     """Arranges the array of a level by the axes of its image, and reads the size of its voxels."""
     axes = [a if isinstance(a, dict) else {"name": a} for a in image.get("axes", [])]
     # Versions up to 0.3 have no axes in their metadata; they are t, c, z, y, x.
@@ -113,14 +116,16 @@ def _of_level(store: ts.TensorStore, image: dict[str, Any], level: int, base: st
     names = axis_names([a["name"] for a in axes], len(axes))
     if not set("zyx") <= set(names) or len(names) != store.rank:
         listed = [a["name"] for a in axes]
-        raise InputError(f"{shown(base)} has axes {listed}; a volume needs z, y and x")
+        raise InputError(f"{shown(request.base)} has axes {listed}; a volume needs z, y and x")
     scale = [1.0] * store.rank
     for owner in (image, image["datasets"][level]):
         for transformation in owner.get("coordinateTransformations", []):
             if transformation.get("type") == "scale":
                 scale = [a * b for a, b in zip(scale, transformation["scale"], strict=True)]
     named = [{**axis, "name": name} for axis, name in zip(axes, names, strict=True)]
-    return Opened(arrange(store, names, shown(base)), ome_voxel_nm(named, scale))
+    return Opened(
+        arrange(store, names, shown(request.base), request.time), ome_voxel_nm(named, scale)
+    )
 
 
 def _open_array(base: str, request: Request, attributes: dict[str, Any]) -> ts.TensorStore:
@@ -184,9 +189,9 @@ def _names(metadata: Metadata, store: ts.TensorStore) -> Names:
 
 
 FORMAT = Format(
-    title="zarr 2 or 3, plain or sharded; OME-Zarr 0.4 or 0.5",
+    title="zarr 2 or 3, plain, sharded or zipped; OME-Zarr 0.4 or 0.5",
     given=".zarr",
-    examples=("em.zarr", "em.zarr:volumes/raw", "em.zarr?level=1", "plate.zarr:0"),
+    examples=("em.zarr", "em.zarr:volumes/raw", "em.zarr?level=1", "plate.zarr:0", "em.zarr.zip"),
     reads="its chunks (inner chunks of shards)",
     voxel_nm=(
         "OME-Zarr: `coordinateTransformations` of the level times those of the image, with the units of the axes, "
@@ -200,6 +205,7 @@ FORMAT = Format(
     remote=True,
     datasets=True,
     levels=True,
+    times=True,
     missing="fill",
     absent="a chunk that was never written",
     writer=Writer("emjax.volumes.write.zarr:ZarrOutput", (".zarr",), "NAME.zarr (OME-Zarr)"),

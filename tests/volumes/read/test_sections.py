@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import imagecodecs
@@ -139,3 +140,18 @@ def test_sections_that_change_under_a_job(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=rf"cannot be read at \[{z}:{z + 1},.*{helps}"):
             volume.read(Box((z, 0, 0), (1, 4, 4)))
     assert volume.read(Box((0, 0, 0), (1, 4, 4))).any()
+
+
+def test_stacks_one_after_another(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(3).integers(0, 255, (12, 10, 12), np.uint8)
+    for number, (a, b) in enumerate(((0, 5), (5, 6), (6, 12))):
+        tifffile.imwrite(tmp_path / f"part{number}.tif", voxels[a:b])
+    volume = open_volume(f"{tmp_path}/part*.tif")
+    np.testing.assert_array_equal(volume.store.read().result(), voxels)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(volume.store)).read().result(), voxels)
+    tifffile.imwrite(tmp_path / "part1.tif", voxels[:2].astype(np.uint16))
+    with pytest.raises(InputError, match="part1.tif has 2x10x12 uint16 .*but .*part0.tif has 5x"):
+        open_volume(f"{tmp_path}/part*.tif")
+    (tmp_path / "part1.tif").unlink()
+    with pytest.raises(InputError, match="lacks .*1.*nobody knows how many sections"):
+        open_volume(f"{tmp_path}/part*.tif?missing=fill")

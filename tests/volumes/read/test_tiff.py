@@ -122,12 +122,13 @@ def test_no_such_thing(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "g.tif", _VOXELS[:4], photometric="rgb", planarconfig="separate")
     with pytest.raises(InputError, match="pages of .4, 10, 14.*write them with photometric"):
         open_volume(f"{tmp_path}/g.tif")
-    about = {"axes": "ZCYX"}
-    tifffile.imwrite(
-        tmp_path / "e.tif", np.zeros((3, 2, 8, 8), np.uint16), imagej=True, metadata=about
-    )
-    with pytest.raises(InputError, match="axes ZCYX.*one channel and one time"):
+    about = {"axes": "TZCYX"}
+    stack = np.zeros((2, 3, 2, 8, 8), np.uint16)
+    tifffile.imwrite(tmp_path / "e.tif", stack, imagej=True, metadata=about)
+    with pytest.raises(InputError, match=r"axes TZCYX of .*; add \?t=0, or another time up to 1"):
         open_volume(f"{tmp_path}/e.tif")
+    with pytest.raises(InputError, match="axes TZCYX of .*; there is no t=2"):
+        open_volume(f"{tmp_path}/e.tif?t=2")
     with tifffile.TiffWriter(tmp_path / "f.tif") as file:
         for side in (16, 24):
             file.write(np.zeros((side, 16), np.uint8))
@@ -249,5 +250,38 @@ def test_a_whole_hyperstack_with_one_directory_is_not_called_short(tmp_path: Pat
     about = {"axes": "ZCYX"}
     stack = np.stack([_VOXELS, _VOXELS // 2], 1)
     tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata=about, truncate=True)
-    with pytest.raises(InputError, match=r"has axes ZCYX of .*; emjax reads one channel"):
-        open_volume(f"{tmp_path}/a.tif")
+    for channel in (0, 1):
+        volume = open_volume(f"{tmp_path}/a.tif?channel={channel}")
+        np.testing.assert_array_equal(volume.store.read().result(), stack[:, channel])
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "b.tif").write_bytes(whole[:-1])
+    with pytest.raises(InputError, match="cut short"):
+        open_volume(f"{tmp_path}/b.tif")
+
+
+@pytest.mark.parametrize("truncate", [False, True])
+@pytest.mark.parametrize("axes", ["TZCYX", "TCZYX", "CTZYX", "ZTYX", "ZCYX"])
+def test_times_and_channels(tmp_path: Path, axes: str, truncate: bool) -> None:
+    lengths = {"T": 2, "Z": 3, "C": 4, "Y": 5, "X": 6}
+    stack = np.arange(720, dtype=np.uint16)[: np.prod([lengths[a] for a in axes])]
+    stack = stack.reshape([lengths[a] for a in axes])
+    about = {"axes": axes}
+    # ImageJ itself has one order of axes alone; others keep their names as tifffile writes them.
+    imagej = axes == "TZCYX"
+    kinds = {"imagej": imagej, "truncate": truncate, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", stack, metadata=about, **kinds)
+    time = "?t=1" if "T" in axes else ""
+    volume = open_volume(f"{tmp_path}/a.tif{time}")
+    want = stack.take(1, axes.index("T")) if "T" in axes else stack
+    if "C" in axes:
+        want = np.moveaxis(want, axes.replace("T", "").index("C"), 0)
+    np.testing.assert_array_equal(volume.store.read().result(), want)
+
+
+@pytest.mark.parametrize("axis", ["T", "C"])
+def test_stacks_saved_as_times_or_channels_are_sections(tmp_path: Path, axis: str) -> None:
+    about = {"axes": f"{axis}YX"}
+    tifffile.imwrite(tmp_path / "a.tif", _VOXELS, imagej=True, metadata=about)
+    np.testing.assert_array_equal(open_volume(f"{tmp_path}/a.tif").store.read().result(), _VOXELS)
+    with pytest.raises(InputError, match="there is no t=1"):
+        open_volume(f"{tmp_path}/a.tif?t=1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import zarr
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.volumes.attributes import read_attributes
+from emjax.volumes.create import create_volume
 from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
@@ -336,3 +339,23 @@ def test_images_in_a_group_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no zarr.*inside are: 0, 1$"):
         open_volume(f"{tmp_path}/a.zarr")
     _check(open_volume(f"{tmp_path}/a.zarr:1"), _VOXELS, (40, 8, 4))
+
+
+def test_zipped(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(2).integers(1, 255, (6, 20, 30), np.uint8)
+    store = create_volume(tmp_path / "a.zarr", voxels.shape, "uint8", (40, 8, 4), {"kind": "x"})
+    store[...] = voxels
+    for root, name in ((tmp_path / "a.zarr", "a.zarr.zip"), (tmp_path, "b.zip")):
+        with zipfile.ZipFile(tmp_path / name, "w") as file:
+            for path in sorted((tmp_path / "a.zarr").rglob("*")):
+                file.write(path, path.relative_to(root))
+    for address in ("a.zarr.zip", "a.zarr.zip:0", "b.zip:a.zarr", "b.zip:a.zarr/0"):
+        volume = open_volume(f"{tmp_path}/{address}")
+        np.testing.assert_array_equal(volume.store.read().result(), voxels)
+        assert volume.voxel_nm == (40, 8, 4)
+        assert read_attributes(f"{tmp_path}/{address}") == {"kind": "x"}
+    with pytest.raises(InputError, match="b.zip holds no zarr"):
+        open_volume(f"{tmp_path}/b.zip")
+    (tmp_path / "c.zip").write_bytes(b"no zip")
+    with pytest.raises(InputError, match="c.zip cannot be read"):
+        open_volume(f"{tmp_path}/c.zip")
