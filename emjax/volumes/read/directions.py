@@ -1,7 +1,7 @@
 """Axes of files that say along which direction of space each of them runs, as NIfTI and NRRD do.
 
-Directions name the axes and give the size of a voxel; voxels keep their order along each axis. A frame with x and y both
-backwards, as ITK writes arrays to NIfTI, is the same array. A mirrored or oblique one is another, and refused.
+Directions name the axes and give the size of a voxel; voxels keep their order along each axis. A frame with x and y
+both backwards, as ITK writes arrays to NIfTI, is the same array. A mirrored or oblique one is another, and refused.
 """
 
 from __future__ import annotations

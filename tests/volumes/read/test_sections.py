@@ -153,5 +153,7 @@ def test_stacks_one_after_another(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="part1.tif has 2x10x12 uint16 .*but .*part0.tif has 5x"):
         open_volume(f"{tmp_path}/part*.tif")
     (tmp_path / "part1.tif").unlink()
+    for number in (3, 4):
+        tifffile.imwrite(tmp_path / f"part{number}.tif", voxels[:5])
     with pytest.raises(InputError, match="lacks .*1.*nobody knows how many sections"):
         open_volume(f"{tmp_path}/part*.tif?missing=fill")
