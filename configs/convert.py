@@ -16,7 +16,7 @@ def get_config() -> Config:
     c = volume_config("convert")
     c.input = ""  # address of a volume, z, y, x or c, z, y, x; ?voxel_nm=Z,Y,X if the file lacks it
     c.output = ""  # NAME.zarr, NAME.precomputed or NAME.h5[:DATASET]
-    # 'image' (levels are means) or 'labels' (levels have the most frequent id); '': by the type: unsigned 8 and 16
+    # 'image' (levels are means) or 'labels' (levels have the most frequent id); '': by the type: 8 and 16
     # bits and floats are images, other integers are labels
     c.kind = ""
     c.levels = (

@@ -260,6 +260,9 @@ def validate(config: ConfigDict) -> None:
     for name in ("data.max_blank_tries", "optimizer.clip_norm"):
         _check_at_least(config, name, 0)
     _check_at_least(config, "optimizer.weight_decay", 0)
+    for name in ("label_sections", "min_labelled"):
+        if name in config.data:
+            _check_at_least(config, f"data.{name}", 0)
     parse_steps(config.profile_steps)
     # A Philox key is two unsigned numbers of 64 bits; a JAX seed is one of 32 bits on most devices.
     _check_range("seed", config.seed, 0 <= config.seed < 2**32, "0 to 2^32 - 1")
@@ -284,9 +287,9 @@ def validate(config: ConfigDict) -> None:
     _check_choice("model.dtype", config.model.dtype, DTYPES)
     _check_choice("data.pad", config.data.pad, ("error", "reflect"))
     _check_choice("save.best_mode", config.save.best_mode, ("max", "min"))
-    _check_triple("data.crop_size", config.data.crop_size, "voxels")
+    check_triple("data.crop_size", config.data.crop_size, "voxels")
     if len(config.data.voxel_nm):
-        _check_triple("data.voxel_nm", config.data.voxel_nm, "nm")
+        check_triple("data.voxel_nm", config.data.voxel_nm, "nm")
     axes = {axis: config.mesh[axis] for axis in ("data", "fsdp", "spatial")}
     if any(size < 1 and size != -1 for size in axes.values()):
         raise InputError(
@@ -337,7 +340,17 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise InputError(f"{name}='{value}' is unknown{nearest(str(value), choices)}")
 
 
-def _check_triple(name: str, value: Any, unit: str) -> None:
+def check_triple(name: str, value: Any, unit: str) -> None:
+    """Checks that a field is three numbers above 0.
+
+    Args:
+        name: of the field.
+        value: of the field.
+        unit: of the numbers, for the error message.
+
+    Raises:
+        InputError: if it is anything else.
+    """
     numbers = all(isinstance(size, int | float) for size in value)
     if len(value) != 3 or not numbers or any(size <= 0 for size in value):
         raise InputError(f"{name}={tuple(value)}: needs three positive numbers, z, y, x {unit}")

@@ -58,6 +58,10 @@ def restore_params(path: str | os.PathLike[str]) -> Weights:
         raise InputError(
             f"no such checkpoint: {folder}; give a run folder, a step or a params folder"
         )
+    if not folder.is_dir() and not is_exported(folder):
+        raise InputError(
+            f"{folder} is a file, and no weights that emjax wrote; give a run folder or a step"
+        )
     if is_exported(folder):
         params, spec = read_exported(folder)
         logging.info("weights: %s", folder)

@@ -170,8 +170,12 @@ def _kind(settings: Settings, volume: Volume) -> str:
             f"kind=image: {settings.input} is {dtype}, which labels are, and the mean of ids is no id; use "
             "kind=labels, or set dtype and value_range if they are grey values"
         )
-    if kind == LABELS and dtype.kind == "f":
-        raise InputError(f"kind=labels: {settings.input} is {dtype}; labels are whole numbers")
+    whole = bool(settings.dtype) and np.dtype(settings.dtype).kind in "ui"
+    if kind == LABELS and dtype.kind == "f" and not whole:
+        raise InputError(
+            f"kind=labels: {settings.input} is {dtype}; labels are whole numbers: if these are, give their type, as in "
+            "dtype=uint32"
+        )
     return kind
 
 

@@ -61,8 +61,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     Raises:
         InputError: if a stage's input cannot work.
     """
+    settings = Settings.from_config(config)
     folder = Path(os.fspath(open_training_folder(workdir, config)))
-    stages = make_stages(Settings.from_config(config), folder)
+    stages = make_stages(settings, folder)
     seconds = {}
     for stage in stages:
         began = time.monotonic()

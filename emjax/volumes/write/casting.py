@@ -66,7 +66,8 @@ class Cast:
                 raise InputError(f"value_range={low:g},{high:g}: the first must be the smaller one")
             return
         # A cast of ids between integer types is exact for those that fit; whether they fit is checked on reading.
-        checked = kind == LABELS and source.kind in "uib" and target.kind in "ui"
+        # So are whole numbers in floats.
+        checked = kind == LABELS and source.kind in "uibf" and target.kind in "ui"
         if not checked and not holds(target, source):
             fix = (
                 "give value_range=LOW,HIGH or value_range=percentiles to stretch them"
@@ -91,12 +92,25 @@ class Cast:
             return voxels
         if not holds(target, voxels.dtype) and voxels.size:
             limits = np.iinfo(target)
+            if voxels.dtype.kind == "f":
+                _refuse_fractions(voxels)
             for value in (int(voxels.min()), int(voxels.max())):
                 if not limits.min <= value <= limits.max:
                     raise InputError(
                         f"a label is {value}, which {target} cannot hold; give another dtype"
                     )
         return voxels.astype(target)
+
+
+def _refuse_fractions(voxels: np.ndarray) -> None:
+    """Refuses labels in floats that are no ids: fractions, NaN, or above what the type counts one by one."""
+    if not (np.isfinite(voxels).all() and (voxels == np.rint(voxels)).all()):
+        raise InputError("labels must be whole numbers, and some are not; are these grey values?")
+    most = 2 ** (np.finfo(voxels.dtype).nmant + 1)
+    if np.abs(voxels).max() > most:
+        raise InputError(
+            f"a label is above {most}, where {voxels.dtype} leaves out whole numbers: ids were lost when it was written"
+        )
 
 
 def _stretch(voxels: np.ndarray, target: np.dtype, low: float, high: float) -> np.ndarray:

@@ -102,3 +102,18 @@ def test_an_interrupted_stage_ends_the_demo(ran, tmp_path, monkeypatch):
 def test_an_unknown_preset():
     with pytest.raises(InputError, match="unknown preset 'smok'; did you mean 'smoke'"):
         command_line.load_config("configs/demo.py:smok")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"crop_size": (8, 64)}, r"crop_size=\(8, 64\): needs three positive numbers"),
+        ({"finetune_steps": 0}, "finetune_steps=0: must be at least 1"),
+    ],
+)
+def test_what_later_stages_would_refuse_is_refused_at_once(fields, message):
+    config = command_line.load_config("configs/demo.py")
+    for name, value in fields.items():
+        config[name] = value
+    with pytest.raises(InputError, match=message):
+        Settings.from_config(config)

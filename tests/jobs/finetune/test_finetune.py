@@ -139,6 +139,8 @@ def refused(monkeypatch, tmp_path, capfd) -> Callable[..., str]:
         ("labels", {"augment.strong_probability": 2}, ["strong_probability=2"]),
         ("labels", {"optimizer.freeze": "nothing"}, ["nothing", "matches no parameter"]),
         ("labels", {"init_from": "nowhere"}, ["no such checkpoint"]),
+        ("labels", {"init_from": __file__}, ["is a file, and no weights"]),
+        ("labels", {"data.label_sections": -2}, ["data.label_sections=-2: must be at least 0"]),
     ],
 )
 def test_what_cannot_be_learnt_is_one_line(refused, volumes, labels, overrides, words, monkeypatch):

@@ -70,3 +70,20 @@ def test_wider_types_need_nothing() -> None:
     voxels = np.array([[[0, 255]]], np.uint8)
     assert Cast("uint8", "float32")(voxels).tolist() == [[[0.0, 255.0]]]
     assert Cast("uint8", "uint8")(voxels) is voxels
+
+
+def test_labels_in_floats_that_are_whole_numbers() -> None:
+    cast = Cast("float32", "uint32")
+    cast.check("labels")
+    found = cast(np.array([0, 7, 2**24], np.float32))
+    assert found.dtype == np.uint32 and found.tolist() == [0, 7, 2**24]
+    for value, message in (
+        (0.5, "whole numbers"),
+        (np.nan, "whole numbers"),
+        (2**25, "above 16777216"),
+        (-1, "a label is -1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            cast(np.array([1, value], np.float32))
+    with pytest.raises(InputError, match="cannot hold"):
+        cast.check("image")
