@@ -13,7 +13,7 @@ from emjax.errors import InputError
 from emjax.geometry.sizes import Size
 from emjax.models.encoder_decoder import EncoderDecoder, halvings
 from emjax.models.image_layers import ImageConv, Step
-from emjax.models.layers import Dense
+from emjax.models.layers import Dense, activate, exact_gelu
 
 _EPSILON = 1e-6
 
@@ -46,7 +46,7 @@ class ConvNextBlock(nn.Module):
         )(x)
         y = layer_norm("norm")(y)
         y = Dense(4 * width, dtype=self.dtype, name="mlp0")(y)
-        y = Dense(width, dtype=self.dtype, name="mlp1")(jax.nn.gelu(y, approximate=False))
+        y = Dense(width, dtype=self.dtype, name="mlp1")(activate(exact_gelu, y))
         scale = self.param("scale", nn.initializers.constant(1e-6), (width,))
         return x + scale.astype(self.dtype) * y
 

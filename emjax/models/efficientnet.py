@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from emjax.geometry.sizes import Size
 from emjax.models.encoder_decoder import EncoderDecoder, halvings
 from emjax.models.image_layers import NORMS, ImageConv, ImageNorm, Step
+from emjax.models.layers import activate
 
 
 class _Stage(NamedTuple):
@@ -82,7 +83,7 @@ class MobileBlock(nn.Module):
         y = x
         if expand > 1:
             y = ImageConv(width, 1, dtype=self.dtype, name="expand")(y)
-            y = jax.nn.relu6(norm("expand_norm")(y))
+            y = activate(jax.nn.relu6, norm("expand_norm")(y))
         y = ImageConv(
             width,
             size,
@@ -93,7 +94,7 @@ class MobileBlock(nn.Module):
             dtype=self.dtype,
             name="depthwise",
         )(y)
-        y = jax.nn.relu6(norm("depthwise_norm")(y))
+        y = activate(jax.nn.relu6, norm("depthwise_norm")(y))
         y = norm("project_norm")(ImageConv(features, 1, dtype=self.dtype, name="project")(y))
         return x + y if x.shape == y.shape else y
 
@@ -129,7 +130,7 @@ class Stem(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[b, z, y, x, 1]` to `[b, z, y / 2, x / 2, 32]`."""
         conv = ImageConv(_FIRST, 3, 2, padding(3, 2), self.depth, dtype=self.dtype, name="conv")
-        return jax.nn.relu6(ImageNorm(self.norm, self.dtype, name="norm")(conv(x)))
+        return activate(jax.nn.relu6, ImageNorm(self.norm, self.dtype, name="norm")(conv(x)))
 
 
 class EfficientNetLite0(EncoderDecoder):

@@ -45,7 +45,8 @@ class EncoderDecoder(nn.Module):
         kernel_fill: how 2D weights are distributed over these sections, 'center' or 'average'.
         decoder_widths: channels of the decoder's levels, fine to coarse; the finest has the input's size.
         decoder_kernel: (z, y, x) kernel of the decoder's convolutions.
-        skips: 'none' (pretraining), or 'add': the encoder's maps after a 1x1 convolution each, and the image itself.
+        skips: 'none' (pretraining), 'add': the encoder's maps after a 1x1 convolution each, and the image itself, or
+            'encoder': its maps alone, so that the first kernel is the only way for the input.
         upsampling: 'depth_to_space' or 'resize'.
         groups: largest number of groups of a normalization in the decoder.
         activation: activation of decoder and head.
@@ -75,7 +76,7 @@ class EncoderDecoder(nn.Module):
         "stem_fill": FILLS,
         "stem_scale": SCALES,
         "kernel_fill": ("center", "average"),
-        "skips": ("none", "add"),
+        "skips": ("none", "add", "encoder"),
         "upsampling": ("depth_to_space", "resize"),
         "activation": tuple(ACTIVATIONS),
     }
@@ -174,7 +175,7 @@ class EncoderDecoder(nn.Module):
         maps, centre = self.encode(x)
         block = nn.remat(Block) if self.remat else Block
         levels: list[jax.Array] = []
-        if self.skips == "add":
+        if self.skips != "none":
             levels = [self._skip(i, found, x, block) for i, found in enumerate(maps)]
         count = len(self.decoder_widths)
         pyramid = Decoder(
@@ -185,7 +186,7 @@ class EncoderDecoder(nn.Module):
             self.activation,
             self.dtype,
             block,
-            self.skips,
+            "add" if levels else "none",
             self.upsampling,
             name="decoder",
         )(centre, levels)
@@ -195,11 +196,11 @@ class EncoderDecoder(nn.Module):
     def _skip(
         self, level: int, found: jax.Array | None, image: jax.Array, block: type[nn.Module]
     ) -> jax.Array:
-        """Returns what is added to a decoder level: the encoder's map, at the finest level the image, or nothing."""
+        """Returns what is added to a decoder level: the encoder's map, the image or nothing."""
         width = self.decoder_widths[level]
         if found is not None:
             return ImageConv(width, 1, dtype=self.dtype, name=f"decoder_skip{level}")(found)
-        if level == 0:
+        if level == 0 and self.skips == "add":
             common = (self.groups, self.activation, self.dtype)
             return block(width, SECTION_KERNEL, *common, name="decoder_image0")(image)
         return jnp.zeros((), self.dtype)

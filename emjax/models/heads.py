@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from emjax.models.layers import ACTIVATIONS, STEM_KERNEL, Conv
+from emjax.models.layers import STEM_KERNEL, Conv, activate
 
 
 class Head(nn.Module):
@@ -26,5 +26,5 @@ class Head(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[b, z, y, x, c]` to logits `[b, z, y, x, out_channels]` float32."""
         x = Conv(x.shape[-1], STEM_KERNEL, dtype=self.dtype, name="conv")(x)
-        x = ACTIVATIONS[self.activation](x)
+        x = activate(self.activation, x)
         return Conv(self.out_channels, (1, 1, 1), name="out")(x)

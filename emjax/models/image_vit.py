@@ -22,7 +22,7 @@ from emjax.models.attention import attention
 from emjax.models.encoder_decoder import EncoderDecoder, prime_factors
 from emjax.models.fields import Index
 from emjax.models.image_layers import ImageConv, Step
-from emjax.models.layers import Dense
+from emjax.models.layers import Dense, activate, exact_gelu
 from emjax.models.positions import RESAMPLINGS, linear_matrix, resample_positions
 from emjax.models.vit import SkipPath
 from emjax.parallel.sharding import constrain
@@ -54,7 +54,7 @@ class ImageTransformerBlock(nn.Module):
         y = attention(parts[:, :, 0], parts[:, :, 1], parts[:, :, 2]).reshape(x.shape)
         x = x + scaled(Dense(width, dtype=self.dtype, name="out")(y), "scale0")
         y = nn.LayerNorm(_EPSILON, dtype=jnp.float32, name="norm1")(x)
-        y = jax.nn.gelu(Dense(self.mlp_width, dtype=self.dtype, name="mlp0")(y), approximate=False)
+        y = activate(exact_gelu, Dense(self.mlp_width, dtype=self.dtype, name="mlp0")(y))
         x = x + scaled(Dense(width, dtype=self.dtype, name="mlp1")(y), "scale1")
         x = constrain(x, "batch", "token", "channel")
         return x, x

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import flax.linen as nn
 import jax
@@ -20,13 +23,47 @@ def elu(x: jax.Array) -> jax.Array:
     return jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0)) - 1)
 
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+def exact_gelu(x: jax.Array) -> jax.Array:
+    """Gaussian error linear unit without the approximation by tanh."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+Activation: TypeAlias = Callable[[jax.Array], jax.Array]
+ACTIVATIONS: dict[str, Activation] = {
     "elu": elu,
     "relu": jax.nn.relu,
     "gelu": jax.nn.gelu,
     "silu": jax.nn.silu,
     "leaky_relu": lambda x: jax.nn.leaky_relu(x, 0.01),
 }
+_replaced: contextvars.ContextVar[Callable[[Activation], Activation] | None] = (
+    contextvars.ContextVar("replaced", default=None)
+)
+
+
+@contextlib.contextmanager
+def replace_activations(replace: Callable[[Activation], Activation]) -> Iterator[None]:
+    """Replaces the activations of all networks that are traced within, for maps such as guided backpropagation.
+
+    What is compiled before stays as it is, so trace a function of its own within.
+
+    Args:
+        replace: given an activation, returns what is used in its place.
+    """
+    token = _replaced.set(replace)
+    try:
+        yield
+    finally:
+        _replaced.reset(token)
+
+
+def activate(activation: str | Activation, x: jax.Array) -> jax.Array:
+    """Applies an activation, by its name in `ACTIVATIONS` or as a function, or what it is replaced by."""
+    function = ACTIVATIONS[activation] if isinstance(activation, str) else activation
+    replace = _replaced.get()
+    return (replace(function) if replace else function)(x)
+
+
 # Kernel of the first and the last convolution of every network: only in the section, where the voxels are fine.
 STEM_KERNEL = (1, 5, 5)
 # Kaiming normal, fan in, gain sqrt 2, as in the paper's networks (truncated at two deviations, as in JAX).
@@ -95,7 +132,7 @@ def _norm_act(
     sums = _sum_space(wide), _sum_space(jnp.square(wide))
     count = math.prod(x.shape[1:4])
     factor, shift = _affine(*sums, scale, bias, count, groups, epsilon)
-    out = ACTIVATIONS[activation](wide * factor + shift).astype(x.dtype)
+    out = activate(activation, wide * factor + shift).astype(x.dtype)
     return out, (x, *sums, scale, bias)
 
 
@@ -115,7 +152,7 @@ def _norm_act_slopes(
         bias,
     )
     wide = x.astype(jnp.float32)
-    _, pull_activation = jax.vjp(ACTIVATIONS[activation], wide * factor + shift)
+    _, pull_activation = jax.vjp(functools.partial(activate, activation), wide * factor + shift)
     (slope,) = pull_activation(slope.astype(jnp.float32))
     # By the chain rule through the two sums, to both of which each voxel contributes.
     to_sum, to_square, to_scale, to_bias = pull((_sum_space(slope * wide), _sum_space(slope)))

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from emjax.geometry.sizes import Size
 from emjax.models.encoder_decoder import EncoderDecoder, halvings
 from emjax.models.image_layers import NORMS, ImageConv, ImageNorm, Step, pool_overlapping
+from emjax.models.layers import activate
 
 # Number of blocks of each stage, and whether blocks are bottlenecks of three convolutions, or have two.
 _VARIANTS = {"resnet18": ((2, 2, 2, 2), False), "resnet50": ((3, 4, 6, 3), True)}
@@ -34,7 +35,7 @@ class Stem(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps `[b, z, y, x, 1]` to `[b, z, y / 2, x / 2, 64]`."""
         x = ImageConv(64, 7, 2, (3, 3), self.depth, dtype=self.dtype, name="conv")(x)
-        return jax.nn.relu(ImageNorm(self.norm, self.dtype, name="norm")(x))
+        return activate(jax.nn.relu, ImageNorm(self.norm, self.dtype, name="norm")(x))
 
 
 class ResidualBlock(nn.Module):
@@ -60,16 +61,16 @@ class ResidualBlock(nn.Module):
 
         if self.bottleneck:
             features = _WIDENED * self.width
-            y = jax.nn.relu(step(x, self.width, 1, 1, "0"))
-            y = jax.nn.relu(step(y, self.width, 3, self.stride, "1"))
+            y = activate(jax.nn.relu, step(x, self.width, 1, 1, "0"))
+            y = activate(jax.nn.relu, step(y, self.width, 3, self.stride, "1"))
             y = step(y, features, 1, 1, "2")
         else:
             features = self.width
-            y = jax.nn.relu(step(x, features, 3, self.stride, "0"))
+            y = activate(jax.nn.relu, step(x, features, 3, self.stride, "0"))
             y = step(y, features, 3, 1, "1")
         if self.stride > 1 or x.shape[-1] != features:
             x = step(x, features, 1, self.stride, "_skip")
-        return jax.nn.relu(x + y)
+        return activate(jax.nn.relu, x + y)
 
 
 class ResNetEncoder(nn.Module):

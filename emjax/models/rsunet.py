@@ -22,7 +22,7 @@ from emjax.geometry.footprint import Footprint
 from emjax.geometry.sizes import Size
 from emjax.models.backbone import Features, check_multiple
 from emjax.models.image_layers import NORMS, ImageNorm
-from emjax.models.layers import STEM_KERNEL, Conv, elu, max_pool, repeat
+from emjax.models.layers import STEM_KERNEL, Conv, activate, elu, max_pool, repeat
 from emjax.models.unet import SECTION_KERNEL, block_reach
 
 _POOL = (1, 2, 2)
@@ -46,9 +46,9 @@ class NormedBlock(nn.Module):
         def norm(name: str) -> ImageNorm:
             return ImageNorm(self.norm, self.dtype, name=name)
 
-        x = elu(norm("norm0")(conv(SECTION_KERNEL, "conv0")(x)))
-        y = elu(norm("norm1")(conv(self.kernel_size, "conv1")(x)))
-        return elu(norm("norm2")(x + conv(self.kernel_size, "conv2")(y)))
+        x = activate(elu, norm("norm0")(conv(SECTION_KERNEL, "conv0")(x)))
+        y = activate(elu, norm("norm1")(conv(self.kernel_size, "conv1")(x)))
+        return activate(elu, norm("norm2")(x + conv(self.kernel_size, "conv2")(y)))
 
 
 class RSUNetEncoder(nn.Module):
@@ -89,11 +89,11 @@ class RSUNetDecoder(nn.Module):
             width, kernel = self.widths[i], self.kernels[i]
             x = Conv(width, kernel, False, self.dtype, name=f"upsample{i}")(repeat(x, _POOL))
             x = x + levels[i] if self.skips == "add" else x
-            x = elu(ImageNorm(self.norm, self.dtype, name=f"merge{i}")(x))
+            x = activate(elu, ImageNorm(self.norm, self.dtype, name=f"merge{i}")(x))
             x = self.block(width, kernel, self.norm, self.dtype, name=f"level{i}")(x)
             pyramid.append(x)
         embed = Conv(self.widths[0], self.kernels[0], dtype=self.dtype, name="embed")
-        return [*pyramid[:-1], elu(embed(pyramid[-1]))]
+        return [*pyramid[:-1], activate(elu, embed(pyramid[-1]))]
 
 
 class RSUNet(nn.Module):
@@ -184,7 +184,7 @@ class RSUNet(nn.Module):
         norm = self.norm or NORMS[0]
         block = nn.remat(NormedBlock) if self.remat else NormedBlock
         widths, kernels = self.widths[:-1], self.kernels[:-1]
-        x = elu(Conv(self.widths[0], STEM_KERNEL, dtype=self.dtype, name="stem")(x))
+        x = activate(elu, Conv(self.widths[0], STEM_KERNEL, dtype=self.dtype, name="stem")(x))
         levels, x = RSUNetEncoder(widths, kernels, norm, self.dtype, block, name="encoder")(x)
         centre = block(self.widths[-1], self.kernels[-1], norm, self.dtype, name="centre")(x)
         pyramid = RSUNetDecoder(

@@ -26,6 +26,7 @@ from emjax.models.layers import (
     Conv,
     NormAct,
     Upsample,
+    activate,
     max_pool,
 )
 
@@ -251,7 +252,7 @@ class UNet(nn.Module):
         common = (self.groups, self.activation, self.dtype)
         widths, kernels = self.widths, self.all_kernels
         x = Conv(widths[0], STEM_KERNEL, dtype=self.dtype, name="stem")(x)
-        x = ACTIVATIONS[self.activation](x)
+        x = activate(self.activation, x)
         levels, x = Encoder(widths[:-1], kernels[:-1], self.pools, *common, block, name="encoder")(
             x
         )

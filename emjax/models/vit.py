@@ -25,7 +25,7 @@ from emjax.models.attention import attention
 from emjax.models.backbone import Features, check_multiple
 from emjax.models.fields import Index
 from emjax.models.heads import Head
-from emjax.models.layers import ACTIVATIONS, STEM_KERNEL, Dense, Upsample
+from emjax.models.layers import ACTIVATIONS, STEM_KERNEL, Dense, Upsample, activate
 from emjax.models.unet import Block, block_reach
 from emjax.parallel.sharding import constrain
 
@@ -55,7 +55,7 @@ class TransformerBlock(nn.Module):
         y = Dense(x.shape[-1], dtype=self.dtype, name="out")(y.reshape(*x.shape[:2], size))
         x = x + y
         y = nn.LayerNorm(dtype=jnp.float32, name="norm1")(x)
-        y = jax.nn.gelu(Dense(self.mlp_width, dtype=self.dtype, name="mlp0")(y))
+        y = activate("gelu", Dense(self.mlp_width, dtype=self.dtype, name="mlp0")(y))
         y = Dense(x.shape[-1], dtype=self.dtype, name="mlp1")(y)
         x = x + y
         x = constrain(x, "batch", "token", "channel")

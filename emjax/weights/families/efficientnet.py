@@ -15,12 +15,13 @@ from emjax.weights.families.family import (
 )
 from emjax.weights.rules import Rule
 
+_EPSILON = 1e-3
+
 
 def _efficientnet_rules(model: Mapping[str, Any], shapes: Shapes) -> tuple[Rule, ...]:
     del shapes
-    epsilon = 1e-3
     rules = [Rule("stem/conv/kernel", ("_conv_stem.weight",), stem_kernel(model))]
-    rules += batch_norm("stem/norm", "_bn0", epsilon)
+    rules += batch_norm("stem/norm", "_bn0", _EPSILON)
     at, source = r"encoder/block(\d+)", "_blocks.{0}"
     for name, conv, norm in (
         ("expand", "_expand_conv", "_bn0"),
@@ -28,7 +29,7 @@ def _efficientnet_rules(model: Mapping[str, Any], shapes: Shapes) -> tuple[Rule,
         ("project", "_project_conv", "_bn2"),
     ):
         rules.append(Rule(f"{at}/{name}/kernel", (f"{source}.{conv}.weight",), deep_kernel(model)))
-        rules += batch_norm(f"{at}/{name}_norm", f"{source}.{norm}", epsilon)
+        rules += batch_norm(f"{at}/{name}_norm", f"{source}.{norm}", _EPSILON)
     return tuple(rules)
 
 
@@ -44,4 +45,5 @@ FAMILY = Family(
     _efficientnet_model,
     _efficientnet_rules,
     (r"_fc\..*", r"_conv_head\..*", r"_bn1\..*", r".*num_batches_tracked"),
+    epsilon=_EPSILON,
 )

@@ -28,6 +28,7 @@ class Family:
         rules: of the network, given all its fields, and the shapes.
         expected: expressions of names that such files have for another purpose than features.
         parts: of the network that the file has; the others begin anew.
+        epsilon: what its batch normalizations add to a variance.
     """
 
     network: str
@@ -37,6 +38,7 @@ class Family:
     rules: Callable[[Mapping[str, Any], Shapes], tuple[Rule, ...]]
     expected: tuple[str, ...] = ()
     parts: tuple[str, ...] = ("stem", "encoder", "centre")
+    epsilon: float = 1e-5
 
 
 def stem_kernel(model: Mapping[str, Any]) -> Callable[[np.ndarray], np.ndarray]:

@@ -1,0 +1,138 @@
+"""What a user reads of an explanation: numbers, maps as pictures, and a page that holds both."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from emjax.attribution.sections import Asymmetry
+from emjax.jobs.attribute.settings import METHODS
+from emjax.pictures.figures import image_grid, save_png
+from emjax.runs.whole_file import write_whole
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 66em; margin: 2em auto; padding: 0 1em; color: #222; }
+img { max-width: 100%; } table { border-collapse: collapse; } td, th { padding: .3em .8em; text-align: right; }
+td:first-child, th:first-child { text-align: left; } tr { border-bottom: 1px solid #ccc; }
+"""
+
+
+def equalised(image: np.ndarray) -> np.ndarray:
+    """Returns the rank of each value in [0, 1], for display alone: equal areas have equal shares of the grey values."""
+    flat = np.abs(image).ravel()
+    values, inverse, counts = np.unique(flat, return_inverse=True, return_counts=True)
+    if len(values) == 1:
+        return np.zeros(image.shape)
+    ranks = np.cumsum(counts) - counts
+    return (ranks / ranks[-1])[inverse].reshape(image.shape)
+
+
+def draw_maps(
+    folder: Path,
+    images: np.ndarray,
+    regions: np.ndarray,
+    voxels: Mapping[str, np.ndarray],
+    spatial: np.ndarray,
+    count: int,
+) -> list[Path]:
+    """Draws for each of the first tiles the sections, and below them the map of each method.
+
+    Args:
+        folder: existing folder.
+        images: `[n, sections, y, x]` in [0, 1].
+        regions: `[n, y, x]` bool.
+        voxels: method -> `[n, sections, y, x]`.
+        spatial: Grad-CAM's maps `[n, y', x']`, or empty.
+        count: of tiles.
+
+    Returns:
+        The files.
+    """
+    sections = images.shape[1]
+    titles = [_section_title(i, sections) for i in range(sections)] + ["explained region"]
+    written = []
+    for tile in range(min(count, len(images))):
+        rows = [[*images[tile], np.where(regions[tile], images[tile, sections // 2], 0.0)]]
+        # Equalized together: which section has more is seen as well as where.
+        for found in voxels.values():
+            rows.append([*equalised(found[tile]), np.full(regions[tile].shape, np.nan)])
+        if len(spatial):
+            height, width = regions[tile].shape
+            low = spatial[tile]
+            y = np.arange(height) * low.shape[0] // height
+            x = np.arange(width) * low.shape[1] // width
+            empty = np.full((height, width), np.nan)
+            whole = [empty] * sections
+            whole[sections // 2] = equalised(low[y][:, x])
+            rows.append([*whole, empty])
+        path = folder / f"maps_{tile:02d}.png"
+        save_png(path, image_grid(rows, titles))
+        written.append(path)
+    return written
+
+
+def _section_title(number: int, sections: int) -> str:
+    away = number - sections // 2
+    return "middle section" if away == 0 else f"section z{away:+d}"
+
+
+def write_report(
+    folder: Path,
+    title: str,
+    measured: Mapping[str, Asymmetry],
+    notes: Sequence[str],
+    pictures: Sequence[Path],
+    rows: Sequence[str],
+) -> Path:
+    """Writes `report.html`, which needs nothing besides.
+
+    Args:
+        folder: run folder.
+        title: what is explained.
+        measured: method -> how unequal the sections are.
+        notes: lines on the checks.
+        pictures: files to include.
+        rows: names of the rows of a picture below the first, top to bottom.
+
+    Returns:
+        The file.
+    """
+    first = next(iter(measured.values()), None)
+    sections = len(first.shares) if first else 0
+    heads = [_section_title(i, sections) for i in range(sections)]
+    parts = [
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>emjax: attribution</title>",
+        f"<style>{_STYLE}</style></head><body><h1>What the answer comes from</h1><p>{html.escape(title)}</p>",
+        "<h2>Shares of the sections</h2><p>How much of the answer for the middle section each section accounts for; in "
+        "brackets the interval that holds the mean over such tiles with 95 % confidence. The two neighbours should "
+        "count alike, as no order of sections tells them apart: a neighbour ratio whose interval lies above 1 says "
+        "that they do not. The middle section may well count more, since it is the one that is predicted.</p>",
+        "<table><tr><th>method</th>"
+        + "".join(f"<th>{html.escape(head)}</th>" for head in heads)
+        + "<th>neighbour ratio</th><th>largest by smallest</th><th>variation</th></tr>",
+    ]
+    for name, found in measured.items():
+        cells = [*found.shares, found.neighbour_ratio, found.spread, found.variation]
+        parts.append(
+            f"<tr><td>{html.escape(METHODS[name][0])}</td>"
+            + "".join(f"<td>{c.value:.3f} ({c.low:.3f}, {c.high:.3f})</td>" for c in cells)
+            + "</tr>"
+        )
+    parts += ["</table><h2>Checks</h2><ul>", *(f"<li>{html.escape(n)}</li>" for n in notes)]
+    listed = ", ".join(html.escape(row) for row in rows)
+    parts.append(
+        "</ul><h2>Maps</h2><p>Top: the sections, and the region whose answer is explained. Below, from top to bottom: "
+        f"{listed}. Bright: more of the answer comes from here. Grey values of a row are ranks (equalized over its "
+        "sections together), so that weak parts are seen too: do not read sizes off them.</p>"
+    )
+    for path in pictures:
+        data = base64.b64encode(path.read_bytes()).decode()
+        parts.append(f"<p><img alt='{path.stem}' src='data:image/png;base64,{data}'></p>")
+    parts.append("</body></html>\n")
+    target = folder / "report.html"
+    write_whole(target, "\n".join(parts).encode())
+    return target
