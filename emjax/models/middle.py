@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -15,6 +16,7 @@ from emjax.models.encoder_decoder import EncoderDecoder
 # Modules of an `EncoderDecoder` that see more than one section or the image itself: all later ones see the middle only.
 _FIRST = "stem"
 _IMAGE = "decoder_image0"
+_DECODER = ("decoder",)  # takes the features of the deepest layer
 
 
 def is_flat(backbone: Backbone) -> bool:
@@ -64,3 +66,30 @@ def apply_middle(backbone: Backbone, params: Params, x: jax.Array) -> jax.Array:
 
     with nn.intercept_methods(only_middle):
         return apply(backbone, params, x)["output"]
+
+
+@contextlib.contextmanager
+def open_centre(added: jax.Array) -> Iterator[list[jax.Array]]:
+    """Lays open the features of the deepest layer of a network that is traced within.
+
+    Args:
+        added: what is added to them, so that a derivative with respect to them can be taken.
+
+    Yields:
+        A list that holds the features, the sum, after the network was traced.
+    """
+    seen: list[jax.Array] = []
+
+    def tap(
+        run: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
+        if context.module.path != _DECODER or context.method_name != "__call__":
+            return run(*args, **kwargs)
+        seen.append(args[0] + added)
+        return run(seen[0], *args[1:], **kwargs)
+
+    with nn.intercept_methods(tap):
+        yield seen

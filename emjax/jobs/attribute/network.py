@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,11 +15,9 @@ from emjax.errors import InputError
 from emjax.jobs.attribute.settings import Settings
 from emjax.models.backbone import Backbone
 from emjax.models.build import Params, build_backbone
-from emjax.models.middle import apply_middle, is_flat
+from emjax.models.middle import apply_middle, is_flat, open_centre
 from emjax.tasks.build import build_segment
 from emjax.train.weights import Weights
-
-_TAPPED = ("decoder",)  # what takes the features of the deepest layer
 
 
 class Explained(NamedTuple):
@@ -55,26 +51,8 @@ class Explained(NamedTuple):
         """Returns the network with its deepest features laid open, for Grad-CAM."""
 
         def run(x: jax.Array, added: jax.Array) -> tuple[jax.Array, jax.Array]:
-            seen: list[jax.Array] = []
-
-            def tap(
-                call: Callable[..., Any],
-                args: tuple[Any, ...],
-                kwargs: dict[str, Any],
-                context: nn.module.InterceptorContext,
-            ) -> Any:
-                if context.module.path != _TAPPED or context.method_name != "__call__":
-                    return call(*args, **kwargs)
-                seen.append(args[0] + added)
-                return call(seen[0], *args[1:], **kwargs)
-
-            with nn.intercept_methods(tap):
+            with open_centre(added) as seen:
                 scores = self.score(region)(x)
-            if not seen:
-                raise InputError(
-                    "grad_cam: this network has no part 'decoder', before which features could be laid open; leave "
-                    "grad_cam out of methods"
-                )
             return scores, seen[0]
 
         return run
