@@ -114,3 +114,13 @@ def test_nothing_is_done_where_nothing_was_begun(tmp_path: Path) -> None:
 def test_a_million_marks_are_read_in_no_time(done: DoneBlocks) -> None:
     done.mark(*range(10**6))
     assert done.mask(10**6).all()
+
+
+def test_marks_of_other_work_never_count(done: DoneBlocks) -> None:
+    """As of a run that was stopped for a while, and whose folder another one has taken since."""
+    DoneBlocks(done.folder, "b").mark(1)
+    done.mark(2)
+    # Of an earlier version, whose files do not say of which work they are.
+    (Path(done.folder) / "18f-1234abcd.done").write_text("3\n")
+    assert done.indices() == {2, 3}
+    assert DoneBlocks(done.folder, "").indices() == {1, 2, 3}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from emjax.blocks.lock import OutputLock
+from emjax.blocks.lock import FolderLock, OutputLock
 from emjax.errors import InputError
 
 _HOLDER = """
@@ -150,3 +150,43 @@ def test_a_place_that_cannot_be_written_is_told(folder: Path) -> None:
     (folder / "file").write_text("")
     with pytest.raises(InputError, match="cannot write .*file/a.zarr .*give another output"):
         OutputLock(folder / "file" / "a.zarr", "segment").__enter__()
+
+
+def test_an_output_by_way_of_a_link_has_the_same_lock(folder: Path) -> None:
+    (folder / "far").mkdir()
+    (folder / "out.zarr").symlink_to(folder / "far" / "real.zarr")
+    with OutputLock(folder / "far" / "real.zarr", "convert"):
+        with pytest.raises(InputError, match="another run: convert"):
+            OutputLock(folder / "out.zarr", "segment").__enter__()
+
+
+def test_a_work_folder_has_one_too_and_nothing_of_it_stays(folder: Path, monkeypatch) -> None:
+    with FolderLock(folder / "runs" / "a", "tune"):
+        with pytest.raises(InputError, match="another run: tune, .* or give another --workdir"):
+            FolderLock(folder / "runs" / "a", "tune").__enter__()
+    assert list(folder.iterdir()) == []
+    # Of a mount whose parent cannot be written.
+    (folder / "mount").mkdir()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with FolderLock(folder / "mount", "tune") as lock:
+        assert lock.file == folder / "mount" / ".lock"
+
+
+def test_without_locks_a_process_that_lives_is_believed(folder: Path, monkeypatch) -> None:
+    first = _hold(folder / "out.zarr")
+
+    def flock(*_) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(InputError, match=f"convert, process {first.pid} "):
+        OutputLock(folder / "out.zarr", "segment").__enter__()
+    # Of one that is dead, or that has only its number, nothing is believed.
+    signed = json.loads((folder / ".out.zarr.lock").read_text())
+    (folder / ".out.zarr.lock").write_text(json.dumps(signed | {"birth": "1"}))
+    with OutputLock(folder / "out.zarr", "segment"):
+        pass
+    (folder / ".out.zarr.lock").write_text(json.dumps(signed))
+    _end(first)
+    with OutputLock(folder / "out.zarr", "segment"):
+        pass

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 
 import pytest
+from ml_collections import ConfigDict
 
 from emjax import jobs, main
+from emjax.blocks.lock import FolderLock
 from emjax.errors import InputError
 
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "grain"}
@@ -106,3 +109,25 @@ def test_flags_of_several_processes_are_refused_where_there_is_one(outside, caps
     assert "job 'toy' uses no accelerators" in capsys.readouterr().err
     assert not (outside / "seed.txt").exists()
     assert main.main(["--config", "toy.py", "--workdir=seed.txt", "--num_processes=1"]) == 0
+
+
+def test_a_second_run_in_a_folder_is_refused(tmp_path):
+    ran = []
+
+    def run(config, workdir):
+        ran.append(config.job)
+        if len(ran) == 1:
+            with pytest.raises(InputError, match="another run: outer.*give another --workdir"):
+                jobs.run_job(job, ConfigDict({"job": "inner"}), workdir)
+            # By another name of the same folder.
+            with pytest.raises(InputError, match="another run: outer"):
+                jobs.run_job(job, ConfigDict({"job": "inner"}), tmp_path / "link")
+
+    job = types.SimpleNamespace(run=run)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    assert jobs.run_job(job, ConfigDict({"job": "outer"}), tmp_path / "run") == 0
+    assert ran == ["outer"]
+    shares = types.SimpleNamespace(run=run, LOCKS_FOLDER=True)
+    with FolderLock(tmp_path / "run", "part"):
+        assert jobs.run_job(shares, ConfigDict({"job": "other"}), tmp_path / "run") == 0

@@ -5,6 +5,7 @@ import json
 import os
 
 import pytest
+from etils import epath
 
 from emjax.config import base_config
 from emjax.errors import InputError
@@ -151,3 +152,42 @@ def test_a_relative_workdir_becomes_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = open_run_folder("runs/toy", _config())
     assert str(folder) == str(tmp_path / "runs" / "toy")
+
+
+def test_a_kill_while_the_old_run_is_deleted_leaves_what_says_whose_it_is(tmp_path, monkeypatch):
+    folder = _begin(tmp_path, _config())
+    write_results(folder, {"a": 1})
+    (folder / "checkpoints" / "1").mkdir(parents=True)
+    gone, real = [], epath.Path("/").__class__.unlink
+
+    def unlink(path, *arguments, **options):
+        if path.name in ("metrics.jsonl", "results.json", "config.json"):
+            gone.append(path.name)
+        if path.name == "results.json":
+            raise KeyboardInterrupt
+        real(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(folder), "unlink", unlink)
+        with pytest.raises(KeyboardInterrupt):
+            open_run_folder(tmp_path, _config(seed=1, overwrite=True))
+    assert gone == ["metrics.jsonl", "results.json"] and not (folder / "checkpoints").exists()
+    # Neither taken for a run of the new configuration, nor refused to the command that was killed.
+    with pytest.raises(InputError, match="another configuration"):
+        open_run_folder(tmp_path, _config(seed=1))
+    open_run_folder(tmp_path, _config(seed=1, overwrite=True))
+    assert not (folder / "results.json").exists()
+
+
+def test_overwrite_deletes_nothing_that_it_is_to_read(tmp_path):
+    _begin(tmp_path, _config())
+    (tmp_path / "checkpoints" / "1").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path)
+    for source in ("", "/checkpoints/1", "/link"):
+        config = _config(seed=1, overwrite=True, init_from=f"{tmp_path}{source}")
+        with pytest.raises(InputError, match="would delete .*, which init_from names"):
+            open_run_folder(tmp_path, config)
+    (tmp_path / "plots").symlink_to(tmp_path / "checkpoints")
+    with pytest.raises(InputError, match="plots, a link to"):
+        open_run_folder(tmp_path, _config(seed=1, overwrite=True))
+    assert (tmp_path / "checkpoints" / "1").exists()

@@ -156,6 +156,7 @@ def test_an_output_is_replaced_only_when_told(volumes, tmp_path, capfd):
     ("fields", "words"),
     [
         ({"input": ""}, ["input is empty"]),
+        ({"output": "{v}/p.zarr", "overwrite": "true"}, ["are in one place", "another output"]),
         ({"input": "{v}/q.zarr"}, ["no such path", "p.zarr"]),
         ({"input": "{v}/a.h5:labels"}, ["what its one channel is", "configs/predict.py"]),
         ({"input": "{v}/a.h5:labels", "channels": "foreground"}, ["uint64", "uint8"]),

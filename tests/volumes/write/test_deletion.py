@@ -13,7 +13,6 @@ import zarr
 from emjax.blocks.output import check_apart
 from emjax.errors import InputError
 from emjax.volumes.create import create_volume, delete_volume, is_half_made
-from emjax.volumes.write import deletion
 from emjax.volumes.write.hdf5 import Hdf5Output
 from emjax.volumes.write.precomputed import PrecomputedOutput
 
@@ -165,7 +164,10 @@ def test_an_output_and_its_inputs_are_apart_by_all_names(path: Path, tmp_path: P
     check_apart(str(tmp_path / "b.zarr"), {"input": str(path), "image": ""})
 
 
-def test_remote_outputs_have_the_same_rule(monkeypatch) -> None:
-    create_volume("memory://a.zarr", (8, 8, 8), "uint8", None, {}).write(1).result()
-    names = [name for group in deletion.list_owned("file:///nowhere", ()) for name in group]
-    assert names == []
+def test_by_url_the_rule_is_the_same(path: Path) -> None:
+    (path / "notes.txt").write_text("hand made")
+    with pytest.raises(InputError, match="notes.txt"):
+        delete_volume(f"file://{path}")
+    (path / "notes.txt").unlink()
+    delete_volume(f"file://{path}")
+    assert _files(path) == []
