@@ -25,14 +25,14 @@ HERE = Path(__file__).resolve().parent
 # Packages that such a machine has.
 ASSUMED = frozenset(
     """
-    absl-py aiohttp attrs click cloudpickle etils flax fsspec h5py humanize importlib-metadata jax jinja2 llvmlite
+    absl-py aiohttp attrs click cloudpickle etils flax fsspec h5py humanize importlib-metadata jax jaxlib jinja2 llvmlite
     markupsafe matplotlib ml-dtypes msgpack numba numpy optax orbax-checkpoint packaging pandas pillow protobuf psutil
     pyarrow python-dateutil pyyaml requests rich safetensors scikit-image scipy setuptools simplejson six
     sortedcontainers tensorstore tifffile toolz torch tqdm treescope typing-extensions urllib3 wrapt zipp
     """.split()
 )
-# Only for volumes in the cloud, pages and packages' own tests: gpu.py does not import them.
-NOT_NEEDED = frozenset({"gcsfs", "neuroglancer"})
+# Only for volumes in the cloud, pages, and compressed TIFF: gpu.py does not import them.
+NOT_NEEDED = frozenset({"gcsfs", "neuroglancer", "imagecodecs"})
 _PLATFORMS = ("2_28", "2_27", "2_24", "2_17", "2_12", "2_5")
 
 
@@ -79,19 +79,20 @@ def needed(requirements: str) -> list[str]:
         line.strip() for line in requirements.splitlines() if line.strip()[:1] not in ("", "#")
     ]
     wanted = {_name(line): line for line in lines}
-    queue = [name for name in wanted if name not in ASSUMED | NOT_NEEDED]
+    queue = [line for name, line in wanted.items() if name not in ASSUMED | NOT_NEEDED]
     found: dict[str, str] = {}
     while queue:
-        name = queue.pop()
-        if name in found:
+        line = queue.pop()
+        name = _name(line)
+        if name in found or not _installed(name):
             continue
         # Of the version that is installed here, which is known to work.
         found[name] = f"{name}=={importlib.metadata.version(name)}"
         for requirement in importlib.metadata.requires(name) or ():
-            other = _name(requirement)
-            if "extra ==" not in requirement and other not in ASSUMED | NOT_NEEDED | found.keys():
-                if _installed(other):
-                    queue.append(other)
+            extra = re.search(r"extra == ['\"]([\w-]+)", requirement)
+            asked = not extra or f"[{extra[1]}]" in line
+            if asked and _name(requirement) not in ASSUMED | NOT_NEEDED:
+                queue.append(requirement)
     return sorted(found.values())
 
 
