@@ -25,9 +25,9 @@ HERE = Path(__file__).resolve().parent
 # Packages that such a machine has.
 ASSUMED = frozenset(
     """
-    absl-py aiohttp attrs click cloudpickle etils flax fsspec h5py humanize importlib-metadata jax jaxlib jinja2 llvmlite
-    markupsafe matplotlib ml-dtypes msgpack numba numpy optax orbax-checkpoint packaging pandas pillow protobuf psutil
-    pyarrow python-dateutil pyyaml requests rich safetensors scikit-image scipy setuptools simplejson six
+    absl-py aiohttp attrs click cloudpickle etils flax fsspec h5py humanize importlib-metadata jax jaxlib jinja2
+    llvmlite markupsafe matplotlib ml-dtypes msgpack numba numpy optax orbax-checkpoint packaging pandas pillow protobuf
+    psutil pyarrow python-dateutil pyyaml requests rich safetensors scikit-image scipy setuptools simplejson six
     sortedcontainers tensorstore tifffile toolz torch tqdm treescope typing-extensions urllib3 wrapt zipp
     """.split()
 )
