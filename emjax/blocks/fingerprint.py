@@ -2,7 +2,7 @@
 
 No voxels are read, so that terabytes take no longer than a listing. A fingerprint covers:
 
-- of a file: its time and size; of HDF5 also those of the files that its datasets take their voxels from;
+- of a file: its time and size; of HDF5, and of a header of NRRD, also those of the files that voxels are taken from;
 - of an array in a folder: its metadata files, and the times of its folders and of some of its chunks. Writers write a
   chunk under another name and rename it, which changes the time of its folder;
 - of sections and tiles: names, sizes and times of all files.
@@ -158,6 +158,12 @@ def _sources(address: Address) -> Iterator[dict[str, Any] | str]:
     """Yields an entry for each file that a file refers to."""
     if address.path.lower().endswith(".json"):
         yield from _tiles(address.path)
+    elif address.path.lower().endswith(".nhdr"):
+        with open(address.path, encoding="utf-8", errors="replace") as file:
+            named = re.findall(
+                r"^data ?file: *(.+?)\s*$", file.read(), re.MULTILINE | re.IGNORECASE
+            )
+        yield from _files(_beside(address.path, name) for name in named)
     elif h5py.is_hdf5(address.path):
         yield from _files(sorted(_hdf5_sources(address))[:_MOST_SOURCES])
 

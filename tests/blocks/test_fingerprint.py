@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -138,3 +139,13 @@ def test_what_links_and_external_storage_lead_to_counts(tmp_path, monkeypatch):
         assert any(
             source in said for said in differences(before, fingerprint(f"sub/a.h5:{dataset}"))
         )
+
+
+def test_the_voxels_beside_a_header_of_nrrd(tmp_path: Path) -> None:
+    (tmp_path / "a.nhdr").write_text("NRRD0004\ntype: uint8\ndata file: a.raw\n")
+    (tmp_path / "a.raw").write_bytes(bytes(8))
+    before = fingerprint(f"{tmp_path}/a.nhdr")
+    (tmp_path / "a.raw").write_bytes(bytes(9))
+    assert differences(before, fingerprint(f"{tmp_path}/a.nhdr")) == [
+        f"{tmp_path}/a.raw has 9 bytes, it had 8"
+    ]
