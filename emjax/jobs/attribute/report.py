@@ -59,13 +59,13 @@ def draw_maps(
         rows = [[*images[tile], np.where(regions[tile], images[tile, sections // 2], 0.0)]]
         # Equalized together: which section has more is seen as well as where.
         for found in voxels.values():
-            rows.append([*equalised(found[tile]), np.full(regions[tile].shape, np.nan)])
+            rows.append([*equalised(found[tile]), np.ones(regions[tile].shape)])
         if len(spatial):
             height, width = regions[tile].shape
             low = spatial[tile]
             y = np.arange(height) * low.shape[0] // height
             x = np.arange(width) * low.shape[1] // width
-            empty = np.full((height, width), np.nan)
+            empty = np.ones((height, width))  # white: no map here
             whole = [empty] * sections
             whole[sections // 2] = equalised(low[y][:, x])
             rows.append([*whole, empty])
