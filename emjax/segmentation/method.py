@@ -12,12 +12,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from emjax.segmentation.clusters import joined
 from emjax.segmentation.evidence import Evidence, Graph
 from emjax.segmentation.prediction import NEAREST, Offset, Prediction
 from emjax.segmentation.settings import SizeSettings
 
-# Name of the table of pairs that stitching joins.
+# Name of the table of pairs of fragments of different cells that are the same, see `emjax.segmentation.stitching`.
 STITCHES = "stitches"
 # The channels that a method needs to read nearest affinities, for messages.
 NEEDS_NEAREST = "affinities " + " and ".join(",".join(map(str, o)) for o in NEAREST)
@@ -37,11 +36,9 @@ def no_evidence(settings: Any) -> Evidence:
 
 
 def each_alone(graph: Graph, settings: Any, memo: Memo | None) -> np.ndarray:
-    """Takes every fragment as an object, joined only with the fragments of other cells that stitching joins to it."""
+    """Takes every fragment as an object."""
     del settings, memo
-    if STITCHES not in graph.tables:
-        return graph.ids
-    return joined(graph.ids, graph.tables[STITCHES].pairs)
+    return graph.ids
 
 
 def no_check(settings: Any, offsets: Offsets) -> None:
@@ -69,12 +66,14 @@ class Method:
         by_default: whether its default settings suit given channels, so that it can be chosen where no method is named;
         None: wherever it `fits`.
         evidence: settings -> the tables of evidence that `partition` needs.
-        across: settings -> the tables that hold only pairs of fragments of different cells.
+        across: settings -> the tables that `partition` needs only where there are several cells.
         partition: (graph, settings, memo) -> `[k]` uint64, the smallest id of each fragment's
             object, 0 = background; before limits on sizes are applied.
         check: (settings, offsets of the channels): raises InputError if a setting needs channels that do not exist.
-        stitched: whether fragments are objects that are joined by their overlap between cells; if so, the settings have
-            `stitch`.
+        stitched: whether fragments are objects that are joined by their overlap between cells, before `partition` sees
+            them; if so, the settings have `stitch`.
+        united: whether fragments of neighbouring cells that have most of their voxels in common are made one before
+            `partition` sees them; see `emjax.segmentation.stitching.match`.
         halo: whether the fragments of a cell depend on the voxels around it.
     """
 
@@ -89,6 +88,7 @@ class Method:
     partition: Callable[[Graph, Any, Memo | None], np.ndarray] = each_alone
     check: Callable[[Any, Offsets], None] = no_check
     stitched: bool = False
+    united: bool = False
     halo: bool = True
 
     def __post_init__(self) -> None:

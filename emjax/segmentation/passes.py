@@ -23,6 +23,7 @@ from emjax.geometry.grid import Block
 from emjax.runs.whole_file import write_whole
 from emjax.segmentation.cells import Cells, cut
 from emjax.segmentation.channels import Channels
+from emjax.segmentation.clusters import joined
 from emjax.segmentation.evidence import Evidence, Graph, reach
 from emjax.segmentation.graph_files import (
     read_columns,
@@ -33,7 +34,7 @@ from emjax.segmentation.graph_files import (
 )
 from emjax.segmentation.method import STITCHES
 from emjax.segmentation.methods import METHODS, evidence_of, solve
-from emjax.segmentation.region_graph import EdgeStatistics, merge_statistics
+from emjax.segmentation.region_graph import EdgeStatistics, contract, merge_statistics
 from emjax.segmentation.sizes import relabel
 from emjax.segmentation.stitching import Face, match, outer_slabs
 from emjax.volumes.write.zarr import ZarrOutput
@@ -75,8 +76,14 @@ class Plan:
 
     @property
     def stitched(self) -> bool:
-        """Whether the objects of different cells are joined by their overlap."""
-        return METHODS.find(self.method).stitched and len(self.cells) > 1
+        """Whether fragments of different cells that overlap are made one."""
+        method = METHODS.find(self.method)
+        return (method.stitched or method.united) and len(self.cells) > 1
+
+    @property
+    def share(self) -> float | None:
+        """What decides which fragments of different cells are the same; see `match`."""
+        return getattr(self.settings, "stitch", None)
 
     def open(self, path: str) -> ts.TensorStore:
         """Opens a volume that this run made; only once in each process."""
@@ -101,13 +108,12 @@ class MakeFragments:
         for cell in plan.cells.within(block.core):
             prediction = plan.channels.read(cell.read)
             labels = METHODS.find(plan.method).fragments(prediction, plan.settings)
-            core, around, counts = _numbered(labels, cell, plan.stitched)
+            core, slabs, counts = _numbered(labels, cell, plan.cells, plan.stitched)
             first = plan.cells.first_id(cell.index)
             ids.append(np.arange(first + 1, first + 1 + len(counts), dtype=np.uint64))
             sizes.append(counts)
-            if around is not None:
-                slabs = outer_slabs(around, cell, plan.cells)
-                _write_slabs(plan.file(FACES_FOLDER, f"cell-{cell.index}.npz"), slabs, first)
+            if plan.stitched:
+                _write_slabs(plan.file(FACES_FOLDER, f"cell-{cell.index}.npz"), slabs)
             core[core > 0] += np.uint64(first)
             store[plan.cells.inside(cell.core).slices].write(core).result()
         write_columns(
@@ -161,7 +167,7 @@ class GatherEvidence:
             below, above = at_cell.slab(cell, plan.cells), at_other.slab(other, plan.cells)
             of_cell = (_read_slab(plan, cell, at_cell), _read(store, plan.cells.inside(above)))
             of_other = (_read(store, plan.cells.inside(below)), _read_slab(plan, other, at_other))
-            found.append(match(of_other, of_cell, plan.settings.stitch))
+            found.append(match(of_other, of_cell, plan.share))
         return found
 
 
@@ -219,7 +225,10 @@ def partition_graph(plan: Plan, blocks: int, path: str) -> dict[str, int]:
         for table in plan.table_names
     }
     graph = Graph(ids[order], sizes[order], tables)
-    segments = solve(graph, plan.method, plan.settings)
+    same = joined(graph.ids, tables.pop(STITCHES).pairs) if plan.stitched else graph.ids
+    united = _united(graph, same)
+    objects = solve(united, plan.method, plan.settings)
+    segments = objects[np.searchsorted(united.ids, same)]
     write_columns(path, fragment=graph.ids, segment=segments)
     return {
         "fragments": len(ids),
@@ -228,40 +237,57 @@ def partition_graph(plan: Plan, blocks: int, path: str) -> dict[str, int]:
     }
 
 
+def _united(graph: Graph, same: np.ndarray) -> Graph:
+    """Returns a graph with one fragment for those that are the same, named by the smallest id of these.
+
+    Args:
+        graph: of all fragments.
+        same: `[k]` uint64, the smallest id of the fragments that are the same.
+    """
+    names, index = np.unique(same, return_inverse=True)
+    if len(names) == len(same):
+        return graph
+    sizes = np.zeros(len(names), np.int64)
+    np.add.at(sizes, index, graph.sizes)
+    tables = {name: contract(table, graph.ids, same) for name, table in graph.tables.items()}
+    return Graph(names, sizes, tables)
+
+
 def _numbered(
-    labels: np.ndarray, cell: Block, outside: bool
-) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    labels: np.ndarray, cell: Block, cells: Cells, outside: bool
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     """Renumbers the labels of a cell 1..k by their first voxels in the core.
 
-    Returns the renumbered core, with `outside` the same of everything that was read, and the size of each label.
+    Returns the renumbered core, with `outside` the same of the slabs beyond its faces, and the size of each label.
 
     Labels that occur only in the halo become 0: they are no fragments of this cell.
     """
+    if outside:
+        labels, _ = relabel(labels)
     core = np.ascontiguousarray(cut(labels, cell.core, cell.read))
     numbered, sizes = relabel(core)
     if not outside:
-        return numbered, None, sizes
-    # Position of the first voxel of each label in the core, which gives its new number.
-    old, first = np.unique(core, return_index=True)
-    known = np.unique(labels)
-    new = np.zeros(len(known), np.uint64)
-    new[np.searchsorted(known, old)] = numbered.ravel()[first]
-    return numbered, new[np.searchsorted(known, labels)], sizes
+        return numbered, {}, sizes
+    new = np.zeros(int(labels.max(initial=0)) + 1, np.uint32)
+    new[core.view(np.int64)] = numbered
+    slabs = outer_slabs(labels, cell, cells)
+    return numbered, {name: new[slab.view(np.int64)] for name, slab in slabs.items()}, sizes
 
 
-def _write_slabs(path: str, slabs: dict[str, np.ndarray], first: int) -> None:
+def _write_slabs(path: str, slabs: dict[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
-    moved = {n: np.where(s > 0, s + np.uint64(first), np.uint64(0)) for n, s in slabs.items()}
-    np.savez_compressed(buffer, allow_pickle=False, **moved)
+    np.savez_compressed(buffer, allow_pickle=False, **slabs)
     write_whole(path, buffer.getvalue())
 
 
 def _read_slab(plan: Plan, cell: Block, face: Face) -> np.ndarray:
     path = epath.Path(plan.file(FACES_FOLDER, f"cell-{cell.index}.npz"))
     try:
-        return np.load(io.BytesIO(path.read_bytes()))[face.name]
+        numbers = np.load(io.BytesIO(path.read_bytes()))[face.name].astype(np.uint64)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"cannot read {path}: {error}") from error
+    numbers[numbers > 0] += np.uint64(plan.cells.first_id(cell.index))
+    return numbers
 
 
 def _no_pairs() -> EdgeStatistics:

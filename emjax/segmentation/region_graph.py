@@ -126,7 +126,7 @@ def merge_statistics(parts: Sequence[EdgeStatistics]) -> EdgeStatistics:
 
 
 def contract(statistics: EdgeStatistics, ids: np.ndarray, clusters: np.ndarray) -> EdgeStatistics:
-    """Returns the statistics of pairs of clusters of fragments; histograms are dropped.
+    """Returns the statistics of pairs of clusters of fragments.
 
     Args:
         statistics: of pairs of fragments.
@@ -135,7 +135,7 @@ def contract(statistics: EdgeStatistics, ids: np.ndarray, clusters: np.ndarray) 
     """
     ends = clusters[np.searchsorted(ids, statistics.pairs)].astype(np.uint64)
     keep = (ends[:, 0] != ends[:, 1]) & (ends != 0).all(axis=1)
-    kept = dataclasses.replace(statistics, histogram=None).select(keep)
+    kept = statistics.select(keep)
     return merge_statistics([dataclasses.replace(kept, pairs=np.sort(ends[keep], axis=1))])
 
 

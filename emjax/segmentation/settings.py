@@ -70,9 +70,9 @@ class StitchSettings(SizeSettings):
     """How objects that were found in the cells of a volume are joined across cell faces.
 
     Attributes:
-        stitch: two objects of neighbouring cells are joined if each is the other's largest partner
-            around the face, and the voxels that both have are more than this share of the smaller
-            object's voxels there. 1 joins none.
+        stitch: two objects of neighbouring cells are joined if the voxels that both have are more than this share of
+            the smaller object's voxels around the face, if each is the other's largest partner there or this holds on
+            either side of the face: an object joins as many partners as it has branches across. 1 joins none.
     """
 
     stitch: float = number(0.5, 0, 1, later=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import fastremap
 import numpy as np
 
@@ -83,7 +85,8 @@ def limit_sizes(
         if small == "neighbour":
             if statistics is None or ids is None:
                 raise ValueError("small='neighbour' needs statistics and ids of the fragments")
-            touching = contract(statistics, ids, clusters).touching()
+            without = dataclasses.replace(statistics, histogram=None)
+            touching = contract(without, ids, clusters).touching()
             targets = _absorb(names, totals, min_size, touching)
             np.add.at(joined := np.zeros_like(totals), targets, totals)
             totals = joined[targets]

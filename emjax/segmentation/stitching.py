@@ -1,6 +1,7 @@
-"""Stitching: joins objects of neighbouring cells that overlap where both cells were segmented.
+"""Stitching: finds which labels of neighbouring cells are the same thing, where both cells were segmented.
 
-Each cell is segmented with a halo, so both neighbours have labels on either side of the face between them.
+Each cell is segmented with a halo, so both neighbours have labels on either side of the face between them: what lies at
+a face is seen from both sides.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Face:
 
 
 def outer_slabs(labels: np.ndarray, cell: Block, cells: Cells) -> dict[str, np.ndarray]:
-    """Returns a cell's labels of the voxels beyond its faces.
+    """Returns a cell's labels of the voxels just beyond its faces.
 
     Args:
         labels: `[z, y, x]` labels of `cell.read`.
@@ -71,28 +72,56 @@ def outer_slabs(labels: np.ndarray, cell: Block, cells: Cells) -> dict[str, np.n
 
 
 def match(
-    lower: tuple[np.ndarray, np.ndarray], upper: tuple[np.ndarray, np.ndarray], share: float
+    lower: tuple[np.ndarray, np.ndarray],
+    upper: tuple[np.ndarray, np.ndarray],
+    share: float | None = None,
 ) -> EdgeStatistics:
-    """Finds the objects of two neighbouring cells that are the same object.
+    """Finds the labels of two neighbouring cells that are the same.
 
     Args:
         lower: the lower cell's labels of the slab below the face and of the slab above it.
         upper: the upper cell's labels of the same two slabs.
-        share: see `StitchSettings.stitch`.
+        share: for objects, see `StitchSettings.stitch`. None, for fragments: two are the same if more than half of the
+            voxels that either has are common, so that each has at most one partner along a face, and a fragment that
+            straddles a border between objects joins no others.
 
     Returns:
-        The pairs; `contact` is the number of voxels that both objects have.
+        The pairs; `contact` is the number of voxels that both have.
     """
-    a = np.concatenate([part.ravel() for part in lower])
-    b = np.concatenate([part.ravel() for part in upper])
-    both = (a > 0) & (b > 0)
-    pairs, counts = np.unique(np.stack([a[both], b[both]], axis=1), axis=0, return_counts=True)
-    keep = _largest(pairs[:, 0], counts) & _largest(pairs[:, 1], counts)
-    smaller = np.minimum(_totals(a, pairs[:, 0]), _totals(b, pairs[:, 1]))
-    keep &= counts > share * smaller
+    pairs, common = _common(lower, upper)
+    totals = np.stack(
+        [
+            np.minimum(_totals(a, pairs[:, 0]), _totals(b, pairs[:, 1]))
+            for a, b in zip(lower, upper, strict=True)
+        ]
+    )
+    a, b = (np.concatenate([part.ravel() for part in cell]) for cell in (lower, upper))
+    of_a, of_b, counts = _totals(a, pairs[:, 0]), _totals(b, pairs[:, 1]), common.sum(axis=0)
+    if share is None:
+        keep = 2 * counts > of_a + of_b - counts
+    else:
+        mutual = _largest(pairs[:, 0], counts) & _largest(pairs[:, 1], counts)
+        branch = ((common > 0) & (common > share * totals)).all(axis=0)
+        keep = (mutual | branch) & (counts > share * np.minimum(of_a, of_b))
     found = np.sort(pairs[keep].astype(np.uint64), axis=1)
     nothing = np.zeros(len(found), np.int64)
     return EdgeStatistics(found, counts[keep].astype(np.int64), nothing, nothing, nothing)
+
+
+def _common(
+    lower: tuple[np.ndarray, np.ndarray], upper: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the pairs of labels that share voxels, `[n, 2]`, and how many on each side of the face, `[2, n]`."""
+    rows = []
+    for side, (a, b) in enumerate(zip(lower, upper, strict=True)):
+        both = (a > 0) & (b > 0)
+        found, counts = np.unique(np.stack([a[both], b[both]], axis=1), axis=0, return_counts=True)
+        rows.append((found, counts, np.full(len(found), side)))
+    found, counts, sides = (np.concatenate(part) for part in zip(*rows, strict=True))
+    pairs, index = np.unique(found, axis=0, return_inverse=True)
+    common = np.zeros((2, len(pairs)), np.int64)
+    common[sides, index.reshape(-1)] = counts
+    return pairs, common
 
 
 def _largest(ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -108,4 +137,5 @@ def _largest(ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def _totals(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Returns the number of voxels of each of the given ids."""
     known, counts = np.unique(labels, return_counts=True)
-    return counts[np.searchsorted(known, ids)]
+    place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    return np.where(known[place] == ids, counts[place], 0)

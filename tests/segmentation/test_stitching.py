@@ -64,3 +64,23 @@ def test_what_a_cell_says_beyond_its_faces():
     assert set(slabs) == {"x0", "x1"}
     assert np.unique(slabs["x0"]).tolist() == [7, 8, 9, 10, 11]
     assert np.unique(slabs["x1"]).tolist() == [24]
+
+
+def test_an_object_joins_a_partner_for_each_of_its_branches():
+    # 1 crosses the face twice; the upper cell does not see that 8 and 9 are connected.
+    lower = ([1, 1, 0, 1, 1, 1], [1, 1, 0, 1, 1, 1])
+    upper = ([8, 8, 0, 9, 9, 9], [8, 8, 0, 9, 9, 9])
+    assert _pairs(lower, upper) == [(1, 8, 4), (1, 9, 6)]
+    assert _pairs(upper, lower) == [(1, 8, 4), (1, 9, 6)]
+
+
+@pytest.mark.parametrize(("common", "joined"), [(5, 1), (4, 0), (1, 0)])
+def test_fragments_are_one_if_most_of_what_either_has_is_common(common, joined):
+    # Six voxels each: of the 7 that either has 5 are common, of 8 4: just half.
+    lower = ([1] * 6 + [0] * 6, [0] * 12)
+    upper = ([0] * (6 - common) + [9] * 6 + [0] * common, [0] * 12)
+    assert len(_pairs(lower, upper, None)) == joined
+
+
+def test_a_fragment_across_a_border_joins_no_two():
+    assert _pairs(([1] * 4, [1] * 4), ([8, 8, 9, 9], [8, 8, 9, 9]), None) == []

@@ -179,9 +179,9 @@ def _prepare(settings: Settings, workdir: str | os.PathLike[str]) -> _Work:
         raise InputError(f"halo={shared.halo}: method '{method}' needs none; leave it out")
     halo = shared.halo if known.halo else None
     cells = choose_cells(box, volume.voxel_nm, settings.fragment_size, halo)
-    if known.stitched and len(cells) > 1 and min(cells.halo) < 1:
+    if (known.stitched or known.united) and len(cells) > 1 and min(cells.halo) < 1:
         raise InputError(
-            f"halo={cells.halo}: method '{method}' joins objects of cells by their overlap; give 1 or more of each"
+            f"halo={cells.halo}: method '{method}' joins what overlaps between cells; give 1 or more of each"
         )
     grid = choose_blocks(cells, shared.block_size)
     graph = settings.graph or os.fspath(epath.Path(workdir) / GRAPH_FOLDER)
@@ -195,7 +195,7 @@ def _prepare(settings: Settings, workdir: str | os.PathLike[str]) -> _Work:
         "cells": dataclasses.asdict(cells),
         "fragments": fragment_key(of_method),
         "tables": plan.table_names,
-        "stitch": of_method.stitch if plan.stitched else None,
+        "same": plan.share if plan.stitched else None,
     }
     graph_identity = work_identity(graph_values)
     identity = work_identity(

@@ -68,4 +68,5 @@ METHOD = Method(
     fragments=make_fragments,
     evidence=_evidence,
     partition=_partition,
+    united=True,
 )

@@ -72,5 +72,6 @@ METHOD = Method(
     fragments=make_fragments,
     evidence=_evidence,
     partition=_partition,
+    united=True,
     check=_check,
 )

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 
+import bioimage_cpp.graph as graphs
 import bioimage_cpp.segmentation as bioimage
 import numpy as np
+from bioimage_cpp.graph.mutex_watershed import mutex_watershed_clustering
 
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size
+from emjax.segmentation.clusters import smallest_ids
+from emjax.segmentation.evidence import Evidence, Graph, far, near
 from emjax.segmentation.fragments import foreground_mask
-from emjax.segmentation.method import NEEDS_NEAREST, Method, Names, Offsets
+from emjax.segmentation.method import NEEDS_NEAREST, Memo, Method, Names, Offsets, each_alone
 from emjax.segmentation.methods.affinity_components import affinity_components
 from emjax.segmentation.prediction import Affinities, Prediction, has_nearest
-from emjax.segmentation.settings import StitchSettings, number
+from emjax.segmentation.settings import SizeSettings, number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MutexSettings(StitchSettings):
+class MutexSettings(SizeSettings):
     """Voxels joined and kept apart by affinities; see `mutex_watershed`.
 
     Attributes:
@@ -102,11 +106,36 @@ def _fragments(prediction: Prediction, settings: MutexSettings) -> np.ndarray:
     )
 
 
+def _across(settings: MutexSettings) -> Evidence:
+    del settings
+    return {**near(), **far()}
+
+
+def _partition(graph: Graph, settings: MutexSettings, memo: Memo | None) -> np.ndarray:
+    """Partitions the objects of all cells as `mutex_watershed` does voxels, by the mean affinities of each pair."""
+    if "far" not in graph.tables:
+        return each_alone(graph, settings, memo)
+    together, apart = graph.tables["near"], graph.tables["far"]
+    together = together.select((together.contact > 0) & (together.mean > settings.threshold))
+    apart = apart.select(apart.count > 0)
+    if not len(together):
+        return graph.ids
+    ends, mutexes = (
+        np.searchsorted(graph.ids, table.pairs).astype(np.uint64) for table in (together, apart)
+    )
+    objects = graphs.UndirectedGraph.from_unique_edges(len(graph.ids), ends)
+    # Equal strengths are taken in the order of the pairs, which is that of the ids.
+    found = mutex_watershed_clustering(objects, together.mean, mutexes, 1 - apart.mean)
+    return smallest_ids(graph.ids, found)
+
+
 METHOD = Method(
     summary="mutex watershed of the voxels",
     settings=MutexSettings,
     needs=f"{NEEDS_NEAREST} and long-range ones",
     fits=_fits,
     fragments=_fragments,
-    stitched=True,
+    across=_across,
+    partition=_partition,
+    united=True,
 )
