@@ -15,6 +15,7 @@ from neuroglancer.viewer_base import ViewerBase
 
 from emjax.errors import InputError
 from emjax.skeletons.swc import Skeleton
+from emjax.viewing.guard import guard
 from emjax.viewing.layers import AFFINITIES, IMAGE, LABELS, Layer, knows_nm
 from emjax.viewing.served import ServedVolume
 
@@ -65,6 +66,7 @@ def serve(
         # No layer needs the user's credentials.
         viewer = ViewerBase(allow_credentials=False)
         server.viewers[viewer.token] = viewer
+        guard(server, (server.token, viewer.token))
         with viewer.txn() as state:
             fill_state(state, layers, skeletons)
         yield f"{server.server_url}/v/{viewer.token}/"

@@ -19,7 +19,7 @@ from emjax.geometry.sizes import Triple
 # Keys that every format accepts after the question mark.
 KEYS = (
     *("voxel_nm", "level", "channel", "missing"),
-    *("weight", "group", "kind", "background", "ignore", "offset", "t"),
+    *("weight", "group", "kind", "background", "ignore", "offset", "t", "outside"),
 )
 # Keys that the embedded generator accepts as well.
 SYNTHETIC_KEYS = ("shape", "seed", "labels", "defects")

@@ -16,6 +16,9 @@ ATTRIBUTE = "emjax"
 # What TensorStore writes behind the URL of a zip file to name what is in it.
 _ZIP = "|zip:"
 
+# Most characters of either end of a message.
+_END = 200
+
 
 def read_attributes(address: str | Address) -> dict[str, Any]:
     """Reads the attribute `emjax` of a volume.
@@ -107,5 +110,9 @@ def read_file(url: str, name: str) -> bytes | None:
 
 
 def first_sentence(error: Exception) -> str:
-    """Returns the useful part of a TensorStore message, to which TensorStore appends the whole spec."""
-    return (str(error).splitlines() or [type(error).__name__])[0].split(" [")[0][:200]
+    """Returns the useful part of a TensorStore message, to which TensorStore appends the whole spec.
+
+    Of a long one the middle is left out: it begins with what was done, and ends with the cause.
+    """
+    text = (str(error).splitlines() or [type(error).__name__])[0].split(" [")[0]
+    return text if len(text) <= 2 * _END else f"{text[:_END]} ... {text[-_END:]}"

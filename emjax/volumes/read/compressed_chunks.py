@@ -10,12 +10,12 @@ from __future__ import annotations
 import bz2
 import dataclasses
 import functools
-import gzip
 import itertools
 import json
 import lzma
 import os
 import threading
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -31,15 +31,34 @@ from emjax.volumes.read.chunks import Chunks
 from emjax.volumes.read.folder_metadata import shown
 from emjax.volumes.read.missing import ERROR
 from emjax.volumes.read.opened import chunked
+from emjax.volumes.read.outside import most_bytes
 
-# File name suffixes of CloudVolume, and the function that decompresses each.
-CODECS: dict[str, Callable[[bytes], Any]] = {
-    "": bytes,
-    ".gz": gzip.decompress,
-    ".br": imagecodecs.brotli_decode,
-    ".zstd": imagecodecs.zstd_decode,
-    ".bz2": bz2.decompress,
-    ".xz": lzma.decompress,
+
+def _streamed(make: Callable[[], Any]) -> Callable[[bytes, int], bytes]:
+    """Returns a function that decompresses at most so many bytes, and one more where there are more."""
+
+    def decompress(data: bytes, most: int) -> bytes:
+        found, left = b"", data
+        # Files may be several streams, one behind the other.
+        while left and len(found) <= most:
+            decoder = make()
+            found += decoder.decompress(left, most + 1 - len(found))
+            if not decoder.eof and len(found) <= most:
+                raise EOFError("compressed data ended before the end of the stream")
+            left = decoder.unused_data
+        return found
+
+    return decompress
+
+
+# File name suffixes of CloudVolume, and the function that decompresses each, to a number of bytes at most.
+CODECS: dict[str, Callable[[bytes, int], bytes]] = {
+    "": lambda data, most: data,
+    ".gz": _streamed(lambda: zlib.decompressobj(zlib.MAX_WBITS | 16)),
+    ".br": lambda data, most: bytes(imagecodecs.brotli_decode(data)),
+    ".zstd": lambda data, most: bytes(imagecodecs.zstd_decode(data)),
+    ".bz2": _streamed(bz2.BZ2Decompressor),
+    ".xz": _streamed(lzma.LZMADecompressor),
 }
 # Number of chunks that are decoded at the same time.
 _THREADS = max(2, os.cpu_count() or 2)
@@ -110,7 +129,11 @@ class _Compressed:
     def __call__(self, part: tuple[slice, ...]) -> np.ndarray:
         ranges = [(s.start + o, s.stop + o) for s, o in zip(part[:3], self.offset[:3], strict=True)]
         name = "_".join(f"{start}-{stop}" for start, stop in ranges)
-        found = self._bytes(name)
+        shape = (
+            *(s.stop - s.start for s in part[:3]),
+            _decoder(self.info, self.level).store.shape[3],
+        )
+        found = self._bytes(name, most_bytes(shape, _decoder(self.info, self.level).dtype.itemsize))
         if found is None:
             if self.strict:
                 raise InputError(
@@ -126,7 +149,7 @@ class _Compressed:
                 f"{path} cannot be decoded: {first_sentence(error)}; the file is damaged: restore it"
             ) from error
 
-    def _bytes(self, name: str) -> tuple[str, bytes] | None:
+    def _bytes(self, name: str, most: int) -> tuple[str, bytes] | None:
         """Returns the file of a chunk and its decompressed content; None if there is no file."""
         for ending, decompress in CODECS.items():
             path = os.path.join(self.folder, name + ending)
@@ -136,11 +159,17 @@ class _Compressed:
             except FileNotFoundError:
                 continue
             try:
-                return path, decompress(data)
+                decompressed = decompress(data, most)
             except Exception as error:  # each codec has errors of its own
                 raise InputError(
                     f"{path} cannot be decompressed: {error}; the file is damaged: restore it"
                 ) from error
+            if len(decompressed) > most:
+                raise InputError(
+                    f"{path} is more than {most} bytes when decompressed, the most that its voxels need; the file is "
+                    "damaged or hostile: restore it"
+                )
+            return path, decompressed
         return None
 
 

@@ -22,6 +22,7 @@ from emjax.volumes.read.hdf5_datasets import find_dataset
 from emjax.volumes.read.hdf5_presence import is_chunk_absent, refuse_absent
 from emjax.volumes.read.missing import ERROR
 from emjax.volumes.read.opened import Opened, chunked
+from emjax.volumes.read.outside import refuse_outside
 from emjax.volumes.voxel_sizes import may_be_size, spatial_units, spatial_values, unit_nm
 
 # (z, y, x) voxels that are read at once from a dataset without chunks.
@@ -90,6 +91,7 @@ def open_hdf5(request: Request) -> Opened:
                 raise InputError(f"{path}:{name} holds {data.dtype}, not numbers")
             shape, dtype, chunks = data.shape, data.dtype, data.chunks
             filters = _filters(path, name, data)
+            refuse_outside(request.address, path, data)
             refuse_absent(request, data)
             attributes = _attributes(data)
             names = _names(attributes, len(shape))

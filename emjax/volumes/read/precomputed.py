@@ -15,6 +15,7 @@ from emjax.volumes.read.chunks import Chunks, refuse_if_none
 from emjax.volumes.read.compressed_chunks import any_compressed, open_compressed
 from emjax.volumes.read.folder_metadata import shown
 from emjax.volumes.read.opened import Opened
+from emjax.volumes.read.outside import inside
 
 # Names of the axes, in the order in which TensorStore opens a scale (level).
 _NAMES = ("x", "y", "z", "c")
@@ -52,6 +53,8 @@ def _info(request: Request) -> dict[str, Any]:
     info = request.metadata["info"]
     if info is None:
         raise InputError(f"{shown(request.base)} is no precomputed volume: it has no file 'info'")
+    for scale in info.get("scales") or ():
+        inside(request.address, str(scale.get("key", "")))
     return info
 
 

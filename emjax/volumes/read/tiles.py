@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from emjax.volumes.read.missing import ERROR, FILL, refuse_or_say
 from emjax.volumes.read.opened import Opened, chunked
 
 _DTYPES = ("uint8", "uint16", "uint32", "uint64", "int32", "int64", "float32")
+# The paths of all are held in memory, some 200 bytes each.
+_MOST_TILES = 5_000_000
 # Types that hold ids, not grey values: their tiles are never interpolated.
 _IDS = ("uint32", "uint64", "int32", "int64")
 
@@ -150,7 +153,14 @@ def _parse(path: Path, about: dict[str, Any], fill: bool) -> _Tiles:
     if dtype not in _DTYPES:
         raise InputError(f"{path}: dtype={dtype} is none of {', '.join(_DTYPES)}")
     ratio = _number(path, about, "tile_ratio", 1)
-    return _Tiles(tuple(patterns[:depth]), size, tile, tuple(start), ratio, dtype, fill)
+    tiles = _Tiles(tuple(patterns[:depth]), size, tile, tuple(start), ratio, dtype, fill)
+    count = math.prod((depth, *tiles.rows_and_columns))
+    if count > _MOST_TILES:
+        raise InputError(
+            f"{path} describes {count} tiles, more than {_MOST_TILES} that can be looked for; correct height, width or "
+            "tile_size, or take larger tiles"
+        )
+    return tiles
 
 
 def _number(path: Path, about: dict[str, Any], name: str, default: float | None = None) -> float:

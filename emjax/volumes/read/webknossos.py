@@ -19,6 +19,7 @@ from emjax.volumes.formats import FORMATS
 from emjax.volumes.place import Place
 from emjax.volumes.read.folder_metadata import shown
 from emjax.volumes.read.opened import Opened
+from emjax.volumes.read.outside import inside
 from emjax.volumes.voxel_sizes import unit_nm
 
 FILE = "datasource-properties.json"
@@ -94,7 +95,7 @@ def _array(request: Request) -> Request:
             f"{shown(request.url)}: layer {name} has levels 0 to {len(found) - 1}, not {request.level}"
         )
     keys = {key: value for key, value in request.address.keys.items() if key != "level"}
-    path = found[request.level].path
+    path = inside(request.address, found[request.level].path)
     address = dataclasses.replace(request.address, dataset=path, keys=keys)
     return Request(address, request.context)
 

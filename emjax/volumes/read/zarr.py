@@ -16,6 +16,7 @@ from emjax.volumes.read.arrays import check_level, checked, only_level_0, open_s
 from emjax.volumes.read.chunks import Chunks, refuse_if_none
 from emjax.volumes.read.folder_metadata import read_metadata, shown, volumes_inside
 from emjax.volumes.read.opened import Opened
+from emjax.volumes.read.outside import inside
 from emjax.volumes.read.webknossos import find_magnification
 from emjax.volumes.voxel_sizes import SIZES, attribute_voxel_nm, ome_voxel_nm, unit_voxel_nm
 
@@ -103,7 +104,7 @@ def _open_level(request: Request, image: dict[str, Any]) -> Opened:
     """Opens one level of an OME-Zarr image, version 0.4 or 0.5."""
     base, levels = request.base, image["datasets"]
     check_level(base, request.level, len(levels))
-    folder = base + levels[request.level]["path"].strip("/") + "/"
+    folder = base + inside(request.address, levels[request.level]["path"]) + "/"
     store = _open_array(folder, request, _attributes(request.metadata))
     return _of_level(store, image, request.level, request)
 
