@@ -24,8 +24,8 @@ SCHEDULES = ("cosine", "constant", "paper")
 DTYPES = ("auto", "float32", "bfloat16")
 
 # Fields that do not change the result of a run (except by rounding, for the mesh): they may differ when a run
-# continues. All other fields are part of the run's identity, including `eval.crops` and similar fields: they may decide
-# which data are held out.
+# continues. Arms and seeds of a comparison are runs of their own, to which others may be added. All other fields are
+# part of the run's identity, including `eval.crops` and similar fields: they may decide which data are held out.
 UNHASHED = (
     "overwrite",
     "allow_incomplete",
@@ -33,6 +33,9 @@ UNHASHED = (
     "profile_steps",
     "num_workers",
     "cluster",
+    "arms",
+    "seeds",
+    "resamples",
     "data.allow_overlap",
     "data.num_threads",
     "data.prefetch_batches",

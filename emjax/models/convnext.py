@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size
-from emjax.models.encoder_decoder import EncoderDecoder, halvings
+from emjax.models.encoder_decoder import Encoded, EncoderDecoder, halvings
 from emjax.models.image_layers import ImageConv, Step
 from emjax.models.layers import Dense, activate, exact_gelu
 
@@ -139,7 +139,7 @@ class ConvNext(EncoderDecoder):
                 f"model.depths={self.depths} and model.widths={self.widths}: give four each, one a stage"
             )
 
-    def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
+    def encode(self, x: jax.Array) -> Encoded:
         """Maps `[b, z, y, x, 1]` to maps of strides 4, 8 and 16, and the normalized map of stride 32."""
         first = Stem(self.widths[0], self.slices, self.dtype, name="stem")(x)
         *maps, last = ConvNextEncoder(

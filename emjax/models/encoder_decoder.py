@@ -8,10 +8,11 @@ kernel is n deep and whose other kernels are flat. So one network here covers 2D
 
 from __future__ import annotations
 
+import abc
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import flax.linen as nn
 import jax
@@ -25,14 +26,27 @@ from emjax.models.heads import Head
 from emjax.models.image_layers import NORMS, ImageConv, Step
 from emjax.models.layers import ACTIVATIONS, STEM_KERNEL
 from emjax.models.unet import SECTION_KERNEL, Block, Decoder, block_reach
+from emjax.models.vit import SkipPath
 from emjax.weights.inflate import FILLS, SCALES
 
+# A map for each level, fine to coarse (None where there is none), and the centre.
+Encoded: TypeAlias = tuple[list[jax.Array | None], jax.Array]
 
-class EncoderDecoder(nn.Module):
+
+class EncodedFeatures(Features):
+    """The outputs of a network whose decoder can also run alone.
+
+    Attributes:
+        encoded: what stem, encoder and centre made of the crops; given back as `encoded`, only the decoder runs.
+    """
+
+    encoded: Encoded
+
+
+class EncoderDecoder(nn.Module, abc.ABC):
     """Base of the networks with an encoder for photographs; their parts are stem, encoder, centre, decoder and head.
 
-    A subclass adds `pools`, `steps`, `encoder_layers` and `encode`, which are abstract; linen has a metaclass of
-    its own, so that `abc` cannot say it.
+    A subclass adds `pools`, `steps`, `encoder_layers` and `encode`; without them no network can be made of it.
 
     Attributes:
         input_mean: grey value that is mapped to 0 before the first kernel.
@@ -82,23 +96,23 @@ class EncoderDecoder(nn.Module):
     }
 
     @property
+    @abc.abstractmethod
     def pools(self) -> tuple[Size, ...]:
         """Stride from each level to the next coarser one, (z, y, x), fine to coarse; the last leads to the centre."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def steps(self) -> tuple[Step, ...]:
         """Steps of a voxel on its way to the centre: the convolutions and poolings of stem and encoder."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def encoder_layers(self) -> tuple[tuple[str, int], ...]:
         """Layers of the encoder, in the form of `layers`."""
-        raise NotImplementedError
 
-    def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
-        """Maps `[b, z, y, x, 1]` to a map for each level (None where there is none) and the centre."""
-        raise NotImplementedError
+    @abc.abstractmethod
+    def encode(self, x: jax.Array) -> Encoded:
+        """Maps `[b, z, y, x, 1]` to a map for each level and the centre; a map may be as coarse as the centre."""
 
     @property
     def level_strides(self) -> tuple[Size, ...]:
@@ -169,10 +183,16 @@ class EncoderDecoder(nn.Module):
         check_multiple(crop_size, self.footprint.stride, "the encoder's stride")
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> Features:
-        """Maps `[b, z, y, x, 1]`, float in [0, 1], to the features that `Backbone` describes."""
+    def __call__(self, x: jax.Array, encoded: Encoded | None = None) -> EncodedFeatures:
+        """Maps `[b, z, y, x, 1]`, float in [0, 1], to the features that `Backbone` describes.
+
+        Args:
+            x: the crops.
+            encoded: what `encoded` of an earlier call for the same crops was: then only the decoder runs, and the
+                parameters of stem, encoder and centre are not needed.
+        """
         x = (x - self.input_mean) / self.input_deviation
-        maps, centre = self.encode(x)
+        maps, centre = encoded if encoded is not None else self.encode(x)
         block = nn.remat(Block) if self.remat else Block
         levels: list[jax.Array] = []
         if self.skips != "none":
@@ -191,17 +211,28 @@ class EncoderDecoder(nn.Module):
             name="decoder",
         )(centre, levels)
         output = Head(self.out_channels, self.activation, self.dtype, name="head")(pyramid[-1])
-        return {"pyramid": tuple(pyramid), "centre": centre, "output": output}
+        return {
+            "pyramid": tuple(pyramid),
+            "centre": centre,
+            "output": output,
+            "encoded": (maps, centre),
+        }
 
     def _skip(
         self, level: int, found: jax.Array | None, image: jax.Array, block: type[nn.Module]
     ) -> jax.Array:
         """Returns what is added to a decoder level: the encoder's map, the image or nothing."""
         width = self.decoder_widths[level]
+        common = (self.groups, self.activation, self.dtype)
         if found is not None:
+            # Encoders without a pyramid, such as transformers, have all maps on their coarsest grid.
+            rows = image.shape[2] // math.prod(pool[1] for pool in self.pools[:level])
+            if found.shape[2] != rows:
+                path = self.pools[::-1][: len(self.pools) - level]
+                name = f"decoder_path{level}"
+                found = SkipPath(width, path, *common, name=name)(found)
             return ImageConv(width, 1, dtype=self.dtype, name=f"decoder_skip{level}")(found)
         if level == 0 and self.skips == "add":
-            common = (self.groups, self.activation, self.dtype)
             return block(width, SECTION_KERNEL, *common, name="decoder_image0")(image)
         return jnp.zeros((), self.dtype)
 

@@ -19,12 +19,11 @@ import jax.numpy as jnp
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size
 from emjax.models.attention import attention
-from emjax.models.encoder_decoder import EncoderDecoder, prime_factors
+from emjax.models.encoder_decoder import Encoded, EncoderDecoder, prime_factors
 from emjax.models.fields import Index
 from emjax.models.image_layers import ImageConv, Step
 from emjax.models.layers import Dense, activate, exact_gelu
 from emjax.models.positions import RESAMPLINGS, linear_matrix, resample_positions
-from emjax.models.vit import SkipPath
 from emjax.parallel.sharding import constrain
 
 _EPSILON = 1e-6
@@ -164,8 +163,8 @@ class ImageViT(EncoderDecoder):
                 f"model.taps={self.taps}: give {levels - 1} blocks out of 0 to {self.depth - 1}, shallow to deep"
             )
 
-    def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
-        """Maps `[b, z, y, x, 1]` to the states of the taps, upsampled to their levels, and the last one, normalized."""
+    def encode(self, x: jax.Array) -> Encoded:
+        """Maps `[b, z, y, x, 1]` to the states of the taps, all on the grid of tokens, and the last one, normalized."""
         x = self._patches(x)
         batch, *grid = x.shape[:4]
         tokens = self._tokens(x)
@@ -184,18 +183,7 @@ class ImageViT(EncoderDecoder):
             return state.reshape(batch, *grid, self.width).astype(self.dtype)
 
         centre = volume(nn.LayerNorm(_EPSILON, dtype=jnp.float32, name="centre")(last))
-        if self.skips == "none":
-            return [None] * len(self.pools), centre
-        strides = self.pools[::-1]
-        common = (self.groups, self.activation, self.dtype)
-        maps: list[jax.Array | None] = [None]
-        for level, tap in enumerate(self.taps, start=1):
-            path = strides[: len(strides) - level]
-            width = self.decoder_widths[level]
-            maps.append(
-                SkipPath(width, path, *common, name=f"decoder_path{level}")(volume(states[tap]))
-            )
-        return maps, centre
+        return [None, *(volume(states[tap]) for tap in self.taps)], centre
 
     def _patches(self, x: jax.Array) -> jax.Array:
         """Maps `[b, z, y, x, 1]` to `[b, z / section_stride, y / patch, x / patch, width]`."""

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from emjax.geometry.sizes import Size
-from emjax.models.encoder_decoder import EncoderDecoder, halvings
+from emjax.models.encoder_decoder import Encoded, EncoderDecoder, halvings
 from emjax.models.image_layers import NORMS, ImageConv, ImageNorm, Step, pool_overlapping
 from emjax.models.layers import activate
 
@@ -148,7 +148,7 @@ class ResNet(EncoderDecoder):
             for i in range(count)
         )
 
-    def encode(self, x: jax.Array) -> tuple[list[jax.Array | None], jax.Array]:
+    def encode(self, x: jax.Array) -> Encoded:
         """Maps `[b, z, y, x, 1]` to maps of strides 2, 4, 8 and 16, and the map of stride 32."""
         blocks, bottleneck = _VARIANTS[self.variant]
         first = Stem(self.slices, self.norm or NORMS[0], self.dtype, name="stem")(x)

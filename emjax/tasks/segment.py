@@ -89,19 +89,33 @@ class Segment:
         Returns:
             The scalar loss, and scalar metrics: each loss of each target before weighting.
         """
+        image, labels = self.augment(batch, key)
+        logits = self._logits(params, constrain(image, "batch", "z", "y", "x"))
+        return self.losses(logits, *self.make_targets(labels, batch["voxel_nm"]))
+
+    def augment(
+        self, batch: Mapping[str, jax.Array], key: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Cuts crops out of windows, augmented together with their labels.
+
+        Args:
+            batch: as in `loss`.
+            key: typed PRNG key.
+
+        Returns:
+            `[b, z, y, x]` float32 in [0, 1], and `labels` (and `classes`) of the same shape, int32.
+        """
         keys = jax.random.split(key, batch["image"].shape[0])
         kinds = ("labels", "classes") if self.uses_ids else ("labels",)
-        labels = jnp.stack([batch[kind] for kind in kinds], axis=-1)
+        stacked = jnp.stack([batch[kind] for kind in kinds], axis=-1)
 
         def augment(key: jax.Array, window: jax.Array, labels: jax.Array) -> Any:
             return augment_labelled(
                 key, window, labels, self.crop_size, self.recipe, self.strong_probability
             )
 
-        image, labels = jax.vmap(augment)(keys, batch["image"], labels)
-        of_kind: dict[str, jax.Array] = dict(zip(kinds, jnp.moveaxis(labels, -1, 0), strict=True))
-        logits = self._logits(params, constrain(image, "batch", "z", "y", "x"))
-        return self._losses(logits, *self.make_targets(of_kind, batch["voxel_nm"]))
+        image, stacked = jax.vmap(augment)(keys, batch["image"], stacked)
+        return image, dict(zip(kinds, jnp.moveaxis(stacked, -1, 0), strict=True))
 
     def make_targets(
         self, labels: Mapping[str, jax.Array], voxel_nm: jax.Array
@@ -151,7 +165,7 @@ class Segment:
         """
         logits = self._logits(params, batch["image"].astype(jnp.float32) / 255)
         values, masks = self.make_targets(batch, batch["voxel_nm"])
-        loss, parts = self._losses(logits, values, masks)
+        loss, parts = self.losses(logits, values, masks)
         units = [t.unit(part) for t, part in zip(self.targets, self.split(logits), strict=True)]
         truths = [jnp.stack(pair) for pair in zip(values, masks, strict=True)]
         return loss, parts, units, truths
@@ -167,9 +181,16 @@ class Segment:
     def _logits(self, params: Params, images: jax.Array) -> jax.Array:
         return apply(self.backbone, params["backbone"], images[..., None])["output"]
 
-    def _losses(
+    def losses(
         self, logits: jax.Array, values: list[jax.Array], masks: list[jax.Array]
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Returns the loss of a batch of logits, and its parts before weighting.
+
+        Args:
+            logits: `[b, z, y, x, c]` float32, the channels of all targets.
+            values: of each target, as `make_targets` makes them.
+            masks: the same.
+        """
         total, metrics = jnp.zeros(()), {}
         for target, part, value, mask in zip(
             self.targets, self.split(logits), values, masks, strict=True

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from emjax.parallel.compile import jit
 from emjax.parallel.mesh import replicated
+from emjax.targets.metrics import Metric
 from emjax.tasks.segment import Params, Segment
 
 # Number of crops in the picture.
@@ -50,18 +51,32 @@ class SegmentEvaluation:
             loss or metric without any known voxel is absent, and crops without known voxels do not count in means:
             their loss is 0 whatever is predicted.
         """
+        scores, _ = self.scores(params)
+        return scores
+
+    def scores(self, params: Params) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Scores parameters on all crops together, and counts what the metrics are made of on each crop.
+
+        Args:
+            params: as made by the task.
+
+        Returns:
+            What `__call__` returns; and `val_<metric>` -> `[n, ...]` sums of each crop, see `emjax.targets.metrics`.
+        """
         parts = [jax.device_get(self._measure(params, chunk)) for chunk in self._chunks()]
         known = np.asarray([part["known"] > 0 for part in parts])
         scores = _mean({"val_loss": [part["loss"] for part in parts]}, np.any(known, axis=1))
         for index in range(len(self._task.targets)):
             losses = [part["losses"][index] for part in parts]
             scores |= _mean({n: [loss[n] for loss in losses] for n in losses[0]}, known[:, index])
+        each: dict[str, np.ndarray] = {}
         for index, target in enumerate(self._task.targets):
-            sums = [np.asarray(part["sums"][index], np.float64) for part in parts]
+            sums = np.concatenate([np.asarray(part["sums"][index], np.float64) for part in parts])
+            each[f"val_{target.metric.name}"] = sums
             value = target.metric.score(np.sum(sums, axis=0))
             if value is not None:
                 scores[f"val_{target.metric.name}"] = value
-        return scores
+        return scores, each
 
     def show(self, params: Params) -> list[dict[str, np.ndarray]]:
         """Returns the data for a picture of the first crops.
@@ -107,11 +122,16 @@ class SegmentEvaluation:
         # The loss weights of voxels do not apply to metrics.
         masks = [(mask > 0).astype(jnp.float32) for _, mask in truths]
         sums = [
-            target.metric.sums(unit, value, mask)
+            _sums_of_crops(target.metric, unit, value, mask)
             for target, unit, (value, _), mask in zip(targets, units, truths, masks, strict=True)
         ]
         known = jnp.stack([jnp.any(mask > 0) for mask in masks])
         return {"loss": loss, "losses": losses, "sums": sums, "known": known}
+
+
+def _sums_of_crops(metric: Metric, unit: jax.Array, value: jax.Array, mask: jax.Array) -> jax.Array:
+    """Returns the sums of each crop, `[b, ...]`."""
+    return jax.vmap(lambda *crop: metric.sums(*(array[None] for array in crop)))(unit, value, mask)
 
 
 def _mean(values: Mapping[str, list[np.ndarray]], known: np.ndarray) -> dict[str, float]:

@@ -30,6 +30,7 @@ from emjax.data.labelled import check_labelled, find_objects
 from emjax.data.leakage import Scored, check_apart
 from emjax.data.normalization import RULE
 from emjax.data.opening import OpenedEntry, open_entries
+from emjax.data.source import Crops
 from emjax.geometry.sizes import Size
 from emjax.parallel import runtime
 from emjax.parallel.mesh import check_batch_size, make_mesh
@@ -123,6 +124,40 @@ class TrainingJob:
     what_next: str = ""
 
 
+@dataclasses.dataclass(frozen=True)
+class PreparedRun:
+    """A training run before its first step.
+
+    Attributes:
+        job: the training job.
+        settings: the part of the configuration that all training jobs share.
+        task: the task that is learnt.
+        mesh: device mesh.
+        folder: run folder.
+        training: the volumes that are trained on.
+        crops: their crops.
+        held_out: what the judge is made from.
+        spec: description that is saved with checkpoints.
+    """
+
+    job: TrainingJob
+    settings: TrainSettings
+    task: Any
+    mesh: Mesh
+    folder: epath.Path
+    training: Sequence[OpenedEntry]
+    crops: Crops
+    held_out: HeldOut
+    spec: RunSpec
+
+    def make_judge(self) -> Judge | None:
+        """Makes the judge of the run; None if its job has none."""
+        if not self.job.make_judge:
+            return None
+        with jax.set_mesh(self.mesh):
+            return self.job.make_judge(self.held_out)
+
+
 def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """Trains as configured, and writes checkpoints, `results.json`, TensorBoard files and plots to `workdir`.
 
@@ -138,6 +173,33 @@ def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLik
         InputError: if the configuration, the volumes, the weights or the folder cannot be used; raised before anything
             is compiled.
     """
+    prepared = prepare_training(job, config, workdir)
+    batches = make_batches(prepared.settings.data, prepared.crops)
+    judge = prepared.make_judge()
+    try:
+        result = fit(
+            prepared.task,
+            batches,
+            prepared.settings,
+            prepared.folder,
+            mesh=prepared.mesh,
+            run_spec=prepared.spec,
+            evaluator=judge,
+            layers=prepared.task.backbone.layers,
+        )
+    finally:
+        batches.close()
+    if result.preempted:
+        logging.info("interrupted after step %d, saved; the same command continues", result.steps)
+        return PREEMPTED
+    finish_training(prepared, result.results() | result.evaluation, judge, result.params)
+    return DONE
+
+
+def prepare_training(
+    job: TrainingJob, config: ConfigDict, workdir: str | os.PathLike[str]
+) -> PreparedRun:
+    """Does what comes before the first step, except for anything that is compiled; see `run_training`."""
     validate(config)
     settings = TrainSettings.from_config(config)
     entries = open_entries(settings.data.volumes, exclude=settings.data.exclude)
@@ -156,13 +218,7 @@ def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLik
     check_disk(task, settings, folder, mesh, task.backbone.layers)
     options = job.read_options(values, task)
     crops = make_crops(settings.data, training, task.window_size, seed=settings.seed, **options)
-    batches = make_batches(settings.data, crops)
-
     runtime.use_compilation_cache()
-    judge = None
-    if job.make_judge:
-        with jax.set_mesh(mesh):
-            judge = job.make_judge(HeldOut(values, settings, task, mesh, held_out, options))
     spec = RunSpec(
         job=settings.job,
         config=values,
@@ -171,30 +227,28 @@ def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLik
         volumes=tuple(entry.image.name for entry in training),
         task=job.remember(task),
     )
-    try:
-        result = fit(
-            task,
-            batches,
-            settings,
-            folder,
-            mesh=mesh,
-            run_spec=spec,
-            evaluator=judge,
-            layers=task.backbone.layers,
-        )
-    finally:
-        batches.close()
-    if result.preempted:
-        logging.info("interrupted after step %d, saved; the same command continues", result.steps)
-        return PREEMPTED
-    results: dict[str, Any] = result.results() | result.evaluation
+    given = HeldOut(values, settings, task, mesh, held_out, options)
+    return PreparedRun(job, settings, task, mesh, folder, training, crops, given, spec)
+
+
+def finish_training(
+    prepared: PreparedRun, results: Mapping[str, Any], judge: Judge | None, params: Params
+) -> None:
+    """Writes `results.json` and the pictures of a run, and prints the scores; every process calls it.
+
+    Args:
+        prepared: the run.
+        results: losses and scores.
+        judge: of the run.
+        params: trained parameters.
+    """
+    found = dict(results)
     if judge is not None:
-        results |= judge.references()
-    for number, entry in enumerate(training):
-        results[f"normalization_low_volume{number}"] = entry.normalization.low
-        results[f"normalization_high_volume{number}"] = entry.normalization.high
-    _report(job, folder, results, judge, result.params, mesh)
-    return DONE
+        found |= judge.references()
+    for number, entry in enumerate(prepared.training):
+        found[f"normalization_low_volume{number}"] = entry.normalization.low
+        found[f"normalization_high_volume{number}"] = entry.normalization.high
+    _report(prepared.job, prepared.folder, found, judge, params, prepared.mesh)
 
 
 def summary_line(title: str, results: Mapping[str, float], name: str, form: str) -> str:

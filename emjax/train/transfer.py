@@ -1,7 +1,8 @@
 """Starts a run from the weights of another run (`init_from`).
 
 A parameter of the new network takes the value of the parameter with the same name and shape. Heads,
-projections and matchers belong to their task and begin anew, unless both runs are of the same job.
+projections and matchers belong to their task and begin anew, unless both runs are of the same job. So does a decoder
+of which the weights have nothing.
 A backbone that does not match is an error, not a warning, since a run that silently starts from
 scratch costs days.
 """
@@ -47,13 +48,18 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
             match.
     """
     wanted, found = _by_path(initial), _by_path(weights.params)
+    decoder = f"{BACKBONE}/decoder"
+    parts = SHARED_PARTS
+    if not any(path.startswith(decoder) for path in found):
+        # Weights of an encoder alone.
+        parts = tuple(part for part in SHARED_PARTS if part != "decoder")
     same_job = weights.spec.job == job
     taken: dict[str, Any] = {}
     new: dict[str, Any] = {}
     differing, missing = [], []
     backbone_size = backbone_taken = 0
     for path, leaf in wanted.items():
-        shared = _is_shared(path)
+        shared = _is_in(path, parts)
         size = int(np.prod(leaf.shape))
         there = found.get(path) if shared or same_job else None
         if there is not None and tuple(there.shape) == tuple(leaf.shape):
@@ -98,10 +104,10 @@ def start_from(state_params: Params, weights: Weights, job: str) -> Params:
     )
 
 
-def _is_shared(path: str) -> bool:
-    """Whether a parameter belongs to the parts of the backbone that every task shares."""
+def _is_in(path: str, parts: tuple[str, ...]) -> bool:
+    """Whether a parameter belongs to one of these parts of the backbone."""
     names = path.split("/")
-    return names[0] == BACKBONE and len(names) > 1 and names[1].startswith(SHARED_PARTS)
+    return names[0] == BACKBONE and len(names) > 1 and names[1].startswith(parts)
 
 
 def _by_path(tree: Any, prefix: str = "") -> dict[str, Any]:

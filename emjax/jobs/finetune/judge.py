@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from absl import logging
 from etils import epath
 
@@ -23,6 +24,8 @@ class SegmentJudge:
         task = given.task
         crops = given.read_crops(task.crop_size)
         self._evaluation = SegmentEvaluation(task, crops, mesh=given.mesh, chunk=given.chunk)
+        # Of the last evaluation: `val_<metric>` -> the sums of each crop that the metric is made of.
+        self.sums: dict[str, np.ndarray] = {}
         self._kinds = [target.kind for target in task.targets]
         self._metrics = [f"val_{target.metric.name}" for target in task.targets]
         if not (crops["labels"] >= 0).any():
@@ -33,7 +36,7 @@ class SegmentJudge:
 
     def __call__(self, params: Params, step: int) -> Evaluation:
         """Scores parameters, and draws some crops."""
-        scores = self._evaluation(params)
+        scores, self.sums = self._evaluation.scores(params)
         names = [name for name in ("val_loss", *self._metrics) if name in scores]
         found = ", ".join(f"{name.removeprefix('val_')} {scores[name]:.4f}" for name in names)
         logging.info("step %d, held out: %s", step, found or "no labelled voxel, no score")
