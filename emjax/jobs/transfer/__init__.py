@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from absl import logging
 from etils import epath
@@ -26,7 +28,7 @@ from emjax.runs.exit_status import DONE
 from emjax.runs.folder import CONFIG_FILE, RESULTS_FILE, config_hash
 from emjax.targets.metrics import Metric
 from emjax.tasks.build import build_segment
-from emjax.train.job import run_training
+from emjax.train.job import prepare_training, run_training
 from emjax.train.run_folder import open_training_folder
 
 ON_DEVICES = True
@@ -73,11 +75,13 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         for arm in settings.arms:
             number += 1
             run_folder = folder / arm.folder / f"seed{seed}"
-            training = arm_config(config, arm, starts[arm].model, weights[arm], seed)
+            chosen = arm_values(values, arm, starts[arm].model, weights[arm], seed)
+            training = Config(chosen).lock()
             if not _is_finished(run_folder, config_hash(training)):
                 logging.info("run %d of %d: arm '%s', seed %d", number, count, arm.title, seed)
                 if arm.frozen:
-                    status = train_frozen(JOB, training, run_folder, settings.frozen_batches)
+                    prepared = prepare_training(JOB, training, run_folder)
+                    status = train_frozen(prepared, settings.frozen_batches)
                 else:
                     status = run_training(JOB, training, run_folder)
                 if status:
@@ -101,31 +105,25 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     return DONE
 
 
-def arm_config(
-    config: ConfigDict, arm: Arm, model: dict[str, object], weights: str, seed: int
-) -> ConfigDict:
-    """Returns the configuration of finetuning with which one arm is trained.
+def arm_values(
+    values: Mapping[str, Any], arm: Arm, model: Mapping[str, Any], weights: str, seed: int
+) -> dict[str, Any]:
+    """Returns the fields of finetuning with which one arm is trained.
 
     Args:
-        config: of the comparison.
+        values: fields of the comparison, as plain dicts.
         arm: the arm.
         model: fields of its network.
         weights: run that it starts from; '': from scratch.
         seed: of the run.
     """
-    training = config.copy_and_resolve_references()
-    with training.unlocked():
-        for name in _OWN:
-            del training[name]
-        training.job = "finetune"
-        training.seed = seed
-        training.init_from = weights
-        training.model = Config(model)
-        training.overwrite = False
-        if arm.start == SCRATCH:
-            # Smaller rates of earlier layers keep what these have learnt, and here they have learnt nothing.
-            training.optimizer.layer_decay = 1.0
-    return training.lock()
+    training = {name: value for name, value in values.items() if name not in _OWN}
+    training |= {"job": "finetune", "seed": seed, "init_from": weights, "overwrite": False}
+    training["model"] = dict(model)
+    if arm.start == SCRATCH:
+        # Smaller rates of earlier layers keep what these have learnt, and here they have learnt nothing.
+        training["optimizer"] = {**values["optimizer"], "layer_decay": 1.0}
+    return training
 
 
 def _start(settings: Settings, arm: Arm, model: dict[str, object]) -> Start:

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import logging
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from emjax.errors import InputError
@@ -24,7 +23,7 @@ from emjax.runs.whole_file import open_whole, write_whole
 from emjax.tasks.segment import Segment
 from emjax.tasks.task import Params
 from emjax.train.interrupt import Interrupt
-from emjax.train.job import PreparedRun, TrainingJob, finish_training, prepare_training
+from emjax.train.job import PreparedRun, finish_training
 from emjax.train.loop import fit
 from emjax.train.metrics import METRICS_FILE
 from emjax.train.preparation import make_batches
@@ -106,27 +105,22 @@ class KeptBatches:
         """Has nothing to stop."""
 
 
-def train_frozen(
-    job: TrainingJob, config: ConfigDict, workdir: str | os.PathLike[str], batches: int
-) -> int:
+def train_frozen(prepared: PreparedRun, batches: int) -> int:
     """Trains decoder and head alone, in the place of `emjax.train.job.run_training`.
 
     The augmented batches are those that finetuning with the same seed would see; after `batches` of them, they come
     again. What the encoder makes of each is a file in `encoded/`, computed where it is not there.
 
     Args:
-        job: the training job.
-        config: as for finetuning.
-        workdir: run folder; an unfinished run of the same configuration in it is continued.
+        prepared: the run; an unfinished one in its folder is continued.
         batches: number of different batches; 0: as many as there are steps.
 
     Returns:
         Exit status: `DONE`, or `PREEMPTED` if interrupted after saving.
 
     Raises:
-        InputError: as `run_training`; if the network has no encoder apart from its decoder; on several processes.
+        InputError: if the network has no encoder apart from its decoder; on several processes.
     """
-    prepared = prepare_training(job, config, workdir)
     task, settings, folder = prepared.task, prepared.settings, Path(os.fspath(prepared.folder))
     check_frozen(task)
     count = min(batches or settings.num_steps, settings.num_steps)
