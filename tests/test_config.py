@@ -73,6 +73,7 @@ _MAY_CHANGE = {
         "log.every_steps",
     ),
     *("mesh.data", "mesh.fsdp", "mesh.spatial"),
+    *("arms", "seeds", "resamples"),
     *("save.every_steps", "save.keep", "save.best_metric", "save.best_mode"),
 }
 

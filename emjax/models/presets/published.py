@@ -48,10 +48,10 @@ def vit_small() -> Config:
     m.decoder_widths = (16, 32, 64, 128)
     m.patch = 16  # pixels of a token's side
     m.section_stride = 1  # sections between layers of tokens: 1, or as many as slices
-    m.width = 384
-    m.depth = 12
-    m.heads = 6
-    m.mlp_width = 1536
+    m.width = 384  # dimensions of a token
+    m.depth = 12  # number of transformer blocks
+    m.heads = 6  # attention heads
+    m.mlp_width = 1536  # hidden width of the MLPs
     m.registers = 0  # register tokens, which have no position
     m.layer_scale = False  # whether a factor scales what a block adds (DINOv2)
     m.position_grid = 14  # rows and columns of learned positions
@@ -109,7 +109,7 @@ def rsunet() -> Config:
 
 def _shared(name: str) -> Config:
     m = Config()
-    m.name = name
+    m.name = name  # the network; choose it by a preset
     m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
     m.input_mean = 0.449  # grey value in [0, 1] that becomes 0 for the encoder, in all sections
     m.input_deviation = 0.226  # difference of grey values that becomes 1
