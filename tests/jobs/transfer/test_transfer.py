@@ -72,6 +72,7 @@ def unchanged_crops(monkeypatch):
     monkeypatch.setattr(segment, "augment_labelled", crop)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchanged_crops")
 def test_a_comparison_and_its_continuation(fields, tmp_path, capfd, monkeypatch):
     folder = tmp_path / "compared"
