@@ -31,8 +31,8 @@ ASSUMED = frozenset(
     sortedcontainers tensorstore tifffile toolz torch tqdm treescope typing-extensions urllib3 wrapt zipp
     """.split()
 )
-# Only for volumes in the cloud, pages, and compressed TIFF: gpu.py does not import them.
-NOT_NEEDED = frozenset({"gcsfs", "neuroglancer", "imagecodecs"})
+# Only for volumes in the cloud, pages and pictures: gpu.py does not import them.
+NOT_NEEDED = frozenset({"gcsfs", "neuroglancer", "imagecodecs", "mrcfile", "nibabel", "pynrrd"})
 _PLATFORMS = ("2_28", "2_27", "2_24", "2_17", "2_12", "2_5")
 
 

@@ -19,7 +19,6 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import tensorstore as ts
 
@@ -51,12 +50,22 @@ def _streamed(make: Callable[[], Any]) -> Callable[[bytes, int], bytes]:
     return decompress
 
 
+def _with_codec(name: str) -> Callable[[bytes, int], bytes]:
+    def decompress(data: bytes, most: int) -> bytes:
+        # Only volumes that are compressed so need the codecs, which take 0.1 s to import.
+        import imagecodecs
+
+        return bytes(getattr(imagecodecs, name)(data))
+
+    return decompress
+
+
 # File name suffixes of CloudVolume, and the function that decompresses each, to a number of bytes at most.
 CODECS: dict[str, Callable[[bytes, int], bytes]] = {
     "": lambda data, most: data,
     ".gz": _streamed(lambda: zlib.decompressobj(zlib.MAX_WBITS | 16)),
-    ".br": lambda data, most: bytes(imagecodecs.brotli_decode(data)),
-    ".zstd": lambda data, most: bytes(imagecodecs.zstd_decode(data)),
+    ".br": _with_codec("brotli_decode"),
+    ".zstd": _with_codec("zstd_decode"),
     ".bz2": _streamed(bz2.BZ2Decompressor),
     ".xz": _streamed(lzma.LZMADecompressor),
 }

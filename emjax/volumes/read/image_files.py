@@ -7,7 +7,6 @@ import math
 import struct
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import tifffile
 
@@ -38,6 +37,9 @@ def read_image(path: str) -> np.ndarray:
         InputError: if there is no such file, or it is damaged or of another format.
         OSError: if the drive failed in a way that may pass.
     """
+    # Only what reads pictures needs the codecs, which take 0.1 s to import.
+    import imagecodecs
+
     try:
         data = Path(path).read_bytes()
         if data.startswith(_PNG):
