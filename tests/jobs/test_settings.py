@@ -130,7 +130,9 @@ def test_no_other_function_of_a_job_takes_the_configuration():
     )
     assert list(_functions_that_take_a_configuration(source)) == ["run", "f"]
     folder = Path(emjax.jobs.__file__).parent
-    files = [path for path in folder.rglob("*.py") if path.name not in OPEN_FIELDS]
+    # The package itself starts jobs.
+    others = {folder / "__init__.py", *(folder / name for name in OPEN_FIELDS)}
+    files = [path for path in folder.rglob("*.py") if path not in others]
     assert len(files) > 20
     for path in files:
         found = set(_functions_that_take_a_configuration(path.read_text()))
