@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from emjax.config import Config, flatten, plain
+from ml_collections import ConfigDict
+
+from emjax.config import flatten, plain
 from emjax.config_comments import comment_on
 from emjax.jobs import describe_jobs
 
@@ -32,7 +34,7 @@ def describe_command() -> str:
     )
 
 
-def describe_job(address: str, module: ModuleType, config: Config, prefix: str) -> str:
+def describe_job(address: str, module: ModuleType, config: ConfigDict, prefix: str) -> str:
     """Returns what a config file says of itself, and its fields with their values and comments.
 
     Args:

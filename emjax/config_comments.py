@@ -8,10 +8,12 @@ import io
 import tokenize
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
 from emjax.config import Config
 
 
-def comment_on(config: Config, name: str) -> str:
+def comment_on(config: ConfigDict, name: str) -> str:
     """Returns what the code says of a field where it gives the field its first value, '' if it says nothing.
 
     Args:

@@ -53,7 +53,8 @@ class _Request(httputil.HTTPMessageDelegate):
     """A request: its body reaches the application only with a token, and only up to the limit."""
 
     def __init__(self, inner: Any, connection: Any, tokens: frozenset[str]) -> None:
-        self._inner, self._connection, self._tokens = inner, connection, tokens
+        self._inner: Any = inner
+        self._connection, self._tokens = connection, tokens
         self._refused, self._size = 0, 0
 
     def headers_received(self, start_line: Any, headers: httputil.HTTPHeaders) -> Any:

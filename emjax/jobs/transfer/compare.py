@@ -110,8 +110,8 @@ def table(
             if arm == base or not pairs:
                 row += ["", "", ""]
             else:
-                both = ([run[name] for run in sums[which][:pairs]] for which in (arm, base))
-                difference = paired_difference(metric, *both, resamples)
+                ours, theirs = ([run[name] for run in sums[a][:pairs]] for a in (arm, base))
+                difference = paired_difference(metric, ours, theirs, resamples)
                 listed = ", ".join(f"{value:+.3f}" for value in difference.each)
                 interval = f"{difference.low:+.3f} to {difference.high:+.3f}"
                 row += [f"{difference.mean:+.3f}", listed, interval]

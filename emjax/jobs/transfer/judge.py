@@ -35,7 +35,7 @@ class ArmJudge(SegmentJudge):
         arrays = {f"{_SUMS}{name}": sums for name, sums in self.sums.items()}
         arrays |= {name: np.stack([crop[name] for crop in shown]) for name in _SHOWN}
         with open_whole(folder / CROPS_FILE) as file:
-            np.savez(cast("Any", file), **arrays)
+            np.savez(cast("Any", file), **cast("dict[str, Any]", arrays))
         return super().plot(folder, shown)
 
 

@@ -41,7 +41,7 @@ class Directions(NamedTuple):
         if not voxels.any():
             return None
         # Headers are rounded to float32.
-        return Place.of(np.round(voxels, 3))
+        return Place.of(np.round(voxels, 3).tolist())
 
 
 def read_directions(steps: np.ndarray, path: str) -> Directions:

@@ -66,7 +66,8 @@ def _read(request: Request) -> _Header:
             # Of what is odd in a header; what matters is checked below.
             warnings.simplefilter("ignore")
             with mrcfile.open(path, permissive=True, header_only=True) as file:
-                head: Any = file.header.copy()
+                header: Any = file.header
+                head = header.copy()
     except Exception as error:  # damaged headers make mrcfile raise anything
         if passes(error):
             raise
@@ -144,7 +145,7 @@ def _place(head: Any, names: tuple[str, ...], side: Triple | None) -> Place | No
     if origin.any() and side is not None and np.isfinite(origin).all() and min(side) > 0:
         # IMOD counts from the first voxel to the origin unless it says otherwise.
         sign = -1 if stamp and not flags & _INVERTED else 1
-        return Place.of(np.round(sign * origin * _ANGSTROM / np.array(side), 3))
+        return Place.of(np.round(sign * origin * _ANGSTROM / np.array(side), 3).tolist())
     starts = [int(head[name]) for name in ("nzstart", "nystart", "nxstart")]
     if not any(starts):
         return None

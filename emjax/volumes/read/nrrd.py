@@ -162,7 +162,7 @@ def _axes(path: str, header: Any) -> tuple[Names, np.ndarray | None]:
     labels = axis_names(header.get("labels", ()), rank)
     if found is None and set("xyz") <= set(labels):
         return labels, None
-    steps = [row for row, there in zip(rows, spatial, strict=True) if there] if rows else None
+    steps: Any = [row for row, there in zip(rows, spatial, strict=True) if there] if rows else None
     if steps is not None and len(steps[0]) != 3:
         raise InputError(f"{path} has a space of {len(steps[0])} dimensions; a volume needs three")
     return names, None if steps is None else np.stack(steps)

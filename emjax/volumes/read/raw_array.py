@@ -14,7 +14,7 @@ import math
 import os
 import zlib
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import tensorstore as ts
@@ -26,7 +26,7 @@ from emjax.volumes.read.opened import chunked
 
 # (z, y, x) voxels that are read at once.
 _CHUNK = (16, 256, 256)
-_OPENERS: dict[str, Callable[[Any], IO[bytes]]] = {"gzip": gzip.open, "bzip2": bz2.open}
+_OPENERS: dict[str, Callable[..., Any]] = {"gzip": gzip.open, "bzip2": bz2.open}
 # Share of the free memory that an array may fill that has to be decompressed as a whole.
 _SHARE = 0.5
 
