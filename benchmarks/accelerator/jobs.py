@@ -78,7 +78,8 @@ def few_labels(setting: Setting, numbers: Numbers) -> None:
     """The same few labelled sections from pretraining on all training sections, and from scratch."""
     volume, folder = setting.data(LUCCHI), setting.folder("few_labels")
     network = "smoke" if setting.quick else "gpu"
-    fields = [f"data.volumes={volume}:raw[0:28]", f"num_steps={3 if setting.quick else 400}"]
+    box = "[0:28,0:192,0:192]" if setting.quick else "[0:28]"
+    fields = [f"data.volumes={volume}:raw{box}", f"num_steps={3 if setting.quick else 400}"]
     took = run_job(f"configs/pretrain.py:{network}", folder / "pretrain", fields)
     numbers.add("pretraining", took, "s")
     parts = ("0:4", "29:33", "34:40")
@@ -97,7 +98,9 @@ def _finetune(
     start: str = "",
 ) -> None:
     """Trains on the first of three parts, chooses by the second, scores on the third."""
-    train, validation, test = (f"{volume}:raw[{p}]|{volume}:{labels}[{p}]" for p in parts)
+    # In a rehearsal only a corner of each section.
+    boxes = [f"[{p},0:128,0:128]" if setting.quick else f"[{p}]" for p in parts]
+    train, validation, test = (f"{volume}:raw{box}|{volume}:{labels}{box}" for box in boxes)
     folder = setting.folder(f"{task}_{arm}" if arm else task)
     network = "smoke" if setting.quick else "wide"
     steps = 3 if setting.quick else 600
