@@ -4,8 +4,8 @@
 
 Each part is a process of its own that writes its numbers as they come. One that fails or outlasts its limit is
 recorded, what it had measured stays, and the next part begins; `OUT/gpu.json` and `OUT/gpu.md` are complete after each
-of them. `--quick` rehearses all parts on a CPU with tiny networks, in some minutes (give `--minutes`). What an offline machine needs
-besides jax and torch is packed by `pack_gpu.py`. The parts are in `accelerator/parts.py`.
+of them. `--quick` rehearses all parts on a CPU with tiny networks, in some minutes (give `--minutes`). What an offline
+machine needs besides jax and torch is packed by `pack_gpu.py`. The parts are in `accelerator/parts.py`.
 """
 
 from __future__ import annotations
