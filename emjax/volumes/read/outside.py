@@ -11,11 +11,13 @@ import os
 import re
 import urllib.parse
 from pathlib import Path
-
-import h5py
+from typing import TYPE_CHECKING
 
 from emjax.errors import InputError
 from emjax.volumes.address import Address
+
+if TYPE_CHECKING:
+    import h5py
 
 # How deep virtual datasets of virtual datasets are followed.
 _DEPTH = 8
@@ -86,6 +88,9 @@ def most_bytes(shape: tuple[int, ...], itemsize: int) -> int:
 
 def _files(path: Path, data: h5py.Dataset, depth: int) -> list[Path]:
     """Returns the files that hold the voxels of a dataset: its own, external storage, sources of a virtual one."""
+    # Only HDF5 needs it.
+    import h5py
+
     found = [path]
     # HDF5 looks for external files from the working folder.
     found += [Path(os.fsdecode(name)) for name, _, _ in data.external or ()]
