@@ -39,7 +39,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["emjax", "emjax.*"]),
     cmdclass={"build_py": BuildWithConfigs},
-    entry_points={"console_scripts": ["emjax = emjax.main:run"]},
+    entry_points={"console_scripts": ["emjax = emjax.__main__:run"]},
     install_requires=REQUIREMENTS,
     extras_require={
         # zarr-python and ome-zarr-models are the independent reader and validator that the tests check

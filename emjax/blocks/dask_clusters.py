@@ -99,8 +99,7 @@ def kept(address: str) -> Iterator[None]:
 
     try:
         with quiet(), finished_first(delete_scratch):
-            # Other forms are refused by the job, which names those that there are.
-            if address.startswith(("tcp://", "tls://")):
+            if address != LOCAL:
                 give_back(take(address, 1), address, 1)
             yield
     finally:

@@ -57,8 +57,8 @@ def goes_on(job: Job) -> Job:
 
 
 def _kept_cluster(address: str) -> contextlib.AbstractContextManager[None]:
-    # Other text is a mistake, which the job's settings explain.
-    if address != "local" and "://" not in address:
+    # Other text is a mistake, which the job's settings explain by naming the forms that there are.
+    if address != "local" and not address.startswith(("tcp://", "tls://")):
         return contextlib.nullcontext()
     # Imported here, since importing dask takes a second.
     from emjax.blocks.dask_clusters import kept

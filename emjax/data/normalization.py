@@ -51,6 +51,23 @@ class Normalization(NamedTuple):
         return stretch(image, self.low, self.high)
 
 
+def known_rule(rule: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """Returns the rule by which a network's images were scaled.
+
+    Args:
+        rule: of the checkpoint's description.
+        source: the checkpoint, for the message.
+
+    Raises:
+        InputError: if this version does not have it.
+    """
+    if rule not in (RULE, ALL_VOXELS):
+        raise InputError(
+            f"{source} was trained with images scaled by {rule}; this version has {RULE} and {ALL_VOXELS}"
+        )
+    return rule
+
+
 def check_image(volume: Volume) -> None:
     """Checks by its type and axes that a volume can be an image, without reading it.
 

@@ -7,7 +7,7 @@ import pytest
 import zarr
 from absl import logging
 
-from emjax.data.normalization import ALL_VOXELS, Normalization, measure
+from emjax.data.normalization import ALL_VOXELS, RULE, Normalization, known_rule, measure
 from emjax.errors import InputError
 from emjax.volumes.store import open_volume
 
@@ -121,3 +121,9 @@ def test_damaged_volume_is_named(write, noise, tmp_path) -> None:
             chunk.write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"a\.zarr.* cannot be read"):
         measure(open_volume(address))
+
+
+def test_a_rule_of_another_version_is_refused():
+    assert known_rule(RULE, "run") == RULE
+    with pytest.raises(InputError, match="run was trained with images scaled by {'kind': 'sums'}"):
+        known_rule({"kind": "sums"}, "run")

@@ -44,8 +44,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         InputError: if the configuration, the checkpoint, the image or the labels cannot work.
     """
     settings = Settings.from_config(config)
-    explained = make_explained(settings, restore_params(settings.checkpoint))
-    tiles = read_tiles(settings, explained.size)
+    weights = restore_params(settings.checkpoint)
+    explained = make_explained(settings, weights)
+    tiles = read_tiles(settings, explained.size, weights.spec)
     folder = Path(os.fspath(open_run_folder(workdir, config)))
     maps = make_maps(settings, explained, tiles)
     measured = _measure(settings, maps)

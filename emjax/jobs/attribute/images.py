@@ -8,10 +8,12 @@ import numpy as np
 
 from emjax.attribution.score import region_of
 from emjax.blocks.complete import refuse_incomplete
-from emjax.data.normalization import RULE, check_image, measure
+from emjax.config import plain
+from emjax.data.normalization import check_image, known_rule, measure
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.jobs.attribute.settings import Settings
+from emjax.runs.spec import RunSpec, check_voxel_nm
 from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.pairs import lay
 from emjax.volumes.roles import IMAGE_KEYS, open_ids, refuse_idle_keys
@@ -34,21 +36,24 @@ class Tiles(NamedTuple):
     places: tuple[tuple[int, int, int], ...]
 
 
-def read_tiles(settings: Settings, size: tuple[int, int, int]) -> Tiles:
+def read_tiles(settings: Settings, size: tuple[int, int, int], spec: RunSpec) -> Tiles:
     """Draws tiles that have enough voxels of the region.
 
     Args:
         settings: of the job.
         size: (z, y, x) voxels of a tile.
+        spec: of the checkpoint: its images are scaled as those of its training, and have the same voxel size.
 
     Raises:
-        InputError: if the box is too small, or no tile has enough of the region.
+        InputError: if the voxel size is another one, the box is too small, or no tile has enough of the region.
     """
     volume = open_volume(settings.input)
     refuse_idle_keys(volume.address, "input", IMAGE_KEYS)
     text = settings.shared.box
     box = Box.from_text(text, volume.size) if text else Box((0, 0, 0), volume.size)
     check_image(volume)
+    rule = known_rule(plain(spec.normalization), settings.checkpoint)
+    check_voxel_nm(volume.voxel_nm or (), spec.voxel_nm, settings.input, settings.checkpoint)
     refuse_incomplete(settings.input, "input", settings.shared.allow_incomplete)
     labels = None
     if settings.labels and settings.region != "all":
@@ -65,7 +70,7 @@ def read_tiles(settings: Settings, size: tuple[int, int, int]) -> Tiles:
         raise InputError(
             f"{settings.input} has {box.size} voxels, a tile needs {size}; give a larger box, or a smaller tile_size"
         )
-    normalization = measure(volume, RULE)
+    normalization = measure(volume, rule)
     ids = LabelIds.of(labels.address) if labels is not None else None
     images, regions, places = [], [], []
     for corner in _corners(box, size, settings):

@@ -14,7 +14,7 @@ from emjax.blocks.block_size import default_block_size, fit_chunk
 from emjax.blocks.output import check_apart, work_identity
 from emjax.blocks.run import check_aligned
 from emjax.config import plain
-from emjax.data.normalization import ALL_VOXELS, RULE, Normalization, measure
+from emjax.data.normalization import Normalization, known_rule, measure
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
@@ -101,11 +101,7 @@ def make_plan(settings: Settings) -> Plan:
     spec = weights.spec
     task = build_segment(spec.config)
     channels = _channels(settings.channels, task)
-    rule = plain(spec.normalization)
-    if rule not in (RULE, ALL_VOXELS):
-        raise InputError(
-            f"{weights.source} was trained with images scaled by {rule}; this version has {RULE} and {ALL_VOXELS}"
-        )
+    rule = known_rule(plain(spec.normalization), str(weights.source))
     volume = open_for_blocks(settings.input)
     refuse_idle_keys(volume.address, "input", IMAGE_KEYS)
     say_if_slow(volume)

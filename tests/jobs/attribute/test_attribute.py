@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from etils import epath
 
+from emjax.data.normalization import RULE
 from emjax.jobs.attribute.report import equalised
 from emjax.models.build import build_backbone, init_params
 from emjax.runs.spec import RunSpec
@@ -38,7 +39,7 @@ def folder(tmp_path_factory):
     params = jax.tree.map(lambda a: rng.normal(0, 0.4, a.shape).astype(np.float32), shapes)
     kernel = rng.normal(0, 0.3, (1, 4, 4, 1, 8)) * np.array([2, 3, 1.0])[:, None, None, None, None]
     params["stem"]["kernel"] = kernel.astype(np.float32)
-    spec = RunSpec(job="import_weights", config={"model": VIT})
+    spec = RunSpec("import_weights", {"model": VIT}, (40, 8, 8), RULE)
     (root / "run").mkdir()
     write_params(epath.Path(root / "run"), {"backbone": params}, spec)
     with h5py.File(root / "a.h5", "w") as file:
@@ -93,6 +94,11 @@ def test_what_cannot_be_explained_is_refused(folder, tmp_path, capfd, fields, sa
 def test_labels_without_foreground_are_refused(folder, tmp_path, capfd):
     fields = _fields(folder, labels=f"{folder}/a.h5:none")
     assert "voxels of foreground" in read_refusal(capfd, CONFIG, tmp_path, fields)
+
+
+def test_images_unlike_those_of_the_training_are_refused(folder, tmp_path, capfd):
+    fields = _fields(folder, input=f"{folder}/a.h5:raw?voxel_nm=10,8,8", region="all")
+    assert "was trained at 40,8,8 nm" in read_refusal(capfd, CONFIG, tmp_path, fields)
 
 
 def test_equalized_maps_have_every_grey_value_once():
