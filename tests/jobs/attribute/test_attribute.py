@@ -98,7 +98,7 @@ def test_labels_without_foreground_are_refused(folder, tmp_path, capfd):
 
 def test_images_unlike_those_of_the_training_are_refused(folder, tmp_path, capfd):
     fields = _fields(folder, input=f"{folder}/a.h5:raw?voxel_nm=10,8,8", region="all")
-    assert "was trained at 40,8,8 nm" in read_refusal(capfd, CONFIG, tmp_path, fields)
+    assert "was trained at 40x8x8 nm" in read_refusal(capfd, CONFIG, tmp_path, fields)
 
 
 def test_equalized_maps_have_every_grey_value_once():
