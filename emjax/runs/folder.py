@@ -84,6 +84,22 @@ def open_run_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epat
     return folder
 
 
+def is_finished(folder: str | os.PathLike[str], config: ConfigDict) -> bool:
+    """Whether a run of this configuration is finished in a folder.
+
+    Args:
+        folder: run folder, which may not exist.
+        config: configuration of the run.
+
+    Raises:
+        InputError: if the stored configuration cannot be read.
+    """
+    stored = epath.Path(folder) / CONFIG_FILE
+    if not (stored.exists() and (epath.Path(folder) / RESULTS_FILE).exists()):
+        return False
+    return config_hash(_read_config(stored)) == config_hash(config)
+
+
 def describe_changes(workdir: str | os.PathLike[str], config: ConfigDict) -> str:
     """Returns how a configuration differs from the one of a run folder, as 'FIELD: OLD -> NEW; ...'; '' if unknown.
 

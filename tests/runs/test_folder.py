@@ -14,6 +14,7 @@ from emjax.runs.folder import (
     check_space,
     config_hash,
     describe_changes,
+    is_finished,
     open_run_folder,
     write_results,
 )
@@ -52,6 +53,18 @@ def test_hash_ignores_what_does_not_change_the_result():
     assert all(config_hash(config) == one for config in same)
     for name, value in {"seed": 1, "num_steps": 13, "data__crop_size": (2, 4, 8)}.items():
         assert config_hash(_config(**{name: value})) != one
+
+
+def test_a_run_is_finished_once_it_has_results_of_this_configuration(tmp_path):
+    assert not is_finished(tmp_path / "run", _config())
+    _begin(tmp_path / "run", _config())
+    assert not is_finished(tmp_path / "run", _config())
+    write_results(epath.Path(tmp_path / "run"), {"loss": 1.0})
+    assert is_finished(tmp_path / "run", _config(data__num_threads=9))
+    assert not is_finished(tmp_path / "run", _config(seed=1))
+    (tmp_path / "run" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="is not the config.json of a run"):
+        is_finished(tmp_path / "run", _config())
 
 
 def test_same_configuration_is_taken_up(tmp_path):

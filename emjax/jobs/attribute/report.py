@@ -21,7 +21,7 @@ td:first-child, th:first-child { text-align: left; } tr { border-bottom: 1px sol
 """
 
 
-def equalised(image: np.ndarray) -> np.ndarray:
+def equalized(image: np.ndarray) -> np.ndarray:
     """Returns the rank of each value in [0, 1], for display alone: equal areas have equal shares of the grey values."""
     flat = np.abs(image).ravel()
     values, inverse, counts = np.unique(flat, return_inverse=True, return_counts=True)
@@ -59,7 +59,7 @@ def draw_maps(
         rows = [[*images[tile], np.where(regions[tile], images[tile, sections // 2], 0.0)]]
         # Equalized together: which section has more is seen as well as where.
         for found in voxels.values():
-            rows.append([*equalised(found[tile]), np.ones(regions[tile].shape)])
+            rows.append([*equalized(found[tile]), np.ones(regions[tile].shape)])
         if len(spatial):
             height, width = regions[tile].shape
             low = spatial[tile]
@@ -67,7 +67,7 @@ def draw_maps(
             x = np.arange(width) * low.shape[1] // width
             empty = np.ones((height, width))  # white: no map here
             whole = [empty] * sections
-            whole[sections // 2] = equalised(low[y][:, x])
+            whole[sections // 2] = equalized(low[y][:, x])
             rows.append([*whole, empty])
         path = folder / f"maps_{tile:02d}.png"
         save_png(path, image_grid(rows, titles))

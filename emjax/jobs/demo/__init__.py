@@ -18,7 +18,7 @@ from emjax.field_overrides import override
 from emjax.jobs import find_job, run_job
 from emjax.jobs.demo.report import write_report
 from emjax.jobs.demo.settings import Settings
-from emjax.runs.folder import RESULTS_FILE, config_hash, write_results
+from emjax.runs.folder import RESULTS_FILE, is_finished, write_results
 from emjax.train.run_folder import open_training_folder
 
 ON_DEVICES = True
@@ -135,20 +135,13 @@ def _run_stage(stage: Stage, folder: Path) -> int:
     config = load_config(stage.config)
     for name, value in stage.fields.items():
         override(config, name, _text(value))
-    if _is_finished(folder / stage.name, config_hash(config)):
+    if is_finished(folder / stage.name, config):
         logging.info("%s: finished before", stage.name)
         return 0
     # What an interrupted stage left half written is its own affair; a volume of an earlier, other demo is not there,
     # because the folder was claimed for this configuration.
     logging.info("%s: %s", stage.name, stage.command(folder))
     return run_job(find_job(config.job), config, folder / stage.name)
-
-
-def _is_finished(folder: Path, hash_: str) -> bool:
-    stored = folder / "config.json"
-    if not (stored.exists() and (folder / RESULTS_FILE).exists()):
-        return False
-    return json.loads(stored.read_text())["config_hash"] == hash_
 
 
 def _text(value: object) -> str:

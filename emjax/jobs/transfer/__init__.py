@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,6 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from emjax.config import Config, plain
-from emjax.errors import InputError
 from emjax.jobs.finetune import JOB as FINETUNE
 from emjax.jobs.transfer.arms import SCRATCH, Arm
 from emjax.jobs.transfer.frozen import check_frozen, train_frozen
@@ -25,7 +23,7 @@ from emjax.jobs.transfer.weights import Start, find_start, write_start
 from emjax.models.build import fit_to_voxels
 from emjax.parallel import runtime
 from emjax.runs.exit_status import DONE
-from emjax.runs.folder import CONFIG_FILE, RESULTS_FILE, config_hash
+from emjax.runs.folder import is_finished
 from emjax.targets.metrics import Metric
 from emjax.tasks.build import build_segment
 from emjax.train.job import prepare_training, run_training
@@ -77,7 +75,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             run_folder = folder / arm.folder / f"seed{seed}"
             chosen = arm_values(values, arm, starts[arm].model, weights[arm], seed)
             training = Config(chosen).lock()
-            if not _is_finished(run_folder, config_hash(training)):
+            if not is_finished(run_folder, training):
                 logging.info("run %d of %d: arm '%s', seed %d", number, count, arm.title, seed)
                 if arm.frozen:
                     prepared = prepare_training(JOB, training, run_folder)
@@ -148,15 +146,3 @@ def _written(folder: Path, arm: Arm, start: Start) -> str:
         write_start(place, start)
     runtime.agree(0)
     return str(place)
-
-
-def _is_finished(folder: Path, hash_: str) -> bool:
-    """Whether a run is done; raises InputError where the folder holds a finished one of another configuration."""
-    stored = folder / CONFIG_FILE
-    if not (stored.exists() and (folder / RESULTS_FILE).exists()):
-        return False
-    try:
-        same = json.loads(stored.read_text())["config_hash"] == hash_
-    except (ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{stored} is damaged; remove {folder}, and it is run again") from error
-    return same

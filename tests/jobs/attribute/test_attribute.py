@@ -12,7 +12,7 @@ import pytest
 from etils import epath
 
 from emjax.data.normalization import RULE
-from emjax.jobs.attribute.report import equalised
+from emjax.jobs.attribute.report import equalized
 from emjax.models.build import build_backbone, init_params
 from emjax.runs.spec import RunSpec
 from emjax.train.weights import write_params
@@ -102,6 +102,6 @@ def test_images_unlike_those_of_the_training_are_refused(folder, tmp_path, capfd
 
 
 def test_equalized_maps_have_every_grey_value_once():
-    found = equalised(np.array([[4.0, -1, 0], [9, 2, 100]]))
+    found = equalized(np.array([[4.0, -1, 0], [9, 2, 100]]))
     np.testing.assert_allclose(found, np.array([[3, 1, 0], [4, 2, 5]]) / 5)
-    assert not equalised(np.ones((2, 2))).any()
+    assert not equalized(np.ones((2, 2))).any()
