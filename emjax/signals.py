@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
+from typing import Any, TypeAlias
 
 from emjax.runs.exit_status import PREEMPTED
 
+Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
 # Longest that the process waits for what it must finish, since those who send SIGTERM kill it half a minute later.
 _FINISH_S = 20.0
@@ -30,8 +34,10 @@ _FINISH_S = 20.0
 _unfinished: list[Callable[[], object]] = []
 # Signals that `_note` has seen.
 _noted: set[int] = set()
-# Writing end of the pipe that wakes the thread; -1 where no thread was started.
-_wake = -1
+# Ends of the pipe that wakes the thread, for reading and for writing; -1 where no thread was started.
+_readable = _wake = -1
+# Held by the thread while it reads what woke it and decides whose it is.
+_deciding = threading.Lock()
 
 
 class StoppedError(BaseException):
@@ -45,18 +51,48 @@ def end_on_signals() -> None:
     a background job of a shell) stays ignored. A handler that is installed later takes the place of this one for as
     long as it is there; JAX's own, in processes that it has joined, does so as well.
     """
-    global _wake
-    readable, _wake = os.pipe()
+    global _readable, _wake
+    _readable, _wake = os.pipe()
     os.set_blocking(_wake, False)
     signal.set_wakeup_fd(_wake, warn_on_full_buffer=False)
     # The thread keeps the mask: signals reach the main thread, where a restart can hold them back.
     with held_back():
-        threading.Thread(target=_watch, args=(readable,), daemon=True, name="signals").start()
+        threading.Thread(target=_watch, daemon=True, name="signals").start()
     for number in NAMES:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _note)
     # `held_back` may have begun in the program that this one has replaced.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, NAMES)
+
+
+def install(handlers: Mapping[int, Handler]) -> dict[int, Any]:
+    """Installs handlers of work that has something to finish.
+
+    Args:
+        handlers: number of a signal -> its handler.
+
+    Returns:
+        The handlers that were there, for `restore`; empty in a thread that is not the main one, since Python lets only
+        that one install handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, handler) for number, handler in handlers.items()}
+
+
+def restore(old: Mapping[int, Any]) -> None:
+    """Installs the handlers again that were there before `install`.
+
+    First the thread that ends the process is waited for: it may not have read yet that a signal came, and would take
+    one that the work has dealt with for one that nobody listens to.
+    """
+    while _readable >= 0 and old:
+        with _deciding:
+            if not select.select([_readable], [], [], 0)[0]:
+                break
+        time.sleep(0.001)
+    for number, handler in old.items():
+        signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -142,16 +178,22 @@ def _note(number: int, frame: FrameType | None) -> None:
         os.write(_wake, bytes([number]))
 
 
-def _watch(readable: int) -> None:
+def _watch() -> None:
     """Ends the process on the first signal that no handler of its work takes."""
     while True:
-        for number in os.read(readable, 64):
+        select.select([_readable], [], [])
+        with _deciding:
             # The handler runs only once the main thread is back in Python; the table of handlers can be read before.
-            if number in _noted or (number in NAMES and signal.getsignal(number) is _note):
-                finishing = threading.Thread(target=_finish, daemon=True)
-                finishing.start()
-                finishing.join(_FINISH_S)
-                end_process(number)
+            unheard = [
+                number
+                for number in os.read(_readable, 64)
+                if number in _noted or (number in NAMES and signal.getsignal(number) is _note)
+            ]
+        if unheard:
+            finishing = threading.Thread(target=_finish, daemon=True)
+            finishing.start()
+            finishing.join(_FINISH_S)
+            end_process(unheard[0])
 
 
 def _finish() -> None:

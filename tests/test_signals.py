@@ -86,3 +86,16 @@ def test_processes_that_are_started_meanwhile_receive_none() -> None:
     with signals.held_back():
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "lives\n")
+
+
+def test_what_the_work_dealt_with_is_not_taken_for_unheard() -> None:
+    """The thread may read of a signal only when the work's handler is gone again."""
+    code = (
+        f"{LISTEN}import threading\nheard = threading.Event()\n"
+        "for _ in range(200):\n"
+        "    old = signals.install({signal.SIGTERM: lambda *_: heard.set()})\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n    heard.wait()\n    heard.clear()\n    signals.restore(old)\n"
+        f"{READY}time.sleep(60)"
+    )
+    done = ended(code, signal.SIGINT)
+    assert done.returncode == 75 and "Ctrl-C" in done.stderr and "SIGTERM" not in done.stderr

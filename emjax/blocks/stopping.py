@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from types import FrameType
 from typing import Any
+
+from emjax.signals import install, restore
 
 # Seconds after the first signal from which on another Ctrl-C counts as a second one.
 _TWICE_S = 0.5
@@ -33,16 +34,13 @@ class Stopping:
 
     def __enter__(self) -> Stopping:
         """Installs the handlers."""
-        # Python lets only the main thread install handlers; in another thread nothing is noticed.
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._old[number] = signal.signal(number, self._handle)
+        # In another thread than the main one nothing is noticed.
+        self._old = install(dict.fromkeys((signal.SIGTERM, signal.SIGINT), self._handle))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Restores the previous handlers."""
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
+        restore(self._old)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()

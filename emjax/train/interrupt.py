@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from types import FrameType
 from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
+
+from emjax.signals import install, restore
 
 
 class Interrupt:
@@ -27,17 +28,16 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         """Installs the handlers."""
-        # Python lets only the main thread install handlers; in another thread nothing is noticed.
-        alone = jax.process_count() == 1
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT) if alone else (signal.SIGINT,):
-                self._old[number] = signal.signal(number, self._handle if alone else self._hand_on)
+        # In another thread than the main one nothing is noticed.
+        if jax.process_count() == 1:
+            self._old = install(dict.fromkeys((signal.SIGTERM, signal.SIGINT), self._handle))
+        else:
+            self._old = install({signal.SIGINT: self._hand_on})
         return self
 
     def __exit__(self, *_: object) -> None:
         """Restores the previous handlers."""
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
+        restore(self._old)
 
     def reached(self, step: int) -> bool:
         """Whether to save and stop after this step; every process must call it after every step."""

@@ -14,6 +14,7 @@ from neuroglancer.server import Server
 from neuroglancer.viewer_base import ViewerBase
 
 from emjax.errors import InputError
+from emjax.signals import install, restore
 from emjax.skeletons.swc import Skeleton
 from emjax.viewing.guard import guard
 from emjax.viewing.layers import AFFINITIES, IMAGE, LABELS, Layer, knows_nm
@@ -85,16 +86,13 @@ def wait(seconds: float) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    # Python lets only the main thread install handlers.
-    main = threading.current_thread() is threading.main_thread()
-    old = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    old = install(dict.fromkeys((signal.SIGINT, signal.SIGTERM), stop))
     try:
         asked.wait(seconds or None)
     except KeyboardInterrupt:
         pass
     finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        restore(old)
 
 
 def fill_state(
