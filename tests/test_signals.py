@@ -91,8 +91,10 @@ def test_processes_that_are_started_meanwhile_receive_none() -> None:
 def test_what_the_work_dealt_with_is_not_taken_for_unheard() -> None:
     """The thread may read of a signal only when the work's handler is gone again."""
     code = (
+        # It reads late.
+        "import os, time\nread = os.read\nos.read = lambda *a: (time.sleep(0.01), read(*a))[1]\n"
         f"{LISTEN}import threading\nheard = threading.Event()\n"
-        "for _ in range(200):\n"
+        "for _ in range(20):\n"
         "    old = signals.install({signal.SIGTERM: lambda *_: heard.set()})\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n    heard.wait()\n    heard.clear()\n    signals.restore(old)\n"
         f"{READY}time.sleep(60)"
