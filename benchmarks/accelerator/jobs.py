@@ -18,9 +18,18 @@ from accelerator.setting import Setting
 TISSUE = "synthetic://neurites?voxel_nm=40,12,12"
 # Losses of the first steps, relative to those of a CPU. Both compute in float32 without shortcuts, in another order.
 TOLERANCE = 0.01
+# Fields of a pretraining that compiles within seconds, for rehearsals.
+TINY = (
+    *(f"data.volumes={TISSUE}&shape=16,96,96", "data.batch_size=2", "data.crop_size=2,16,16"),
+    *("augment.max_offset=1,2,2", "model.widths=4,8", "loss.levels=0", "loss.num_tokens=8"),
+    *("loss.size=8", "loss.heads=2", "eval.crops=2", "eval.queries=16", "eval.distractors=7"),
+    *("eval.exclusion_radius=1,1,1", "eval.margin=1,2,2", "eval.every_steps=100000"),
+)
 # File of --data -> name in the addresses below; splits as they are fixed for all figures of this project.
 LUCCHI = "lucchipp_train_z00-39.h5"
 FIB25 = "fib25_ts2.h5"
+# Rows and columns of them that a rehearsal reads.
+_PART = {LUCCHI: "384:512,448:576", FIB25: "0:128,0:128"}
 
 
 def runs(setting: Setting, numbers: Numbers) -> None:
@@ -48,7 +57,8 @@ def agreement(setting: Setting, numbers: Numbers) -> None:
     """The losses of the same steps on the device and on the CPU."""
     folder = setting.folder("agreement")
     count = 5 if setting.quick else 20
-    fields = [f"num_steps={count}", "log.every_steps=1", "model.dtype=float32"]
+    fields = [*(TINY if setting.quick else ()), f"num_steps={count}", "log.every_steps=1"]
+    fields.append("model.dtype=float32")
     exact = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
     losses = {}
     for name, environment in (("device", exact), ("cpu", exact | {"JAX_PLATFORMS": "cpu"})):
@@ -98,8 +108,10 @@ def _finetune(
     start: str = "",
 ) -> None:
     """Trains on the first of three parts, chooses by the second, scores on the third."""
-    # In a rehearsal only a corner of each section.
-    boxes = [f"[{p},0:128,0:128]" if setting.quick else f"[{p}]" for p in parts]
+    # In a rehearsal only a part of each section, one that has mitochondria.
+    boxes = [
+        f"[{p},{_PART[volume.rpartition('/')[2]]}]" if setting.quick else f"[{p}]" for p in parts
+    ]
     train, validation, test = (f"{volume}:raw{box}|{volume}:{labels}{box}" for box in boxes)
     folder = setting.folder(f"{task}_{arm}" if arm else task)
     network = "smoke" if setting.quick else "wide"
@@ -111,6 +123,8 @@ def _finetune(
         [
             *(f"data.volumes={train}", f"eval.volumes={validation}", f"num_steps={steps}"),
             *(f"eval.every_steps={max(1, steps // 3)}", f"init_from={start}"),
+            # What the small pretraining pools by divides it.
+            *(["data.crop_size=8,64,64"] if setting.quick else []),
         ],
     )
     numbers.add(f"{prefix}training of {steps} steps", took, "s")

@@ -34,8 +34,9 @@ def predict(setting: Setting, numbers: Numbers) -> None:
 def trace(setting: Setting, numbers: Numbers) -> None:
     """Where the time of pretraining goes: waiting for data, and the operations of the device."""
     folder, preset = setting.folder("trace"), "smoke" if setting.quick else "gpu"
-    fields = ["num_steps=6", "profile_steps=3:5", "log.every_steps=1", "eval.every_steps=100000"]
-    fields.append(f"data.volumes={jobs.TISSUE}&shape=48,512,512" if not setting.quick else "seed=0")
+    volume = f"data.volumes={jobs.TISSUE}&shape=48,512,512"
+    fields = list(jobs.TINY) if setting.quick else [volume, "eval.every_steps=100000"]
+    fields += ["num_steps=6", "profile_steps=3:5", "log.every_steps=1"]
     jobs.run_job(f"configs/pretrain.py:{preset}", folder, fields)
     times = [row["time"] for row in jobs.metrics(folder) if "time" in row][1:]
     step = sum(t["step_s"] for t in times)
