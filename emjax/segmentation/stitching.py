@@ -88,40 +88,53 @@ def match(
     Returns:
         The pairs; `contact` is the number of voxels that both have.
     """
-    pairs, common = _common(lower, upper)
-    totals = np.stack(
-        [
-            np.minimum(_totals(a, pairs[:, 0]), _totals(b, pairs[:, 1]))
-            for a, b in zip(lower, upper, strict=True)
-        ]
-    )
-    a, b = (np.concatenate([part.ravel() for part in cell]) for cell in (lower, upper))
-    of_a, of_b, counts = _totals(a, pairs[:, 0]), _totals(b, pairs[:, 1]), common.sum(axis=0)
+    (below_a, above_a), first_a = _from_one(lower)
+    (below_b, above_b), first_b = _from_one(upper)
+    pairs, common = _common((below_a, below_b), (above_a, above_b))
+    a, b = pairs[:, 0], pairs[:, 1]
+    of_a = np.stack([_counts(below_a, a), _counts(above_a, a)])
+    of_b = np.stack([_counts(below_b, b), _counts(above_b, b)])
+    counts, all_a, all_b = common.sum(axis=0), of_a.sum(axis=0), of_b.sum(axis=0)
     if share is None:
-        keep = 2 * counts > of_a + of_b - counts
+        keep = 2 * counts > all_a + all_b - counts
     else:
-        mutual = _largest(pairs[:, 0], counts) & _largest(pairs[:, 1], counts)
-        branch = ((common > 0) & (common > share * totals)).all(axis=0)
-        keep = (mutual | branch) & (counts > share * np.minimum(of_a, of_b))
-    found = np.sort(pairs[keep].astype(np.uint64), axis=1)
-    nothing = np.zeros(len(found), np.int64)
-    return EdgeStatistics(found, counts[keep].astype(np.int64), nothing, nothing, nothing)
+        mutual = _largest(a, counts) & _largest(b, counts)
+        branch = ((common > 0) & (common > share * np.minimum(of_a, of_b))).all(axis=0)
+        keep = (mutual | branch) & (counts > share * np.minimum(all_a, all_b))
+    ids = pairs[keep].astype(np.uint64) + np.array([first_a, first_b], np.uint64)
+    nothing = np.zeros(len(ids), np.int64)
+    return EdgeStatistics(
+        np.sort(ids, axis=1), counts[keep].astype(np.int64), nothing, nothing, nothing
+    )
 
 
-def _common(
-    lower: tuple[np.ndarray, np.ndarray], upper: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def _from_one(slabs: tuple[np.ndarray, np.ndarray]) -> tuple[list[np.ndarray], int]:
+    """Returns a cell's labels counted from 1, as they are close to each other, and what is to be added again."""
+    labels = [slab.ravel() for slab in slabs]
+    first = min((int(part[part > 0].min()) for part in labels if part.any()), default=1) - 1
+    return [
+        np.where(part > 0, part - np.uint64(first), 0).astype(np.int64) for part in labels
+    ], first
+
+
+def _common(*sides: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the pairs of labels that share voxels, `[n, 2]`, and how many on each side of the face, `[2, n]`."""
-    rows = []
-    for side, (a, b) in enumerate(zip(lower, upper, strict=True)):
+    # A pair as one number: sorting these is many times faster than sorting rows.
+    width = max(int(b.max(initial=0)) for _, b in sides) + 1
+    found = []
+    for a, b in sides:
         both = (a > 0) & (b > 0)
-        found, counts = np.unique(np.stack([a[both], b[both]], axis=1), axis=0, return_counts=True)
-        rows.append((found, counts, np.full(len(found), side)))
-    found, counts, sides = (np.concatenate(part) for part in zip(*rows, strict=True))
-    pairs, index = np.unique(found, axis=0, return_inverse=True)
-    common = np.zeros((2, len(pairs)), np.int64)
-    common[sides, index.reshape(-1)] = counts
-    return pairs, common
+        found.append(np.unique(a[both] * width + b[both], return_counts=True))
+    keys = np.unique(np.concatenate([key for key, _ in found]))
+    common = np.zeros((len(sides), len(keys)), np.int64)
+    for side, (key, counts) in enumerate(found):
+        common[side, np.searchsorted(keys, key)] = counts
+    return np.stack(np.divmod(keys, width), axis=1), common
+
+
+def _counts(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Returns the number of voxels of each of the given ids."""
+    return np.bincount(labels, minlength=int(ids.max(initial=0)) + 1)[ids]
 
 
 def _largest(ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -132,10 +145,3 @@ def _largest(ids: np.ndarray, counts: np.ndarray) -> np.ndarray:
     result = np.zeros(len(ids), bool)
     result[order] = first
     return result
-
-
-def _totals(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Returns the number of voxels of each of the given ids."""
-    known, counts = np.unique(labels, return_counts=True)
-    place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return np.where(known[place] == ids, counts[place], 0)
