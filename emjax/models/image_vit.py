@@ -23,8 +23,9 @@ from emjax.models.encoder_decoder import Encoded, EncoderDecoder, prime_factors
 from emjax.models.fields import Index
 from emjax.models.image_layers import ImageConv, Step
 from emjax.models.layers import Dense, activate, exact_gelu
-from emjax.models.positions import RESAMPLINGS, linear_matrix, resample_positions
+from emjax.models.positions import resample_positions
 from emjax.parallel.sharding import constrain
+from emjax.weights.resampling import RESAMPLINGS, linear_matrix
 
 _EPSILON = 1e-6
 

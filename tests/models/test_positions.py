@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emjax.models.positions import cubic_matrix, linear_matrix, resample_positions
+from emjax.models.positions import resample_positions
+from emjax.weights.resampling import cubic_matrix, linear_matrix
 
 # torch.nn.functional.interpolate(torch.tensor([1., 4, 2, 8, 5]).sqrt()[None, None, None], size=(1, wanted),
 # mode="bicubic", antialias=...) with torch 2.13; of 'offset' scale_factor=(1, (wanted + 0.1) / 5).

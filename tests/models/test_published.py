@@ -11,6 +11,7 @@ import pytest
 
 from emjax.errors import InputError
 from emjax.models.build import apply, build_backbone, init_params
+from emjax.models.positions import resample_positions
 from emjax.models.published import begin_rest_anew, load_published
 from emjax.parallel.compile import jit
 from emjax.weights.arrays import Arrays, Entry
@@ -80,6 +81,39 @@ def test_what_the_file_does_not_have_begins_anew():
     assert np.abs(params["head"]["conv"]["kernel"]).sum() > 0
     assert params["encoder"] is published.params["encoder"]
     assert set(params) == {*published.params, "decoder", "head"}
+
+
+@pytest.mark.parametrize("class_token", [True, False])
+def test_positions_of_another_image_size_are_resampled(class_token):
+    rng = np.random.default_rng(0)
+    places = rng.normal(size=(1, 9 + class_token, 64)).astype(np.float32)
+    given = as_arrays(vit_shapes())
+    arrays = {name: Entry(given.shape(name), lambda n=name: given[n]) for name in given}
+    arrays["pos_embed"] = Entry(places.shape, lambda: places)
+    fields = {"position_grid": 5, "resampling": "antialias"}
+    published = load_published(Arrays("weights.pt", arrays), fields)
+    found = published.params["encoder_positions"]
+    assert published.model["position_grid"] == 5 and found.shape == (26, 64)
+    np.testing.assert_array_equal(found[0], places[0, 0] if class_token else 0)
+    square = places[0, -9:].reshape(3, 3, 64)
+    expected = resample_positions(jnp.asarray(square), (5, 5), "antialias").reshape(25, 64)
+    np.testing.assert_allclose(found[1:], expected, atol=1e-5)
+
+
+def test_a_fill_changes_the_first_kernel_and_nothing_else():
+    rng = np.random.default_rng(0)
+    drawn = {n: rng.normal(size=shape).astype(np.float32) for n, shape in vit_shapes().items()}
+    entries = {n: Entry(array.shape, lambda a=array: a) for n, array in drawn.items()}
+    weights = Arrays("weights.pt", entries)
+    first, second = (
+        load_published(weights, {"slices": 3, "stem_fill": fill}).params
+        for fill in ("center", "uniform_g")
+    )
+    kernels = [params["stem"].pop("kernel") for params in (first, second)]
+    assert np.any(kernels[0] != kernels[1]) and kernels[0].shape == kernels[1].shape
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        assert one.tobytes() == other.tobytes()
 
 
 def test_what_does_not_fit_is_named():

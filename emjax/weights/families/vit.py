@@ -19,6 +19,7 @@ from emjax.weights.families.family import (
     layer_norm,
     stem_kernel,
 )
+from emjax.weights.resampling import cubic_matrix
 from emjax.weights.rules import Rule, as_is, transposed
 
 _HEAD_WIDTH = 64
@@ -38,13 +39,21 @@ def _tokens(kind: np.ndarray, registers: np.ndarray | None = None) -> np.ndarray
     return kind[0] if registers is None else np.concatenate([kind[0], registers[0]])
 
 
-def _positions(places: np.ndarray) -> np.ndarray:
-    """Returns `[1 + places, width]`; where the class token has none, as in timm's DINOv2, it has zeros."""
+def _positions(model: Mapping[str, Any], places: np.ndarray) -> np.ndarray:
+    """Returns `[1 + places, width]`; where the class token has none, as in timm's DINOv2, it has zeros.
+
+    Files of networks that saw images of another size have another grid; it is resampled to that of the network.
+    """
     places = places[0]
     grid = math.isqrt(len(places))
-    if grid * grid == len(places):
-        places = np.concatenate([np.zeros_like(places[:1]), places])
-    return places
+    kind = np.zeros_like(places[:1]) if grid * grid == len(places) else places[:1]
+    places = places[-grid * grid :]
+    wanted = model["position_grid"]
+    if wanted != grid:
+        square = places.reshape(grid, grid, -1)
+        matrix = cubic_matrix(grid, wanted, model["resampling"])
+        places = np.einsum("ah,bw,hwd->abd", matrix, matrix, square).reshape(wanted * wanted, -1)
+    return np.concatenate([kind, places])
 
 
 def _model(
@@ -95,7 +104,7 @@ def _shared(
         Rule("stem/kernel", (f"{kernel}.weight",), stem_kernel(model)),
         Rule("stem/bias", (f"{kernel}.bias",), as_is),
         Rule("encoder_tokens", special, _tokens),
-        Rule("encoder_positions", (places,), _positions),
+        Rule("encoder_positions", (places,), functools.partial(_positions, model)),
         # A published network has seen sections one by one: along z it knows no place.
         Rule("encoder_sections", (places,), functools.partial(_no_places, model)),
     ]
