@@ -50,6 +50,8 @@ setup(
             *("zarr>=3.0,<4", "ome-zarr-models>=1.0", "ome-zarr>=0.11"),
             *("waterz>=0.10,<0.11", "nbclient>=0.10", "ipykernel>=6"),
         ],
+        # The documentation as a site: mkdocs build --strict.
+        "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10"],
         "cuda": ["jax[cuda12]>=0.10,<0.12"],
         "tpu": ["jax[tpu]>=0.10,<0.12"],
         # Peers that benchmarks compare with; never needed to run emjax.
