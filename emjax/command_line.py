@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import inspect
+import os
 import signal
 import threading
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from emjax.errors import InputError
 from emjax.field_overrides import choose_parts, override
 from emjax.jobs import JOBS
 from emjax.logs import LEVELS
+from emjax.runs.default_folder import folder_path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # An installed package holds a copy of the repository's configs/ (setup.py).
@@ -66,8 +68,8 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
         arguments: the command without the program's name.
 
     Returns:
-        The configuration with its overrides, and the other flags: `workdir`, `coordinator`,
-        `num_processes`, `process_id`, `log_level`, `print_config`.
+        The configuration with its overrides, and the other flags: `workdir`, `names_workdir` (whether it was given),
+        `coordinator`, `num_processes`, `process_id`, `log_level`, `print_config`.
 
     Raises:
         InputError: on an unknown flag, config file, preset or field, or a value of the wrong type.
@@ -97,7 +99,8 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
     fresh = choose_parts(config, dict(overrides))
     for name, text in overrides:
         override(config, name, text, fresh)
-    flags.workdir = flags.workdir or f"runs/{config.job}"
+    flags.names_workdir = bool(flags.workdir)
+    flags.workdir = os.path.expanduser(flags.workdir or folder_path(config))
     return config, flags
 
 
@@ -141,7 +144,14 @@ def _make_parser() -> _Parser:
         help="print what completes the command in Bash, and end",
     )
     parser.add_argument("--config", required=True, metavar="FILE[:PRESET]", help="configs/*.py")
-    parser.add_argument("--workdir", metavar="DIR", help="run folder; default: runs/JOB")
+    parser.add_argument(
+        "--workdir",
+        metavar="DIR",
+        help=(
+            "run folder; default: runs/JOB, or runs/JOB/NAME for a job with an output NAME; numbered "
+            "(runs/JOB-2) where that is of another configuration"
+        ),
+    )
     parser.add_argument(
         "--print_config", action="store_true", help="print all fields and their values, and end"
     )

@@ -30,7 +30,7 @@ from absl import flags
 from emjax import command_line
 from emjax.errors import InputError
 from emjax.huge_pages import restart_with_huge_pages
-from emjax.jobs import find_job, run_job
+from emjax.jobs import default_workdir, find_job, run_job
 from emjax.logs import set_up_logging
 from emjax.runs.disk import is_disk_full
 from emjax.runs.exit_status import INPUT_ERROR, PREEMPTED
@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # With several processes, JAX's own service handles the signal, so that all stop at the same step.
         alone = _join_others(config.job, job, command)
         with signals.raises_on_sigterm() if alone else contextlib.nullcontext():
-            return run_job(job, config, command.workdir)
+            workdir = command.workdir if command.names_workdir else default_workdir(job, config)
+            return run_job(job, config, workdir)
     except signals.StoppedError:
         print(signals.stopped_line(signal.SIGTERM), file=sys.stderr)
         return PREEMPTED

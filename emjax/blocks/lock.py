@@ -84,6 +84,17 @@ class OutputLock:
         """Frees the lock."""
         self._give_back()
 
+    def is_held(self) -> bool:
+        """Whether a run holds the lock, or a part of it, at this moment."""
+        if self._remote or not self.file.exists():
+            return False
+        try:
+            with open(self.file, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in _HELD
+        return False
+
     @contextlib.contextmanager
     def without_other_parts(self) -> Iterator[None]:
         """Excludes the other parts while the output is made or replaced.

@@ -94,8 +94,8 @@ def plan_output(
             if not changes:
                 raise
             raise InputError(
-                f"{done.folder} holds blocks of another configuration ({changes}); give another --workdir and output, "
-                "or --config.overwrite=true to begin anew"
+                f"{done.folder} holds blocks of another configuration ({changes}); give another --workdir and output "
+                "(where no --workdir was given, another output is enough), or --config.overwrite=true to begin anew"
             ) from error
         begun = False
     if begun and not (finished and overwrite):

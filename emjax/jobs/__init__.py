@@ -3,7 +3,8 @@
 A job is a module with a function `run(config, workdir)` that returns an exit status, or None for done. The first line
 of its docstring says what it is for. A job that uses accelerators says `ON_DEVICES = True`: only then does the command
 import jax and join the processes of a run. `run_job` lets one run at a time work in a folder; a job whose processes
-share a folder by parts says `LOCKS_FOLDER = True`, and locks it itself.
+share a folder by parts says `LOCKS_FOLDER = True`, and locks it itself. A job whose folder holds nothing but a record
+of its last run says `TAKES_OVER = True`: every run of it may use the folder of any other, also at the same time.
 
 Installed packages add jobs as entry points of the group `emjax.jobs`:
 
@@ -21,12 +22,14 @@ import pkgutil
 from types import ModuleType
 from typing import Any
 
+from absl import logging
 from ml_collections import ConfigDict
 
 from emjax.blocks.lock import FolderLock
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.registry import Registry
+from emjax.runs.default_folder import Chosen, choose_folder, folder_path
 from emjax.runs.exit_status import DONE
 
 JOBS = Registry(
@@ -68,13 +71,43 @@ def run_job(job: ModuleType, config: ConfigDict, workdir: str | os.PathLike[str]
         InputError: if another run works in the folder, or as raised by the job.
     """
     with contextlib.ExitStack() as held:
-        if not getattr(job, "LOCKS_FOLDER", False):
+        if not (getattr(job, "LOCKS_FOLDER", False) or getattr(job, "TAKES_OVER", False)):
             lock = FolderLock(workdir, config.job)
             if getattr(job, "ON_DEVICES", False):
                 _lock_together(lock, held)
             else:
                 held.enter_context(lock)
         return job.run(config, workdir) or DONE
+
+
+def default_workdir(job: ModuleType, config: ConfigDict) -> str:
+    """Returns the work folder of a command that names none, and says so if it is not the plain one.
+
+    Every process of a run calls it, and gets what process 0 finds.
+
+    Args:
+        job: the job, as `find_job` returns it.
+        config: configuration of the job.
+    """
+    if getattr(job, "TAKES_OVER", False):
+        return folder_path(config)
+
+    def is_held(path: str) -> bool:
+        return FolderLock(path, config.job).is_held()
+
+    if not getattr(job, "ON_DEVICES", False):
+        chosen = choose_folder(config, is_held)
+    else:
+        # Imported only here, as importing jax takes seconds.
+        from emjax.parallel import runtime
+
+        alone = runtime.is_alone()
+        chosen = choose_folder(config, is_held) if alone or runtime.is_main() else Chosen(1, "")
+        if not alone:
+            chosen = chosen._replace(number=runtime.agree(chosen.number))
+    if chosen.remark:
+        logging.info("%s", chosen.remark)
+    return folder_path(config, chosen.number)
 
 
 def _lock_together(lock: FolderLock, held: contextlib.ExitStack) -> None:

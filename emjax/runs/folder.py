@@ -111,14 +111,48 @@ def describe_changes(workdir: str | os.PathLike[str], config: ConfigDict) -> str
     return _show_changes(_read_config(file), config) if file.exists() else ""
 
 
+def read_stored(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Returns the configuration that a folder was last used for; None where there is none that can be read."""
+    try:
+        return _read_config(epath.Path(folder) / CONFIG_FILE)
+    except (InputError, OSError):
+        return None
+
+
+def may_go_on(stored: Mapping[str, Any], config: ConfigDict) -> bool:
+    """Whether a configuration may take up the run of a folder.
+
+    It may if all fields are equal that change the result. A training may also be given more steps, as far as those that
+    it has taken are the first ones of the longer training, too: if no learning rate depends on `num_steps`.
+
+    Args:
+        stored: configuration of the folder.
+        config: configuration of the present command.
+    """
+    changed = _changed_fields(stored, config)
+    if changed != ["num_steps"]:
+        return not changed
+    schedule, warmup = config.optimizer.schedule, config.optimizer.warmup_fraction
+    lasting = schedule == "paper" or (schedule == "constant" and warmup == 0)
+    return lasting and config.num_steps > stored["num_steps"]
+
+
+def has_begun(folder: str | os.PathLike[str]) -> bool:
+    """Whether a training logged or saved anything in a folder."""
+    folder = epath.Path(folder)
+    checkpoints, metrics = folder / "checkpoints", folder / "metrics.jsonl"
+    saved = checkpoints.exists() and any(path.name.isdigit() for path in checkpoints.iterdir())
+    return saved or (metrics.exists() and bool(metrics.read_text()))
+
+
 def locate_run_folder(workdir: str | os.PathLike[str]) -> epath.Path:
     """Returns the absolute path of a run folder, since orbax writes only to absolute paths.
 
     Args:
-        workdir: local folder or `gs://` address.
+        workdir: local folder, which may begin with `~`, or `gs://` address.
     """
     text = os.fspath(workdir)
-    return epath.Path(text if "://" in text else os.path.abspath(text))
+    return epath.Path(text if "://" in text else os.path.abspath(os.path.expanduser(text)))
 
 
 def check_space(folder: epath.Path, checkpoint_bytes: int, keep: int) -> None:
@@ -171,7 +205,7 @@ def _claim(folder: epath.Path, config: ConfigDict) -> None:
         stored = _read_config(config_file)
         finished = (folder / RESULTS_FILE).exists()
         # A folder that holds nothing but a config.json is free: a command that was refused after this point left it.
-        other = (finished or _has_begun(folder)) and config_hash(stored) != config_hash(config)
+        other = (finished or has_begun(folder)) and not may_go_on(stored, config)
         if other and not config.get("overwrite", False):
             raise InputError(_refusal(folder, stored, config))
         if config.get("overwrite", False) and (other or finished):
@@ -179,19 +213,15 @@ def _claim(folder: epath.Path, config: ConfigDict) -> None:
             logging.warning("overwrite: deleting the run in %s", folder)
             for path in own:
                 path.rmtree() if path.is_dir() else path.unlink()
+        elif finished and config_hash(stored) != config_hash(config):
+            # A training that goes on for more steps is not finished; first, so that a kill in between is noticed.
+            (folder / RESULTS_FILE).unlink()
     values = {
         "config": plain(config),
         "config_hash": config_hash(config),
         "versions": package_versions(),
     }
     write_json(config_file, values)
-
-
-def _has_begun(folder: epath.Path) -> bool:
-    """Whether a run logged or saved anything."""
-    checkpoints, metrics = folder / "checkpoints", folder / "metrics.jsonl"
-    saved = checkpoints.exists() and any(path.name.isdigit() for path in checkpoints.iterdir())
-    return saved or (metrics.exists() and bool(metrics.read_text()))
 
 
 def _check_writable(folder: epath.Path) -> None:
@@ -227,7 +257,8 @@ def _refusal(folder: epath.Path, stored: Mapping[str, Any], config: ConfigDict) 
         # The learning-rate schedule spans num_steps, so a longer run differs from its first step
         # on.
         message += (
-            f"; to train its weights for longer: another --workdir with --config.init_from={folder}"
+            "; its learning rates are spread over num_steps. To train its weights for longer, add "
+            f"--config.init_from={folder} and give another --workdir"
         )
     return message
 

@@ -35,7 +35,7 @@ from emjax.geometry.sizes import Size
 from emjax.parallel import runtime
 from emjax.parallel.mesh import check_batch_size, make_mesh
 from emjax.runs.exit_status import DONE, PREEMPTED
-from emjax.runs.folder import write_results
+from emjax.runs.folder import RESULTS_FILE, is_finished, locate_run_folder, write_results
 from emjax.runs.spec import RunSpec, check_voxel_nm
 from emjax.tasks.task import CropTask, Params
 from emjax.train.judge import Judge
@@ -173,6 +173,10 @@ def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLik
         InputError: if the configuration, the volumes, the weights or the folder cannot be used; raised before anything
             is compiled.
     """
+    validate(config)
+    if _is_finished(config, workdir):
+        _say_finished(job, config, locate_run_folder(workdir))
+        return DONE
     prepared = prepare_training(job, config, workdir)
     batches = make_batches(prepared.settings.data, prepared.crops)
     judge = prepared.make_judge()
@@ -199,7 +203,11 @@ def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLik
 def prepare_training(
     job: TrainingJob, config: ConfigDict, workdir: str | os.PathLike[str]
 ) -> PreparedRun:
-    """Does what comes before the first step, except for anything that is compiled; see `run_training`."""
+    """Does what comes before the first step, except for anything that is compiled; see `run_training`.
+
+    Raises:
+        InputError: as `run_training`.
+    """
     validate(config)
     settings = TrainSettings.from_config(config)
     entries = open_entries(settings.data.volumes, exclude=settings.data.exclude)
@@ -229,6 +237,27 @@ def prepare_training(
     )
     given = HeldOut(values, settings, task, mesh, held_out, options)
     return PreparedRun(job, settings, task, mesh, folder, training, crops, given, spec)
+
+
+def _is_finished(config: ConfigDict, workdir: str | os.PathLike[str]) -> bool:
+    """Whether there is nothing to do; process 0 looks for all."""
+    if config.get("overwrite", False):
+        return False
+    found = runtime.is_main() and is_finished(locate_run_folder(workdir), config)
+    return bool(runtime.agree(int(found)))
+
+
+def _say_finished(job: TrainingJob, config: ConfigDict, folder: epath.Path) -> None:
+    if not runtime.is_main():
+        return
+    lines = [
+        f"finished     all {config.num_steps} steps were taken before; --config.overwrite=true begins anew",
+        f"checkpoints  {folder / 'checkpoints'}",
+        f"results      {folder / RESULTS_FILE}",
+    ]
+    if job.what_next:
+        lines.append(f"next         python -m emjax.main {job.what_next.format(folder=folder)}")
+    print("\n".join(lines), flush=True)
 
 
 def finish_training(

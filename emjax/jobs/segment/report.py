@@ -75,7 +75,7 @@ def closing_lines(
     lines = [
         f"segmentation {output}: {results['objects']:,} objects by {plan.method}, "
         f"{results['voxels']:,} voxels{speed}",
-        f"graph        {plan.graph} (another threshold: --config.graph={plan.graph}, another --workdir and output)",
+        f"graph        {plan.graph} (another threshold: --config.graph={plan.graph} and another output)",
         f"results      {epath.Path(folder) / RESULTS_FILE}",
     ]
     if picture:

@@ -79,6 +79,12 @@ def test_a_run_writes_what_was_promised(finished):
     assert json.loads((finished.folder / "best.json").read_text())["metric"] == "val_loss"
 
 
+def test_a_finished_run_says_so_and_does_nothing(finished, volumes, monkeypatch, capfd):
+    monkeypatch.setattr(job, "prepare_training", lambda *_: pytest.fail("nothing to do"))
+    assert run_command(CONFIG, finished.folder, _fields(volumes)) == 0
+    assert "finished     all 2 steps were taken before" in capfd.readouterr().out
+
+
 def test_a_checkpoint_says_what_it_predicts(finished):
     weights = restore_params(finished.folder)
     assert weights.spec.task == {
