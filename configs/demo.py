@@ -37,9 +37,8 @@ def get_config(preset: str = "") -> Config:
     c.pretrain_steps = 120  # steps of self-supervised training
     c.finetune_steps = 120  # steps of each of the two networks
     c.crop_size = (8, 64, 64)  # z, y, x voxels of a crop in finetuning
-    c.network = (
-        ""  # preset of configs/pretrain.py and configs/finetune.py, such as 'smoke'; '': none
-    )
+    # preset that both configs/pretrain.py and configs/finetune.py have, such as 'smoke' or 'vit'; '': none
+    c.network = ""
     choose_preset(PRESETS, preset)(c)
     return c.lock()
 

@@ -17,13 +17,19 @@ Presets (after a colon; several are separated by commas, as in `mitochondria,lar
 | `synapses` | clefts: foreground, on crops most of which contain a cleft |
 | `semantic` | one class for each voxel; give volumes, and `--config.targets='classes?ids=0,1&losses=cross_entropy'` |
 
-| preset | network, and what it runs on |
-|---|---|
-| (none) | small U-Net, as `configs/pretrain.py` without a preset: 2 CPU cores, minutes to an hour |
-| `large` | the U-Net of `configs/pretrain.py:ours`, crops of 18x160x160: an accelerator |
-| `wide` | the U-Net of `configs/pretrain.py:gpu`: an 80 GB GPU |
-| `vit` | the 3D ViT of `configs/pretrain.py:vit`, with skips |
-| `smoke` | a few steps, to see that everything runs |
+| preset | network from scratch, and crops | checkpoints of `configs/pretrain.py` with this size | runs on |
+|---|---|---|---|
+| (none) | small U-Net, 8x80x80 | without a preset, `real` | 2 CPU cores, minutes to an hour |
+| `large` | the paper's U-Net, 18x160x160 | `ours`, `paper`, `unet_l` | an accelerator |
+| `wide` | the same with wider channels | `gpu` | an 80 GB GPU |
+| `vit` | 3D ViT, 32x160x160 | `vit`, `vit_l` | an accelerator |
+| `smoke` | a few steps, to see that everything runs | `smoke` | 2 CPU cores, a minute |
+| `resnet18`, `dinov2_small` and others | networks with published weights (docs/weights.md) | of the same name | |
+
+With `init_from` the network is that of the checkpoint, whatever the preset, with skips; the preset then decides steps,
+crops and learning rates, so any preset goes with any checkpoint. Fields of `model` on the command line count before
+the checkpoint, and are refused if its weights do not fit. Crops that the network cannot take are those of the
+checkpoint, unless `data.crop_size` is given.
 
 The folder `--workdir` (default `runs/finetune`) receives checkpoints (the best and the last ones), `results.json`,
 TensorBoard files and plots. Stop it at any time; the same command continues where it stopped.
@@ -31,6 +37,7 @@ TensorBoard files and plots. Stop it at any time; the same command continues whe
 
 import functools
 
+from emjax.augment.presets import augmentation
 from emjax.config import Config, base_config, choose_preset
 from emjax.models.presets import PUBLISHED, network
 
@@ -60,12 +67,9 @@ def _default(c: Config) -> None:
     # What is learnt: NAME?key=value&... separated by ';'. docs/targets.md lists all.
     c.targets = "affinities?offsets=long&losses=balanced_bce"
 
-    # Augmentation: fields of emjax.augment.recipes.Recipe; those not named keep the recipe's values.
-    c.augment = Config()
+    # How crops are changed, and how some are damaged.
+    c.augment = augmentation()
     c.augment.strong_probability = 0.5  # probability that a crop gets defects of sections
-    c.augment.orientation_probability = 1.0  # probability that it is flipped or turned
-    c.augment.rescale_probability = 0.5  # probability that it is rescaled in the plane
-    c.augment.elastic_probability = 0.3  # probability that it is deformed
 
     c.model = network("small_unet")
     c.model.skips = "add"

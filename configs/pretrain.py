@@ -22,6 +22,11 @@ Presets (after a colon):
 | `vit_l` | `vit` of large size, 305 M parameters | 8 H100, a TPU slice |
 | `paper` | the paper's numbers: 500 K steps, channel tokens, its optimizer and loss weights | accelerators |
 
+Any of these checkpoints can be finetuned by `configs/finetune.py:neurons --config.init_from=RUN` and the other targets,
+which take over the network; `neurons,large` after `ours`, `paper` and `unet_l`, `neurons,wide` after `gpu`, and
+`neurons,vit` after `vit` and `vit_l` have their crops and learning rates. U-Nets pool along z as the voxels demand; if
+the crops of a preset are no multiple of that, the nearest that are one are taken.
+
 `unet_l` and `vit_l` compute in bfloat16, recompute blocks in the backward pass, and share parameters and optimizer
 among eight neighbours (`mesh.fsdp=8`), which are one machine of 8 GPUs. Their batch of 128 crops is for 8 to 128
 devices; with more devices, give a multiple of their number, as `--config.data.batch_size=512` on 256. Work and memory:
@@ -45,6 +50,7 @@ Stop it at any time; the same command continues where it stopped.
 
 import functools
 
+from emjax.augment.presets import augmentation
 from emjax.config import Config, base_config, choose_preset
 from emjax.models.presets import PUBLISHED, network
 
@@ -73,8 +79,8 @@ def _default(c: Config) -> None:
     c.data.batch_size = 8
     c.data.crop_size = (4, 64, 64)
 
-    # Augmentation: fields of emjax.augment.recipes.Recipe; those not named keep the recipe's values.
-    c.augment = Config()
+    # How crops are changed, and how the strong view is damaged.
+    c.augment = augmentation()
     c.augment.recipe = "ours"  # 'released': the paper's code, for comparison only
     c.augment.max_offset = (
         1,
@@ -221,6 +227,7 @@ def _paper(c: Config) -> None:
     # give the released behaviour for comparison.
     c.augment.own_orientation = False
     c.model.dtype = "float32"
+    c.model.strides = ((1, 2, 2),) * 4  # as the paper, whatever the voxel size
     c.loss.contrastive = 0.1
     c.loss.cross = 1.0  # weight of the mean of both directions: 0.5 for each, as released
     c.loss.tokens = "channel"

@@ -52,13 +52,16 @@ class Config(ConfigDict):
     Attributes:
         places: name of a field -> file and line of the code that gave it its first value; what is written there is the
             help on that field. Fields made of a dictionary are left out.
+        told: fields that were set after the group was locked: those that a user chose, not a preset.
     """
 
     places: dict[str, tuple[str, int]]
+    told: set[str]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # An ordinary attribute would become a field.
         object.__setattr__(self, "places", {})
+        object.__setattr__(self, "told", set())
         super().__init__(*arguments, **options)
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -71,6 +74,8 @@ class Config(ConfigDict):
             raise InputError(f"unknown field '{key}'{nearest(key, self)}")
         if key not in self:
             _note_place(self.places, key)
+        if self.is_locked:
+            self.told.add(key)
         super().__setitem__(key, value)
 
     def lock(self) -> Config:
@@ -174,6 +179,15 @@ def base_config(job: str) -> Config:
     c.log = Config()
     c.log.every_steps = 20  # steps between lines of the log, means over these steps
     return c
+
+
+def told_fields(config: ConfigDict) -> frozenset[str]:
+    """Returns the dotted names of the fields that a user chose, on the command line or in code."""
+    found = set(config.told) if isinstance(config, Config) else set()
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            found |= {f"{name}.{field}" for field in told_fields(value)}
+    return frozenset(found)
 
 
 def choose_preset(presets: Mapping[str, Preset], name: str) -> Preset:

@@ -35,6 +35,7 @@ def choose_parts(config: ConfigDict, given: Mapping[str, str]) -> frozenset[str]
             continue
         with config.unlocked():
             config[group] = Config({chooser: name} | {field: old[field] for field in kept})
+        config[group].told.add(chooser)
         fresh.add(group)
     return frozenset(fresh)
 
@@ -58,6 +59,7 @@ def override(config: ConfigDict, name: str, text: str, fresh: Collection[str] = 
             if ".".join(parts[:-1]) in fresh:
                 with config.unlocked():
                     parent[part] = _parse_literal(text)
+                parent.told.add(part)
                 return
             raise InputError(_unknown_field(config, parent, parts, depth))
         if depth < len(parts) - 1:

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from emjax.augment import geometry
-from emjax.augment.recipes import Recipe, Shaped, damage, shared_geometry, weaken, window_size
+from emjax.augment.degradation import Shaped, damage, shared_geometry, weaken
+from emjax.augment.recipes import Recipe, window_size
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size
 

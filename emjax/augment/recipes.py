@@ -9,14 +9,10 @@ unregistered geometry, for ablation.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from emjax.augment import defects, geometry, intensity
-from emjax.augment.geometry import Warped
+from emjax.augment import geometry
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size
@@ -42,16 +38,32 @@ class Recipe:
         contrast: largest change of the factor.
         brightness: largest summand, grey values of [0, 1].
         gamma_octaves: largest exponent, in powers of two.
+        intensity_section_probability: probability that each section gets its own change, not the volume one.
         noise_probability: probability that a view, weak or strong, gets weak noise.
         noise_sigma: largest standard deviation of weak noise, grey values of [0, 1].
         blur_probability: probability that a view, weak or strong, gets a weak blur.
         blur_sigma: largest standard deviation of the weak blur, voxels.
+        blur_radius: smallest and largest radius of its kernel, voxels.
         strong_count: fewest and most defects of a strong view.
         strong_weights: (operator, weight) of the defects, drawn without replacement. The source
             states the weights of cut-outs and edges only; the others are our choice.
         strong_noise_sigma: smallest and largest standard deviation of strong noise, grey values of
             [0, 1].
         misalign_shift: largest shift of a section, voxels.
+        misalign_section_probability: probability that a section is shifted.
+        cutout_count: fewest and most cuboids in 18 x 160 x 160 voxels.
+        cutout_depth: smallest and largest size of a cuboid in z, voxels.
+        cutout_side: smallest and largest size of a cuboid in y and x, voxels.
+        missing_whole_probability: probability that a section is lost, if whole sections are.
+        missing_part_probability: probability that a section loses a rectangle, if rectangles are lost.
+        fold_sections: most folded sections.
+        fold_half_width: smallest and largest half width of the black band, voxels.
+        fold_width: largest distance from the fold within which tissue vanishes, voxels.
+        fold_slope: smallest and largest decay of the displacement with the distance.
+        fold_margin: voxels by which a section is enlarged before the line of a fold is drawn across it.
+        section_blur_sigma: smallest and largest standard deviation of blurred sections, voxels.
+        section_blur_whole_probability: probability that a section is blurred, if whole sections are.
+        section_blur_part_probability: probability that a rectangle of a section is blurred, if rectangles are.
     """
 
     name: str = "ours"
@@ -67,10 +79,12 @@ class Recipe:
     contrast: float = 0.05
     brightness: float = 0.05
     gamma_octaves: float = 1.0
+    intensity_section_probability: float = 0.75
     noise_probability: float = 0.3
     noise_sigma: float = 0.05
     blur_probability: float = 0.3
     blur_sigma: float = 1.0
+    blur_radius: tuple[int, int] = (1, 4)
     strong_count: tuple[int, int] = (1, 3)
     strong_weights: tuple[tuple[str, float], ...] = (
         ("cutout", 0.5),
@@ -83,6 +97,20 @@ class Recipe:
     )
     strong_noise_sigma: tuple[float, float] = (0.01, 0.2)
     misalign_shift: int = 17
+    misalign_section_probability: float = 0.2
+    cutout_count: tuple[int, int] = (60, 100)
+    cutout_depth: tuple[int, int] = (5, 10)
+    cutout_side: tuple[int, int] = (10, 20)
+    missing_whole_probability: float = 0.2
+    missing_part_probability: float = 0.5
+    fold_sections: int = 5
+    fold_half_width: tuple[int, int] = (5, 10)
+    fold_width: int = 40
+    fold_slope: tuple[float, float] = (1e-5, 0.1)
+    fold_margin: int = 40
+    section_blur_sigma: tuple[float, float] = (0.0, 5.0)
+    section_blur_whole_probability: float = 0.5
+    section_blur_part_probability: float = 0.7
 
 
 OURS = Recipe()
@@ -102,7 +130,8 @@ def make_recipe(name: str, **overrides: Any) -> Recipe:
 
     Args:
         name: 'ours' or 'released'.
-        **overrides: fields of `Recipe` to change; lists become tuples. 'released' cannot be changed.
+        **overrides: fields of `Recipe` to change; lists become tuples. `strong_weights` may be a mapping, in which 0
+            leaves a defect out. 'released' cannot be changed.
 
     Raises:
         InputError: if the name or a field is unknown, a value is out of range, or 'released' is changed.
@@ -115,6 +144,8 @@ def make_recipe(name: str, **overrides: Any) -> Recipe:
         if field not in fields:
             raise InputError(f"recipe field {field!r} is unknown{nearest(field, fields)}")
     values = {field: _as_tuples(value) for field, value in overrides.items()}
+    if isinstance(overrides.get("strong_weights"), Mapping):
+        values["strong_weights"] = _as_pairs(overrides["strong_weights"])
     changed = [field for field, value in values.items() if value != getattr(base, field)]
     if name == "released" and changed:
         listed = ", ".join(f"augment.{field}={values[field]}" for field in changed)
@@ -127,9 +158,18 @@ def make_recipe(name: str, **overrides: Any) -> Recipe:
     return recipe
 
 
+def _as_pairs(weights: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """Returns weights in the order of `OURS`, since the place of a defect decides its random numbers."""
+    known = [name for name, _ in OURS.strong_weights]
+    for name in weights:
+        if name not in known:
+            raise InputError(
+                f"recipe strong_weights name {name!r} is unknown{nearest(name, known)}"
+            )
+    return tuple((name, weights[name]) for name in known if weights.get(name))
+
+
 def _as_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return tuple(value.items())
     return tuple(_as_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
@@ -145,24 +185,35 @@ def _check(recipe: Recipe) -> None:
     need(_whole(recipe.elastic_spacing, 1), "elastic_spacing", sizes.format("1 or more"))
     for field in (f.name for f in dataclasses.fields(recipe) if f.name.endswith("_probability")):
         need(0 <= getattr(recipe, field) <= 1, field, "between 0 and 1")
-    for field in ("elastic_jitter", "contrast", "brightness", "gamma_octaves", "noise_sigma"):
+    for field in _FROM_0:
         need(getattr(recipe, field) >= 0, field, "0 or more")
-    need(recipe.blur_sigma >= 0, "blur_sigma", "0 or more")
-    need(recipe.misalign_shift >= 0, "misalign_shift", "0 or more")
-    for field in ("rescale_range", "strong_noise_sigma", "strong_count"):
+    need(recipe.fold_sections >= 1, "fold_sections", "1 or more")
+    for field in _PAIRS:
         pair = getattr(recipe, field)
         need(len(pair) == 2 and 0 <= pair[0] <= pair[1], field, "a smallest and a largest value")
     need(recipe.rescale_range[0] > 0, "rescale_range", "above 0")
-    known = {name for name, _ in OURS.strong_weights}
+    for field in ("cutout_count", "cutout_depth", "cutout_side", "blur_radius"):
+        need(getattr(recipe, field)[0] >= 1, field, "1 or more")
+    need(
+        recipe.fold_width > recipe.fold_half_width[1],
+        "fold_width",
+        f"above the largest fold_half_width, {recipe.fold_half_width[1]}",
+    )
     names = [name for name, _ in recipe.strong_weights]
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"recipe strong_weights name {name!r} is unknown{nearest(name, known)}"
-            )
     good = len(set(names)) == len(names) and all(weight > 0 for _, weight in recipe.strong_weights)
     need(good, "strong_weights", "distinct operators with weights above 0")
     need(recipe.strong_count[1] <= len(names), "strong_count", f"at most {len(names)} defects")
+
+
+# Fields that must not be negative, and those of a smallest and a largest value.
+_FROM_0 = (
+    *("elastic_jitter", "contrast", "brightness", "gamma_octaves", "noise_sigma", "blur_sigma"),
+    *("misalign_shift", "fold_margin"),
+)
+_PAIRS = (
+    *("rescale_range", "strong_noise_sigma", "strong_count", "blur_radius", "cutout_count"),
+    *("cutout_depth", "cutout_side", "fold_half_width", "fold_slope", "section_blur_sigma"),
+)
 
 
 def _whole(values: Sequence[Any], least: int) -> bool:
@@ -188,203 +239,3 @@ def window_size(crop_size: Size, recipe: Recipe) -> Size:
     if recipe.name == "released":
         return z, *(geometry.released_reach(side, recipe.rescale_range) for side in (y, x))
     return z, geometry.reach(y, recipe.rescale_range), geometry.reach(x, recipe.rescale_range)
-
-
-class Shaped(NamedTuple):
-    """A window after its change of geometry, and a description of the change.
-
-    Attributes:
-        volume: `[z, y, x]` float32 of `shared_size`; of the window's own size for 'released'.
-        orientation: applied first.
-        zoom: float32 scalar, magnification about the centre, applied next.
-        displacement: `[z, y, x, 2]` float32 (dy, dx), voxels, applied last: the content at p was at
-            p + displacement(p).
-    """
-
-    volume: jax.Array
-    orientation: geometry.Orientation
-    zoom: jax.Array
-    displacement: jax.Array
-
-
-def shared_geometry(key: jax.Array, window: jax.Array, crop_size: Size, recipe: Recipe) -> Shaped:
-    """Orients, rescales and deforms a window, for both views and their targets alike.
-
-    Args:
-        key: typed PRNG key.
-        window: `[Z, Y, X]` float32 in [0, 1], at least of `window_size`.
-        crop_size: (z, y, x) of a view.
-        recipe: the recipe; 'released' only orients the window here.
-    """
-    orient_key, act_key, zoom_key, elastic_key = jax.random.split(key, 4)
-    orientation = geometry.draw_orientation(
-        orient_key, window.shape, recipe.orientation_probability
-    )
-    window = geometry.orient(window, orientation)
-    if recipe.name == "released":
-        still = jnp.zeros((*window.shape, 2))
-        return Shaped(window, orientation, jnp.ones(()), still)
-    size = shared_size(crop_size, recipe)
-    # Uniform in the logarithm, so that magnifying and shrinking are equally likely (our choice).
-    low, high = jnp.log(jnp.asarray(recipe.rescale_range, jnp.float32))
-    zoom = jnp.exp(jax.random.uniform(zoom_key, minval=low, maxval=high))
-    zoom = jnp.where(geometry.happens(act_key, recipe.rescale_probability), zoom, 1.0)
-    shared = geometry.zoom_plane(window, zoom, size)
-    if recipe.elastic_probability == 0:
-        return Shaped(shared, orientation, zoom, jnp.zeros((*size, 2)))
-    deformed = geometry.elastic(
-        elastic_key,
-        shared,
-        recipe.elastic_spacing,
-        recipe.elastic_jitter,
-        padding=0,
-        nearest=False,
-        probability=recipe.elastic_probability,
-    )
-    return Shaped(deformed.volume, orientation, zoom, deformed.displacement)
-
-
-def weaken(key: jax.Array, volume: jax.Array, recipe: Recipe) -> jax.Array:
-    """Applies the weak recipe: contrast, noise and blur, each with its probability.
-
-    Args:
-        key: typed PRNG key.
-        volume: `[z, y, x]` float32 in [0, 1].
-        recipe: probabilities and ranges.
-    """
-    keys = jax.random.split(key, 3)
-    volume = intensity.intensity(
-        keys[0],
-        volume,
-        recipe.contrast,
-        recipe.brightness,
-        recipe.gamma_octaves,
-        probability=recipe.intensity_probability,
-    )
-    volume = intensity.noise(keys[1], volume, (0.0, recipe.noise_sigma), recipe.noise_probability)
-    return intensity.blur(
-        keys[2], volume, (0.0, recipe.blur_sigma), probability=recipe.blur_probability
-    )
-
-
-def choose_defects(key: jax.Array, recipe: Recipe) -> dict[str, jax.Array]:
-    """Draws the distinct defects of one strong view, by weight.
-
-    Args:
-        key: typed PRNG key.
-        recipe: number and weights of the defects.
-
-    Returns:
-        For each operator a float32 scalar, 1 if it was drawn, else 0.
-    """
-    count_key, key = jax.random.split(key)
-    names, weights = zip(*recipe.strong_weights, strict=True)
-    count = jax.random.randint(count_key, (), recipe.strong_count[0], recipe.strong_count[1] + 1)
-    # The operators with the largest log weight + Gumbel noise are a weighted draw without replacement.
-    scores = jnp.log(jnp.asarray(weights)) + jax.random.gumbel(key, (len(names),))
-    rank = jnp.sum(scores[None, :] > scores[:, None], axis=1)
-    drawn = (rank < count).astype(jnp.float32)
-    return {name: drawn[i] for i, name in enumerate(names)}
-
-
-def damage(key: jax.Array, volume: jax.Array, recipe: Recipe) -> Warped:
-    """Applies the defects of the strong recipe, each masked by whether it was drawn.
-
-    Args:
-        key: typed PRNG key.
-        volume: `[z, y, x]` float32 in [0, 1].
-        recipe: number, weights and ranges.
-    """
-    choice_key, *keys = jax.random.split(key, 1 + len(recipe.strong_weights))
-    chosen = choose_defects(choice_key, recipe)
-    keys = dict(zip(chosen, keys, strict=True))
-    # Operators without a weight are not even compiled.
-    shift = fold = defects.undisplaced(volume)
-    if "misalign" in chosen:
-        shift = fold = defects.misalign(
-            keys["misalign"], volume, recipe.misalign_shift, probability=chosen["misalign"]
-        )
-    if "fold" in chosen:
-        fold = defects.fold(keys["fold"], shift.volume, probability=chosen["fold"])
-    image, displacement, valid = fold
-    if "misalign" in chosen and "fold" in chosen:
-        # A misaligned section moves as a whole, so its shift needs no resampling under the fold. Where the fold alone
-        # already reads beyond the border, the image is mirrored there, and the sum of both displacements could point
-        # back inside, to other tissue. There the fold's displacement alone is kept, which marks the content as unknown.
-        folded_in = _inside(displacement, volume.shape)[..., None]
-        displacement = displacement + jnp.where(folded_in, shift.displacement, 0.0)
-        valid = valid & _inside(displacement, volume.shape)
-
-    if "sobel" in chosen:
-        image = intensity.sobel(keys["sobel"], image, chosen["sobel"])
-    if "section_blur" in chosen:
-        blur = chosen["section_blur"]
-        image = defects.section_blur(keys["section_blur"], image, probability=blur)
-    if "noise" in chosen:
-        image = intensity.noise(keys["noise"], image, recipe.strong_noise_sigma, chosen["noise"])
-    for operator in (defects.cutout, defects.missing):
-        name = operator.__name__
-        if name in chosen:
-            cut = operator(keys[name], image, probability=chosen[name])
-            image, valid = cut.volume, valid & cut.valid
-    return Warped(image, displacement, valid)
-
-
-def _inside(displacement: jax.Array, shape: Sequence[int]) -> jax.Array:
-    """Returns whether the content of each voxel came from inside its section, `[z, y, x]` bool."""
-    y = jnp.arange(shape[1])[None, :, None] + displacement[..., 0]
-    x = jnp.arange(shape[2])[None, None, :] + displacement[..., 1]
-    return geometry.inside_section(y, x, shape)
-
-
-def degrade(key: jax.Array, volume: jax.Array, strength: str, recipe: Recipe) -> Warped:
-    """Degrades a clean crop.
-
-    Args:
-        key: typed PRNG key.
-        volume: `[z, y, x]` float32 in [0, 1].
-        strength: 'clean', 'weak' or 'strong'.
-        recipe: probabilities and ranges.
-    """
-    weak_key, strong_key = jax.random.split(key)
-    if strength == "clean":
-        return defects.undisplaced(volume)
-    volume = weaken(weak_key, volume, recipe)
-    return (
-        damage(strong_key, volume, recipe) if strength == "strong" else defects.undisplaced(volume)
-    )
-
-
-def degrade_released(key: jax.Array, window: jax.Array, crop_size: Size) -> jax.Array:
-    """Applies one of the 12 enabled operators, uniformly drawn, as in the released code.
-
-    Quarter turns and mixing are off there. Rescaling, flips and displacements move the image relative to its target.
-
-    Args:
-        key: typed PRNG key.
-        window: `[z, Y, X]` float32 in [0, 1], 1.5 times the crop in y and x.
-        crop_size: (z, y, x).
-
-    Returns:
-        `[z, y, x]` float32.
-    """
-    crop = geometry.central(window, crop_size)
-    operators = (
-        lambda k: geometry.rescale(k, window, crop_size),
-        lambda k: geometry.flip(k, crop),
-        lambda k: intensity.intensity(k, crop),
-        lambda k: intensity.noise(k, crop),
-        lambda k: intensity.blur(k, crop),
-        lambda k: defects.cutout(k, crop).volume,
-        lambda k: intensity.sobel(k, crop),
-        lambda k: defects.misalign(k, crop).volume,
-        lambda k: geometry.elastic(k, crop).volume,
-        lambda k: defects.fold(k, crop).volume,
-        lambda k: defects.missing(k, crop).volume,
-        lambda k: defects.section_blur(k, crop),
-    )
-    choice_key, *keys = jax.random.split(key, 1 + len(operators))
-    choice = geometry.whole_numbers(jax.random.uniform(choice_key), 0, len(operators) - 1)
-    # A switch under vmap computes all branches anyway; here this is explicit.
-    results = [operator(k) for operator, k in zip(operators, keys, strict=True)]
-    return jax.lax.select_n(choice, *results)

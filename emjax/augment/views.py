@@ -16,15 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from emjax.augment import geometry
+from emjax.augment.degradation import degrade, degrade_released, shared_geometry
 from emjax.augment.geometry import Warped
-from emjax.augment.recipes import (
-    Recipe,
-    degrade,
-    degrade_released,
-    shared_geometry,
-    shared_size,
-    window_size,
-)
+from emjax.augment.recipes import Recipe, shared_size, window_size
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size
 

@@ -11,12 +11,14 @@ from emjax.geometry.sizes import Size
 LONGEST = 2**0.5
 
 
-def pooling_strides(voxel_nm: Sequence[float], crop_size: Size, count: int) -> tuple[Size, ...]:
+def pooling_strides(voxel_nm: Sequence[float], count: int) -> tuple[Size, ...]:
     """Chooses the poolings of a U-Net, so that one preset suits both 50x4x4 and 10x10x10 nm.
 
+    The size of the crops has no say: the same volumes always give the same network, and crops that do not fit it are
+    refused.
+
     Args:
-        voxel_nm: (z, y, x) nm; empty where it is unknown or mixed: then z is never pooled.
-        crop_size: (z, y, x) voxels; z is pooled only as long as it can be halved.
+        voxel_nm: (z, y, x) nm; empty where it is unknown: then z is never pooled.
         count: number of poolings.
 
     Returns:
@@ -25,10 +27,26 @@ def pooling_strides(voxel_nm: Sequence[float], crop_size: Size, count: int) -> t
     """
     if not voxel_nm:
         return ((1, 2, 2),) * count
-    z_nm, plane_nm, depth = voxel_nm[0], min(voxel_nm[1:]), crop_size[0]
+    z_nm, plane_nm = voxel_nm[0], min(voxel_nm[1:])
     strides = []
     for _ in range(count):
-        pooled = 2 if z_nm <= LONGEST * plane_nm and depth % 2 == 0 else 1
+        pooled = 2 if z_nm <= LONGEST * plane_nm else 1
         strides.append((pooled, 2, 2))
-        z_nm, plane_nm, depth = z_nm * pooled, plane_nm * 2, depth // pooled
+        z_nm, plane_nm = z_nm * pooled, plane_nm * 2
     return tuple(strides)
+
+
+def most_anisotropic(sizes: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Returns the voxel size that decides where a network for several volumes pools along z.
+
+    Where z may be pooled depends only on how much longer than wide a voxel is, so what suits the longest suits all.
+
+    Args:
+        sizes: (z, y, x) nm of each volume; empty where it is unknown.
+
+    Returns:
+        The size that is longest in z compared with the plane; empty if any is unknown.
+    """
+    if not all(len(size) for size in sizes):
+        return ()
+    return tuple(max(sizes, key=lambda size: size[0] / min(size[1:])))

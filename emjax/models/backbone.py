@@ -21,6 +21,7 @@ Every network has two more fields: `out_channels`, which the task sets, and `dty
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypedDict
 
@@ -34,6 +35,8 @@ from emjax.geometry.sizes import Size
 # The parts of a network, which are the first level of its parameters; a name may have a suffix, such as
 # `encoder_positions`. All but the head are carried over from one task to the next (`emjax.train.transfer`).
 PARTS = ("stem", "encoder", "centre", "decoder", "head")
+# Pattern of the parameters that only a network with skips has: pretraining has none, so they begin anew in finetuning.
+SKIPS = re.compile(r"decoder(/skip|_skip|_path|_image)\d")
 
 
 class Features(TypedDict):
@@ -55,7 +58,8 @@ class Backbone(Protocol):
     """A network: a frozen `flax.linen` module whose fields are plain values, so that it is hashable.
 
     `__call__` is `nn.compact` or uses `setup`, and names its submodules and parameters after `PARTS`. Everything that a
-    task needs to know of a network before it has parameters is a property of the module.
+    task needs to know of a network before it has parameters is a property of the module. A network whose parameters
+    belong to one size of crops, such as learned positions, has a further attribute `one_crop_size`, which is True.
 
     Attributes:
         choices: field -> allowed values. For other fields the annotation alone decides.
@@ -95,15 +99,13 @@ class Backbone(Protocol):
         ...
 
     @classmethod
-    def fit_to_voxels(
-        cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
-    ) -> dict[str, Any]:
+    def fit_to_voxels(cls, model: Mapping[str, Any], voxel_nm: Sequence[float]) -> dict[str, Any]:
         """Chooses the fields that depend on the shape of the voxels, if a configuration leaves them open.
 
         Args:
             model: fields as a configuration gives them, not checked yet; fields that are not given have their defaults.
-            voxel_nm: (z, y, x) voxel size of the crops, nm; empty where it is unknown or mixed.
-            crop_size: (z, y, x) voxels.
+            voxel_nm: (z, y, x) voxel size of the crops, nm, of mixed sizes the most anisotropic one; empty where it is
+                unknown.
 
         Returns:
             Only the chosen fields; `{}` if none is open, or if the network is the same for all voxels.
@@ -140,9 +142,13 @@ class Backbone(Protocol):
 
 def check_multiple(crop_size: Size, step: Size, what: str) -> None:
     """Raises InputError unless the crop is a multiple of `step`, named `what`; names the nearest size that is one."""
-    pairs = list(zip(crop_size, step, strict=True))
-    if any(size < 1 or size % s for size, s in pairs):
-        fit = tuple(max(s, round(size / s) * s) for size, s in pairs)
+    if any(size < 1 or size % s for size, s in zip(crop_size, step, strict=True)):
         raise InputError(
-            f"data.crop_size={tuple(crop_size)} is not divisible by {what} {step}; use {fit}"
+            f"data.crop_size={tuple(crop_size)} is not divisible by {what} {tuple(step)}; use "
+            f"{nearest_multiple(crop_size, step)}"
         )
+
+
+def nearest_multiple(crop_size: Size, step: Size) -> tuple[int, ...]:
+    """Returns the multiple of `step`, at least once it, that is nearest to a size."""
+    return tuple(max(s, round(size / s) * s) for size, s in zip(crop_size, step, strict=True))

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from emjax.config import DTYPES
-from emjax.geometry.sizes import Size
 from emjax.models.backbone import Backbone
 from emjax.models.fields import as_tuples, check_fields
 from emjax.registry import Registry
@@ -55,15 +54,13 @@ def build_backbone(model: Mapping[str, Any]) -> Backbone:
 def fit_to_voxels(
     model: Mapping[str, Any],
     voxel_nm: Sequence[float],
-    crop_size: Size,
     like: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Completes the fields of a network with those that depend on the shape of the voxels.
 
     Args:
         model: as for `build_backbone`.
-        voxel_nm: (z, y, x) nm; empty where it is unknown or mixed.
-        crop_size: (z, y, x) voxels.
+        voxel_nm: (z, y, x) nm, of mixed sizes the most anisotropic one; empty where it is unknown.
         like: all fields of the network from which weights come: fields that `model` leaves open are taken from there.
 
     Returns:
@@ -73,7 +70,7 @@ def fit_to_voxels(
         InputError: for an unknown name.
     """
     kind = NETWORKS.find(str(model.get("name", "")), "model.name=")
-    chosen = kind.fit_to_voxels(model, voxel_nm, crop_size)
+    chosen = kind.fit_to_voxels(model, voxel_nm)
     given = {name: like[name] for name in chosen if like and like.get(name)}
     return {**model, **chosen, **given}
 

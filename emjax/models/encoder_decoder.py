@@ -153,11 +153,9 @@ class EncoderDecoder(nn.Module, abc.ABC):
         return Footprint(total, (halo[0], halo[1], halo[2]))
 
     @classmethod
-    def fit_to_voxels(
-        cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
-    ) -> dict[str, Any]:
+    def fit_to_voxels(cls, model: Mapping[str, Any], voxel_nm: Sequence[float]) -> dict[str, Any]:
         """Chooses the normalization: 'group' where no weights say otherwise; all else is the same for all voxels."""
-        del voxel_nm, crop_size
+        del voxel_nm
         return {"norm": NORMS[0]} if "norm" in cls.choices and not model.get("norm") else {}
 
     def check(self) -> None:

@@ -158,11 +158,9 @@ class RSUNet(nn.Module):
         return Footprint(stride, (halo[0], halo[1], halo[2]))
 
     @classmethod
-    def fit_to_voxels(
-        cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
-    ) -> dict[str, Any]:
+    def fit_to_voxels(cls, model: Mapping[str, Any], voxel_nm: Sequence[float]) -> dict[str, Any]:
         """Chooses the normalization: 'group' where no weights say otherwise."""
-        del voxel_nm, crop_size
+        del voxel_nm
         return {} if model.get("norm") else {"norm": NORMS[0]}
 
     def check(self) -> None:

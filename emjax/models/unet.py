@@ -218,14 +218,12 @@ class UNet(nn.Module):
         return Footprint(tuple(stride), tuple(halo))
 
     @classmethod
-    def fit_to_voxels(
-        cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
-    ) -> dict[str, Any]:
+    def fit_to_voxels(cls, model: Mapping[str, Any], voxel_nm: Sequence[float]) -> dict[str, Any]:
         """Chooses the strides, if none are given, so that voxels become about isotropic."""
         if model.get("strides"):
             return {}
         poolings = max(0, len(model.get("widths", cls.widths)) - 1)
-        return {"strides": pooling_strides(voxel_nm, crop_size, poolings)}
+        return {"strides": pooling_strides(voxel_nm, poolings)}
 
     def check(self) -> None:
         """Raises InputError unless there are a kernel and a stride for each level."""

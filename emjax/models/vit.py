@@ -216,6 +216,11 @@ class ViT(nn.Module):
         return tuple(strides)
 
     @property
+    def one_crop_size(self) -> bool:
+        """Whether the parameters belong to one size of crops: there is a learned position for each token."""
+        return self.positions == "learned"
+
+    @property
     def level_channels(self) -> tuple[int, ...]:
         """Channels of each pyramid level, coarse to fine."""
         return self.decoder_widths
@@ -242,11 +247,9 @@ class ViT(nn.Module):
         return Footprint(self.patch_size, tuple(halo))
 
     @classmethod
-    def fit_to_voxels(
-        cls, model: Mapping[str, Any], voxel_nm: Sequence[float], crop_size: Size
-    ) -> dict[str, Any]:
+    def fit_to_voxels(cls, model: Mapping[str, Any], voxel_nm: Sequence[float]) -> dict[str, Any]:
         """Chooses nothing: the patch is the same for all voxels."""
-        del model, voxel_nm, crop_size
+        del model, voxel_nm
         return {}
 
     def check(self) -> None:

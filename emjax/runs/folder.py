@@ -100,6 +100,23 @@ def is_finished(folder: str | os.PathLike[str], config: ConfigDict) -> bool:
     return config_hash(_read_config(stored)) == config_hash(config)
 
 
+def is_continued(folder: str | os.PathLike[str], config: ConfigDict) -> bool:
+    """Whether a command with this configuration goes on with what is in a folder.
+
+    Args:
+        folder: run folder, which may not exist.
+        config: configuration of the command.
+
+    Raises:
+        InputError: if the stored configuration cannot be read.
+    """
+    place = locate_run_folder(folder)
+    stored = place / CONFIG_FILE
+    if not stored.exists() or config_hash(_read_config(stored)) != config_hash(config):
+        return False
+    return not (config.get("overwrite", False) and (place / RESULTS_FILE).exists())
+
+
 def describe_changes(workdir: str | os.PathLike[str], config: ConfigDict) -> str:
     """Returns how a configuration differs from the one of a run folder, as 'FIELD: OLD -> NEW; ...'; '' if unknown.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ from etils import epath
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from emjax.config import plain, validate
+from emjax.config import plain, told_fields, validate
 from emjax.data.heldout import hold_out, limit_labels
 from emjax.data.labelled import check_labelled, find_objects
 from emjax.data.leakage import Scored, check_apart
@@ -32,24 +32,35 @@ from emjax.data.normalization import RULE
 from emjax.data.opening import OpenedEntry, open_entries
 from emjax.data.source import Crops
 from emjax.geometry.sizes import Size
+from emjax.models.fields import as_tuples
 from emjax.parallel import runtime
 from emjax.parallel.mesh import check_batch_size, make_mesh
 from emjax.runs.exit_status import DONE, PREEMPTED
-from emjax.runs.folder import RESULTS_FILE, is_finished, locate_run_folder, write_results
+from emjax.runs.folder import (
+    RESULTS_FILE,
+    check_space,
+    is_finished,
+    locate_run_folder,
+    write_results,
+)
 from emjax.runs.spec import RunSpec, check_voxel_nm
 from emjax.tasks.task import CropTask, Params
+from emjax.train.inherited import inherit
 from emjax.train.judge import Judge
 from emjax.train.loop import fit
 from emjax.train.preparation import (
-    check_disk,
     common_voxel_nm,
     make_batches,
     make_crops,
+    pooled_voxel_nm,
+    shapes_of_state,
     with_network,
 )
-from emjax.train.run_folder import open_training_folder
+from emjax.train.run_folder import open_training_folder, read_begun
 from emjax.train.settings import TrainSettings
-from emjax.train.weights import restore_params
+from emjax.train.state import state_bytes
+from emjax.train.transfer import check_start
+from emjax.train.weights import Weights, restore_params
 from emjax.volumes.address import parse_volumes
 from emjax.volumes.store import open_volume
 
@@ -113,6 +124,7 @@ class TrainingJob:
         remember: returns what prediction has to know of the task besides the configuration, see `RunSpec.task`.
         what_next: flags of the command that usually follows this job, with `{folder}` for the run folder; the command
             is printed at the end.
+        inherits: whether a run that starts from other weights takes over their network, see `emjax.train.inherited`.
     """
 
     build_task: Callable[[Values], CropTask]
@@ -122,6 +134,7 @@ class TrainingJob:
     read_options: Callable[[Values, Any], Mapping[str, Any]] = lambda values, task: {}
     remember: Callable[[Any], Mapping[str, Any]] = lambda task: {}
     what_next: str = ""
+    inherits: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +227,15 @@ def prepare_training(
     if job.labelled:
         check_labelled(entries, "data.volumes")
     voxel_nm = common_voxel_nm(plain(config), entries)
-    values = _complete(job, plain(config), voxel_nm)
+    begun = read_begun(workdir, config)
+    if begun is not None:
+        # What is continued keeps its network, whatever this version would choose.
+        values, weights, conflicts = _continued(plain(config), begun), None, ""
+    else:
+        pooled_nm = pooled_voxel_nm(plain(config), entries)
+        told = told_fields(config)
+        values, weights, conflicts = _complete(job, plain(config), voxel_nm, pooled_nm, told)
+    settings = TrainSettings.from_config(values)
     task = job.build_task(values)
     mesh = make_mesh(settings.mesh)
     check_batch_size(settings.data.batch_size, mesh)
@@ -222,8 +243,11 @@ def prepare_training(
     halo = task.backbone.footprint.halo
     scored = _scored(job, values, held_out)
     check_apart(training, scored, halo, allow=settings.data.allow_overlap)
+    shapes = shapes_of_state(task, settings, mesh, task.backbone.layers)
+    if weights is not None:
+        check_start(shapes.params, weights, settings.job, conflicts)
     folder = open_training_folder(workdir, config)
-    check_disk(task, settings, folder, mesh, task.backbone.layers)
+    check_space(folder, state_bytes(shapes), settings.save.keep)
     options = job.read_options(values, task)
     crops = make_crops(settings.data, training, task.window_size, seed=settings.seed, **options)
     runtime.use_compilation_cache()
@@ -297,16 +321,50 @@ def summary_line(title: str, results: Mapping[str, float], name: str, form: str)
     return "   ".join(parts)
 
 
-def _complete(job: TrainingJob, values: Values, voxel_nm: Sequence[float]) -> dict[str, Any]:
-    """Completes the network's configuration: open fields follow the initial weights if given, else the voxel size."""
+def _continued(values: Values, begun: RunSpec) -> dict[str, Any]:
+    """Returns the configuration with the network and the crops of the run that is continued."""
+    model = {name: as_tuples(value) for name, value in begun.config["model"].items()}
+    crop_size = tuple(begun.config["data"]["crop_size"])
+    return {**values, "model": model, "data": {**values["data"], "crop_size": crop_size}}
+
+
+def _complete(
+    job: TrainingJob,
+    values: Values,
+    voxel_nm: Sequence[float],
+    pooled_nm: Sequence[float],
+    told: Collection[str],
+) -> tuple[dict[str, Any], Weights | None, str]:
+    """Completes the network of a run: it is that of the initial weights if given, else follows the voxel size.
+
+    Args:
+        job: the training job.
+        values: its configuration, as plain dicts.
+        voxel_nm: (z, y, x) voxel size of all crops, nm; empty if it is mixed or unknown.
+        pooled_nm: (z, y, x) voxel size that poolings are chosen for, nm.
+        told: dotted names of the fields that a user chose.
+
+    Returns:
+        The complete configuration, the initial weights, and what a user chose against their network, for messages.
+    """
     source = values["init_from"]
     if not source:
-        return with_network(values, voxel_nm)
-    spec = restore_params(source).spec
+        return with_network(values, pooled_nm, told=told), None, ""
+    weights = restore_params(source)
+    spec = weights.spec
     if job.labelled:
         check_voxel_nm(voxel_nm, spec.voxel_nm, "data.volumes", f"init_from={source}")
-        voxel_nm = spec.voxel_nm
-    return with_network(values, voxel_nm, spec.config["model"])
+        pooled_nm = spec.voxel_nm or pooled_nm
+    if not job.inherits:
+        values = with_network(values, pooled_nm, spec.config["model"], told)
+        return values, weights, ""
+    found = inherit(values, told, spec, source)
+    if found.note:
+        logging.info("%s", found.note)
+    data = {**values["data"], "crop_size": found.crop_size}
+    inherited = {**values, "model": found.model, "data": data}
+    values = with_network(inherited, pooled_nm, spec.config.get("model"), told)
+    return values, weights, found.conflicts
 
 
 def _split(

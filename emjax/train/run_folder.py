@@ -1,4 +1,4 @@
-"""Opens the run folder of a training run of several processes: process 0 does it, and all learn whether it worked."""
+"""Run folders of training: what was begun in one, and how several processes open one together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,20 @@ from ml_collections import ConfigDict
 
 from emjax.errors import InputError
 from emjax.parallel import runtime
-from emjax.runs.folder import locate_run_folder, open_run_folder
+from emjax.runs.folder import is_continued, locate_run_folder, open_run_folder
+from emjax.runs.spec import RunSpec
+from emjax.train.weights import read_last_spec
+
+
+def read_begun(workdir: str | os.PathLike[str], config: ConfigDict) -> RunSpec | None:
+    """Returns what the last checkpoint says of the run that a command goes on with; None if it begins one.
+
+    Args:
+        workdir: run folder, which may not exist.
+        config: configuration of the command.
+    """
+    folder = locate_run_folder(workdir)
+    return read_last_spec(folder) if is_continued(folder, config) else None
 
 
 def open_training_folder(workdir: str | os.PathLike[str], config: ConfigDict) -> epath.Path:

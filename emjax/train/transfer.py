@@ -3,8 +3,8 @@
 A parameter of the new network takes the value of the parameter with the same name and shape. Heads,
 projections and matchers belong to their task and begin anew, unless both runs are of the same job. So does a decoder
 of which the weights have nothing.
-A backbone that does not match is an error, not a warning, since a run that silently starts from
-scratch costs days.
+Skips begin anew, too: pretraining has none. A backbone that does not match is an error, not a warning, since a run that
+silently starts from scratch costs days.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from absl import logging
 
 from emjax.errors import InputError
-from emjax.models.backbone import PARTS
+from emjax.models.backbone import PARTS, SKIPS
 from emjax.parallel import runtime
 from emjax.tasks.task import Params
 from emjax.train.weights import Weights
@@ -44,8 +44,8 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
 
     Raises:
         InputError: if a shared parameter has another shape in `weights`, or less than 95 % of the
-            backbone's parameters (counted as single numbers) match; lists the paths without a
-            match.
+            backbone's parameters (counted as single numbers, without those of skips) match; lists the paths
+            without a match.
     """
     wanted, found = _by_path(initial), _by_path(weights.params)
     decoder = f"{BACKBONE}/decoder"
@@ -61,6 +61,7 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
     for path, leaf in wanted.items():
         shared = _is_in(path, parts)
         size = int(np.prod(leaf.shape))
+        counted = shared and not (SKIPS.search(path) and path not in found)
         there = found.get(path) if shared or same_job else None
         if there is not None and tuple(there.shape) == tuple(leaf.shape):
             taken[path] = there
@@ -69,9 +70,9 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
             new[path] = leaf
             if shared and there is not None:
                 differing.append(f"{path} {tuple(leaf.shape)} (there: {tuple(there.shape)})")
-            elif shared:
+            elif counted:
                 missing.append(f"{path} {tuple(leaf.shape)} (absent)")
-        backbone_size += size * shared
+        backbone_size += size * counted
     if differing or not backbone_size or backbone_taken < MIN_MATCHED * backbone_size:
         share = backbone_taken / max(1, backbone_size)
         raise InputError(
@@ -82,6 +83,24 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
     left = {path: leaf for path, leaf in found.items() if path not in taken}
     groups = (("taken over", taken), ("begins anew", new), ("left over there", left))
     return _nested(initial, taken), _table(groups, weights.source)
+
+
+def check_start(shapes: Params, weights: Weights, job: str, conflicts: str = "") -> None:
+    """Checks that weights fit a new run.
+
+    Args:
+        shapes: parameters of the new run, or their shapes.
+        weights: weights as read by `restore_params`.
+        job: job of the new run.
+        conflicts: what a user chose against the network of the weights, to begin the message with.
+
+    Raises:
+        InputError: if they do not fit, as `merge_params`.
+    """
+    try:
+        merge_params(shapes, weights, job)
+    except InputError as error:
+        raise InputError(f"{conflicts}; {error}" if conflicts else str(error)) from error
 
 
 def start_from(state_params: Params, weights: Weights, job: str) -> Params:
@@ -95,13 +114,20 @@ def start_from(state_params: Params, weights: Weights, job: str) -> Params:
     merged, table = merge_params(state_params, weights, job)
     if runtime.is_main():
         print(table, file=sys.stderr, flush=True)
-    logging.info("starting from %s", weights.source)
+    logging.info("starting from %s: %s", weights.source, _anew(merged))
     return jax.tree.map(
         lambda new, own: own if new is None else new,
         merged,
         state_params,
         is_leaf=lambda x: x is None,
     )
+
+
+def _anew(merged: Params) -> str:
+    """Returns which modules begin anew, in one line."""
+    new = [path for path, leaf in _by_path(merged).items() if leaf is None]
+    modules = sorted({"/".join(path.split("/")[:3]) for path in new})
+    return f"{', '.join(modules)} begin anew" if modules else "nothing begins anew"
 
 
 def _is_in(path: str, parts: tuple[str, ...]) -> bool:

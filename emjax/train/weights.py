@@ -86,6 +86,21 @@ def restore_params(path: str | os.PathLike[str]) -> Weights:
     raise InputError(errors[0])
 
 
+def read_last_spec(folder: epath.Path) -> RunSpec | None:
+    """Returns what the last readable checkpoint of a run folder says of itself; None if there is none."""
+    root = folder / CHECKPOINT_FOLDER
+    if not root.exists():
+        return None
+    steps = sorted((p for p in root.iterdir() if p.name.isdigit()), key=lambda p: -int(p.name))
+    for step in steps:
+        try:
+            return _read_spec(step)
+        except (OSError, ValueError, InputError):
+            # It is damaged; `Checkpoints` sets it aside.
+            continue
+    return None
+
+
 def write_params(folder: epath.Path, params: Params, spec: RunSpec) -> None:
     """Writes weights that were not trained by a run here, in the form that `restore_params` reads.
 
@@ -136,7 +151,7 @@ def _step_folders(folder: epath.Path) -> list[epath.Path]:
 def _read(item: epath.Path) -> Weights:
     """Reads one item of a checkpoint into host memory, whatever devices saved it."""
     try:
-        spec = RunSpec.from_json(json.loads((item.parent / "config" / "metadata").read_text()))
+        spec = _read_spec(item.parent)
         with ocp.PyTreeCheckpointer() as reader:
             tree = reader.metadata(item).item_metadata.tree
             kinds = _map_leaves(tree, lambda _: ocp.RestoreArgs(restore_type=np.ndarray))
@@ -151,6 +166,10 @@ def _read(item: epath.Path) -> Weights:
         ) from error
     logging.info("weights: %s", item)
     return Weights(params=params, spec=spec, source=os.fspath(item))
+
+
+def _read_spec(step: epath.Path) -> RunSpec:
+    return RunSpec.from_json(json.loads((step / "config" / "metadata").read_text()))
 
 
 def _map_leaves(tree: Any, change: Any) -> Any:

@@ -58,21 +58,21 @@ def test_a_model_without_a_name_is_answered():
 
 def test_fields_that_are_left_open_follow_from_the_voxels():
     model = {"name": "unet", "widths": (4, 8, 16), "strides": ()}
-    same = fit_to_voxels(model, (10, 10, 10), (8, 32, 32))
+    same = fit_to_voxels(model, (10, 10, 10))
     assert same == {**model, "strides": ((2, 2, 2), (2, 2, 2))}
     like = {"strides": ((1, 2, 2), (2, 2, 2))}
-    assert fit_to_voxels(model, (10, 10, 10), (8, 32, 32), like)["strides"] == like["strides"]
+    assert fit_to_voxels(model, (10, 10, 10), like)["strides"] == like["strides"]
     given = {**model, "strides": ((1, 2, 2), (1, 2, 2))}
-    assert fit_to_voxels(given, (10, 10, 10), (8, 32, 32), like) == given
+    assert fit_to_voxels(given, (10, 10, 10), like) == given
     # The other run's network may be of another kind.
-    assert fit_to_voxels(model, (10, 10, 10), (8, 32, 32), {"name": "vit"}) == same
+    assert fit_to_voxels(model, (10, 10, 10), {"name": "vit"}) == same
 
 
 def test_a_network_from_outside_is_one_file_and_one_line(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(write_package(tmp_path)))
     toy = build_backbone({"name": "toy", "dtype": "float32", "width": 6, "out_channels": 2})
     assert toy.level_channels == (6,) and toy.dtype == jnp.float32
-    assert fit_to_voxels({"name": "toy"}, (40, 4, 4), (4, 32, 32)) == {"name": "toy"}
+    assert fit_to_voxels({"name": "toy"}, (40, 4, 4)) == {"name": "toy"}
     with pytest.raises(InputError, match="model.width=0 must be a positive whole number"):
         build_backbone({"name": "toy", "width": 0})
     with pytest.raises(InputError, match="model.width=65 is more than a toy can have"):

@@ -237,8 +237,8 @@ def test_the_normalization_is_that_of_the_weights():
         ({"name": "resnet", "norm": ""}, imported, "affine"),
         ({"name": "resnet", "norm": "group"}, imported, "group"),
     ):
-        assert fit_to_voxels(model, (), (4, 64, 64), like)["norm"] == norm
-    assert "norm" not in fit_to_voxels({"name": "convnext"}, (), (4, 64, 64))
+        assert fit_to_voxels(model, (), like)["norm"] == norm
+    assert "norm" not in fit_to_voxels({"name": "convnext"}, ())
 
 
 def test_prime_factors():

@@ -30,7 +30,20 @@ def _complete(monkeypatch, labelled, voxel_nm, init_from="runs/old", **model):
     monkeypatch.setattr(job, "restore_params", lambda path: Weights({}, spec, path))
     what = job.TrainingJob(build_task=types.SimpleNamespace, labelled=labelled)
     values = {"model": {**UNET, **model}, "data": {"crop_size": (8, 16, 16)}}
-    return job._complete(what, {**values, "init_from": init_from}, voxel_nm)["model"]["strides"]
+    told = {f"model.{name}" for name in model}
+    values = {**values, "init_from": init_from}
+    values, _, _ = job._complete(what, values, voxel_nm, voxel_nm, told)
+    return values["model"]["strides"]
+
+
+def test_what_is_continued_keeps_its_network_and_crops():
+    begun = RunSpec("toy", {"model": {"strides": [[1, 2, 2]]}, "data": {"crop_size": [4, 8, 8]}})
+    values = {"model": {"strides": ()}, "data": {"crop_size": (8, 8, 8), "num_threads": 3}, "a": 1}
+    assert job._continued(values, begun) == {
+        "model": {"strides": ((1, 2, 2),)},
+        "data": {"crop_size": (4, 8, 8), "num_threads": 3},
+        "a": 1,
+    }
 
 
 def test_strides_are_those_of_the_weights(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from emjax.errors import InputError
 from emjax.runs.spec import check_voxel_nm
-from emjax.train.preparation import common_voxel_nm, with_network
+from emjax.train.preparation import common_voxel_nm, pooled_voxel_nm, with_network
 
 
 def _entries(*sizes):
@@ -50,6 +50,24 @@ def test_strides_follow_unless_they_are_given():
     assert with_network(_values(strides=given), (10, 10, 10))["model"]["strides"] == given
     vit = _values(name="vit")
     assert with_network(vit, (10, 10, 10)) == vit
+
+
+def test_mixtures_pool_as_their_longest_voxels():
+    entries = _entries((10, 10, 10), (8, 8, 8), (30, 6, 6))
+    assert pooled_voxel_nm({"data": {"voxel_nm": ()}}, entries) == (30, 6, 6)
+    assert pooled_voxel_nm({"data": {"voxel_nm": (9, 9, 9)}}, entries) == (9, 9, 9)
+    assert pooled_voxel_nm({"data": {"voxel_nm": ()}}, _entries((10, 10, 10), None)) == ()
+
+
+def test_crops_of_a_preset_become_a_multiple_and_chosen_ones_stay():
+    values = {**_values(), "data": {"crop_size": (6, 32, 32)}}
+    assert with_network(values, (10, 10, 10))["data"]["crop_size"] == (8, 32, 32)
+    assert with_network(values, (40, 8, 8))["data"]["crop_size"] == (6, 32, 32)
+    told = with_network(values, (10, 10, 10), told={"data.crop_size"})
+    assert told["data"]["crop_size"] == (6, 32, 32)
+    # An odd depth does not decide which network it is.
+    odd = {**_values(), "data": {"crop_size": (9, 32, 32)}}
+    assert with_network(odd, (10, 10, 10))["model"] == with_network(values, (10, 10, 10))["model"]
 
 
 @pytest.mark.parametrize("size", [(40, 8, 8), (45, 8, 7.5), (), (34, 8, 8)])

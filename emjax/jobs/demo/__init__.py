@@ -16,9 +16,10 @@ from ml_collections import ConfigDict
 from emjax.command_line import load_config
 from emjax.field_overrides import override
 from emjax.jobs import find_job, run_job
+from emjax.jobs.demo.networks import check_networks
 from emjax.jobs.demo.report import write_report
 from emjax.jobs.demo.settings import Settings
-from emjax.runs.folder import RESULTS_FILE, is_finished, write_results
+from emjax.runs.folder import RESULTS_FILE, is_finished, locate_run_folder, write_results
 from emjax.train.run_folder import open_training_folder
 
 ON_DEVICES = True
@@ -39,6 +40,13 @@ class Stage:
     name: str
     config: str
     fields: Mapping[str, object]
+
+    def make_config(self) -> ConfigDict:
+        """Returns the configuration that the command has."""
+        config = load_config(self.config)
+        for name, value in self.fields.items():
+            override(config, name, _text(value))
+        return config
 
     def command(self, folder: Path) -> str:
         """Returns what a user would type."""
@@ -62,8 +70,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         InputError: if a stage's input cannot work.
     """
     settings = Settings.from_config(config)
-    folder = Path(os.fspath(open_training_folder(workdir, config)))
+    folder = Path(os.fspath(locate_run_folder(workdir)))
     stages = make_stages(settings, folder)
+    configs = [stage.make_config() for stage in stages]
+    check_networks(configs[0], [made for made in configs if made.job == "finetune"])
+    open_training_folder(folder, config)
     seconds = {}
     for stage in stages:
         began = time.monotonic()
@@ -132,9 +143,7 @@ def make_stages(settings: Settings, folder: Path) -> list[Stage]:
 
 def _run_stage(stage: Stage, folder: Path) -> int:
     """Runs a stage in this process, unless it is finished; returns its exit status."""
-    config = load_config(stage.config)
-    for name, value in stage.fields.items():
-        override(config, name, _text(value))
+    config = stage.make_config()
     if is_finished(folder / stage.name, config):
         logging.info("%s: finished before", stage.name)
         return 0

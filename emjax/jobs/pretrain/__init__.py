@@ -14,7 +14,7 @@ JOB = TrainingJob(
     build_task=build_judged,
     make_judge=PretrainJudge,
     scored_on=probe_parts,
-    what_next="--config configs/finetune.py --config.init_from={folder} --config.data.volumes='IMAGE|LABELS'",
+    what_next="--config configs/finetune.py:neurons --config.init_from={folder} --config.data.volumes='IMAGE|LABELS'",
 )
 
 

@@ -31,7 +31,8 @@ from emjax.train.run_folder import open_training_folder
 
 ON_DEVICES = True
 
-JOB = dataclasses.replace(FINETUNE, make_judge=ArmJudge)
+# The arms decide which networks they compare.
+JOB = dataclasses.replace(FINETUNE, make_judge=ArmJudge, inherits=False)
 # Fields of the comparison that its trainings do not have.
 _OWN = ("source", "family", "arms", "seeds", "frozen_batches", "resamples")
 
@@ -134,7 +135,7 @@ def _completed(model: dict[str, object], values: dict[str, object]) -> dict[str,
     """Returns a network whose open fields are chosen, for checks that need no volumes."""
     data = values["data"]
     assert isinstance(data, dict)
-    return fit_to_voxels(model, data["voxel_nm"], tuple(data["crop_size"]))
+    return fit_to_voxels(model, data["voxel_nm"])
 
 
 def _written(folder: Path, arm: Arm, start: Start) -> str:

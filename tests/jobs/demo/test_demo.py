@@ -117,3 +117,20 @@ def test_what_later_stages_would_refuse_is_refused_at_once(fields, message):
         config[name] = value
     with pytest.raises(InputError, match=message):
         Settings.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"network": "vit"}, r"finetuning: data.crop_size=\(8, 64, 64\).*\(32, 160, 160\)"),
+        ({"network": "ours"}, "unknown preset 'ours'"),
+        ({"crop_size": (8, 65, 64)}, r"finetuning: .*use \(8, 64, 64\)"),
+    ],
+)
+def test_networks_of_later_stages_are_looked_at_before_the_first(fields, message, ran, tmp_path):
+    config = command_line.load_config("configs/demo.py")
+    for name, value in fields.items():
+        config[name] = value
+    with pytest.raises(InputError, match=message):
+        demo.run(config, tmp_path / "demo")
+    assert not ran and not (tmp_path / "demo").exists()

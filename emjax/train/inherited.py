@@ -1,0 +1,142 @@
+"""The network of a run that starts from the weights of another: that of the other run, but for what a user chose."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from emjax.errors import InputError
+from emjax.models.backbone import nearest_multiple
+from emjax.models.build import NETWORKS, build_backbone
+from emjax.models.fields import as_tuples
+from emjax.runs.spec import RunSpec
+
+# Fields that change no shared parameter and belong to the new run: skips are added in finetuning.
+_OWN = ("skips", "dtype", "remat")
+
+
+class Inherited(NamedTuple):
+    """What a run takes from the one whose weights it starts from.
+
+    Attributes:
+        model: fields of the network.
+        crop_size: (z, y, x) voxels.
+        note: what came from there although the configuration says otherwise, for the log; '': nothing.
+        conflicts: what a user chose although it is otherwise there, for the message if the weights do not fit;
+            '': nothing.
+    """
+
+    model: dict[str, Any]
+    crop_size: tuple[int, ...]
+    note: str
+    conflicts: str
+
+
+def inherit(
+    values: Mapping[str, Any], told: Collection[str], spec: RunSpec, source: str
+) -> Inherited:
+    """Completes the network of a run from that of its initial weights.
+
+    The network is that of the weights, but for fields that a user chose. The crops are those of the configuration,
+    unless nobody chose them and the network cannot take them: then they are those of the other run.
+
+    Args:
+        values: complete configuration of the new run, as plain dicts.
+        told: dotted names of the fields that a user chose; the others come from presets.
+        spec: what the weights say of themselves.
+        source: where they are, for messages.
+
+    Raises:
+        InputError: if a user chose crops that the network cannot take.
+    """
+    own = as_tuples_of(values["model"])
+    there = as_tuples_of(spec.config.get("model") or {})
+    chosen = {name: own[name] for name in own if f"model.{name}" in told}
+    other = not there or chosen.get("name", there.get("name")) != there.get("name")
+    model = dict(own) if other else _network(own, there) | chosen
+    differing = {
+        name: value
+        for name, value in chosen.items()
+        if name in there and there[name] != value and name not in _OWN
+    }
+    conflicts = "; ".join(
+        f"model.{name}={value} was chosen, and init_from={source} has {there[name]}: leave out "
+        f"--config.model.{name} to take over its network"
+        for name, value in differing.items()
+    )
+    crop_size, changed = tuple(values["data"]["crop_size"]), False
+    if not other:
+        crop_size, changed = _crop_size(values, "data.crop_size" in told, model, spec, source)
+    notes = [] if _same(model, own) else [f"the network ({describe(model)})"]
+    if changed:
+        notes.append(f"crops of {'x'.join(map(str, crop_size))} voxels")
+    note = f"{' and '.join(notes)} of init_from={source}, not the preset's" if notes else ""
+    return Inherited(model, crop_size, note, conflicts)
+
+
+def as_tuples_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a network with tuples for lists, so that they can be compared."""
+    return {name: as_tuples(value) for name, value in model.items()}
+
+
+def describe(model: Mapping[str, Any]) -> str:
+    """Returns the name of a network and its size in a few words."""
+    known = ("variant", "width", "depth", "widths", "strides")
+    sizes = [f"{name}={model[name]}" for name in known if model.get(name)]
+    return ", ".join([str(model["name"]), *sizes])
+
+
+def _network(own: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the network of the weights with the fields that belong to the new run."""
+    kind = NETWORKS.find(str(there["name"]), "model.name=")
+    # Weights that were published say nothing of a decoder: it is that of the preset, if that has the same network.
+    model = dict(own) if own["name"] == there["name"] else {}
+    model |= there
+    for name in _OWN:
+        if name in own and name in kind.__dataclass_fields__:
+            model[name] = own[name]
+    if own.get("skips", "none") != "none" != there.get("skips", "none"):
+        # Both have skips: the decoder is made for those of the weights.
+        model["skips"] = there["skips"]
+    return model
+
+
+def _same(model: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether the network is what the configuration says; what it leaves open does not count."""
+    return all(model.get(name) == value for name, value in own.items() if value not in ((), ""))
+
+
+def _crop_size(
+    values: Mapping[str, Any],
+    told: bool,
+    model: Mapping[str, Any],
+    spec: RunSpec,
+    source: str,
+) -> tuple[tuple[int, ...], bool]:
+    """Returns the size of the crops, and whether it is not that of the configuration."""
+    own = tuple(values["data"]["crop_size"])
+    there = tuple((spec.config.get("data") or {}).get("crop_size") or ())
+    backbone = build_backbone({**model, "out_channels": 1})
+    if not there and not told:
+        # Published weights; of the networks that they are for, the crops of presets need not be multiples.
+        fit = nearest_multiple(own, backbone.footprint.stride)
+        return fit, fit != own
+    if not there or there == own:
+        return own, False
+    only_there = getattr(backbone, "one_crop_size", False)
+    if told and only_there:
+        raise InputError(
+            f"data.crop_size={own} was chosen, and the network of init_from={source} has a position for each place in "
+            f"crops of {there}: leave out --config.data.crop_size"
+        )
+    if told or (not only_there and _takes(backbone, own)):
+        return own, False
+    return there, True
+
+
+def _takes(backbone: Any, crop_size: tuple[int, ...]) -> bool:
+    try:
+        backbone.check_crop(crop_size)
+    except InputError:
+        return False
+    return True
