@@ -60,7 +60,8 @@ def _finetuned(monkeypatch, weights: Weights, *fields: str, preset="neurons"):
     ("preset", "crop_size"),
     [
         ("ours", (8, 80, 80)),
-        ("vit", (32, 160, 160)),  # its positions are those of its crops
+        # Its positions are those of its crops.
+        pytest.param("vit", (32, 160, 160), marks=pytest.mark.slow),
         pytest.param("paper", (8, 80, 80), marks=pytest.mark.slow),
         pytest.param("gpu", (8, 80, 80), marks=pytest.mark.slow),
         pytest.param("unet_l", (8, 80, 80), marks=pytest.mark.slow),
