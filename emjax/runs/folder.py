@@ -101,18 +101,10 @@ def is_finished(folder: str | os.PathLike[str], config: ConfigDict) -> bool:
 
 
 def is_continued(folder: str | os.PathLike[str], config: ConfigDict) -> bool:
-    """Whether a command with this configuration goes on with what is in a folder.
-
-    Args:
-        folder: run folder, which may not exist.
-        config: configuration of the command.
-
-    Raises:
-        InputError: if the stored configuration cannot be read.
-    """
+    """Whether a command with this configuration goes on with what is in a folder, which may not exist."""
     place = locate_run_folder(folder)
-    stored = place / CONFIG_FILE
-    if not stored.exists() or config_hash(_read_config(stored)) != config_hash(config):
+    stored = read_stored(place)
+    if stored is None or not may_go_on(stored, config):
         return False
     return not (config.get("overwrite", False) and (place / RESULTS_FILE).exists())
 
