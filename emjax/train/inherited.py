@@ -2,17 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from absl import logging
 
 from emjax.errors import InputError
 from emjax.models.backbone import nearest_multiple
 from emjax.models.build import NETWORKS, build_backbone
 from emjax.models.fields import as_tuples
-from emjax.runs.spec import RunSpec
+from emjax.runs.spec import RunSpec, check_voxel_nm
+from emjax.train.preparation import with_network
+from emjax.train.weights import Weights, restore_params
 
 # Fields that change no shared parameter and belong to the new run: skips are added in finetuning.
 _OWN = ("skips", "dtype", "remat")
+
+
+class Start(NamedTuple):
+    """What a run starts with.
+
+    Attributes:
+        values: its configuration with a complete network, as plain dicts.
+        weights: the initial weights; None: from scratch, or from a checkpoint of its own.
+        conflicts: what a user chose although the weights have it otherwise, for the message if they do not fit.
+    """
+
+    values: dict[str, Any]
+    weights: Weights | None = None
+    conflicts: str = ""
+
+
+def continued(values: Mapping[str, Any], begun: RunSpec) -> dict[str, Any]:
+    """Returns the configuration of a run that is continued, with the network and the crops that it began with."""
+    model = as_tuples_of(begun.config["model"])
+    crop_size = tuple(begun.config["data"]["crop_size"])
+    return {**values, "model": model, "data": {**values["data"], "crop_size": crop_size}}
+
+
+def complete(
+    values: Mapping[str, Any],
+    told: Collection[str],
+    voxel_nm: Sequence[float],
+    pooled_nm: Sequence[float],
+    *,
+    labelled: bool,
+    inherits: bool,
+) -> Start:
+    """Completes the network of a run that begins: it is that of its initial weights, else follows the voxel size.
+
+    Args:
+        values: configuration of the run, as plain dicts.
+        told: dotted names of the fields that a user chose.
+        voxel_nm: (z, y, x) voxel size of all crops, nm; empty if it is mixed or unknown.
+        pooled_nm: (z, y, x) voxel size that poolings are chosen for, nm.
+        labelled: whether the weights must be of the volumes' voxel size.
+        inherits: whether the network is that of the weights, and not only what the configuration leaves open.
+
+    Raises:
+        InputError: if the weights cannot be read, are of another voxel size, or do not go with what a user chose.
+    """
+    source = values["init_from"]
+    if not source:
+        return Start(with_network(values, pooled_nm, told=told))
+    weights = restore_params(source)
+    spec = weights.spec
+    if labelled:
+        check_voxel_nm(voxel_nm, spec.voxel_nm, "data.volumes", f"init_from={source}")
+        pooled_nm = spec.voxel_nm or pooled_nm
+    there = spec.config.get("model")
+    if not inherits:
+        return Start(with_network(values, pooled_nm, there, told), weights)
+    found = inherit(values, told, spec, source)
+    if found.note:
+        logging.info("%s", found.note)
+    data = {**values["data"], "crop_size": found.crop_size}
+    inherited = {**values, "model": found.model, "data": data}
+    return Start(with_network(inherited, pooled_nm, there, told), weights, found.conflicts)
 
 
 class Inherited(NamedTuple):

@@ -32,7 +32,6 @@ from emjax.data.normalization import RULE
 from emjax.data.opening import OpenedEntry, open_entries
 from emjax.data.source import Crops
 from emjax.geometry.sizes import Size
-from emjax.models.fields import as_tuples
 from emjax.parallel import runtime
 from emjax.parallel.mesh import check_batch_size, make_mesh
 from emjax.runs.exit_status import DONE, PREEMPTED
@@ -43,10 +42,10 @@ from emjax.runs.folder import (
     locate_run_folder,
     write_results,
 )
-from emjax.runs.spec import RunSpec, check_voxel_nm
+from emjax.runs.spec import RunSpec
 from emjax.tasks.task import CropTask, Params
-from emjax.train.inherited import inherit
-from emjax.train.judge import Judge
+from emjax.train.inherited import Start, complete, continued
+from emjax.train.judge import Judge, check_best_metric
 from emjax.train.loop import fit
 from emjax.train.preparation import (
     common_voxel_nm,
@@ -54,13 +53,11 @@ from emjax.train.preparation import (
     make_crops,
     pooled_voxel_nm,
     shapes_of_state,
-    with_network,
 )
 from emjax.train.run_folder import open_training_folder, read_begun
 from emjax.train.settings import TrainSettings
 from emjax.train.state import state_bytes
 from emjax.train.transfer import check_start
-from emjax.train.weights import Weights, restore_params
 from emjax.volumes.address import parse_volumes
 from emjax.volumes.store import open_volume
 
@@ -124,6 +121,8 @@ class TrainingJob:
         remember: returns what prediction has to know of the task besides the configuration, see `RunSpec.task`.
         what_next: flags of the command that usually follows this job, with `{folder}` for the run folder; the command
             is printed at the end.
+        score_names: returns the names of all scores that the judge may find, which `save.best_metric` must be among.
+            None: any name is accepted, and a score that is never found is warned of.
         inherits: whether a run that starts from other weights takes over their network, see `emjax.train.inherited`.
     """
 
@@ -134,6 +133,7 @@ class TrainingJob:
     read_options: Callable[[Values, Any], Mapping[str, Any]] = lambda values, task: {}
     remember: Callable[[Any], Mapping[str, Any]] = lambda task: {}
     what_next: str = ""
+    score_names: Callable[[Values, Any], Collection[str]] | None = None
     inherits: bool = True
 
 
@@ -230,13 +230,22 @@ def prepare_training(
     begun = read_begun(workdir, config)
     if begun is not None:
         # What is continued keeps its network, whatever this version would choose.
-        values, weights, conflicts = _continued(plain(config), begun), None, ""
+        start = Start(continued(plain(config), begun))
     else:
-        pooled_nm = pooled_voxel_nm(plain(config), entries)
-        told = told_fields(config)
-        values, weights, conflicts = _complete(job, plain(config), voxel_nm, pooled_nm, told)
+        start = complete(
+            plain(config),
+            told_fields(config),
+            voxel_nm,
+            pooled_voxel_nm(plain(config), entries),
+            labelled=job.labelled,
+            inherits=job.inherits,
+        )
+    values = start.values
     settings = TrainSettings.from_config(values)
     task = job.build_task(values)
+    if job.score_names or not job.make_judge:
+        known = job.score_names(values, task) if job.score_names else ()
+        check_best_metric(settings.save.best_metric, known)
     mesh = make_mesh(settings.mesh)
     check_batch_size(settings.data.batch_size, mesh)
     training, held_out = _split(job, values, entries, task.window_size)
@@ -244,8 +253,8 @@ def prepare_training(
     scored = _scored(job, values, held_out)
     check_apart(training, scored, halo, allow=settings.data.allow_overlap)
     shapes = shapes_of_state(task, settings, mesh, task.backbone.layers)
-    if weights is not None:
-        check_start(shapes.params, weights, settings.job, conflicts)
+    if start.weights is not None:
+        check_start(shapes.params, start.weights, settings.job, start.conflicts)
     folder = open_training_folder(workdir, config)
     check_space(folder, state_bytes(shapes), settings.save.keep)
     options = job.read_options(values, task)
@@ -319,52 +328,6 @@ def summary_line(title: str, results: Mapping[str, float], name: str, form: str)
             what = {"raw": "raw pixels", "position": "position alone"}.get(suffix, suffix)
             parts.append(f"{what.replace('_', ' ')} {results[f'{name}_{suffix}']:{form}}")
     return "   ".join(parts)
-
-
-def _continued(values: Values, begun: RunSpec) -> dict[str, Any]:
-    """Returns the configuration with the network and the crops of the run that is continued."""
-    model = {name: as_tuples(value) for name, value in begun.config["model"].items()}
-    crop_size = tuple(begun.config["data"]["crop_size"])
-    return {**values, "model": model, "data": {**values["data"], "crop_size": crop_size}}
-
-
-def _complete(
-    job: TrainingJob,
-    values: Values,
-    voxel_nm: Sequence[float],
-    pooled_nm: Sequence[float],
-    told: Collection[str],
-) -> tuple[dict[str, Any], Weights | None, str]:
-    """Completes the network of a run: it is that of the initial weights if given, else follows the voxel size.
-
-    Args:
-        job: the training job.
-        values: its configuration, as plain dicts.
-        voxel_nm: (z, y, x) voxel size of all crops, nm; empty if it is mixed or unknown.
-        pooled_nm: (z, y, x) voxel size that poolings are chosen for, nm.
-        told: dotted names of the fields that a user chose.
-
-    Returns:
-        The complete configuration, the initial weights, and what a user chose against their network, for messages.
-    """
-    source = values["init_from"]
-    if not source:
-        return with_network(values, pooled_nm, told=told), None, ""
-    weights = restore_params(source)
-    spec = weights.spec
-    if job.labelled:
-        check_voxel_nm(voxel_nm, spec.voxel_nm, "data.volumes", f"init_from={source}")
-        pooled_nm = spec.voxel_nm or pooled_nm
-    if not job.inherits:
-        values = with_network(values, pooled_nm, spec.config["model"], told)
-        return values, weights, ""
-    found = inherit(values, told, spec, source)
-    if found.note:
-        logging.info("%s", found.note)
-    data = {**values["data"], "crop_size": found.crop_size}
-    inherited = {**values, "model": found.model, "data": data}
-    values = with_network(inherited, pooled_nm, spec.config.get("model"), told)
-    return values, weights, found.conflicts
 
 
 def _split(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from etils import epath
 
+from emjax.config import nearest
+from emjax.errors import InputError
 from emjax.tasks.task import Params
 
 
@@ -23,6 +25,22 @@ class Evaluation:
 
     scalars: Mapping[str, float]
     images: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def check_best_metric(metric: str, known: Collection[str]) -> None:
+    """Refuses a `save.best_metric` that is never found before the first step, instead of at an evaluation.
+
+    Args:
+        metric: name of the score that chooses the best checkpoint; '': none does.
+        known: names of the scores that may be found.
+
+    Raises:
+        InputError: if it is not among them; names the nearest.
+    """
+    if metric and metric not in known:
+        raise InputError(
+            f"save.best_metric='{metric}' is no score of this run{nearest(metric, known)}"
+        )
 
 
 class Evaluator(Protocol):

@@ -12,15 +12,15 @@ import pytest
 from emjax.command_line import parse
 from emjax.config import flatten, plain, told_fields
 from emjax.errors import InputError
-from emjax.jobs.finetune import JOB
 from emjax.runs.spec import RunSpec
 from emjax.tasks.build import build_pretrain, build_segment
-from emjax.train import job
-from emjax.train.inherited import inherit
+from emjax.train import inherited
+from emjax.train.inherited import complete, continued, inherit
 from emjax.train.preparation import with_network
 from emjax.train.transfer import check_start, merge_params
 from emjax.train.weights import Weights
 
+UNET = {"name": "unet", "widths": (4, 8), "strides": ()}
 SMALL_VIT = (
     *("model.name=vit", "model.width=24", "model.depth=4", "model.heads=2", "model.head_width=12"),
     *("model.mlp_width=48", "model.taps=0,1,2", "data.crop_size=8,64,64"),
@@ -41,19 +41,19 @@ def _pretrained(preset: str, voxel_nm=(40, 8, 8), fields=()) -> Weights:
 
 def _finetuned(monkeypatch, weights: Weights, *fields: str, preset="neurons"):
     """The task and the parameters of `finetune.py:PRESET --config.init_from=RUN`, as the job makes them."""
-    monkeypatch.setattr(job, "restore_params", lambda path: weights)
+    monkeypatch.setattr(inherited, "restore_params", lambda path: weights)
     fields = ("init_from=runs/old", *fields)
     config, _ = parse(
         ["--config", f"configs/finetune.py:{preset}", *(f"--config.{f}" for f in fields)]
     )
     voxel_nm = weights.spec.voxel_nm
-    values, start, conflicts = job._complete(
-        JOB, plain(config), voxel_nm, voxel_nm, told_fields(config)
+    start = complete(
+        plain(config), told_fields(config), voxel_nm, voxel_nm, labelled=True, inherits=True
     )
-    task = build_segment(values)
+    task = build_segment(start.values)
     shapes = jax.eval_shape(task.init, jax.random.key(0))
-    check_start(shapes, start, "finetune", conflicts)
-    return task, merge_params(shapes, start, "finetune")[0]
+    check_start(shapes, start.weights, "finetune", start.conflicts)
+    return task, merge_params(shapes, start.weights, "finetune")[0]
 
 
 @pytest.mark.parametrize(
@@ -156,3 +156,40 @@ def test_nothing_is_said_where_nothing_changes():
     found = inherit(_values(model), (), spec, "runs/a")
     assert found.note == found.conflicts == "" and found.model["strides"] == ((1, 2, 2),)
     assert found.crop_size == (8, 80, 80)
+
+
+def _complete(monkeypatch, labelled, voxel_nm, init_from="runs/old", **model):
+    """The network of a run that starts from one that was trained at 40x8x8 nm."""
+    spec = RunSpec(
+        job="pretrain",
+        config={"model": {**UNET, "strides": ((2, 2, 2),)}},
+        voxel_nm=(40, 8, 8),
+    )
+    monkeypatch.setattr(inherited, "restore_params", lambda path: Weights({}, spec, path))
+    values = {"model": {**UNET, **model}, "data": {"crop_size": (8, 16, 16)}}
+    told = {f"model.{name}" for name in model}
+    values = {**values, "init_from": init_from}
+    start = complete(values, told, voxel_nm, voxel_nm, labelled=labelled, inherits=True)
+    return start.values["model"]["strides"]
+
+
+def test_what_is_continued_keeps_its_network_and_crops():
+    begun = RunSpec("toy", {"model": {"strides": [[1, 2, 2]]}, "data": {"crop_size": [4, 8, 8]}})
+    values = {"model": {"strides": ()}, "data": {"crop_size": (8, 8, 8), "num_threads": 3}, "a": 1}
+    assert continued(values, begun) == {
+        "model": {"strides": ((1, 2, 2),)},
+        "data": {"crop_size": (4, 8, 8), "num_threads": 3},
+        "a": 1,
+    }
+
+
+def test_strides_are_those_of_the_weights(monkeypatch):
+    assert _complete(monkeypatch, True, (40, 8, 8)) == ((2, 2, 2),)
+    assert _complete(monkeypatch, True, (40, 8, 8), init_from="") == ((1, 2, 2),)
+    assert _complete(monkeypatch, True, (), strides=((1, 1, 2),)) == ((1, 1, 2),)
+    # Unlabelled tissue of any scale may be learnt from.
+    assert _complete(monkeypatch, False, (40, 4, 4)) == ((2, 2, 2),)
+    with pytest.raises(
+        InputError, match="data.volumes has voxels of 40x4x4 nm, init_from=runs/old"
+    ):
+        _complete(monkeypatch, True, (40, 4, 4))

@@ -33,6 +33,8 @@ from emjax.volumes.write.precomputed import PrecomputedOutput
 from emjax.volumes.write.pyramid import plan_levels
 
 PERCENTILES = "percentiles"
+# Blocks whose ids are looked at before anything is written.
+_LOOKED_AT = 8
 # What a prediction remembers of its channels; untrue once its values are others.
 _OF_VALUES = ("targets", "offsets", "scale")
 
@@ -93,6 +95,8 @@ def make_plan(settings: Settings) -> Plan:
     outer = Box((0, 0, 0), volume.size)
     if settings.shared.box:
         outer = Box.from_text(settings.shared.box, volume.size)
+    if kind == LABELS:
+        _check_some(volume, outer, cast)
     channels = volume.shape[0] if len(volume.shape) == 4 else 0
     widest = max(volume.dtype.itemsize, np.dtype(cast.target).itemsize) * max(1, channels)
     levels = plan_levels(
@@ -188,6 +192,27 @@ def _cast(settings: Settings, volume: Volume, kind: str, output: Output) -> Cast
     cast = Cast(volume.dtype.name, suited.name, value_range)
     cast.check(kind)
     return cast
+
+
+def _check_some(volume: Volume, outer: Box, cast: Cast) -> None:
+    """Checks some ids before anything is written: grey values that are called labels are found in the first of them.
+
+    A single id that does not fit is found only when its block is read.
+
+    Raises:
+        InputError: if an id does not fit, naming the box.
+    """
+    if volume.dtype == np.dtype(cast.target):
+        return
+    blocks = Grid(outer, tuple(min(64, n) for n in outer.size))
+    for number in sorted(
+        {len(blocks) * part // (_LOOKED_AT + 1) for part in range(_LOOKED_AT + 1)}
+    ):
+        box = blocks[number].core
+        try:
+            cast(volume.read(box))
+        except InputError as error:
+            raise InputError(f"{volume.address}{box}: {error}") from error
 
 
 def _value_range(settings: Settings, volume: Volume) -> tuple[float, float] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from emjax.jobs.finetune.judge import SegmentJudge
+from emjax.jobs.finetune.judge import SegmentJudge, score_names
 from emjax.tasks.build import build_segment
 from emjax.tasks.segment import Segment
 from emjax.train.job import TrainingJob, run_training
@@ -36,6 +36,7 @@ def _remember(task: Segment) -> dict[str, Any]:
 JOB = TrainingJob(
     build_task=build_segment,
     make_judge=SegmentJudge,
+    score_names=score_names,
     labelled=True,
     read_options=_read_options,
     remember=_remember,

@@ -10,10 +10,21 @@ from absl import logging
 from etils import epath
 
 from emjax.jobs.finetune.report import draw_crops, summarise, write_plots
+from emjax.tasks.segment import Segment
 from emjax.tasks.segment_evaluation import SegmentEvaluation
 from emjax.tasks.task import Params
 from emjax.train.job import HeldOut
 from emjax.train.judge import Evaluation
+
+
+def score_names(values: Mapping[str, Any], task: Segment) -> list[str]:
+    """Returns the names of the scores that a `SegmentJudge` may find."""
+    del values
+    names = ["val_loss"]
+    for target in task.targets:
+        names += [f"val_{target.metric.name}"]
+        names += [f"val_loss_{target.kind}_{name}" for name, _ in target.losses]
+    return names
 
 
 class SegmentJudge:

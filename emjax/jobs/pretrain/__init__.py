@@ -6,13 +6,14 @@ import os
 
 from ml_collections import ConfigDict
 
-from emjax.jobs.pretrain.judge import PretrainJudge, build_judged, probe_parts
+from emjax.jobs.pretrain.judge import PretrainJudge, build_judged, probe_parts, score_names
 from emjax.train.job import TrainingJob, run_training
 
 ON_DEVICES = True
 JOB = TrainingJob(
     build_task=build_judged,
     make_judge=PretrainJudge,
+    score_names=score_names,
     scored_on=probe_parts,
     what_next="--config configs/finetune.py:neurons --config.init_from={folder} --config.data.volumes='IMAGE|LABELS'",
 )

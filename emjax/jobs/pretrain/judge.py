@@ -42,6 +42,18 @@ def probe_parts(values: Mapping[str, Any]) -> dict[str, str]:
     return {f"eval.{name}": values["eval"][name] for name in ("probe_train", "probe_test")}
 
 
+def score_names(values: Mapping[str, Any], task: Pretrain) -> list[str]:
+    """Returns the names of the scores that a `PretrainJudge` may find."""
+    names = ["retrieval_top1", "retrieval_top1_features", "matching_error_cosine_voxels"]
+    names += ["psnr_db", "ssim", "effective_rank"]
+    if task.settings.cross and task.settings.tokens == "spatial":
+        names.append("matching_error_voxels")
+    names += [f"variance_level{level}" for level in range(len(task.backbone.level_strides))]
+    if values["eval"]["probe_train"] or values["eval"]["probe_test"]:
+        names += ["probe_average_precision", "probe_roc_auc", "probe_f1"]
+    return names
+
+
 class PretrainJudge:
     """A `Judge` of pretraining: `PretrainEvaluation`, and the membrane probe where parts for it are given."""
 

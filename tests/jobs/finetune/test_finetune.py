@@ -15,6 +15,7 @@ from matplotlib.image import imread
 
 from emjax.jobs.finetune import judge
 from emjax.runs.exit_status import PREEMPTED
+from emjax.tasks.build import build_segment
 from emjax.train import interrupt, job
 from emjax.train.weights import restore_params
 
@@ -74,6 +75,9 @@ def test_a_run_writes_what_was_promised(finished):
     assert set(results) >= promised | {"val_affinity_f1", "val_foreground_iou"}
     assert all(np.isfinite(value) for value in results.values())
     assert results["steps"] == 2 and 0 <= results["val_foreground_iou"] <= 1
+    task = build_segment(restore_params(finished.folder).spec.config)
+    found = {name for name in results if name.startswith("val_")}
+    assert found == set(judge.score_names({}, task))
     for name in ("crops", "curves"):
         assert imread(finished.folder / "plots" / f"{name}.png").std() > 0.01
     assert json.loads((finished.folder / "best.json").read_text())["metric"] == "val_loss"
@@ -147,6 +151,7 @@ def refused(monkeypatch, tmp_path, capfd) -> Callable[..., str]:
         ("labels", {"init_from": "nowhere"}, ["no such checkpoint"]),
         ("labels", {"init_from": __file__}, ["is a file, and no weights"]),
         ("labels", {"data.label_sections": -2}, ["data.label_sections=-2: must be at least 0"]),
+        ("labels", {"save.best_metric": "val_los"}, ["no score", "did you mean 'val_loss'?"]),
     ],
 )
 def test_what_cannot_be_learnt_is_one_line(refused, volumes, labels, overrides, words, monkeypatch):

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from emjax.jobs.pretrain import judge
 from emjax.runs.exit_status import PREEMPTED
+from emjax.tasks.build import build_pretrain
 from emjax.train import interrupt, job
 from emjax.train.weights import restore_params
 
@@ -98,6 +99,10 @@ def test_a_run_writes_what_was_promised(finished):
     assert set(results) >= PROMISED
     assert all(np.isfinite(value) for value in results.values())
     assert results["steps"] == 2 and results["voxels_per_s"] > 0
+    # A score that is compared with an untrained network is one that can choose the best checkpoint.
+    values = restore_params(finished.folder).spec.config
+    scores = {n.removesuffix("_untrained") for n in results if n.endswith("_untrained")}
+    assert scores == set(judge.score_names(values, build_pretrain(values)))
     assert 0 <= results["retrieval_top1"] <= 1 and results["retrieval_top1_chance"] == 1 / 8
 
 
@@ -156,6 +161,11 @@ def test_a_path_that_is_not_there(refused, volumes):
 def test_an_unknown_field(refused, volumes):
     message = refused(f"{volumes}:raw", loss__temprature=0.2)
     assert "did you mean --config.loss.temperature?" in message
+
+
+def test_a_score_that_this_run_does_not_have(refused, volumes):
+    message = refused(f"{volumes}:raw", save__best_metric="retrieval_top")
+    assert "did you mean 'retrieval_top1'?" in message
 
 
 def test_probabilities_that_do_not_sum(refused, volumes):
