@@ -39,7 +39,11 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["emjax", "emjax.*"]),
     cmdclass={"build_py": BuildWithConfigs},
-    entry_points={"console_scripts": ["emjax = emjax.__main__:run"]},
+    package_data={"emjax.viewing": ["napari.yaml"]},
+    entry_points={
+        "console_scripts": ["emjax = emjax.__main__:run"],
+        "napari.manifest": ["emjax = emjax.viewing:napari.yaml"],
+    },
     install_requires=REQUIREMENTS,
     extras_require={
         # zarr-python and ome-zarr-models are the independent reader and validator that the tests check
@@ -50,6 +54,8 @@ setup(
             *("zarr>=3.0,<4", "ome-zarr-models>=1.0", "ome-zarr>=0.11"),
             *("waterz>=0.10,<0.11", "nbclient>=0.10", "ipykernel>=6"),
         ],
+        # The viewer that our plugin is for; what draws its windows (napari[all]) is the user's choice.
+        "napari": ["napari>=0.5"],
         # The documentation as a site: mkdocs build --strict.
         "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10"],
         "cuda": ["jax[cuda12]>=0.10,<0.12"],

@@ -14,7 +14,8 @@ from neuroglancer.local_volume import MeshesNotSupportedForVolume
 
 from emjax.viewing import served
 from emjax.viewing.layers import Layer, open_layers
-from emjax.viewing.served import ServedVolume, best_level, find_levels
+from emjax.viewing.levels import find_levels
+from emjax.viewing.served import ServedVolume
 from emjax.volumes.create import create_volume, open_created
 from emjax.volumes.store import open_volume
 from emjax.volumes.write.pyramid import plan_levels
@@ -90,28 +91,6 @@ def test_coarse_level_lies_at_a_fraction_of_its_voxels(tmp_path):
         (1, 1, 1),
         (2, 2, 2),
     ]
-
-
-def test_level_that_was_rounded_down_ends_with_its_last_voxel(tmp_path):
-    create_volume(tmp_path / "a.zarr", (2, 5, 4), np.uint8, (4.0, 4.0, 4.0), {})
-    whole = open_volume(f"{tmp_path}/a.zarr")
-    store = create_volume(tmp_path / "b.zarr", (1, 2, 2), np.uint8, (8.0, 8.0, 8.0), {})
-    store.write(np.asarray([[[1, 2], [3, 4]]], np.uint8)).result()
-    coarse = open_volume(f"{tmp_path}/b.zarr")
-    level = served._cut(whole, whole, coarse)
-    assert level.factor == (2, 2, 2)
-    assert level.store.read().result().tolist() == [[[1, 2], [3, 4], [3, 4]]]
-    # One that is no level of it is not taken for one.
-    other = dataclasses.replace(coarse, voxel_nm=(8.0, 8.0, 6.0))
-    assert served._cut(whole, whole, other) is None
-
-
-def test_best_level():
-    factors = [(1, 1, 1), (1, 2, 2), (2, 4, 4)]
-    assert [best_level(factors, f) for f in ((1, 1, 1), (1, 4, 4), (2, 4, 4), (4, 8, 8))] == [
-        *(0, 1, 2, 2)
-    ]
-    assert best_level(factors, (2, 2, 4)) == 1 and best_level(factors, (3, 1, 1)) == 0
 
 
 @pytest.mark.parametrize(
