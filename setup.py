@@ -54,6 +54,9 @@ setup(
             *("zarr>=3.0,<4", "ome-zarr-models>=1.0", "ome-zarr>=0.11"),
             *("waterz>=0.10,<0.11", "nbclient>=0.10", "ipykernel>=6"),
         ],
+        # Services that log.to names.
+        "wandb": ["wandb>=0.18"],
+        "mlflow": ["mlflow-skinny>=2.16", "pillow"],
         # The viewer that our plugin is for; what draws its windows (napari[all]) is the user's choice.
         "napari": ["napari>=0.5"],
         # The documentation as a site: mkdocs build --strict.

@@ -178,6 +178,10 @@ def base_config(job: str) -> Config:
 
     c.log = Config()
     c.log.every_steps = 20  # steps between lines of the log, means over these steps
+    # Services that metrics and pictures are sent to besides the run folder: 'wandb' (Weights & Biases), 'mlflow', both
+    # separated by ','; '': none. See docs/logging.md
+    c.log.to = ""
+    c.log.project = "emjax"  # project of Weights & Biases, experiment of MLflow
     return c
 
 

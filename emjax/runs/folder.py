@@ -38,6 +38,8 @@ _OWN = (
     "checkpoints",
     "damaged_checkpoints",
     "tensorboard",
+    "trackers",
+    "wandb",
     "plots",
     "profile",
     "metrics.jsonl",

@@ -57,6 +57,7 @@ from emjax.train.preparation import (
 from emjax.train.run_folder import open_training_folder, read_begun
 from emjax.train.settings import TrainSettings
 from emjax.train.state import state_bytes
+from emjax.train.trackers import check_trackers
 from emjax.train.transfer import check_start
 from emjax.volumes.address import parse_volumes
 from emjax.volumes.store import open_volume
@@ -187,6 +188,7 @@ def run_training(job: TrainingJob, config: ConfigDict, workdir: str | os.PathLik
             is compiled.
     """
     validate(config)
+    check_trackers(config.log.to)
     if _is_finished(config, workdir):
         _say_finished(job, config, locate_run_folder(workdir))
         return DONE

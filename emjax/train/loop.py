@@ -22,6 +22,7 @@ from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
 
+from emjax.config import flatten
 from emjax.errors import InputError
 from emjax.logs import heartbeat
 from emjax.parallel import runtime
@@ -48,6 +49,7 @@ from emjax.train.rates import Layers, rate_multipliers
 from emjax.train.settings import TrainSettings
 from emjax.train.state import TrainState, abstract_state, create_state, state_bytes, with_params
 from emjax.train.step import TrainStep, compile_step, make_step
+from emjax.train.trackers import Trackers
 from emjax.train.transfer import start_from
 from emjax.train.weights import restore_params
 
@@ -162,7 +164,11 @@ class _Run:
         self._origins: collections.deque[dict[str, np.ndarray]] = collections.deque()
         self._evaluation: dict[str, float] = {}
         main = runtime.is_main()
-        self._log = MetricsLog(folder, self._step, shown=main)
+        trackers = None
+        if main and settings.log_to:
+            fields = flatten(spec.config)
+            trackers = Trackers(settings.log_to, settings.log_project, folder, fields)
+        self._log = MetricsLog(folder, self._step, shown=main, trackers=trackers)
         self._progress = Progress(settings.num_steps, self._step, shown=main)
         self._profile = Profile(folder, settings.profile_steps if main else "")
         self._clock = Clock()

@@ -17,6 +17,7 @@ from absl import logging
 from etils import epath
 
 from emjax.runs.whole_file import write_whole
+from emjax.train.trackers import Trackers
 
 METRICS_FILE = "metrics.jsonl"
 # Share of the steps over which the first and the last loss are averaged.
@@ -32,13 +33,21 @@ class MetricsLog:
         evaluations: step -> metric -> value.
     """
 
-    def __init__(self, folder: epath.Path, restored_step: int, *, shown: bool) -> None:
+    def __init__(
+        self,
+        folder: epath.Path,
+        restored_step: int,
+        *,
+        shown: bool,
+        trackers: Trackers | None = None,
+    ) -> None:
         """Opens the record of a run, and removes what was logged after `restored_step`.
 
         Args:
             folder: run folder.
             restored_step: step that the run continues from.
             shown: whether this process writes; other processes only remember.
+            trackers: services that everything is sent to as well; closed with the record.
         """
         self._path = folder / METRICS_FILE
         self._shown = shown
@@ -51,6 +60,7 @@ class MetricsLog:
         for line in self._lines:
             self._remember(line)
         self._writer: Any = None
+        self._trackers = trackers
         if shown:
             self._rewrite()
             self._writer = _tensorboard(folder / "tensorboard", restored_step + 1)
@@ -94,9 +104,12 @@ class MetricsLog:
         finite = {name: float(v) for name, v in scalars.items() if math.isfinite(v)}
         self._write({"step": step, "eval": finite})
         self._scalars("eval", finite, step)
-        if self._writer is not None:
-            for name, image in images.items():
+        for name, image in images.items():
+            if self._writer is not None:
                 self._writer.add_image(f"eval/{name}", image, step, dataformats="HWC")
+            if self._trackers is not None:
+                self._trackers.image(f"eval/{name}", image, step)
+        if self._writer is not None:
             self._writer.flush()
 
     def loss_ends(self) -> tuple[float | None, float | None]:
@@ -129,9 +142,11 @@ class MetricsLog:
         return (max if mode == "max" else min)(scores, key=lambda step: scores[step])
 
     def close(self) -> None:
-        """Writes out what is still to be written for TensorBoard, and closes its files."""
+        """Writes out what is still to be written for TensorBoard and trackers, and closes them."""
         if self._writer is not None:
             self._writer.close()
+        if self._trackers is not None:
+            self._trackers.close()
 
     def _remember(self, line: Mapping[str, Any]) -> None:
         losses = line.get("losses", [])
@@ -159,6 +174,8 @@ class MetricsLog:
             self._lines = []
 
     def _scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
+        if self._trackers is not None and values:
+            self._trackers.scalars({f"{group}/{name}": v for name, v in values.items()}, step)
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(f"{group}/{name}", value, step)

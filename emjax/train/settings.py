@@ -67,7 +67,7 @@ class TrainSettings:
 
     Attributes:
         eval_every_steps: the field `eval.every_steps`.
-        log_every_steps: the field `log.every_steps`.
+        log_every_steps, log_to, log_project: the fields of the group `log`.
         mesh: axis of the mesh -> number of devices along it.
     """
 
@@ -82,6 +82,8 @@ class TrainSettings:
     save: SaveSettings
     eval_every_steps: int
     log_every_steps: int
+    log_to: str
+    log_project: str
     mesh: Mapping[str, int]
 
     @classmethod
@@ -96,6 +98,8 @@ class TrainSettings:
             save=pick(SaveSettings, values["save"]),
             eval_every_steps=values["eval"]["every_steps"],
             log_every_steps=values["log"]["every_steps"],
+            log_to=values["log"]["to"],
+            log_project=values["log"]["project"],
         )
 
     @property

@@ -16,7 +16,15 @@ _NAME = re.compile(r"(?<![\w./-])emjax(?:\.[A-Za-z_]\w*)+")
 # Groups of entry points, which only look like modules.
 _GROUPS = {
     f"emjax.{group}"
-    for group in ("networks", "network_presets", "targets", "methods", "formats", "jobs")
+    for group in (
+        "networks",
+        "network_presets",
+        "targets",
+        "methods",
+        "formats",
+        "jobs",
+        "trackers",
+    )
 }
 # History, and examples of files that a reader makes.
 _LEFT_OUT = ("CHANGELOG.md",)

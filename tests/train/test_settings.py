@@ -18,6 +18,7 @@ def test_settings_are_read_once_from_the_configuration():
     assert settings.data.crop_size == (6, 64, 64) and settings.save.best_metric == "val_loss"
     assert settings.optimizer.betas == (0.9, 0.999) and settings.uses_ema
     assert (settings.eval_every_steps, settings.log_every_steps) == (3, 1)
+    assert (settings.log_to, settings.log_project) == ("", "emjax")
     assert settings.mesh == {"data": -1, "fsdp": 1, "spatial": 1}
     with config.unlocked():
         config.num_steps = 7
