@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from emjax.command_line import parse
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOTEBOOK = REPOSITORY / "launch" / "colab.ipynb"
 
@@ -60,7 +62,7 @@ def test_a_gpu_runtime_on_the_cpu_fails_loudly(notebook, tmp_path):
 def test_the_extra_follows_the_runtime(notebook, tmp_path, gpu, extra):
     # Neither git nor pip is run: what they would be asked is printed.
     cells = [_source(notebook, name) for name in ("settings", "install")]
-    code = cells[0].replace('REPOSITORY = ""', 'REPOSITORY = "https://host/emjax.git"') + "\n"
+    code = f'{cells[0]}\nREPOSITORY = "https://host/emjax.git"\n'
     before, after = cells[1].split("KIND = runtime_kind()")
     asked = "def python(*_): return type('Failed', (), {'returncode': 1})\n"
     asked += "KIND = runtime_kind()\nimport types\n"
@@ -75,8 +77,55 @@ def test_the_extra_follows_the_runtime(notebook, tmp_path, gpu, extra):
 def test_without_a_repository_it_says_what_is_missing(notebook):
     cells = [_source(notebook, name) for name in ("settings", "install")]
     absent = cells[1].replace("import emjax.main", "import emjax_absent")
-    done = _run("\n".join([cells[0], absent]), JAX_PLATFORMS="cpu")
+    done = _run("\n".join([cells[0], 'REPOSITORY = ""', absent]), JAX_PLATFORMS="cpu")
     assert done.returncode == 1 and "ValueError: set REPOSITORY" in done.stderr
+
+
+def test_a_repository_that_cannot_be_cloned_is_named(notebook, tmp_path):
+    cells = [_source(notebook, name) for name in ("settings", "install")]
+    assert 'REPOSITORY = "https://' in cells[0]
+    absent = cells[1].replace("import emjax.main", "import emjax_absent")
+    code = (
+        f"import os; os.chdir({str(tmp_path)!r})\n{cells[0]}\nREPOSITORY = 'absent.git'\n{absent}"
+    )
+    done = _run(code, JAX_PLATFORMS="cpu")
+    assert done.returncode == 1 and "ValueError: absent.git cannot be cloned" in done.stderr
+
+
+def _jobs_of_own_volumes(notebook: nbformat.NotebookNode, fields: str) -> list[list[str]]:
+    """Runs the last cell with these fields; its commands are checked, and not run."""
+    run, own = _source(notebook, "run"), _source(notebook, "own")
+    asked: list[list[str]] = []
+
+    def emjax(*arguments: str) -> None:
+        parse(arguments)
+        asked.append(list(arguments))
+
+    names = {"emjax": emjax, "show": lambda folder: None, "display": print, "SMALL": False}
+    names |= {"WORK": "runs", "Image": lambda filename: filename}
+    exec("def steps" + run.split("def steps")[1], names)
+    before, after = own.split("OBJECTS = ")
+    exec(f"{before}\n{fields}\nOBJECTS = {after}", names)
+    return asked
+
+
+def test_own_volumes_go_from_pretraining_to_a_scored_segmentation(notebook, capsys):
+    fields = "IMAGES='a.h5:raw'; LABELLED='a.h5:raw[0:4]|a.h5:ids[0:4]'; CROP='a.h5:raw[8:9]'"
+    fields += "; VALIDATION='a.h5:raw[5:7]|a.h5:ids[5:7]'; CROP_LABELS='a.h5:ids[8:9]'"
+    asked = _jobs_of_own_volumes(notebook, fields)
+    jobs = [arguments[1].removeprefix("configs/").partition(".py")[0] for arguments in asked]
+    assert jobs == [
+        *("pretrain", "finetune", "predict", "predict", "tune", "segment", "view", "evaluate"),
+    ]
+    assert "--config.init_from=runs/mine_pretrain" in asked[1]
+    assert "--config.settings=runs/mine_tune" in asked[5]
+    # Each has a folder of its own, so that none meets the marks of another.
+    folders = [arguments[arguments.index("--workdir") + 1] for arguments in asked]
+    assert len(set(folders)) == len(folders)
+    few = _jobs_of_own_volumes(notebook, "LABELLED='a.h5:raw|a.h5:ids'; CROP='b.h5'")
+    assert [arguments[1] for arguments in few][-1] == "configs/view.py" and len(few) == 4
+    assert _jobs_of_own_volumes(notebook, "") == []
+    assert "give the addresses of your volumes" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -99,6 +148,14 @@ def test_runs_from_pretraining_to_scores(notebook, tmp_path, monkeypatch):
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
+    # One line of progress, a short report: not the log.
+    printed = [
+        output.text
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "stream"
+    ]
+    assert max(text.count("\n") for text in printed) < 40
     # Crops and curves of both trainings, and the pictures of segmentation and score.
     assert len(shown) >= 6
     for stage in ("pretrain", "finetune", "predict", "segment", "evaluate"):
