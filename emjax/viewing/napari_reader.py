@@ -9,12 +9,14 @@ and places those of OME-Zarr: 0 is the centre of the first voxel of the whole.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dask.array
 import numpy as np
 import tensorstore as ts
+from dask.array.core import normalize_chunks
 
 from emjax.errors import InputError
 from emjax.viewing.layers import AFFINITIES, IMAGE, LABELS, Layer, open_layers
@@ -121,7 +123,8 @@ def _make(layer: Layer) -> LayerData:
     volume = layer.volume
     kind = "labels" if layer.kind == LABELS else "image"
     levels = [_lazy(level.store, layer.kind) for level in find_levels(volume)]
-    if layer.kind == LABELS and levels[0].nbytes <= PAINTED_BYTES:
+    size = math.prod(volume.shape) * volume.dtype.itemsize
+    if layer.kind == LABELS and size <= PAINTED_BYTES:
         data: Any = np.asarray(levels[0])
     else:
         data = levels if len(levels) > 1 else levels[0]
@@ -171,8 +174,8 @@ class _Reads:
 
 
 def _lazy(store: ts.TensorStore, kind: str) -> dask.array.Array:
-    chunk = store.chunk_layout.read_chunk.shape or tuple(store.shape)
-    chunks = dask.array.core.normalize_chunks(
+    chunk = [side or 1 for side in store.chunk_layout.read_chunk.shape or store.shape]
+    chunks = normalize_chunks(
         "auto",
         tuple(store.shape),
         limit=_CHUNK_BYTES,

@@ -52,7 +52,7 @@ def write_labels(path: str, data: Any, options: Mapping[str, Any]) -> list[str]:
         origin=tuple((translate / scale).tolist()),
     )
     # A slab of whole files at a time: a layer may be larger than memory.
-    depth = store.chunk_layout.write_chunk.shape[0]
+    depth = (store.chunk_layout.write_chunk.shape or array.shape)[0] or 1
     for z in range(0, array.shape[0], depth):
         store[z : z + depth].write(np.asarray(array[z : z + depth]).astype(dtype)).result()
     set_attributes(path, {"kind": "labels", COMPLETE: True})
