@@ -104,16 +104,28 @@ class Orientation(NamedTuple):
 
 
 def draw_orientation(
-    key: jax.Array, shape: Sequence[int], probability: jax.Array | float = 1.0
+    key: jax.Array,
+    shape: Sequence[int],
+    probability: jax.Array | float = 1.0,
+    reverse_sections: bool = True,
 ) -> Orientation:
     """Draws uniformly among the 16 orientations (8 where y and x differ in size), or the identity.
 
     The 16 orientations include every quarter turn, which is a transpose and one flip.
+
+    Args:
+        key: typed PRNG key.
+        shape: (z, y, x) of the volume.
+        probability: probability that the orientation is drawn, and is not the identity.
+        reverse_sections: whether the order of the sections may be reversed; without, half of the orientations are left.
     """
     draws = jax.random.uniform(key, (5,))
     bits = (draws[:4] < 0.5) & (draws[4] < probability)
+    no = jnp.zeros((), bool)
     square = shape[1] == shape[2]
-    return Orientation(bits[0], bits[1], bits[2], bits[3] if square else jnp.zeros((), bool))
+    return Orientation(
+        bits[0] if reverse_sections else no, bits[1], bits[2], bits[3] if square else no
+    )
 
 
 def orient(volume: jax.Array, orientation: Orientation) -> jax.Array:

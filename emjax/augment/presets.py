@@ -12,6 +12,7 @@ def augmentation() -> Config:
     """Returns the fields that pretraining and finetuning share."""
     a = Config()
     a.orientation_probability = 1.0  # probability that a crop is flipped or turned
+    a.reverse_sections = True  # whether flips include the reversal of z
     a.rescale_probability = 0.5  # probability that it is rescaled in the plane
     a.rescale_range = (0.75, 4 / 3)  # smallest and largest magnification
     a.elastic_probability = 0.3  # probability that it is deformed

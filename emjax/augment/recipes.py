@@ -29,6 +29,8 @@ class Recipe:
         own_orientation: whether each view has its own flips and, if y and x have the same size, its own
             quarter turn.
         orientation_probability: probability that the shared window is flipped or transposed (one of 16).
+        reverse_sections: whether flips include the reversal of z. Without, a network keeps what it makes of the
+            order of sections, such as the unequal weights of colours (docs/attribution.md).
         rescale_probability: probability that the shared window is rescaled in the plane.
         rescale_range: smallest and largest magnification.
         elastic_probability: probability that the shared window is deformed.
@@ -70,6 +72,7 @@ class Recipe:
     max_offset: Size = (2, 16, 16)
     own_orientation: bool = True
     orientation_probability: float = 1.0
+    reverse_sections: bool = True
     rescale_probability: float = 0.5
     rescale_range: tuple[float, float] = (0.75, 4 / 3)
     elastic_probability: float = 0.3
@@ -181,6 +184,7 @@ def _check(recipe: Recipe) -> None:
             raise InputError(f"recipe field {field}={getattr(recipe, field)!r} must be {what}")
 
     sizes = "three whole numbers (z, y, x), {}"
+    need(isinstance(recipe.reverse_sections, bool), "reverse_sections", "true or false")
     need(_whole(recipe.max_offset, 0), "max_offset", sizes.format("0 or more"))
     need(_whole(recipe.elastic_spacing, 1), "elastic_spacing", sizes.format("1 or more"))
     for field in (f.name for f in dataclasses.fields(recipe) if f.name.endswith("_probability")):

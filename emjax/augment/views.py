@@ -117,7 +117,9 @@ def _view(
     target = jax.lax.dynamic_slice(shared, start, crop_size)
     warped = degrade(degrade_key, target, strength, recipe)
     probability = 1.0 if recipe.own_orientation else 0.0
-    orientation = geometry.draw_orientation(orient_key, crop_size, probability)
+    orientation = geometry.draw_orientation(
+        orient_key, crop_size, probability, recipe.reverse_sections
+    )
     matrix, offset = geometry.orientation_map(orientation, crop_size)
     if recipe.own_orientation:
         # The displacement keeps the axes of the shared window: it moves with its voxels, but its vectors are not

@@ -30,28 +30,44 @@ def render(figure: Figure) -> np.ndarray:
 
 
 def image_grid(
-    rows: Sequence[Sequence[np.ndarray]],
+    rows: Sequence[Sequence[np.ndarray | None]],
     titles: Sequence[str],
     marks: Mapping[tuple[int, int], Sequence[tuple[float, float, str]]] | None = None,
     inches: float = 2.2,
+    names: Sequence[str] = (),
 ) -> np.ndarray:
     """Draws rows of grey or colour-mapped sections under common titles.
 
     Args:
         rows: sections `[y, x]`; grey values in [0, 1] are drawn as they are, others are stretched and coloured, and NaN
-            is orange.
+            is orange. A panel `[y, x, 3]` in [0, 1] is drawn in its own colours, and None leaves the place empty.
         titles: title of each column.
         marks: (row, column) -> points (y, x, matplotlib colour) drawn as crosses.
         inches: side of one section, inches.
+        names: of the rows, written beside them; (): none.
 
     Returns:
         `[height, width, 3]` uint8.
     """
-    figure = Figure(figsize=(inches * len(titles), inches * len(rows) + 0.3), dpi=100)
+    beside = 0.3 if names else 0.0
+    width = inches * len(titles) + beside
+    figure = Figure(figsize=(width, inches * len(rows) + 0.3), dpi=100)
     axes = figure.subplots(len(rows), len(titles), squeeze=False)
     for r, row in enumerate(rows):
         for c, section in enumerate(row):
             axis = axes[r, c]
+            axis.set_axis_off()
+            if r == 0:
+                axis.set_title(titles[c], fontsize=9)
+            if c == 0 and names:
+                # Beside the panel, in its coordinates, whatever it holds.
+                place = {"transform": axis.transAxes, "rotation": 90, "fontsize": 9}
+                axis.text(-0.04, 0.5, names[r], ha="right", va="center", **place)
+            if section is None:
+                continue
+            if section.ndim == 3:
+                axis.imshow(section, interpolation="nearest")
+                continue
             known = section[~np.isnan(section)]
             if np.all((known >= 0) & (known <= 1)) and titles[c] not in _COLOURED:
                 name, low, high = "gray", 0.0, 1.0
@@ -61,10 +77,8 @@ def image_grid(
             axis.imshow(section, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
             for y, x, colour in (marks or {}).get((r, c), ()):
                 axis.plot(x, y, "+", color=colour, markersize=12, markeredgewidth=2)
-            axis.set_axis_off()
-            if r == 0:
-                axis.set_title(titles[c], fontsize=9)
-    figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.3 / figure.get_figheight(), 0.03, 0.03)
+    left = max(0.005, beside / width)
+    figure.subplots_adjust(left, 0.005, 0.995, 1 - 0.3 / figure.get_figheight(), 0.03, 0.03)
     return render(figure)
 
 

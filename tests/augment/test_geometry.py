@@ -49,6 +49,17 @@ def test_no_transpose_where_sides_differ():
     assert drawn.flip_z.any() and drawn.flip_y.any() and drawn.flip_x.any()
 
 
+def test_the_order_of_sections_is_kept_where_it_shall_be():
+    def draw(reverse):
+        keys = jax.random.split(jax.random.key(0), 64)
+        return jax.vmap(lambda k: geometry.draw_orientation(k, SHAPE, 1.0, reverse))(keys)
+
+    free, kept = draw(True), draw(False)
+    assert free.flip_z.any() and not kept.flip_z.any()
+    for one, other in zip(free[1:], kept[1:], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_probability_zero_is_the_identity():
     image = jnp.asarray(volume())
     np.testing.assert_array_equal(geometry.flip(jax.random.key(2), image, probability=0.0), image)

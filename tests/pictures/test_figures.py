@@ -45,6 +45,17 @@ def test_what_is_not_known_is_orange():
         assert (255, 127, 14) in _colours(image_grid([[panel]], ("a",)))
 
 
+def test_panels_of_their_own_colours_empty_ones_and_names_of_rows():
+    red = np.zeros((8, 8, 3))
+    red[..., 0] = 1
+    plain = image_grid([[red, None]], ("a", "b"))
+    named = image_grid([[red, None]], ("a", "b"), names=("gradient",))
+    assert (255, 0, 0) in _colours(plain) and (255, 0, 0) in _colours(named)
+    # The name has room of its own at the left; nothing lies in the empty place.
+    assert named.shape[1] == plain.shape[1] + 30 and (named[40:, :28] < 100).any()
+    assert (plain[40:, plain.shape[1] // 2 + 20 :] == 255).all()
+
+
 def test_marks_lie_where_they_are_put():
     section = np.zeros((20, 20))
     picture = image_grid([[section]], ("x",), {(0, 0): [(15.0, 4.0, "#ff0000")]}, inches=3)

@@ -64,17 +64,13 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     plots = folder / "plots"
     plots.mkdir(exist_ok=True)
     shown = {n: v for n, v in maps.voxels.items() if n in settings.chosen}
-    drawn = draw_maps(
-        plots, tiles.images[:, part], tiles.regions, shown, maps.spatial, settings.pictures
-    )
-    rows = [METHODS[name][0] for name in shown] + (
-        [METHODS["grad_cam"][0]] if len(maps.spatial) else []
-    )
+    drawn = draw_maps(plots, tiles, part, shown, maps.spatial, settings.pictures)
+    pictures = [(path, _where(tiles, i)) for i, path in enumerate(drawn)]
     title = (
         f"{settings.checkpoint}, channel '{explained.title}', {settings.region} of {len(tiles.images)} tiles of "
         f"{settings.input}"
     )
-    report = write_report(folder, title, measured, notes, drawn, rows)
+    report = write_report(folder, title, measured, notes, pictures)
     write_results(folder, _results(measured, tiles, maps, order, swap))
     print("\n".join(_closing_lines(measured, notes, report, folder)), flush=True)
     return 0
@@ -98,6 +94,17 @@ def _measure(settings: Settings, maps: Maps) -> dict[str, Asymmetry]:
         # A section that nothing comes from has the share 0; ratios are taken against a very small one.
         measured[name] = asymmetry(np.maximum(shares, 1e-12), seed=settings.seed)
     return measured
+
+
+def _where(tiles: Tiles, number: int) -> str:
+    """Says where a tile lies, and how large it is."""
+    z, y, x = tiles.places[number]
+    height, width = tiles.regions[number].shape
+    text = f"Middle section z={z}, y={y}, x={x}: {height} x {width} pixels"
+    if tiles.voxel_nm:
+        sides = (n * nm / 1000 for n, nm in zip((height, width), tiles.voxel_nm[1:], strict=True))
+        text += " ({:.2g} x {:.2g} µm)".format(*sides)
+    return text
 
 
 def _notes(explained: Explained, maps: Maps, order: Any, swap: np.ndarray) -> list[str]:

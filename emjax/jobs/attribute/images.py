@@ -29,11 +29,13 @@ class Tiles(NamedTuple):
         images: `[n, z, y, x]` float32 in [0, 1].
         regions: `[n, y, x]` bool, of the middle section.
         places: (z, y, x) of the middle section and the corner of each tile, in voxels of the input.
+        voxel_nm: (z, y, x) size of a voxel, nm; (): unknown.
     """
 
     images: np.ndarray
     regions: np.ndarray
     places: tuple[tuple[int, int, int], ...]
+    voxel_nm: tuple[float, ...] = ()
 
 
 def read_tiles(settings: Settings, size: tuple[int, int, int], spec: RunSpec) -> Tiles:
@@ -94,7 +96,7 @@ def read_tiles(settings: Settings, size: tuple[int, int, int], spec: RunSpec) ->
             f"no tile of {size[1:]} pixels has {settings.least_voxels} voxels of {settings.region}: is "
             f"{settings.labels} of this image? Give another box, region or least_voxels"
         )
-    return Tiles(np.stack(images), np.stack(regions), tuple(places))
+    return Tiles(np.stack(images), np.stack(regions), tuple(places), tuple(volume.voxel_nm or ()))
 
 
 def _corners(

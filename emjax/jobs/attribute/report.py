@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
+from scipy import ndimage
 
 from emjax.attribution.sections import Asymmetry
+from emjax.jobs.attribute.images import Tiles
 from emjax.jobs.attribute.settings import METHODS
 from emjax.pictures.figures import image_grid, save_png
 from emjax.runs.whole_file import write_whole
@@ -33,18 +36,21 @@ def equalized(image: np.ndarray) -> np.ndarray:
 
 def draw_maps(
     folder: Path,
-    images: np.ndarray,
-    regions: np.ndarray,
+    tiles: Tiles,
+    part: slice,
     voxels: Mapping[str, np.ndarray],
     spatial: np.ndarray,
     count: int,
 ) -> list[Path]:
     """Draws for each of the first tiles the sections, and below them the map of each method.
 
+    Beside each method's maps, their sum over the sections is smoothed and laid over the middle section in colour: maps
+    of single voxels are too noisy to see structures in.
+
     Args:
         folder: existing folder.
-        images: `[n, sections, y, x]` in [0, 1].
-        regions: `[n, y, x]` bool.
+        tiles: of which the first are drawn.
+        part: the sections that are measured.
         voxels: method -> `[n, sections, y, x]`.
         spatial: Grad-CAM's maps `[n, y', x']`, or empty.
         count: of tiles.
@@ -52,27 +58,50 @@ def draw_maps(
     Returns:
         The files.
     """
+    images = tiles.images[:, part]
     sections = images.shape[1]
-    titles = [_section_title(i, sections) for i in range(sections)] + ["explained region"]
+    titles = [_section_title(i, sections) for i in range(sections)]
+    titles.append("region; below: smoothed")
+    names = ["image", *(METHODS[name][0] for name in voxels)]
+    names += [METHODS["grad_cam"][0]] if len(spatial) else []
     written = []
     for tile in range(min(count, len(images))):
-        rows = [[*images[tile], np.where(regions[tile], images[tile, sections // 2], 0.0)]]
+        middle = images[tile, sections // 2]
+        rows: list[list[np.ndarray | None]] = [
+            [*images[tile], overlay(middle, 0.35 * tiles.regions[tile], "winter")]
+        ]
         # Equalized together: which section has more is seen as well as where.
         for found in voxels.values():
-            rows.append([*equalized(found[tile]), np.ones(regions[tile].shape)])
+            rows.append([*equalized(found[tile]), _smoothed(middle, np.abs(found[tile]).sum(0))])
         if len(spatial):
-            height, width = regions[tile].shape
-            low = spatial[tile]
-            y = np.arange(height) * low.shape[0] // height
-            x = np.arange(width) * low.shape[1] // width
-            empty = np.ones((height, width))  # white: no map here
-            whole = [empty] * sections
-            whole[sections // 2] = equalized(low[y][:, x])
-            rows.append([*whole, empty])
+            shape = [n / m for n, m in zip(middle.shape, spatial[tile].shape, strict=True)]
+            wide = ndimage.zoom(spatial[tile], shape, order=1, grid_mode=True, mode="nearest")
+            rows.append([None] * sections + [_smoothed(middle, wide)])
         path = folder / f"maps_{tile:02d}.png"
-        save_png(path, image_grid(rows, titles))
+        save_png(path, image_grid(rows, titles, names=names))
         written.append(path)
     return written
+
+
+def overlay(image: np.ndarray, strength: np.ndarray, colours: str = "inferno") -> np.ndarray:
+    """Lays a map over a section.
+
+    Args:
+        image: `[y, x]` in [0, 1].
+        strength: `[y, x]` in [0, 1]; where it is 0, the section is seen as it is, and where it is 1, not at all.
+        colours: matplotlib's name of the colours.
+
+    Returns:
+        `[y, x, 3]` in [0, 1].
+    """
+    tinted = colormaps[colours](strength)[..., :3]
+    return image[..., None] * (1 - strength[..., None]) + tinted * strength[..., None]
+
+
+def _smoothed(image: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Lays a map over its section, smoothed; its strongest tenth is seen best."""
+    smooth = equalized(ndimage.gaussian_filter(found, max(1.0, min(found.shape) / 40)))
+    return overlay(image, 0.85 * smooth**3)
 
 
 def _section_title(number: int, sections: int) -> str:
@@ -85,8 +114,7 @@ def write_report(
     title: str,
     measured: Mapping[str, Asymmetry],
     notes: Sequence[str],
-    pictures: Sequence[Path],
-    rows: Sequence[str],
+    pictures: Sequence[tuple[Path, str]],
 ) -> Path:
     """Writes `report.html`, which needs nothing besides.
 
@@ -95,8 +123,7 @@ def write_report(
         title: what is explained.
         measured: method -> how unequal the sections are.
         notes: lines on the checks.
-        pictures: files to include.
-        rows: names of the rows of a picture below the first, top to bottom.
+        pictures: files to include, each with a line on where its tile lies.
 
     Returns:
         The file.
@@ -123,15 +150,16 @@ def write_report(
             + "</tr>"
         )
     parts += ["</table><h2>Checks</h2><ul>", *(f"<li>{html.escape(n)}</li>" for n in notes)]
-    listed = ", ".join(html.escape(row) for row in rows)
     parts.append(
-        "</ul><h2>Maps</h2><p>Top: the sections, and the region whose answer is explained. Below, from top to bottom: "
-        f"{listed}. Bright: more of the answer comes from here. Grey values of a row are ranks (equalized over its "
-        "sections together), so that weak parts are seen too: do not read sizes off them.</p>"
+        "</ul><h2>Maps</h2><p>Top: the sections, and in blue the region whose answer is explained. Below, for each "
+        "method, how much of the answer comes from each voxel: bright is much. Grey values of a row are ranks, "
+        "equalized over its sections together, so that weak parts are seen too: do not read sizes off them. On the "
+        "right the same, summed over the sections, smoothed and laid over the middle section: yellow is most.</p>"
     )
-    for path in pictures:
+    for path, text in pictures:
         data = base64.b64encode(path.read_bytes()).decode()
-        parts.append(f"<p><img alt='{path.stem}' src='data:image/png;base64,{data}'></p>")
+        shown = f"<img alt='{path.stem}' src='data:image/png;base64,{data}'>"
+        parts.append(f"<p>{html.escape(text)}</p><p>{shown}</p>")
     parts.append("</body></html>\n")
     target = folder / "report.html"
     write_whole(target, "\n".join(parts).encode())

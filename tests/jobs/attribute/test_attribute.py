@@ -12,7 +12,7 @@ import pytest
 from etils import epath
 
 from emjax.data.normalization import RULE
-from emjax.jobs.attribute.report import equalized
+from emjax.jobs.attribute.report import equalized, overlay
 from emjax.models.build import build_backbone, init_params
 from emjax.runs.spec import RunSpec
 from emjax.train.weights import write_params
@@ -67,6 +67,7 @@ def test_shares_are_those_of_the_kernel(folder, tmp_path, capsys):
     assert found["swap_sensitivity"] > 1e-3 and found["integrated_gradients_gap"] < 0.05
     assert "grad_cam_share_0" not in found
     page = (tmp_path / "report.html").read_text()
+    assert "16 x 16 pixels" not in page and "8 x 8 pixels" in page
     assert "integrated gradients add up" in page and page.count("data:image/png") == 3
     printed = capsys.readouterr().out
     assert "integrated gradients add up to the answer within" in printed
@@ -99,6 +100,15 @@ def test_labels_without_foreground_are_refused(folder, tmp_path, capfd):
 def test_images_unlike_those_of_the_training_are_refused(folder, tmp_path, capfd):
     fields = _fields(folder, input=f"{folder}/a.h5:raw?voxel_nm=10,8,8", region="all")
     assert "was trained at 40x8x8 nm" in read_refusal(capfd, CONFIG, tmp_path, fields)
+
+
+def test_a_map_lies_over_its_section():
+    image = np.full((2, 2), 0.5)
+    found = overlay(image, np.array([[0.0, 1.0], [0.0, 0.5]]))
+    np.testing.assert_allclose(found[:, 0], 0.5)  # where there is nothing, the section is as it is
+    inferno = np.array([0.988362, 0.998364, 0.644924])  # matplotlib's last colour of it
+    np.testing.assert_allclose(found[0, 1], inferno, atol=1e-5)
+    assert found[1, 1, 0] > found[1, 1, 2] > 0.2
 
 
 def test_equalized_maps_have_every_grey_value_once():
