@@ -24,6 +24,12 @@ def get_config() -> Config:
     c.seed = 0  # seed of decoder and head
     c.overwrite = False  # True: replace a run of another configuration in the workdir
 
+    # Batch normalizations (ResNet, EfficientNet) have the statistics of photographs. Given volumes, addresses of images
+    # separated by ';', they are taken again on crops of these, as is due before a training or an attribution.
+    c.refit = Config()
+    c.refit.volumes = ""
+    c.refit.passes = 50  # batches of two crops
+
     c.model = Config()  # fields of the network that do not follow from the file
     c.model.slices = 1  # sections that the first kernel sees, odd
     c.model.stem_fill = "average"  # how weights for colours fill these sections; docs/weights.md

@@ -7,6 +7,7 @@ import os
 import pickle
 import zipfile
 
+import h5py
 import jax
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import safetensors.numpy
 from emjax.data.normalization import RULE
 from emjax.errors import InputError
 from emjax.jobs.import_weights.source import find_source
+from emjax.jobs.import_weights.statistics import draw_crops
 from emjax.models.build import build_backbone, init_params
 from emjax.train.weights import restore_params
 
@@ -89,6 +91,8 @@ def test_a_run_that_training_starts_from(tmp_path, capfd):
         ({"model.slices": 5, "model.section_stride": 2}, "model.section_stride=2"),
         ({"model.stem_fill": "center", "model.slices": 4}, "model.slices=4 has no section in the"),
         ({"model.position_grid": -1}, "model.position_grid=-1 must be 1 or more, or 0"),
+        ({"refit.volumes": "a.h5:raw"}, "family 'vit' has no batch normalizations"),
+        ({"refit.passes": 0}, "refit.passes=0 must be 1 or more"),
         ({"seed": -1}, "seed=-1 must be 0 or more"),
         ({"source": "vit"}, "no such file of weights: vit, nor vit.safetensors"),
     ],
@@ -150,6 +154,24 @@ def test_files_that_cannot_be_imported_are_one_line(tmp_path, capfd, kind, words
     said = read_refusal(capfd, CONFIG, tmp_path / "run", {"source": path})
     assert all(word in said for word in words), said
     assert {p.name for p in tmp_path.iterdir()} == {"weights.pt"}
+
+
+def test_crops_for_statistics(tmp_path):
+    ramp = np.arange(4 * 20 * 20, dtype=np.uint16).reshape(4, 20, 20)
+    noise = np.random.default_rng(0).integers(0, 1000, ramp.shape).astype(np.uint16)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["ramp"], file["noise"] = ramp, noise
+    text = f"{tmp_path}/a.h5:ramp; {tmp_path}/a.h5:noise"
+    crops = list(draw_crops(text, (3, 8, 8), 6, seed=0))
+    assert len(crops) == 6 and all(crop.shape == (3, 8, 8) for crop in crops)
+    assert all(crop.dtype == np.float32 and 0 <= crop.min() <= crop.max() <= 1 for crop in crops)
+    # In turn of each volume, and of other places each time.
+    rising = [bool((np.diff(crop, axis=2) >= 0).all()) for crop in crops]
+    assert rising == [True, False] * 3 and not np.array_equal(crops[0], crops[2])
+    with pytest.raises(InputError, match="has .4, 20, 20. voxels, and a crop needs .3, 32, 8."):
+        next(draw_crops(text, (3, 32, 8), 1, 0))
+    with pytest.raises(InputError, match="names no volume"):
+        next(draw_crops(" ; ", (3, 8, 8), 1, 0))
 
 
 def test_bare_names(tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ def draw_maps(
         if len(spatial):
             shape = [n / m for n, m in zip(middle.shape, spatial[tile].shape, strict=True)]
             wide = ndimage.zoom(spatial[tile], shape, order=1, grid_mode=True, mode="nearest")
-            rows.append([None] * sections + [_smoothed(middle, wide)])
+            rows.append([None] * sections + [_smoothed(middle, np.asarray(wide))])
         path = folder / f"maps_{tile:02d}.png"
         save_png(path, image_grid(rows, titles, names=names))
         written.append(path)

@@ -14,6 +14,7 @@ from emjax.data.normalization import RULE
 from emjax.errors import InputError
 from emjax.jobs.import_weights.report import report
 from emjax.jobs.import_weights.settings import Settings
+from emjax.jobs.import_weights.statistics import read_images, refit_on
 from emjax.models.build import count_params
 from emjax.models.published import Published, begin_rest_anew, load_published
 from emjax.runs.exit_status import DONE
@@ -41,8 +42,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """
     settings = Settings.from_config(config)
     if is_exported(settings.source):
-        if settings.model or settings.family:
-            given = "family" if settings.family else f"model.{next(iter(settings.model))}"
+        if given := settings.for_others:
             raise InputError(
                 f"{given} is for weights of others, and {settings.source} is an export of emjax, which is imported as "
                 "it is; leave the field out"
@@ -54,7 +54,12 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     else:
         arrays = read_arrays(settings.source)
         published = load_published(arrays, settings.model, settings.family)
-        params = {"backbone": begin_rest_anew(published, jax.random.key(settings.seed))}
+        refitted = bool(settings.refit.volumes)
+        images = read_images(published, arrays, settings.refit, settings.seed) if refitted else []
+        backbone = begin_rest_anew(published, jax.random.key(settings.seed))
+        if refitted:
+            backbone = refit_on(published, arrays, backbone, images)
+        params = {"backbone": backbone}
         origin = {"source": settings.source, "sha256": _sha256(settings.source)}
         spec = RunSpec(
             job="import_weights",
@@ -62,6 +67,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             normalization=RULE,
         )
         lines, results = report(published, arrays), _results(published, arrays, params)
+        if refitted:
+            lines.append(f"statistics of normalizations taken of {settings.refit.volumes}")
     folder = open_run_folder(workdir, config)
     write_params(folder, params, spec)
     write_results(folder, results)

@@ -22,6 +22,19 @@ _UNSAID = {
 
 
 @dataclasses.dataclass(frozen=True)
+class Refit:
+    """On which images the statistics of normalizations are taken again.
+
+    Attributes:
+        volumes: addresses, separated by ';'; '': on none.
+        passes: batches of crops of them.
+    """
+
+    volumes: str
+    passes: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """Fields of `configs/import_weights.py`, which says what each is.
 
@@ -31,6 +44,7 @@ class Settings:
         seed: of decoder and head.
         overwrite: whether a run of another configuration is replaced.
         model: the fields of the network that were given: not every network has all of them.
+        refit: on which images the statistics of normalizations are taken again.
     """
 
     source: str
@@ -38,6 +52,15 @@ class Settings:
     seed: int
     overwrite: bool
     model: Mapping[str, Any]
+    refit: Refit
+
+    @property
+    def for_others(self) -> str:
+        """Name of a field that was given and has no meaning for an export of emjax; '': there is none."""
+        names = [f"model.{name}" for name in self.model]
+        names += ["family"] if self.family else []
+        names += ["refit.volumes"] if self.refit.volumes else []
+        return names[0] if names else ""
 
     @classmethod
     def from_config(cls, config: ConfigDict) -> Settings:
@@ -59,4 +82,7 @@ class Settings:
             raise InputError(
                 f"model.position_grid={model['position_grid']} must be 1 or more, or 0: as in the file"
             )
-        return pick(cls, config, source=find_source(config.source), model=model)
+        if config.refit.passes < 1:
+            raise InputError(f"refit.passes={config.refit.passes} must be 1 or more")
+        refit = pick(Refit, config.refit)
+        return pick(cls, config, source=find_source(config.source), model=model, refit=refit)
