@@ -3,7 +3,8 @@
     python -m emjax.main --config configs/convert.py --config.input=stack.tif?voxel_nm=50,4,4 --config.output=stack.zarr
 
 The suffix of the output names its format: `.zarr` (OME-Zarr 0.5, sharded, with a pyramid), `.precomputed` or a
-`precomputed://` before the address (Neuroglancer, sharded, with all scales), `.h5` or `.h5:DATASET` (HDF5, one level).
+`precomputed://` before the address (Neuroglancer, sharded, with all scales), `.h5` or `.h5:DATASET` (HDF5, one level),
+`.tif` (a TIFF stack with ImageJ's or OME's voxel size), `FOLDER/*.png` or `FOLDER/*.tif` (a picture for each section).
 Memory use is bounded by the block size, and a run that was killed continues where it stopped. See docs/convert.md.
 """
 
@@ -15,7 +16,9 @@ def get_config() -> Config:
     """Returns the configuration."""
     c = volume_config("convert")
     c.input = ""  # address of a volume, z, y, x or c, z, y, x; ?voxel_nm=Z,Y,X if the file lacks it
-    c.output = ""  # NAME.zarr, NAME.precomputed or NAME.h5[:DATASET]
+    c.output = (
+        ""  # NAME.zarr, NAME.precomputed, NAME.h5[:DATASET], NAME.tif, FOLDER/*.png or FOLDER/*.tif
+    )
     # 'image' (levels are means) or 'labels' (levels have the most frequent id); '': by the type: 8 and 16
     # bits and floats are images, other integers are labels
     c.kind = ""

@@ -13,6 +13,8 @@ from emjax.volumes.address import SYNTHETIC, Address, local_path
 
 # Name of the attribute in a zarr group.
 ATTRIBUTE = "emjax"
+# The file with that attribute beside the sections that emjax wrote to a folder.
+SECTIONS_FILE = "sections.json"
 # What TensorStore writes behind the URL of a zip file to name what is in it.
 _ZIP = "|zip:"
 
@@ -52,7 +54,29 @@ def read_attributes(address: str | Address) -> dict[str, Any]:
         above = parent_url(folder)[0]
         if metadata.get("node_type") == "array" and above not in folders:
             folders.append(above)
-    return _of_info(read_file(url, "info"))
+    return _of_info(read_file(url, "info")) or read_sections_file(address.path).get(ATTRIBUTE, {})
+
+
+def read_sections_file(path: str) -> dict[str, Any]:
+    """Returns what emjax wrote beside sections: `shape`, `voxel_nm`, `origin` and the attribute `emjax`.
+
+    Args:
+        path: of a folder of sections, or a pattern such as `folder/*.png`.
+
+    Returns:
+        Nothing where another program wrote the sections.
+    """
+    if "://" in path:
+        return {}
+    place = local_path(path)
+    folder = place if place.is_dir() else place.parent
+    if folder != place and "*" not in place.name:
+        return {}
+    try:
+        found = json.loads((folder / SECTIONS_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and ATTRIBUTE in found else {}
 
 
 def _of_info(text: bytes | None) -> dict[str, Any]:

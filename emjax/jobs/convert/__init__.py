@@ -1,4 +1,4 @@
-"""Copies a volume of any format to OME-Zarr with a pyramid, Neuroglancer precomputed or HDF5."""
+"""Copies a volume of any format to another: OME-Zarr with a pyramid, precomputed, HDF5, TIFF, sections."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         for level in range(len(plan.grids))
     ]
     finished = (epath.Path(workdir) / RESULTS_FILE).exists()
-    with OutputLock(plan.output.path, "convert"):
+    # Of sections the folder is locked, from outside: nothing else may lie in it.
+    path = plan.output.path
+    with OutputLock(os.path.dirname(path) if plan.output.whole_sections else path, "convert"):
         # Everything is checked before anything is deleted.
         anew = finished or changed
         how = plan_output(

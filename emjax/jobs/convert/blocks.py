@@ -80,6 +80,20 @@ def fit_sections(levels: tuple[Level, ...], volume: Volume) -> tuple[Level, ...]
     return (first._replace(shard=(first.chunk[0], *first.shard[1:])), *levels[1:])
 
 
+def cut_into_sections(level: Level, volume: Volume, voxel_bytes: int) -> tuple[Level, ...]:
+    """Returns the one level of an output of whole sections, with as many in a block as an input's chunks are deep.
+
+    Args:
+        level: full resolution.
+        volume: that is read.
+        voxel_bytes: of a voxel.
+    """
+    plane = level.size[1:]
+    depth = min(read_sides(volume.store)[-3], _BLOCK_BYTES // (math.prod(plane) * voxel_bytes))
+    depth = min(max(1, depth), level.size[0])
+    return (level._replace(chunk=(1, *plane), shard=(depth, *plane)),)
+
+
 def _widened(volume: Volume, size: Size, shard: Size, voxel_bytes: int) -> Size:
     """Widens blocks towards whole sections, where reading any part of one decodes all of it."""
     read = read_sides(volume.store)

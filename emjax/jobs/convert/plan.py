@@ -16,7 +16,7 @@ from emjax.data.normalization import measure
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
-from emjax.jobs.convert.blocks import fit_sections, make_grids, say_decoded
+from emjax.jobs.convert.blocks import cut_into_sections, fit_sections, make_grids, say_decoded
 from emjax.jobs.convert.passes import Copy, Pool
 from emjax.jobs.convert.settings import Settings
 from emjax.volumes.address import local_path
@@ -107,7 +107,9 @@ def make_plan(settings: Settings) -> Plan:
         chunk=settings.chunk or None,
         shard=settings.shard or None,
     )
-    if output.any_shard and not settings.shard:
+    if output.whole_sections:
+        levels = cut_into_sections(levels[0], volume, widest)
+    elif output.any_shard and not settings.shard:
         levels = fit_sections(levels, volume)
     grids = make_grids(settings.shared.block_size, volume, outer, levels, widest)
     new = NewVolume(
@@ -144,11 +146,15 @@ def _output(settings: Settings) -> Output:
     cluster = settings.shared.cluster
     if cluster and not output.shared:
         raise InputError(
-            f"cluster={cluster}: an HDF5 file is written by one process; leave cluster out, or give NAME.zarr"
+            f"cluster={cluster}: one file is written by one process; leave cluster out, or give NAME.zarr"
         )
     if output.most_levels and settings.levels > output.most_levels:
         raise InputError(
-            f"levels={settings.levels}: HDF5 holds no pyramid; leave levels out, or give NAME.zarr"
+            f"levels={settings.levels}: output={settings.output} holds no pyramid; leave levels out, or give NAME.zarr"
+        )
+    if output.whole_sections and (settings.chunk or settings.shard):
+        raise InputError(
+            "chunk and shard: sections are written whole; leave both out, or give NAME.zarr"
         )
     return output
 

@@ -14,7 +14,8 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.volumes.address import Address
-from emjax.volumes.format import Format, Request
+from emjax.volumes.attributes import read_sections_file
+from emjax.volumes.format import Format, Request, Writer
 from emjax.volumes.read.folder_metadata import METADATA_FILES
 from emjax.volumes.read.image_files import IMAGE_SUFFIXES, grey, image_size, page_count, read_image
 from emjax.volumes.read.missing import ERROR, refuse_or_say
@@ -80,9 +81,9 @@ def open_sections(request: Request) -> Opened:
         paths[0],
     )
     shape = (len(sections), *first.shape)
-    return Opened(
-        chunked(reader, shape, first.dtype, (1, *first.shape), request.context), None, slow=True
-    )
+    store = chunked(reader, shape, first.dtype, (1, *first.shape), request.context)
+    voxel_nm = read_sections_file(request.address.path).get("voxel_nm")
+    return Opened(store, tuple(voxel_nm) if voxel_nm else None, slow=True)
 
 
 def _open_stacks(request: Request, pattern: str, paths: list[str], absent: list[str]) -> Opened:
@@ -170,11 +171,17 @@ FORMAT = Format(
     given="a folder of sections (folder/*.png)",
     examples=("folder", "folder/*.png", "day*/s?.tif", "part*.tif"),
     reads="whole sections",
-    voxel_nm="stacks: as of TIFF; else nothing: give `voxel_nm`",
+    voxel_nm="stacks: as of TIFF; sections that emjax wrote: `sections.json` beside them; else give `voxel_nm`",
     times=True,
     open=open_sections,
     claims=_claims,
     missing="error",
     absent="a section that the numbering of a folder leaves out",
     slow=True,
+    writer=Writer(
+        "emjax.volumes.write.sections:SectionsOutput",
+        (".png",),
+        "FOLDER/*.png or FOLDER/*.tif (a picture for each section)",
+        remote=False,
+    ),
 )

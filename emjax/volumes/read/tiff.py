@@ -19,7 +19,7 @@ from absl import logging
 
 from emjax.errors import InputError
 from emjax.geometry.sizes import Triple
-from emjax.volumes.format import Format, Request
+from emjax.volumes.format import Format, Request, Writer
 from emjax.volumes.read.image_files import passes, reason
 from emjax.volumes.read.missing import ERROR, FILL, refuse_or_say
 from emjax.volumes.read.opened import Opened, chunked
@@ -325,4 +325,10 @@ FORMAT = Format(
     missing="error",
     absent="a strip or tile of a TIFF without a place in the file; a section that OME-XML gives no page",
     slow=True,
+    writer=Writer(
+        "emjax.volumes.write.tiff:tiff_output",
+        (".tif", ".tiff"),
+        "NAME.tif (a TIFF stack)",
+        remote=False,
+    ),
 )

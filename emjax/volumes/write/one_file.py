@@ -38,6 +38,7 @@ class OneFile(abc.ABC):
     shared: bool = dataclasses.field(default=False, init=False)
     any_shard: bool = dataclasses.field(default=True, init=False)
     # Not part of `repr`, which identifies a conversion: runs that earlier versions began can continue.
+    whole_sections: bool = dataclasses.field(default=False, init=False, repr=False)
     hidden: bool = dataclasses.field(default=True, init=False, repr=False)
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:

@@ -67,6 +67,11 @@ class Output(Protocol):
         ...
 
     @property
+    def whole_sections(self) -> bool:
+        """Whether a section is written at once, so that blocks must not cut sections."""
+        ...
+
+    @property
     def hidden(self) -> bool:
         """Whether the output has another name until it is finished, so that nobody takes it for complete before."""
         ...

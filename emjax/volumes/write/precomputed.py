@@ -44,6 +44,7 @@ class PrecomputedOutput:
     shared: bool = dataclasses.field(default=True, init=False)
     any_shard: bool = dataclasses.field(default=False, init=False)
     # Not part of `repr`, which identifies a conversion: runs that earlier versions began can continue.
+    whole_sections: bool = dataclasses.field(default=False, init=False, repr=False)
     hidden: bool = dataclasses.field(default=False, init=False, repr=False)
 
     def suit(self, dtype: np.dtype, kind: str) -> np.dtype:

@@ -28,6 +28,7 @@ class ZarrOutput:
     shared: bool = dataclasses.field(default=True, init=False)
     any_shard: bool = dataclasses.field(default=True, init=False)
     # Not part of `repr`, which identifies a conversion: runs that earlier versions began can continue.
+    whole_sections: bool = dataclasses.field(default=False, init=False, repr=False)
     hidden: bool = dataclasses.field(default=False, init=False, repr=False)
 
     @classmethod

@@ -333,7 +333,7 @@ def test_a_signal_ends_it_and_the_same_command_goes_on(folder, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("dataset", "fields", "helps"),
     [
-        ("raw", {"output": "out.tif"}, "the name must say the format"),
+        ("raw", {"output": "out.gif"}, "the name must say the format"),
         ("raw", {"output": ""}, "output is empty"),
         ("nothing", {}, "has no dataset 'nothing'"),
         ("complex", {}, "complex64"),

@@ -237,7 +237,7 @@ def test_names(text, output) -> None:
 @pytest.mark.parametrize(
     ("text", "helps"),
     [
-        ("out.tif", "the name must say the format: NAME.zarr"),
+        ("out.gif", "the name must say the format: NAME.zarr"),
         ("folder.zarr/out", "the name must say the format"),
         ("a.zarr:raw", "only HDF5 has datasets"),
         ("a.zarr[0:3]", "no box or keys behind it; give a.zarr"),
