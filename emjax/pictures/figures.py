@@ -1,32 +1,26 @@
-"""Pictures of a run, as arrays for TensorBoard and PNG files; matplotlib without its global state."""
+"""Pictures of a run, as arrays for TensorBoard and PNG files."""
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
-from etils import epath
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from emjax.runs.whole_file import open_whole
+from emjax.pictures.render import render
+from emjax.pictures.scale_bar import with_scale_bar
 
 # Percentiles of a section between which a panel without fixed limits is drawn.
 _ROBUST = (1.0, 99.0)
 # Colour of NaN.
 _UNKNOWN = "tab:orange"
-
-
-def render(figure: Figure) -> np.ndarray:
-    """Returns a figure as `[height, width, 3]` uint8."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+# Title of a column that is drawn in colour whatever its range of values: cosines with the token of a marked point.
+SIMILARITY = "similarity to the red point"
+# Curves whose largest value is so many times the smallest are drawn over a logarithmic axis.
+_ORDERS = 100.0
 
 
 def image_grid(
@@ -35,8 +29,9 @@ def image_grid(
     marks: Mapping[tuple[int, int], Sequence[tuple[float, float, str]]] | None = None,
     inches: float = 2.2,
     names: Sequence[str] = (),
+    pixel_nm: float | None = None,
 ) -> np.ndarray:
-    """Draws rows of grey or colour-mapped sections under common titles.
+    """Draws rows of sections under common titles.
 
     Args:
         rows: sections `[y, x]`; grey values in [0, 1] are drawn as they are, others are stretched and coloured, and NaN
@@ -45,6 +40,7 @@ def image_grid(
         marks: (row, column) -> points (y, x, matplotlib colour) drawn as crosses.
         inches: side of one section, inches.
         names: of the rows, written beside them; (): none.
+        pixel_nm: voxel size along x, nm; a scale bar is drawn if it is known.
 
     Returns:
         `[height, width, 3]` uint8.
@@ -69,7 +65,7 @@ def image_grid(
                 axis.imshow(section, interpolation="nearest")
                 continue
             known = section[~np.isnan(section)]
-            if np.all((known >= 0) & (known <= 1)) and titles[c] not in _COLOURED:
+            if np.all((known >= 0) & (known <= 1)) and titles[c] != SIMILARITY:
                 name, low, high = "gray", 0.0, 1.0
             else:
                 name, (low, high) = "magma", np.percentile(known, _ROBUST)
@@ -79,18 +75,31 @@ def image_grid(
                 axis.plot(x, y, "+", color=colour, markersize=12, markeredgewidth=2)
     left = max(0.005, beside / width)
     figure.subplots_adjust(left, 0.005, 0.995, 1 - 0.3 / figure.get_figheight(), 0.03, 0.03)
-    return render(figure)
+    return with_bar_of_axis(render(figure), axes[-1, 0], pixel_nm)
 
 
-# Titles of columns that are drawn in colour whatever their range of values.
-_COLOURED = ("where it is found",)
+def with_bar_of_axis(picture: np.ndarray, axis: Axes, pixel_nm: float | None) -> np.ndarray:
+    """Returns a rendered figure with a scale bar in one of its panels.
+
+    Args:
+        picture: the figure, as `render` returns it.
+        axis: one of its axes, over which a section is drawn.
+        pixel_nm: voxel size of the section along x, nm; None: no bar.
+    """
+    if not pixel_nm:
+        return picture
+    left, right = (axis.transData.transform((x, 0))[0] for x in (0, 1))
+    corner = (picture.shape[0] - axis.bbox.y0, axis.bbox.x0)
+    return with_scale_bar(picture, pixel_nm / (right - left), corner, axis.bbox.width)
 
 
 def curves(
     panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
     levels: Mapping[str, Mapping[str, float]] | None = None,
 ) -> np.ndarray:
-    """Draws curves over training steps, in panels side by side.
+    """Draws curves over training steps, in panels side by side, with the legend of each below it.
+
+    A panel whose values are above 0 and span two orders of magnitude has a logarithmic axis.
 
     Args:
         panels: panel title -> curve name -> (steps, values).
@@ -103,22 +112,27 @@ def curves(
     for axis, (title, lines) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
+        constants = (levels or {}).get(title, {})
         for name, (steps, values) in lines.items():
             axis.plot(steps, values, label=name, marker="." if len(steps) < 20 else "")
-        for index, (name, value) in enumerate((levels or {}).get(title, {}).items()):
+        for index, (name, value) in enumerate(constants.items()):
             axis.axhline(value, linestyle="--", color=f"0.{3 + 2 * index}", label=name)
+        shown = [v for _, values in lines.values() for v in values] + list(constants.values())
+        shown = [v for v in shown if np.isfinite(v)]
+        if shown and min(shown) > 0 and max(shown) >= _ORDERS * min(shown):
+            axis.set_yscale("log")
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("step")
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        # Below the panel: inside it would lie over a line.
+        columns = min(3, max(1, len(lines) + len(constants)))
+        axis.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
+            ncols=columns,
+            fontsize=8,
+            frameon=False,
+            columnspacing=1.2,
+        )
     return render(figure)
-
-
-def save_png(path: Path | epath.Path, picture: np.ndarray) -> None:
-    """Writes `[height, width, 3]` uint8 as PNG, in one piece, to a folder that exists."""
-    from matplotlib.image import imsave
-
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
-    with open_whole(path) as file:
-        imsave(cast("BinaryIO", file), picture, format="png")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from emjax.pictures.figures import render
+from emjax.pictures.figures import with_bar_of_axis
+from emjax.pictures.render import render
 
 # Share of the ids' colour where it is drawn over an image.
 _OPACITY = 0.45
@@ -47,17 +48,20 @@ def borders(ids: np.ndarray) -> np.ndarray:
     return found
 
 
-def overlay(image: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
+def overlay(
+    image: np.ndarray | None, ids: np.ndarray, colour_ids: np.ndarray | None = None
+) -> np.ndarray:
     """Draws the ids of a section over its image.
 
     Args:
         image: `[y, x]` in [0, 1]; None: only colours are drawn.
         ids: `[y, x]` integers.
+        colour_ids: `[y, x]` integers that choose the colours instead of the ids themselves.
 
     Returns:
         `[y, x, 3]` float32 in [0, 1].
     """
-    colours = id_colours(ids)
+    colours = id_colours(ids if colour_ids is None else colour_ids)
     if image is not None:
         grey = np.repeat(image[..., None], 3, axis=-1).astype(np.float32)
         mixed = (1 - _OPACITY) * grey + _OPACITY * colours
@@ -66,7 +70,10 @@ def overlay(image: np.ndarray | None, ids: np.ndarray) -> np.ndarray:
 
 
 def section_grid(
-    rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], labels: Sequence[str]
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    labels: Sequence[str],
+    pixel_nm: float | None = None,
 ) -> np.ndarray:
     """Draws sections in rows under common titles, with a label beside each row.
 
@@ -74,6 +81,7 @@ def section_grid(
         rows: rows of sections, `[y, x]` grey or `[y, x, 3]`, in [0, 1].
         titles: title of each column.
         labels: label of each row.
+        pixel_nm: voxel size along x, nm; a scale bar is drawn if it is known.
 
     Returns:
         `[height, width, 3]` uint8.
@@ -94,4 +102,4 @@ def section_grid(
                 axis.set_ylabel(labels[r], fontsize=8)
     top = 1 - 0.3 / figure.get_figheight()
     figure.subplots_adjust(0.03, 0.005, 0.995, top, 0.02, 0.02)
-    return render(figure)
+    return with_bar_of_axis(render(figure), axes[-1, 0], pixel_nm)

@@ -103,6 +103,14 @@ class HeldOut:
         return crops.stack(range(self.values["eval"]["crops"]))
 
     @property
+    def pixel_nm(self) -> float | None:
+        """Voxel size of the crops along x, nm, for scale bars; None if it is unknown or mixed."""
+        if self.settings.data.voxel_nm:
+            return float(self.settings.data.voxel_nm[2])
+        sizes = {entry.image.voxel_nm and entry.image.voxel_nm[2] for entry in self.entries}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    @property
     def chunk(self) -> int:
         """Number of crops to score at a time: a common divisor of their number and the batch size."""
         return math.gcd(self.values["eval"]["crops"], self.settings.data.batch_size)

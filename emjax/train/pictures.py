@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from etils import epath
 
-from emjax.pictures.figures import save_png
+from emjax.pictures.render import save_png
 from emjax.train.metrics import METRICS_FILE
 
 PICTURE_FOLDER = "plots"

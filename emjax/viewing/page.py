@@ -14,15 +14,17 @@ from neuroglancer.server import Server
 from neuroglancer.viewer_base import ViewerBase
 
 from emjax.errors import InputError
+from emjax.geometry.box import Box
 from emjax.signals import install, restore
 from emjax.skeletons.swc import Skeleton
 from emjax.viewing.guard import guard
 from emjax.viewing.layers import AFFINITIES, IMAGE, LABELS, Layer, knows_nm
+from emjax.viewing.overlap import shared_box
 from emjax.viewing.served import ServedVolume
 
 # Axes in the order in which they are drawn: x to the right, y down.
 _DRAWN = ["x", "y", "z"]
-# Side of a panel, pixels, into which the whole volume should fit at first.
+# Side of a panel, pixels, into which the part that all layers cover should fit at first.
 _PANEL = 300
 # Most voxels of the coarsest level along an axis that are drawn in one pixel at first.
 _CROWDED = 2
@@ -102,7 +104,8 @@ def fill_state(
 
     Args:
         state: state of the page, which is changed.
-        layers: layers; the page opens at the middle of the first one.
+        layers: layers; the page opens at the middle of the first one if all have voxels there, else of the part that
+            all of them cover.
         skeletons: neurons, nm.
     """
     unit = "nm" if knows_nm(layers) else ""
@@ -111,10 +114,14 @@ def fill_state(
         names=["z", "y", "x"], units=[unit] * 3, scales=first.voxel_nm
     )
     state.display_dimensions = _DRAWN
-    state.position = np.add(first.origin, np.divide(first.volume.size, 2)).tolist()
+    shared = shared_box(layers, Box((0, 0, 0), first.volume.size))
+    middle = np.divide(first.volume.size, 2)
+    if not all(a <= m < b for a, m, b in zip(shared.start, middle, shared.stop, strict=True)):
+        middle = np.add(shared.start, np.divide(shared.size, 2))
+    state.position = np.add(first.origin, middle).tolist()
     served = {layer.name: ServedVolume(layer, unit) for layer in layers}
     finest = min(first.voxel_nm)
-    longest = max(np.multiply(first.volume.size, first.voxel_nm)) / finest
+    longest = max(np.multiply(shared.size, first.voxel_nm)) / finest
     # A larger scale than the coarsest level's would read large parts of volumes without a pyramid.
     least = _CROWDED * min(volume.coarsest_nm for volume in served.values()) / finest
     state.cross_section_scale = min(max(longest / _PANEL, 1 / 8), least)

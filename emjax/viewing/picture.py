@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.pictures.figures import render
 from emjax.pictures.overlays import overlay
+from emjax.pictures.render import render
+from emjax.pictures.scale_bar import with_scale_bar
 from emjax.viewing.layers import AFFINITIES, IMAGE, LABELS, Layer
 
 # Largest side of a panel, pixels, to which a section is cut around its middle; and smallest side of a panel's longer
@@ -142,6 +143,18 @@ def draw(layers: Sequence[Layer], sections: Sections, plane: Plane) -> np.ndarra
     return _compose(rows, [layer.name for layer in layers], labels)
 
 
+def with_bar(picture: np.ndarray, plane: Plane) -> np.ndarray:
+    """Returns what `draw` returned, with a scale bar in the lower left corner.
+
+    Args:
+        picture: `[height, width, 3]` uint8.
+        plane: pixels of the sections, in nm.
+    """
+    times = _times(*plane.size)
+    corner = (picture.shape[0] - _GAP, _LABEL)
+    return with_scale_bar(picture, plane.pixel_nm / times, corner, plane.size[1] * times)
+
+
 def read_plane(layer: Layer, plane: Plane, depth_nm: float) -> tuple[np.ndarray, np.ndarray]:
     """Reads the voxels at the centres of pixels; reads only the part of the layer that they need.
 
@@ -200,6 +213,10 @@ def _draw_row(layers: Sequence[Layer], plane: Plane, depth_nm: float) -> list[np
     return panels
 
 
+def _times(height: int, width: int) -> int:
+    return max(1, -(-_SMALLEST // max(height, width)))
+
+
 def _stretch(voxels: np.ndarray, layer: Layer) -> np.ndarray:
     low, high = layer.limits
     values = np.nan_to_num(voxels.astype(np.float32), copy=False)
@@ -211,7 +228,7 @@ def _compose(
 ) -> np.ndarray:
     """Sets panels side by side without resampling, with titles above and labels at the left."""
     height, width = rows[0][0].shape[:2]
-    times = max(1, -(-_SMALLEST // max(height, width)))
+    times = _times(height, width)
     height, width = height * times, width * times
     whole = (
         _TITLE + len(rows) * (height + _GAP),

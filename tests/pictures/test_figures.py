@@ -5,7 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from emjax.pictures.figures import curves, image_grid, render, save_png
+from emjax.pictures.figures import SIMILARITY, curves, image_grid
+from emjax.pictures.render import render, save_png
 
 
 def _colours(picture: np.ndarray) -> set[tuple[int, int, int]]:
@@ -31,7 +32,7 @@ def test_other_values_are_stretched_and_coloured():
     picture = image_grid([[section]], ("x",))
     assert any(max(colour) - min(colour) > 60 for colour in _colours(picture))
     # So is the map of similarity, whatever its range.
-    picture = image_grid([[np.linspace(0, 1, 64).reshape(8, 8)]], ("where it is found",))
+    picture = image_grid([[np.linspace(0, 1, 64).reshape(8, 8)]], (SIMILARITY,))
     assert any(max(colour) - min(colour) > 60 for colour in _colours(picture))
 
 
@@ -98,3 +99,36 @@ def test_png_round_trip(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         save_png(tmp_path / "missing" / "a.png", np.zeros((2, 2, 3), np.uint8))
+
+
+def _axes(monkeypatch, panels, levels=None) -> list:
+    """The axes of a figure of curves, before it is drawn."""
+    figures = []
+    monkeypatch.setattr("emjax.pictures.figures.render", lambda f: figures.append(f) or render(f))
+    curves(panels, levels)
+    return figures[0].axes
+
+
+def test_losses_of_two_orders_of_magnitude_have_a_logarithmic_axis(monkeypatch):
+    steps = [1, 2, 3]
+    near, far, below = [1.0, 2.0, 99.0], [1.0, 2.0, 101.0], [-1.0, 2.0, 101.0]
+    panels = {name: {"a": (steps, v)} for name, v in zip("nfb", (near, far, below), strict=True)}
+    axes = _axes(monkeypatch, panels)
+    assert [axis.get_yscale() for axis in axes] == ["linear", "log", "linear"]
+    assert all(float(tick).is_integer() for axis in axes for tick in axis.get_xticks())
+
+
+def test_a_legend_never_lies_over_a_line(monkeypatch):
+    (axis,) = _axes(monkeypatch, {"a": {"b": ([1], [1.0])}}, {"a": {"c": 2.0, "d": 3.0, "e": 1.5}})
+    legend = axis.get_legend().get_window_extent()
+    assert legend.y1 <= axis.bbox.y0
+
+
+def test_a_grid_with_a_scale_bar(monkeypatch):
+    section = np.zeros((50, 50))
+    plain = image_grid([[section]], ("a",))
+    drawn = image_grid([[section]], ("a",), pixel_nm=8.0)
+    # 50 voxels of 8 nm are 400 nm, of which the bar may take 35 %: 100 nm, a quarter of the panel.
+    rows = np.flatnonzero((drawn != plain).any(axis=(1, 2)))
+    bar = ((drawn == 255).all(axis=2) & (plain == 0).all(axis=2))[rows].sum(axis=1).max()
+    assert bar == pytest.approx(plain.shape[1] / 4, rel=0.03) and rows[0] > plain.shape[0] / 2

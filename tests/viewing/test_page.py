@@ -12,13 +12,14 @@ import urllib.error
 from pathlib import Path
 
 import h5py
+import neuroglancer
 import numpy as np
 import pytest
 
 from emjax.errors import InputError
 from emjax.skeletons.swc import Skeleton
 from emjax.viewing.layers import open_layers
-from emjax.viewing.page import serve, wait
+from emjax.viewing.page import fill_state, serve, wait
 from emjax.volumes.create import create_volume
 
 from .pages import fetch, fetch_chunk, fetch_info, read_state, sources
@@ -51,6 +52,17 @@ def volumes(tmp_path_factory) -> Path:
 
 def _layers(volumes: Path, *names: str) -> list:
     return open_layers([f"{volumes}/{name}" for name in names])
+
+
+def test_the_page_opens_where_all_volumes_are(volumes):
+    state = neuroglancer.ViewerState()
+    fill_state(state, _layers(volumes, "a.h5:raw", "s.zarr", "a.h5:raw[2:3,0:1,0:2]"), [])
+    assert list(state.position) == [2.5, 0.5, 1.0]
+    # Close enough to see what they share: two voxels of 4 nm in a panel, not five.
+    alone = neuroglancer.ViewerState()
+    fill_state(alone, _layers(volumes, "a.h5:raw"), [])
+    assert list(alone.position) == [1.5, 2.0, 2.5]
+    assert state.cross_section_scale <= alone.cross_section_scale
 
 
 def test_state_and_voxels(volumes):

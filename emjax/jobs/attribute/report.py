@@ -14,7 +14,8 @@ from scipy import ndimage
 from emjax.attribution.sections import Asymmetry
 from emjax.jobs.attribute.images import Tiles
 from emjax.jobs.attribute.settings import METHODS
-from emjax.pictures.figures import image_grid, save_png
+from emjax.pictures.figures import image_grid
+from emjax.pictures.render import save_png
 from emjax.runs.whole_file import write_whole
 
 _STYLE = """

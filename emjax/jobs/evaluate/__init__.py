@@ -44,7 +44,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         known = _identity(identity(config), settings, inputs)
         passes = BlockPasses(folder, known, settings.shared.cluster, settings.shared.num_workers)
         judged = judge(settings, inputs, passes)
-        picture = draw_sections(inputs)
+        picture = draw_sections(inputs, settings.kind, judged.table)
         plots = write_plots(folder, {"sections.png": picture})
         write_results(folder, judged.scores | passes.results())
         passes.clear()

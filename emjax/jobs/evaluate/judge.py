@@ -39,10 +39,12 @@ class Judged(NamedTuple):
     Attributes:
         scores: name in `results.json` -> number.
         remarks: what is absent and why, what was left out and how it was judged.
+        table: voxels that objects and segments share; None where there are no labels.
     """
 
     scores: dict[str, float]
     remarks: list[str]
+    table: Contingency | None = None
 
 
 def judge(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Judged:
@@ -59,8 +61,10 @@ def judge(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Judged:
     """
     scores: dict[str, float] = {}
     remarks = list(inputs.remarks)
+    table = None
     if inputs.labels is not None:
         part = _judge_labels(settings, inputs, passes)
+        table = part.table
         scores |= part.scores
         remarks += part.remarks
     if settings.skeletons:
@@ -69,7 +73,7 @@ def judge(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Judged:
         remarks += part.remarks
     if not scores:
         raise InputError(f"nothing can be scored: {'; '.join(remarks)}")
-    return Judged(scores, remarks)
+    return Judged(scores, remarks, table)
 
 
 def _judge_labels(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Judged:
@@ -134,7 +138,7 @@ def _judge_labels(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Ju
         scores |= distances
         if not distances:
             remarks.append(f"no cleft distances: labels or segmentation have no cleft in {box}")
-    return Judged(scores, [*_about_ids(settings, inputs, table), *remarks])
+    return Judged(scores, [*_about_ids(settings, inputs, table), *remarks], table)
 
 
 def _judge_clefts(inputs: Inputs, passes: BlockPasses, grid: Grid) -> dict[str, float]:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from emjax.data.normalization import measure
+from emjax.evaluation.contingency import Contingency
 from emjax.geometry.box import Box
 from emjax.jobs.evaluate.inputs import Inputs
-from emjax.pictures.figures import save_png
-from emjax.pictures.overlays import overlay, section_grid
+from emjax.pictures.agreement import Agreement
+from emjax.pictures.comparison import draw_comparison
+from emjax.pictures.render import save_png
 from emjax.runs.folder import RESULTS_FILE
 
 PLOTS = "plots"
@@ -43,11 +45,14 @@ _COUNTS = (
 )
 
 
-def draw_sections(inputs: Inputs) -> np.ndarray:
-    """Draws image, labels and segmentation of three sections of the part that was judged.
+def draw_sections(inputs: Inputs, kind: str, table: Contingency | None) -> np.ndarray:
+    """Draws image, labels, segmentation and its errors, of three sections of the part that was judged.
 
     Args:
         inputs: what was judged; image and labels may be missing.
+        kind: as in `configs/evaluate.py`; segments have the colours of the objects that they match if it is
+            'instances', ids are shown as they are if not.
+        table: voxels that objects and segments share in the whole part; None without labels.
 
     Returns:
         `[height, width, 3]` uint8. What is no object, or not known, is black.
@@ -59,21 +64,25 @@ def draw_sections(inputs: Inputs) -> np.ndarray:
         size[axis] = min(size[axis], _SHOWN)
     normalization = measure(image) if image is not None else None
     chosen = sorted({round(q * (size[0] - 1)) for q in np.linspace(0.15, 0.85, _SECTIONS)})
-    titles = ["labels", "segmentation"] if inputs.labels is not None else ["segmentation"]
-    rows = []
+    greys, trues, founds = [], [], []
     for z in chosen:
         part = Box((start[0] + z, start[1], start[2]), (1, size[1], size[2]))
-        grey = None
         if image is not None and normalization is not None:
-            grey = normalization.apply(image.read(part))[0] / 255
-        ids = [source.segment_ids.segments(inputs.segmentation.read(part)[0])]
+            greys.append(normalization.apply(image.read(part))[0] / 255)
+        founds.append(source.segment_ids.segments(inputs.segmentation.read(part)[0]))
         if inputs.labels is not None:
             true = inputs.labels.read(part)[0]
-            ids.insert(0, np.where(source.label_ids.objects(true), true, 0))
-        row = [overlay(grey, i) for i in ids]
-        rows.append(row if grey is None else [grey, *row])
-    titles = titles if image is None else ["image", *titles]
-    return section_grid(rows, titles, [f"z {box.start[0] + z}" for z in chosen])
+            trues.append(np.where(source.label_ids.objects(true), true, 0))
+    return draw_comparison(
+        greys or None,
+        trues or None,
+        founds,
+        Agreement.of(table) if table is not None and kind == "instances" else None,
+        [f"z {box.start[0] + z}" for z in chosen],
+        inputs.voxel_nm[2] if inputs.voxel_nm else None,
+        # Two classes are foreground and background, whatever their ids.
+        classes=kind == "semantic" and table is not None and len(table.label_sizes()[0]) > 2,
+    )
 
 
 def write_plots(folder: Path, pictures: Mapping[str, np.ndarray]) -> list[Path]:

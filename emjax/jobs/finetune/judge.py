@@ -37,6 +37,7 @@ class SegmentJudge:
         self._evaluation = SegmentEvaluation(task, crops, mesh=given.mesh, chunk=given.chunk)
         # Of the last evaluation: `val_<metric>` -> the sums of each crop that the metric is made of.
         self.sums: dict[str, np.ndarray] = {}
+        self._pixel_nm = given.pixel_nm
         self._kinds = [target.kind for target in task.targets]
         self._metrics = [f"val_{target.metric.name}" for target in task.targets]
         if not (crops["labels"] >= 0).any():
@@ -51,7 +52,10 @@ class SegmentJudge:
         names = [name for name in ("val_loss", *self._metrics) if name in scores]
         found = ", ".join(f"{name.removeprefix('val_')} {scores[name]:.4f}" for name in names)
         logging.info("step %d, held out: %s", step, found or "no labelled voxel, no score")
-        return Evaluation(scores, {"crops": draw_crops(self._evaluation.show(params), self._kinds)})
+        return Evaluation(
+            scores,
+            {"crops": draw_crops(self._evaluation.show(params), self._kinds, self._pixel_nm)},
+        )
 
     def references(self) -> dict[str, float]:
         """Returns nothing: losses and metrics mean something by themselves."""
@@ -63,7 +67,7 @@ class SegmentJudge:
 
     def plot(self, folder: epath.Path, shown: list[dict[str, Any]]) -> list[epath.Path]:
         """Writes crops and curves."""
-        return write_plots(folder, shown, self._kinds, self._metrics)
+        return write_plots(folder, shown, self._kinds, self._metrics, self._pixel_nm)
 
     def summarise(self, results: Mapping[str, float]) -> list[str]:
         """Returns the held-out scores."""

@@ -8,16 +8,23 @@ import numpy as np
 from etils import epath
 
 from emjax.pictures.figures import curves, image_grid
+from emjax.pictures.overlays import overlay
 from emjax.train.job import summary_line
 from emjax.train.pictures import read_courses, write_pictures
 
+# Red, green, blue of what is not known, as `image_grid` draws NaN; half a level more, as matplotlib rounds down.
+_UNKNOWN = np.minimum((np.asarray((255, 127, 14), np.float32) + 0.5) / 255, 1)
 
-def draw_crops(crops: Sequence[Mapping[str, np.ndarray]], kinds: Sequence[str]) -> np.ndarray:
+
+def draw_crops(
+    crops: Sequence[Mapping[str, np.ndarray]], kinds: Sequence[str], pixel_nm: float | None = None
+) -> np.ndarray:
     """Draws held-out crops: image, labels, and each target beside what the network says; what is masked is orange.
 
     Args:
         crops: as `SegmentEvaluation.show` returns them.
         kinds: name of each target.
+        pixel_nm: voxel size along x, nm, for a scale bar; None if it is unknown or mixed.
 
     Returns:
         `[height, width, 3]` uint8.
@@ -26,16 +33,15 @@ def draw_crops(crops: Sequence[Mapping[str, np.ndarray]], kinds: Sequence[str]) 
     titles += [title for kind in kinds for title in (kind, f"{kind}, predicted")]
     rows = []
     for crop in crops:
-        # Neighbouring ids get distant grey values; 0 stays black.
-        shades = np.where(crop["labels"] > 0, (crop["labels"] * 0.618034) % 0.8 + 0.2, 0)
-        shades = np.where(crop["labels"] < 0, np.nan, shades)
-        row = [crop["image"], shades]
+        ids = np.where(crop["labels"] > 0, crop["labels"], 0)
+        drawn = np.where((crop["labels"] < 0)[..., None], _UNKNOWN, overlay(crop["image"], ids))
+        row = [crop["image"], drawn]
         for k in range(len(kinds)):
             truth = crop["truth"][..., k]
             signed = np.any(truth < 0)
             row += [(truth + 1) / 2 if signed else truth, crop["prediction"][..., k]]
         rows.append(row)
-    return image_grid(rows, titles)
+    return image_grid(rows, titles, pixel_nm=pixel_nm)
 
 
 def draw_curves(folder: epath.Path, metrics: Sequence[str]) -> np.ndarray:
@@ -67,10 +73,11 @@ def write_plots(
     crops: Sequence[Mapping[str, np.ndarray]],
     kinds: Sequence[str],
     metrics: Sequence[str],
+    pixel_nm: float | None = None,
 ) -> list[epath.Path]:
     """Writes the pictures to `plots/`; returns their paths."""
-    pictures = {"crops.png": draw_crops(crops, kinds), "curves.png": draw_curves(folder, metrics)}
-    return write_pictures(folder, pictures)
+    drawn = draw_crops(crops, kinds, pixel_nm)
+    return write_pictures(folder, {"crops.png": drawn, "curves.png": draw_curves(folder, metrics)})
 
 
 def summarise(results: Mapping[str, float]) -> list[str]:

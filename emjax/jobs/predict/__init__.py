@@ -33,6 +33,8 @@ from emjax.jobs.predict.settings import Settings
 from emjax.parallel import runtime
 from emjax.parallel.mesh import make_mesh
 from emjax.runs.folder import RESULTS_FILE, describe_changes, open_run_folder, write_results
+from emjax.viewing.snapshot import IMAGE, draw_result, save_to_plots, source_address
+from emjax.volumes.address import Address
 from emjax.volumes.create import create_volume
 from emjax.volumes.origin import place_of
 from emjax.volumes.volume import Volume
@@ -121,7 +123,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
                 "normalization_high": plan.normalization.high,
             }
             write_results(workdir, results)
-    print(_closing_lines(output, workdir, plan, passes), flush=True)
+    # Of an absolute path: a prediction that this process drew before may have been replaced.
+    picture = save_to_plots(workdir, "sections.png", draw_result(Address(output).absolute()))
+    print(_closing_lines(output, workdir, plan, passes, picture), flush=True)
     return 0
 
 
@@ -183,6 +187,7 @@ def _create(settings: Settings, plan: Plan, done: DoneBlocks, inputs: Inputs) ->
         "methods": list(plan.methods),
         "scale": 1 / 255 if settings.dtype == "uint8" else 1.0,
         "checkpoint": plan.weights.source,
+        IMAGE: source_address(plan.volume.address),
         IDENTITY: plan.identity,
         **incomplete([] if inputs.incomplete else [(done, plan.grid)]),
     }
@@ -199,7 +204,9 @@ def _create(settings: Settings, plan: Plan, done: DoneBlocks, inputs: Inputs) ->
     )
 
 
-def _closing_lines(output: str, workdir: str | os.PathLike[str], plan: Plan, passes: Passes) -> str:
+def _closing_lines(
+    output: str, workdir: str | os.PathLike[str], plan: Plan, passes: Passes, picture: str
+) -> str:
     """Returns what a user wants to know at the end."""
     names = plan.names
     kinds = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
@@ -209,6 +216,7 @@ def _closing_lines(output: str, workdir: str | os.PathLike[str], plan: Plan, pas
         (
             f"prediction   {output}: {kinds}; {plan.grid.outer.volume:,} voxels{rate}",
             f"results      {Path(os.fspath(workdir)) / RESULTS_FILE}",
+            *([f"picture      {picture}"] if picture else []),
             f"next         python -m emjax.main --config configs/segment.py --config.input={output} "
             "--config.output=segmentation.zarr",
         )

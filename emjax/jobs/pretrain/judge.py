@@ -90,7 +90,9 @@ class PretrainJudge:
             references["retrieval_top1_raw"],
         )
         crops = self._evaluation.show(params)
-        return Evaluation(scores, {"crops": draw_crops(crops)} if crops else {})
+        return Evaluation(
+            scores, {"crops": draw_crops(crops, self._given.pixel_nm)} if crops else {}
+        )
 
     @functools.cached_property
     def _references(self) -> dict[str, float]:
@@ -116,7 +118,7 @@ class PretrainJudge:
 
     def plot(self, folder: epath.Path, shown: list[dict[str, Any]]) -> list[epath.Path]:
         """Writes crops and curves."""
-        return write_plots(folder, shown, self.references())
+        return write_plots(folder, shown, self.references(), self._given.pixel_nm)
 
     def summarise(self, results: Mapping[str, float]) -> list[str]:
         """Returns the scores beside what they compare with."""

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from emjax.pictures.figures import curves, image_grid
+from emjax.pictures.figures import SIMILARITY, curves, image_grid
 from emjax.train.job import summary_line
 from emjax.train.pictures import read_courses, write_pictures
 
-_TITLES = ("view", "other view", "its target", "reconstructed", "where it is found")
+_TITLES = ("view", "other view, damaged", "other view, clean", "restored", SIMILARITY)
 
 
-def draw_crops(crops: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def draw_crops(crops: Sequence[Mapping[str, Any]], pixel_nm: float | None = None) -> np.ndarray:
     """Draws held-out crops: both views, target, reconstruction, and where a point of the first view is found.
 
     Args:
         crops: as `PretrainEvaluation.show` returns them.
+        pixel_nm: voxel size along x, nm, for a scale bar; None if it is unknown or mixed.
 
     Returns:
         `[height, width, 3]` uint8.
@@ -32,7 +33,7 @@ def draw_crops(crops: Sequence[Mapping[str, Any]]) -> np.ndarray:
         marks[r, 0] = [(*crop["query"][1:], "tab:red")]
         for c in (1, 4):
             marks[r, c] = [(*crop["twin"][1:], "tab:cyan")]
-    return image_grid(rows, _TITLES, marks)
+    return image_grid(rows, _TITLES, marks, pixel_nm=pixel_nm)
 
 
 def draw_curves(folder: epath.Path, references: Mapping[str, float]) -> np.ndarray:
@@ -54,12 +55,14 @@ def draw_curves(folder: epath.Path, references: Mapping[str, float]) -> np.ndarr
 
     untrained = references["retrieval_top1_untrained"]
     steps, top1 = evaluated.get("retrieval_top1", ([], []))
+    ranked, ranks = evaluated.get("effective_rank", ([], []))
+    rank = references["effective_rank_untrained"]
     return curves(
         {
             "losses": parts("loss"),
             "share of the gradient": parts("gradient_share"),
             "retrieval, top-1": {"trained": ([0, *steps], [untrained, *top1])},
-            "effective rank": {"trained": evaluated.get("effective_rank", ([], []))},
+            "effective rank": {"trained": ([0, *ranked], [rank, *ranks])},
         },
         {
             "retrieval, top-1": {
@@ -68,16 +71,19 @@ def draw_curves(folder: epath.Path, references: Mapping[str, float]) -> np.ndarr
                 "position alone": references["retrieval_top1_position"],
                 "chance": references["retrieval_top1_chance"],
             },
-            "effective rank": {"untrained": references["effective_rank_untrained"]},
+            "effective rank": {"untrained": rank},
         },
     )
 
 
 def write_plots(
-    folder: epath.Path, crops: Sequence[Mapping[str, Any]], references: Mapping[str, float]
+    folder: epath.Path,
+    crops: Sequence[Mapping[str, Any]],
+    references: Mapping[str, float],
+    pixel_nm: float | None = None,
 ) -> list[epath.Path]:
     """Writes the pictures to `plots/`; returns their paths."""
-    pictures = {"crops.png": draw_crops(crops)} if crops else {}
+    pictures = {"crops.png": draw_crops(crops, pixel_nm)} if crops else {}
     return write_pictures(folder, pictures | {"curves.png": draw_curves(folder, references)})
 
 

@@ -32,7 +32,7 @@ from emjax.blocks.passes import Passes, goes_on
 from emjax.errors import InputError
 from emjax.geometry.grid import Grid
 from emjax.jobs.segment.inputs import open_part, read_channels, read_method, suggested_methods
-from emjax.jobs.segment.report import closing_lines, save_picture
+from emjax.jobs.segment.report import closing_lines
 from emjax.jobs.segment.settings import Settings
 from emjax.runs.folder import RESULTS_FILE, describe_changes, open_run_folder, write_results
 from emjax.runs.whole_file import write_whole
@@ -51,6 +51,7 @@ from emjax.segmentation.passes import (
     partition_graph,
 )
 from emjax.segmentation.settings import format_settings, fragment_key
+from emjax.viewing.snapshot import draw_result, save_to_plots
 from emjax.volumes.address import Address
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.create import create_volume
@@ -155,7 +156,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         # What finished before keeps the figures of the time when it was done.
         if passes.voxels or not finished:
             write_results(folder, results)
-        picture = save_picture(folder, work.plan, settings.output)
+        picture = save_to_plots(
+            folder, "sections.png", draw_result(work.volume.address.absolute(), settings.output)
+        )
         print(closing_lines(settings.output, folder, work.plan, results, picture), flush=True)
     return 0
 

@@ -27,17 +27,18 @@ from emjax.jobs.segment.inputs import (
     read_prediction,
     suggested_methods,
 )
+from emjax.jobs.tune.report import closing_lines, draw_best
 from emjax.jobs.tune.settings import METRICS, Settings
 from emjax.runs.folder import open_run_folder, write_json, write_results
 from emjax.segmentation.methods import METHODS, choose_method, decode, suit_to_voxels
-from emjax.segmentation.settings import format_settings, read_settings, values_to_try
+from emjax.segmentation.settings import read_settings, values_to_try
+from emjax.viewing.snapshot import save_to_plots
 from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.pairs import lay
 from emjax.volumes.roles import open_ids
 
 # Share of the labels' entropy that is lost where next to nothing is parted.
 _MOSTLY = 0.9
-_SHOWN = 10
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -126,7 +127,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         },
     )
     write_results(folder, best["scores"] | {"trials": len(rows)})
-    print(_closing_lines(settings.metric, Path(os.fspath(folder)), method, known), flush=True)
+    found = decode(prediction, method, best["settings"], memo)
+    true = np.where(label_ids.objects(truth), truth, 0)
+    picture = save_to_plots(folder, "best.png", draw_best(volume, box, prediction, true, found))
+    lines = closing_lines(settings.metric, Path(os.fspath(folder)), method, known, picture)
+    print(lines, flush=True)
     return 0
 
 
@@ -160,19 +165,3 @@ def _parse_grid(text: str) -> dict[str, tuple[Any, ...]]:
             )
         grid[name] = tuple(value.strip() for value in values.split(","))
     return grid
-
-
-def _closing_lines(metric: str, folder: Path, method: str, known: list[Mapping[str, Any]]) -> str:
-    """Returns the best trials as a table, and what to do with them."""
-    shown = list(dict.fromkeys((metric, "voi_split", "voi_merge", "arand", "ap_50")))
-    lines = ["".join(f"{name:>12}" for name in shown) + f"    settings of {method}"]
-    for row in known[:_SHOWN]:
-        values = [row["scores"].get(name) for name in shown]
-        cells = "".join(f"{value:>12.4f}" if value is not None else f"{'':>12}" for value in values)
-        lines.append(f"{cells}    {format_settings(row['settings'])}")
-    lines.append(f"decoding     {folder / DECODING_FILE}")
-    lines.append(
-        f"next         python -m emjax.main --config configs/segment.py --config.settings={folder} "
-        "--config.input=PREDICTION --config.output=segmentation.zarr"
-    )
-    return "\n".join(lines)

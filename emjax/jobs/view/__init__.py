@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from etils import epath
@@ -17,13 +16,13 @@ from emjax.blocks.output import check_apart
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.jobs.view.settings import Settings
-from emjax.pictures.figures import save_png
+from emjax.pictures.render import save_png
 from emjax.runs.folder import CONFIG_FILE, RESULTS_FILE, open_run_folder, write_results
 from emjax.skeletons.swc import Skeleton, read_swc
 from emjax.viewing.layers import Layer, describe, knows_nm, open_layers
-from emjax.viewing.overlap import crop_layers, shared_box, warn_of_gaps
+from emjax.viewing.overlap import crop_layers, warn_of_gaps
 from emjax.viewing.page import serve, wait
-from emjax.viewing.picture import draw, plan_plane, read_sections
+from emjax.viewing.snapshot import Snapshot, draw_layers
 from emjax.volumes.address import local_path
 from emjax.volumes.slow import say_if_slow
 
@@ -60,7 +59,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     whole = layers[0].volume.size
     box = Box.from_text(settings.box, whole) if settings.box else Box((0, 0, 0), whole)
     skeletons = _read_skeletons(settings, layers)
-    picture = _picture(settings.sections, layers, box) if settings.png else None
+    picture = draw_layers(layers, settings.sections, box) if settings.png else None
     layers = crop_layers(layers, box) if settings.box else layers
     _forget_last(workdir)
     folder = open_run_folder(workdir, config)
@@ -73,7 +72,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     if picture is not None:
         _save(settings.png, picture.pixels)
         results["sections"] = picture.sections
-        lines += [*picture.remarks, f"picture    {settings.png}"]
+        lines += [*_cut_short(picture), f"picture    {settings.png}"]
     lines.append(f"results    {Path(os.fspath(folder)) / RESULTS_FILE}")
     if picture is not None or not settings.serve:
         write_results(folder, results)
@@ -88,25 +87,14 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     return 0
 
 
-class _Picture(NamedTuple):
-    pixels: np.ndarray
-    sections: int
-    remarks: tuple[str, ...]
-
-
-def _picture(text: str, layers: Sequence[Layer], box: Box) -> _Picture:
-    """Draws the sections that are asked for, as the field `sections` says."""
-    shared = shared_box(layers, box)
-    sections = read_sections(text, box, shared)
-    plane = plan_plane(layers[0], sections.axis, box, shared)
-    whole = [box.size[a] * layers[0].voxel_nm[a] / plane.pixel_nm for a in plane.across]
-    remarks = ()
-    if any(n < round(pixels) for n, pixels in zip(plane.size, whole, strict=True)):
-        remarks = (
-            f"shown      {plane.size[0]} x {plane.size[1]} of {whole[0]:.0f} x {whole[1]:.0f} pixels; --config.box "
-            "shows another part, ?level=1 in the address of a pyramid more of it",
-        )
-    return _Picture(draw(layers, sections, plane), len(sections.indices), remarks)
+def _cut_short(picture: Snapshot) -> list[str]:
+    """Says so if a section is larger than what is drawn of it."""
+    if all(shown >= whole for shown, whole in zip(picture.shown, picture.whole, strict=True)):
+        return []
+    return [
+        f"shown      {picture.shown[0]} x {picture.shown[1]} of {picture.whole[0]} x {picture.whole[1]} pixels; "
+        "--config.box shows another part, ?level=1 in the address of a pyramid more of it"
+    ]
 
 
 def _read_skeletons(settings: Settings, layers: Sequence[Layer]) -> list[Skeleton]:

@@ -14,7 +14,7 @@ from emjax.config import plain
 from emjax.errors import InputError
 from emjax.jobs import demo, evaluate, finetune, predict, pretrain, segment
 from emjax.jobs.demo.settings import Settings
-from emjax.pictures.figures import save_png
+from emjax.pictures.render import save_png
 from emjax.runs.folder import open_run_folder, write_results
 
 JOBS = (pretrain, finetune, predict, segment, evaluate)
