@@ -49,6 +49,7 @@ _OWN = (
     "objects.parquet",
     "contacts.parquet",
     "report.html",
+    "seconds.json",
     RESULTS_FILE,
     CONFIG_FILE,
 )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from absl import logging
+from etils import epath
 from ml_collections import ConfigDict
 
 from emjax.command_line import load_config
@@ -19,11 +20,19 @@ from emjax.jobs import find_job, run_job
 from emjax.jobs.demo.networks import check_networks
 from emjax.jobs.demo.report import write_report
 from emjax.jobs.demo.settings import Settings
-from emjax.runs.folder import RESULTS_FILE, is_finished, locate_run_folder, write_results
+from emjax.runs.folder import (
+    RESULTS_FILE,
+    is_finished,
+    locate_run_folder,
+    write_json,
+    write_results,
+)
 from emjax.train.run_folder import open_training_folder
 
 ON_DEVICES = True
 
+# In the folder of the demo: stage -> how long it took, s.
+_SECONDS_FILE = "seconds.json"
 ARMS = ("pretrained", "scratch")
 
 
@@ -75,13 +84,18 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     configs = [stage.make_config() for stage in stages]
     check_networks(configs[0], [made for made in configs if made.job == "finetune"])
     open_training_folder(folder, config)
-    seconds = {}
-    for stage in stages:
+    seconds = _read_seconds(folder)
+    for number, stage in enumerate(stages, 1):
         began = time.monotonic()
-        status = _run_stage(stage, folder)
+        title = f"stage {number} of {len(stages)}, {stage.name}"
+        status = _run_stage(stage, folder, title)
+        if status is None:
+            continue
+        # Also what an interrupted stage took.
+        seconds[stage.name] = seconds.get(stage.name, 0.0) + time.monotonic() - began
+        write_json(epath.Path(folder / _SECONDS_FILE), seconds)
         if status:
             return status
-        seconds[stage.name] = time.monotonic() - began
     results = {}
     for arm in ARMS:
         for stage in (f"finetune_{arm}", f"evaluate_{arm}"):
@@ -89,7 +103,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             results |= {f"{arm}_{name}": value for name, value in found.items()}
     write_results(folder, results)
     commands = {stage.name: stage.command(folder) for stage in stages}
-    report = write_report(folder, ARMS, results, commands, seconds)
+    steps = {"pretraining": settings.pretrain_steps, "finetuning": settings.finetune_steps}
+    report = write_report(folder, ARMS, results, commands, seconds, steps)
     print(f"report       {report}\nresults      {folder / RESULTS_FILE}", flush=True)
     return 0
 
@@ -141,15 +156,23 @@ def make_stages(settings: Settings, folder: Path) -> list[Stage]:
     return stages
 
 
-def _run_stage(stage: Stage, folder: Path) -> int:
-    """Runs a stage in this process, unless it is finished; returns its exit status."""
+def _read_seconds(folder: Path) -> dict[str, float]:
+    """Returns how long the stages took that an earlier run of this demo has finished or begun."""
+    try:
+        return dict(json.loads((folder / _SECONDS_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _run_stage(stage: Stage, folder: Path, title: str) -> int | None:
+    """Runs a stage in this process; returns its exit status, None if it was finished before."""
     config = stage.make_config()
     if is_finished(folder / stage.name, config):
-        logging.info("%s: finished before", stage.name)
-        return 0
+        logging.info("%s: finished before", title)
+        return None
     # What an interrupted stage left half written is its own affair; a volume of an earlier, other demo is not there,
     # because the folder was claimed for this configuration.
-    logging.info("%s: %s", stage.name, stage.command(folder))
+    logging.info("%s: %s", title, stage.command(folder))
     return run_job(find_job(config.job), config, folder / stage.name)
 
 

@@ -13,6 +13,7 @@ from emjax import command_line
 from emjax.config import plain
 from emjax.errors import InputError
 from emjax.jobs import demo, evaluate, finetune, predict, pretrain, segment
+from emjax.jobs.demo.report import write_report
 from emjax.jobs.demo.settings import Settings
 from emjax.pictures.render import save_png
 from emjax.runs.folder import open_run_folder, write_results
@@ -134,3 +135,18 @@ def test_networks_of_later_stages_are_looked_at_before_the_first(fields, message
     with pytest.raises(InputError, match=message):
         demo.run(config, tmp_path / "demo")
     assert not ran and not (tmp_path / "demo").exists()
+
+
+def test_the_report_says_what_and_when_and_calls_nothing_better_that_is_equal(tmp_path):
+    for stage in ("pretrain", "finetune_a", "finetune_b"):
+        (tmp_path / stage / "plots").mkdir(parents=True)
+        save_png(tmp_path / stage / "plots" / "crops.png", np.zeros((2, 2, 3), np.uint8))
+    results = {"a_ap_50": 0.0, "b_ap_50": 0.0, "a_voi": 1.0, "b_voi": 2.0}
+    report = write_report(tmp_path, ("a", "b"), results, {}, {"pretrain": 90.0}, {"training": 7})
+    text = report.read_text()
+    assert text.count("class=best") == 1 and "<td class=best>1.000</td>" in text
+    assert "7 steps of training" in text and "It took 1.5 minutes" in text and "emjax 0." in text
+    # Each picture once, those of the two networks beside each other, with what is to be seen.
+    both = text.split("<div class=arms>")[1].split("</div>")[0]
+    assert both.count("<img") == 2 and "<b>a</b>" in both and "<b>b</b>" in both
+    assert text.count("<img") == 3 and "bright at the blue cross" in text
