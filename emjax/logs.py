@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging as standard
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +16,8 @@ from emjax.runs.disk import is_disk_full
 
 # A harmless message that orbax logs for every folder of weights that is read by itself.
 _HARMLESS = "Metadata file does not exist"
+# Environment variable with the level from which on XLA prints, and its highest value.
+_XLA_LEVEL, _ONLY_FATAL = "TF_CPP_MIN_LOG_LEVEL", "3"
 # Names of the levels on the command line -> absl's.
 LEVELS = {
     "debug": logging.DEBUG,
@@ -31,8 +35,11 @@ def set_up_logging(level: str = "info") -> None:
     """
     logging.set_verbosity(LEVELS[level])
     logging.use_absl_handler()
-    logging.get_absl_handler().setFormatter(_Line())
+    handler = logging.get_absl_handler()
+    handler.setFormatter(_Line())
+    handler.python_handler.stream = _Screen()
     everything = level == "debug"
+    _quiet_xla(not everything)
     logger = logging.get_absl_logger()
     if everything:
         logger.removeFilter(_is_for_users)
@@ -40,6 +47,38 @@ def set_up_logging(level: str = "info") -> None:
         logger.addFilter(_is_for_users)
     # At INFO, jax logs for each kind of accelerator that this machine has none.
     standard.getLogger("jax").setLevel(standard.NOTSET if everything else standard.WARNING)
+
+
+class _Screen:
+    """Standard error as log messages see it: a progress bar is taken away, and drawn again below the message."""
+
+    def write(self, text: str) -> None:
+        """Writes a message."""
+        # Not imported here: only a job that has a bar has imported it.
+        tqdm = sys.modules.get("tqdm")
+        if tqdm is None:
+            sys.stderr.write(text)
+            return
+        with tqdm.tqdm.external_write_mode(file=sys.stderr):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Writes what is waiting to be written."""
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """Does nothing: standard error stays open for those who come later."""
+
+
+def _quiet_xla(quiet: bool) -> None:
+    """Chooses whether XLA prints of itself, such as that a program compiles slowly; its errors reach Python anyway.
+
+    It reads the variable when it is loaded. A value that the user has set stays.
+    """
+    if quiet and _XLA_LEVEL not in os.environ:
+        os.environ[_XLA_LEVEL] = _ONLY_FATAL
+    elif not quiet and os.environ.get(_XLA_LEVEL) == _ONLY_FATAL:
+        del os.environ[_XLA_LEVEL]
 
 
 @contextlib.contextmanager

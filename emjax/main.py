@@ -28,10 +28,12 @@ from typing import NoReturn
 from absl import flags
 
 from emjax import command_line
+from emjax.announcement import announce, remembered
 from emjax.errors import InputError
 from emjax.huge_pages import restart_with_huge_pages
 from emjax.jobs import default_workdir, find_job, run_job
 from emjax.logs import set_up_logging
+from emjax.runs.default_folder import find_folder
 from emjax.runs.disk import is_disk_full
 from emjax.runs.exit_status import INPUT_ERROR, PREEMPTED
 
@@ -55,7 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(command_line.as_arguments(config))
             return 0
         set_up_logging(command.log_level)
+        began = 0.0
         if arguments is None:
+            # Of several processes one speaks.
+            if not command.process_id:
+                place = command.workdir if command.names_workdir else find_folder(config)
+                began = announce(config, place)
             # Before any import that takes seconds.
             restart_with_huge_pages("emjax.main", "emjax")
         job = find_job(config.job)
@@ -63,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         alone = _join_others(config.job, job, command)
         with signals.raises_on_sigterm() if alone else contextlib.nullcontext():
             workdir = command.workdir if command.names_workdir else default_workdir(job, config)
-            return run_job(job, config, workdir)
+            with remembered(config, workdir, began if alone else 0.0):
+                return run_job(job, config, workdir)
     except signals.StoppedError:
         print(signals.stopped_line(signal.SIGTERM), file=sys.stderr)
         return PREEMPTED

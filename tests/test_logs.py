@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import sys
 import time
 
 import pytest
+from absl import logging as absl_logging
+from tqdm import tqdm
 
 from emjax.logs import _is_for_users, _Line, heartbeat, set_up_logging
 
@@ -74,3 +78,28 @@ def test_heartbeat_while_it_lasts(caplog):
     assert caplog.records[0].getMessage() == "still compiling (0 s)"
     with pytest.raises(KeyError), heartbeat("x", seconds=9.0):
         raise KeyError
+
+
+def test_a_message_is_a_line_of_its_own_beside_a_bar(capfd, monkeypatch):
+    set_up_logging()
+    bar = tqdm(total=4, desc="work", file=sys.stderr, mininterval=0, ncols=40)
+    bar.update(1)
+    absl_logging.info("compiled")
+    bar.update(1)
+    bar.close()
+    # The bar is wiped out by a return and blanks before the message, and drawn anew below it.
+    written = capfd.readouterr().err
+    line = next(part for part in written.split("\n") if "compiled" in part).split("\r")[-1]
+    assert re.fullmatch(r"\d\d:\d\d:\d\d compiled", line)
+    assert written.endswith("\n") and "2/4" in written.rpartition("compiled")[2]
+
+
+def test_xla_speaks_only_when_asked(monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    set_up_logging()
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "3"
+    set_up_logging("debug")
+    assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    set_up_logging()
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"

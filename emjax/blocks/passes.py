@@ -23,6 +23,7 @@ from emjax.blocks.done import DoneBlocks
 from emjax.blocks.engines import Work
 from emjax.blocks.opening import release
 from emjax.blocks.parts import part_path, read_part
+from emjax.blocks.progress import Pieces
 from emjax.blocks.run import Summary, run_blocks
 from emjax.geometry.grid import Grid
 from emjax.runs.exit_status import PREEMPTED
@@ -87,7 +88,13 @@ class Passes:
         self.summaries: dict[str, Summary] = {}
 
     def work_on(
-        self, name: str, grid: Grid, work: Work, done: DoneBlocks, here: bool = False
+        self,
+        name: str,
+        grid: Grid,
+        work: Work,
+        done: DoneBlocks,
+        here: bool = False,
+        pieces: Pieces | None = None,
     ) -> bool:
         """Works on every block that is not done.
 
@@ -97,6 +104,7 @@ class Passes:
             work: works on a block, and returns once its result is on disk.
             done: marks of the pass's done blocks; must have been begun.
             here: whether to work in this process even if there is a cluster, for too few blocks to be worth one.
+            pieces: as for `run_blocks`.
 
         Returns:
             Whether all blocks are done; False if other processes still have blocks to do.
@@ -116,6 +124,7 @@ class Passes:
                 num_workers=self._num_workers,
                 rank=rank,
                 world=world,
+                pieces=pieces,
             )
         finally:
             release()

@@ -16,7 +16,7 @@ from absl import logging
 
 from emjax.blocks.done import DoneBlocks
 from emjax.blocks.engines import Engine, EngineLost, Outcome, ThisThread, Threads, Work, describe
-from emjax.blocks.progress import BlockProgress
+from emjax.blocks.progress import BlockProgress, Pieces
 from emjax.blocks.stopping import Stopping
 from emjax.errors import InputError
 from emjax.geometry.grid import Grid
@@ -42,6 +42,7 @@ def run_blocks(
     world: int = 1,
     retries: int = 2,
     backoff_s: float = 1.0,
+    pieces: Pieces | None = None,
 ) -> Summary:
     """Works on every block of a grid that is not done, and marks it done.
 
@@ -59,6 +60,7 @@ def run_blocks(
         world: number of processes that share the grid.
         retries: number of further tries of a block that failed.
         backoff_s: seconds before the first further try, doubled for each one after it.
+        pieces: what `work` counts within a block, for the progress bar; for a work in this process.
 
     Returns:
         How many blocks were done, resumed and failed. A full disk stops the run as a signal does: the same command
@@ -75,7 +77,11 @@ def run_blocks(
     mine = np.arange(rank, len(grid), world)
     todo = mine[~done.mask(len(grid))[mine]]
     began = time.monotonic()
-    shown = BlockProgress(what, len(mine), len(mine) - len(todo), count_voxels(grid, todo))
+    named = None if pieces is None else (pieces.unit, pieces.count(grid, todo))
+    left = count_voxels(grid, todo)
+    shown = BlockProgress(what, len(mine), len(mine) - len(todo), left, pieces=named)
+    if pieces is not None:
+        pieces.listen(shown.piece)
     run = _Run(grid, done, shown, retries, backoff_s)
     if len(todo):
         with Stopping() as stopping:
@@ -86,6 +92,8 @@ def run_blocks(
                 logging.error("%s, and the same command goes on", error)
                 run.stopped = True
             finally:
+                if pieces is not None:
+                    pieces.listen(None)
                 shown.close()
                 done.close()
         if run.refusal:

@@ -54,6 +54,7 @@ class Predictor:
         batch_size: int,
         mesh: Mesh,
         dtype: str,
+        on_tiles: Callable[[int], None] = lambda number: None,
     ) -> None:
         """Puts the parameters on the devices; compiles nothing yet.
 
@@ -67,11 +68,13 @@ class Predictor:
             batch_size: number of tiles on all devices together; rounded up to a multiple of the devices.
             mesh: devices of this process.
             dtype: type of the result, 'uint8': 255 times the prediction, rounded; 'float16': the prediction.
+            on_tiles: called with the number of tiles whenever some are done.
         """
         parts = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
         self.grid, self.tiling = grid, tiling
         self.batch_size = -(-batch_size // parts) * parts
         self._mesh, self._dtype, self._variants = mesh, dtype, tuple(variants)
+        self._on_tiles = on_tiles
         self._buffer = tiling.buffer_size(grid)
         self._channels = len(tiling.offsets)
         self._params = jax.device_put(params, replicated(mesh))
@@ -224,6 +227,7 @@ class Predictor:
     def _check(self, block: Block, batch: list[Size], finite: jax.Array) -> None:
         bad = np.flatnonzero(~np.asarray(finite)[: len(batch)])
         if not len(bad):
+            self._on_tiles(len(batch))
             return
         place = batch[bad[0]]
         start = tuple(int(s[i]) for s, i in zip(self.tiling.starts, place, strict=True))

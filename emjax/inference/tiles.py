@@ -88,6 +88,24 @@ class Tiling:
         ]
         return list(itertools.product(*ranges))
 
+    def count(self, grid: Grid, indices: np.ndarray) -> int:
+        """Returns the number of tiles of blocks, counting a tile once for each block that it overlaps with.
+
+        Args:
+            grid: grid of the blocks.
+            indices: `[n]` numbers of the blocks; there may be millions.
+        """
+        tiles = np.ones(len(indices), np.int64)
+        _, rows, columns = grid.shape
+        steps = (rows * columns, columns, 1)
+        places = np.unravel_index(indices, grid.shape)
+        for axis, (place, step, count) in enumerate(zip(places, steps, grid.shape, strict=True)):
+            # Blocks that differ along other axes have as many tiles along this one.
+            cores = [grid[i * step].core for i in range(count)]
+            touched = [self._touching(axis, core.start[axis], core.stop[axis]) for core in cores]
+            tiles *= np.asarray([last - first for first, last in touched])[place]
+        return int(tiles.sum())
+
     def region(self, box: Box) -> Box:
         """Returns the box of all tiles that overlap with a box; it exceeds the volume where that is mirrored."""
         start, stop = [], []

@@ -3,8 +3,7 @@
 A job is a module with a function `run(config, workdir)` that returns an exit status, or None for done. The first line
 of its docstring says what it is for. A job that uses accelerators says `ON_DEVICES = True`: only then does the command
 import jax and join the processes of a run. `run_job` lets one run at a time work in a folder; a job whose processes
-share a folder by parts says `LOCKS_FOLDER = True`, and locks it itself. A job whose folder holds nothing but a record
-of its last run says `TAKES_OVER = True`: every run of it may use the folder of any other, also at the same time.
+share a folder by parts says `LOCKS_FOLDER = True`, and locks it itself. A job of `TAKEN_OVER` needs no lock.
 
 Installed packages add jobs as entry points of the group `emjax.jobs`:
 
@@ -29,7 +28,7 @@ from emjax.blocks.lock import FolderLock
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.registry import Registry
-from emjax.runs.default_folder import Chosen, choose_folder, folder_path
+from emjax.runs.default_folder import TAKEN_OVER, Chosen, choose_folder, folder_path
 from emjax.runs.exit_status import DONE
 
 JOBS = Registry(
@@ -71,7 +70,7 @@ def run_job(job: ModuleType, config: ConfigDict, workdir: str | os.PathLike[str]
         InputError: if another run works in the folder, or as raised by the job.
     """
     with contextlib.ExitStack() as held:
-        if not (getattr(job, "LOCKS_FOLDER", False) or getattr(job, "TAKES_OVER", False)):
+        if not (getattr(job, "LOCKS_FOLDER", False) or config.job in TAKEN_OVER):
             lock = FolderLock(workdir, config.job)
             if getattr(job, "ON_DEVICES", False):
                 _lock_together(lock, held)
@@ -89,7 +88,7 @@ def default_workdir(job: ModuleType, config: ConfigDict) -> str:
         job: the job, as `find_job` returns it.
         config: configuration of the job.
     """
-    if getattr(job, "TAKES_OVER", False):
+    if config.job in TAKEN_OVER:
         return folder_path(config)
 
     def is_held(path: str) -> bool:

@@ -27,6 +27,8 @@ from emjax.runs.folder import (
     read_stored,
 )
 
+# Jobs whose folder is nothing but a record of their last run: every run may use the folder of any other.
+TAKEN_OVER = ("view",)
 # What jobs on blocks, on trials or on several stages leave once they have begun.
 _LEFT = ("parts", "blocks", "graph", "trials.jsonl", f"*/{CONFIG_FILE}")
 # Everything but these characters is left out of the name of a folder.
@@ -58,6 +60,15 @@ def folder_path(config: ConfigDict, number: int = 1) -> str:
     return path if number == 1 else f"{path}-{number}"
 
 
+def find_folder(config: ConfigDict) -> str:
+    """Returns the default folder of a command, as long as no run works in another one; writes nothing.
+
+    Args:
+        config: configuration of the command.
+    """
+    return folder_path(config, 1 if config.job in TAKEN_OVER else choose_folder(config).number)
+
+
 def choose_folder(
     config: ConfigDict, is_held: Callable[[str], bool] = lambda path: False
 ) -> Chosen:
@@ -71,7 +82,7 @@ def choose_folder(
     numbers = _numbers(base)
     # The same command goes on where it stopped, also where a lower number has become free since.
     own = [n for n in numbers if _is_own(folder_path(config, n), config)]
-    begun = [n for n in own if _in_use(folder_path(config, n))]
+    begun = [n for n in own if is_in_use(folder_path(config, n))]
     if config.get("overwrite", False) and not own and not _output_name(config):
         # What it may delete is the run that the user sees under the plain name.
         return Chosen(1, "")
@@ -138,10 +149,11 @@ def _is_other(path: str, config: ConfigDict, is_held: Callable[[str], bool]) -> 
         return False
     if stored is not None and (_output_name(config) or is_held(path)):
         return True
-    return _in_use(path)
+    return is_in_use(path)
 
 
-def _in_use(path: str) -> bool:
+def is_in_use(path: str | os.PathLike[str]) -> bool:
+    """Whether a run has done anything in a folder that the same command would go on with."""
     folder = Path(path)
     if (folder / RESULTS_FILE).exists() or has_begun(folder):
         return True

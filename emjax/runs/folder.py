@@ -209,6 +209,19 @@ def write_results(workdir: str | os.PathLike[str], results: Mapping[str, Any]) -
     write_json(epath.Path(workdir) / RESULTS_FILE, numbers)
 
 
+def read_results(workdir: str | os.PathLike[str]) -> dict[str, float]:
+    """Returns the numbers of `results.json`; empty where there is none that can be read.
+
+    Args:
+        workdir: run folder.
+    """
+    try:
+        found = json.loads((epath.Path(workdir) / RESULTS_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _claim(folder: epath.Path, config: ConfigDict) -> None:
     """Makes the folder and writes its `config.json`, after checking that it may be used for this configuration."""
     _check_writable(folder)

@@ -224,6 +224,7 @@ class _Run:
         """Takes steps until the last one or an interruption; returns whether it was interrupted."""
         settings = self._settings
         self._clock.start()
+        self._progress.begin()
         while True:
             self._profile.before_step(self._step, self._state)
             with self._clock.device(), self._profile.step(self._step):

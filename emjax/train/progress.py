@@ -13,7 +13,7 @@ class Progress:
     """Shows step, loss, rate and remaining time on stderr."""
 
     def __init__(self, total: int, start: int, *, shown: bool) -> None:
-        """Starts the clock.
+        """Shows nothing yet; see `begin`.
 
         Args:
             total: number of steps of the run.
@@ -23,10 +23,16 @@ class Progress:
         self._total = total
         self._start = start
         self._shown = shown
-        self._began = time.monotonic()
+        self._began = 0.0
         self._bar: Any = None
-        if shown and sys.stderr.isatty():
-            self._bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True)
+
+    def begin(self) -> None:
+        """Starts the clock: from now on steps are taken, of which the first is compiled already."""
+        self._began = time.monotonic()
+        if self._shown and sys.stderr.isatty():
+            self._bar = tqdm(
+                total=self._total, initial=self._start, unit="step", dynamic_ncols=True
+            )
 
     def update(self, step: int, loss: float | None, voxels_per_s: float | None) -> None:
         """Shows loss and rate at a logged step; leaves out what is not known yet."""

@@ -23,6 +23,7 @@ from emjax.blocks.inputs import Inputs
 from emjax.blocks.lock import FolderLock, OutputLock
 from emjax.blocks.output import CONTINUE, IDENTITY, await_output, open_output, plan_output
 from emjax.blocks.passes import Passes, goes_on
+from emjax.blocks.progress import Pieces
 from emjax.blocks.work import BlockWork, Voxels
 from emjax.errors import InputError
 from emjax.geometry.box import Box
@@ -110,7 +111,9 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
                 # Other parts wait for this.
                 inputs.remember(workdir)
         passes = Passes(num_workers=shared.num_workers, part=(rank, world))
-        if not passes.work_on("predict", plan.grid, _make_work(settings, plan), done):
+        tiles = Pieces("tile", plan.tiling.count)
+        work = _make_work(settings, plan, tiles)
+        if not passes.work_on("predict", plan.grid, work, done, pieces=tiles):
             logging.info("this part is done; blocks of other parts are not yet")
             return 0
         if not inputs.incomplete:
@@ -152,7 +155,7 @@ class _Predict(BlockWork):
         return self.predictor(lambda _: image, block)[list(self.plan.channels)]
 
 
-def _make_work(settings: Settings, plan: Plan) -> _Predict:
+def _make_work(settings: Settings, plan: Plan, tiles: Pieces) -> _Predict:
     """Puts the network on the devices of this process."""
     runtime.use_compilation_cache()
     mesh = make_mesh({"data": -1, "fsdp": 1, "spatial": 1}, devices=jax.local_devices())
@@ -165,6 +168,7 @@ def _make_work(settings: Settings, plan: Plan) -> _Predict:
         batch_size=settings.batch_size or default_batch_size(plan.tiling.tile_size, mesh),
         mesh=mesh,
         dtype=settings.dtype,
+        on_tiles=tiles.done,
     )
     logging.info(
         "%d tiles of %s, %d variants, %d together; %d blocks of %s, each %.0f MiB beside the network",

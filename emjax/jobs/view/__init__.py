@@ -26,9 +26,6 @@ from emjax.viewing.snapshot import Snapshot, draw_layers
 from emjax.volumes.address import local_path
 from emjax.volumes.slow import say_if_slow
 
-# A page may be open for days, while others are looked at.
-TAKES_OVER = True
-
 # The first bytes of every PNG file.
 _PNG = b"\x89PNG\r\n\x1a\n"
 
