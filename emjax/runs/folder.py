@@ -45,6 +45,7 @@ _OWN = (
     "metrics.jsonl",
     "best.json",
     "trials.json",
+    "trials.jsonl",
     "decoding.json",
     "objects.parquet",
     "contacts.parquet",

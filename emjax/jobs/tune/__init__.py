@@ -15,6 +15,9 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from emjax.blocks.complete import refuse_incomplete
+from emjax.blocks.fingerprint import fingerprint
+from emjax.blocks.output import work_identity
+from emjax.config import identity
 from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.cremi import CremiBorders, cremi_scores
@@ -29,6 +32,7 @@ from emjax.jobs.segment.inputs import (
 )
 from emjax.jobs.tune.report import closing_lines, draw_best
 from emjax.jobs.tune.settings import METRICS, Settings
+from emjax.jobs.tune.trials import Trials
 from emjax.runs.folder import open_run_folder, write_json, write_results
 from emjax.segmentation.methods import METHODS, choose_method, decode, suit_to_voxels
 from emjax.segmentation.settings import read_settings, values_to_try
@@ -49,7 +53,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         workdir: run folder.
 
     Returns:
-        Exit status: 0 done.
+        Exit status: 0 done. A stopped run keeps the trials that are done, and the same command goes on.
 
     Raises:
         InputError: if the configuration, the prediction or the labels cannot work, or nothing can be scored.
@@ -99,12 +103,25 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     prediction = read_prediction(volume, box, names, offsets)
     memo: dict = {}
     rows = []
+    decides = {
+        "config": identity(config),
+        "volumes": [fingerprint(address) for address in (settings.input, settings.labels)],
+    }
+    done = Trials(epath.Path(folder), work_identity(decides))
+    if len(done):
+        logging.info("%d of %d trials were done before", len(done), len(trials))
+    # Nothing is lost by a stop at any instant, as each trial is kept once it is done.
     for values in tqdm(trials, desc=f"tune {method}", disable=None, unit="trial"):
+        scores = done.scores(values)
+        if scores is not None:
+            rows.append({"settings": values, "scores": scores})
+            continue
         segmentation = decode(prediction, method, values, memo)
         scores = score_instances(Contingency.from_arrays(truth, segmentation, label_ids=label_ids))
         if far is not None:
             table = Contingency.from_arrays(truth, segmentation, label_ids=label_ids, mask=far)
             scores |= cremi_scores(table.without_background())
+        done.add(values, scores)
         rows.append({"settings": values, "scores": scores})
     known = [row for row in rows if settings.metric in row["scores"]]
     if not known:
@@ -127,6 +144,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         },
     )
     write_results(folder, best["scores"] | {"trials": len(rows)})
+    done.clear()
     found = decode(prediction, method, best["settings"], memo)
     true = np.where(label_ids.objects(truth), truth, 0)
     picture = save_to_plots(folder, "best.png", draw_best(volume, box, prediction, true, found))

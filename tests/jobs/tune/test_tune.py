@@ -75,3 +75,32 @@ def test_labels_without_objects_are_refused(folder):
         _run(folder, labels=f"{folder}/a.h5:none")
     with pytest.raises(InputError, match="metric=cremi_score needs the size of voxels"):
         _run(folder, input=f"{folder}/a.h5:none", channels="foreground", metric="cremi_score")
+
+
+def test_a_stopped_run_keeps_its_trials(folder, monkeypatch):
+    tried, real = [], tune.decode
+
+    def decode(prediction, method, values, memo):
+        if len(tried) == 2:
+            raise KeyboardInterrupt
+        tried.append(values["threshold"])
+        return real(prediction, method, values, memo)
+
+    monkeypatch.setattr(tune, "decode", decode)
+    config = load_config("configs/tune.py")
+    config.update({"input": f"{folder}/p.zarr", "labels": f"{folder}/a.h5:labels"})
+    config.method, config.grid = "components", "threshold=0.2,0.5,0.8"
+    with pytest.raises(KeyboardInterrupt):
+        tune.run(config, folder / "run")
+    # A line of which a killed process wrote a part.
+    with (folder / "run" / "trials.jsonl").open("a") as file:
+        file.write('{"settings": {"thre')
+    monkeypatch.setattr(
+        tune, "decode", lambda p, m, v, memo: tried.append(v) or real(p, m, v, memo)
+    )
+    assert tune.run(config, folder / "run") == 0
+    # The last trial, and the best one once more for its picture.
+    assert [*tried[:2], *(v["threshold"] for v in tried[2:])] == ["0.2", "0.5", "0.8", "0.2"]
+    trials = json.loads((folder / "run" / "trials.json").read_text())
+    assert len(trials) == 3 and not (folder / "run" / "trials.jsonl").exists()
+    assert (folder / "run" / "plots" / "best.png").exists()
