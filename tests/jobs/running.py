@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,6 @@ def read_refusal(capfd, config: str, workdir: Path, fields: Mapping[str, object]
     assert run_command(config, workdir, fields) == 2
     lines = capfd.readouterr().err.splitlines()
     ours = [line for line in lines if line.startswith("emjax: ")]
-    logged = [line for line in lines if line[:1] in "IW" and line[1:5].isdigit()]
+    logged = [line for line in lines if re.match(r"\d\d:\d\d:\d\d ", line)]
     assert len(ours) == 1 and len(lines) == 1 + len(logged), lines
     return ours[0]
