@@ -107,7 +107,8 @@ class HeldOut:
         """Voxel size of the crops along x, nm, for scale bars; None if it is unknown or mixed."""
         if self.settings.data.voxel_nm:
             return float(self.settings.data.voxel_nm[2])
-        sizes = {entry.image.voxel_nm and entry.image.voxel_nm[2] for entry in self.entries}
+        known = [entry.image.voxel_nm for entry in self.entries]
+        sizes = {nm[2] if nm is not None else None for nm in known}
         return sizes.pop() if len(sizes) == 1 else None
 
     @property

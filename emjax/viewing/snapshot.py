@@ -122,7 +122,7 @@ def read_image(prediction: Volume, parts: Sequence[Box]) -> list[np.ndarray] | N
     found = []
     for part in parts:
         start = np.multiply(np.add(over.origin, part.start), over.voxel_nm)
-        plane = Plane(0, (start[1], start[2]), over.voxel_nm[1], part.size[1:])
+        plane = Plane(0, (start[1], start[2]), over.voxel_nm[1], (part.size[1], part.size[2]))
         voxels, _ = read_plane(image, plane, float(start[0] + over.voxel_nm[0] / 2))
         found.append(np.clip((voxels.astype(np.float32) - low) / (high - low), 0, 1))
     return found
