@@ -70,6 +70,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return found.group()
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), name))
         site = OUTSIDE.get(path, path.removeprefix("docs/") if path.startswith("docs/") else None)
+        if path.startswith("configs/"):
+            site = f"{JOBS}/{posixpath.basename(path).removesuffix('.py')}.md"
         if site is not None and files.get_file_from_path(site):
             relative = posixpath.relpath(site, posixpath.dirname(here) or ".")
             return f"{text}({relative}{hash_}{anchor})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,3 +50,17 @@ def anchors(page: Path) -> set[str]:
             number += 1
         found.add(name)
     return found
+
+
+def undocumented(names: Iterable[str]) -> list[str]:
+    """Returns those names of a results.json that docs/results_json.md does not list.
+
+    There, `N` is a number, other words in capitals are any name, and `...` is any text.
+    """
+    page = (ROOT / "docs" / "results_json.md").read_text()
+    cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+    patterns = []
+    for name in (name for cell in cells for name in _CODE.findall(cell)):
+        pattern = re.sub(r"[A-Z]{2,}", r"\\w+", name.replace("...", r"\w*"))
+        patterns.append(re.compile(re.sub("N", r"\\d+", pattern)))
+    return [name for name in names if not any(p.fullmatch(name) for p in patterns)]

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from .pages import ROOT
+from .pages import ROOT, undocumented
 
 _ROW = re.compile(r"^\| (`.+?) \|", re.MULTILINE)
 
@@ -41,3 +41,16 @@ def test_messages_are_those_of_the_code(message):
 
 def test_there_are_many_and_an_invented_one_is_found():
     assert len(MESSAGES) > 20 and "the moon is not full" not in _texts()
+
+
+def test_names_of_results_are_told_from_others():
+    names = [
+        "voi",
+        "ap_75_small",
+        "val_loss_affinities_bce",
+        "psnr_db_untrained",
+        "variance_level12",
+    ]
+    assert undocumented([*names, "voy", "ap_x", "normalization_low_volume"]) == [
+        *("voy", "ap_x", "normalization_low_volume"),
+    ]
