@@ -15,7 +15,7 @@ from emjax.hash_table import EMPTY, find_place
 from emjax.segmentation.clusters import joined
 from emjax.segmentation.region_graph import BINS, UNIT, EdgeStatistics
 
-LINKAGES = ("mean", "quantile", "quantile_of_maxima")
+LINKAGES = ("mean", "quantile", "quantile_of_maxima", "quantile_of_steady_maxima")
 # With this many half edges or more, their indices need 64 bits.
 _MANY = 2**31
 
@@ -59,6 +59,8 @@ def agglomerate(
       - 'quantile': their quantile (50 = median), from histograms; the centre of a bin.
       - 'quantile_of_maxima': the quantile over the pairs of fragments between them, each of which
         counts once, with its largest affinity.
+      - 'quantile_of_steady_maxima': the same of statistics that were gathered as `steady`, so that one wrong voxel
+        joins nothing.
     Only clusters that touch merge; long-range affinities count as evidence on these.
 
     Args:

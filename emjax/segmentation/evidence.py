@@ -31,11 +31,13 @@ class Table:
         gather: makes the table of a part of the volume.
         long_range: whether it reads the partners of voxels at all offsets of the prediction, not only at the nearest.
         contacts: whether it counts the faces that fragments share, and their affinities.
+        steady: whether it looks at the voxels around each face, too.
     """
 
     gather: Gather
     long_range: bool = False
     contacts: bool = False
+    steady: bool = False
 
 
 # Name of a table -> how it is gathered. The name says everything that the table depends on besides the fragments, so
@@ -58,26 +60,35 @@ class Graph:
     tables: Mapping[str, EdgeStatistics]
 
 
-def near(histogram: bool = False) -> Evidence:
-    """Returns the evidence of the nearest affinities; only contacts where there are no affinities."""
-    name = "near_histogram" if histogram else "near"
+def near(histogram: bool = False, steady: bool = False) -> Evidence:
+    """Returns the evidence of the nearest affinities; only contacts where there are no affinities.
+
+    Args:
+        histogram: whether it has histograms.
+        steady: whether single affinities that stand out count less in its maximum, see `edge_statistics`.
+    """
+    name = f"near{'_histogram' * histogram}{'_steady' * steady}"
 
     def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
         known = prediction.has_affinities or boundary_channel(prediction.names) is not None
         affinities = affinities_of(prediction).nearest() if known else None
-        return edge_statistics(fragments, affinities, own=own, histogram=histogram and known)
+        return edge_statistics(
+            fragments, affinities, own=own, histogram=histogram and known, steady=steady
+        )
 
-    return {name: Table(gather, contacts=True)}
+    return {name: Table(gather, contacts=True, steady=steady)}
 
 
-def near_and_far(histogram: bool = False) -> Evidence:
-    """Returns the evidence of all affinities together, long-range ones included."""
-    name = "all_histogram" if histogram else "all"
+def near_and_far(histogram: bool = False, steady: bool = False) -> Evidence:
+    """Returns the evidence of all affinities together, long-range ones included; arguments as of `near`."""
+    name = f"all{'_histogram' * histogram}{'_steady' * steady}"
 
     def gather(prediction: Prediction, fragments: np.ndarray, own: Slices | None) -> EdgeStatistics:
-        return edge_statistics(fragments, affinities_of(prediction), own=own, histogram=histogram)
+        return edge_statistics(
+            fragments, affinities_of(prediction), own=own, histogram=histogram, steady=steady
+        )
 
-    return {name: Table(gather, long_range=True, contacts=True)}
+    return {name: Table(gather, long_range=True, contacts=True, steady=steady)}
 
 
 def far() -> Evidence:
@@ -115,7 +126,7 @@ def joined_by_affinity(threshold: float) -> Evidence:
 
 
 def reach(evidence: Evidence, offsets: Sequence[Offset | None]) -> Size:
-    """Returns how far, (z, y, x) voxels, the partners of a voxel lie that the tables need.
+    """Returns how far, (z, y, x) voxels, what the tables need lies from a voxel: its partners, and those around it.
 
     Args:
         evidence: the tables.
@@ -125,7 +136,8 @@ def reach(evidence: Evidence, offsets: Sequence[Offset | None]) -> Size:
         return (0, 0, 0)
     long_range = any(table.long_range for table in evidence.values())
     used = [o for o in offsets if o is not None] if long_range else []
-    z, y, x = (max(-o[axis] for o in (*NEAREST, *used)) for axis in range(3))
+    around = int(any(table.steady for table in evidence.values()))
+    z, y, x = (around + max(-o[axis] for o in (*NEAREST, *used)) for axis in range(3))
     return z, y, x
 
 

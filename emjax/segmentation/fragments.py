@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import bioimage_cpp.segmentation as bioimage
 import edt
 import numpy as np
-from scipy import ndimage
 
 from emjax.compiled import compiled
 from emjax.errors import InputError
@@ -27,9 +26,14 @@ from emjax.segmentation.flooding import flood_affinities
 from emjax.segmentation.method import NEEDS_NEAREST, Names, Offsets
 from emjax.segmentation.prediction import Affinities, Prediction, has_nearest, partners
 from emjax.segmentation.settings import SizeSettings, choice, number
+from emjax.segmentation.smoothing import smooth
 
 SEEDS = ("maxima", "basins")
 FLOODS = ("affinities", "boundary")
+# Above this affinity, two voxels belong together for sure (our choice).
+_SURE = 0.9
+# Voxels from which on what no seed reaches is a fragment of its own: an object that is one voxel wide has no seed.
+_UNSEEDED = 2
 # Channels from which fragments can be made, for messages.
 NEEDS_BOUNDARY = f"{NEEDS_NEAREST}, or {' or '.join(map(repr, BOUNDARIES))}"
 
@@ -50,7 +54,8 @@ class FragmentSettings(SizeSettings):
         sigma_seeds: Gaussian smoothing of the distance whose maxima are seeds, voxels.
         sigma_weights: Gaussian smoothing of the boundary map that is flooded, voxels.
         boundary_weight: share of the boundary map in the map that is flooded; the rest is distance.
-        min_fragment: voxels; smaller fragments are flooded by their neighbours.
+        min_fragment: voxels; smaller fragments are flooded by their neighbours. Along affinities, what no seed reaches
+            without crossing a boundary is a fragment of its own where its voxels belong together for sure.
         foreground_threshold: voxels with less foreground are background; without a foreground
             channel, those whose highest nearest affinity is lower. 0: every voxel is labelled.
         long_range: whether long-range affinities count as evidence between fragments that touch.
@@ -89,7 +94,7 @@ def make_fragments(prediction: Prediction, settings: FragmentSettings) -> np.nda
         # Affinities made from a membrane are not needed here.
         axes = ()
 
-    def cut(part: slice | int) -> np.ndarray:
+    def cut(part: slice | int, held: np.ndarray | None = None) -> np.ndarray:
         edges = [near.read(axis, part) for axis in axes]
         return watershed(
             affinity_boundary(edges, settings.boundary) if membrane is None else membrane[part],
@@ -101,6 +106,7 @@ def make_fragments(prediction: Prediction, settings: FragmentSettings) -> np.nda
             min_size=settings.min_fragment,
             mask=None if mask is None else mask[part],
             edges=edges if settings.flood == "affinities" else None,
+            held=held,
         )
 
     if not settings.plane:
@@ -108,8 +114,16 @@ def make_fragments(prediction: Prediction, settings: FragmentSettings) -> np.nda
     # One section after the other, so that its data stay in the processor's cache.
     fragments = np.empty(prediction.shape, np.uint64)
     last = 0
+    # Where a membrane is so low that it holds a voxel at the next section, a seed reaches the voxel in its own section.
+    crossed = settings.flood == "affinities" and membrane is None
+    nowhere = np.zeros(prediction.shape[1:], bool)
+    before = nowhere
     for z, section in enumerate(fragments):
-        last = _append(cut(z), last, section)
+        held = None
+        if crossed:
+            after = near.read(0, z + 1) > _SURE if z + 1 < len(fragments) else nowhere
+            held, before = before | after, after
+        last = _append(cut(z, held), last, section)
     return fragments
 
 
@@ -145,6 +159,7 @@ def watershed(
     min_size: int = 0,
     mask: np.ndarray | None = None,
     edges: Sequence[np.ndarray] | None = None,
+    held: np.ndarray | None = None,
 ) -> np.ndarray:
     """Cuts a volume, or a section, into fragments by a distance-transform watershed.
 
@@ -163,7 +178,12 @@ def watershed(
         min_size: voxels; smaller fragments lose their seed, and their neighbours flood them.
         mask: bool, of the same shape; False voxels stay 0. None labels every voxel that a seed can reach.
         edges: affinities to flood along instead of over the boundary map, see `affinity_boundary`;
-            boundaries then lie between voxels, and `sigma_weights` and `boundary_weight` have no effect.
+            boundaries then lie between voxels, and `sigma_weights` and `boundary_weight` have no effect. What no seed
+            reaches over affinities above 1 - `threshold`, such as an object that is one voxel wide, is not given to its
+            neighbour, but is a fragment of its own: parts of two or more voxels (and of `min_size`) that affinities
+            above 0.9 join, and those to all others are 0.1 or less.
+        held: bool, of the same shape: voxels with an affinity above 0.9 to the next or the previous section. Those that
+            belong to no other voxel of the section are fragments, too.
 
     Returns:
         uint32 of the same shape, ids 1..n; 0 where no seed reaches.
@@ -184,7 +204,17 @@ def watershed(
     def flood(markers: np.ndarray) -> np.ndarray:
         if edges is None:
             return bioimage.watershed(surface, markers, mask=mask).astype(np.uint32)
-        return flood_affinities(edges, range(markers.ndim), markers, mask)
+        return flood_affinities(
+            edges,
+            range(markers.ndim),
+            markers,
+            mask,
+            depth=distance,
+            floor=1 - threshold,
+            sure=_SURE,
+            smallest=max(min_size, _UNSEEDED),
+            held=held if min_size <= 1 else None,
+        )
 
     found = flood(markers)
     return flood(_keep_large(found, min_size)) if min_size > 1 else found
@@ -201,17 +231,17 @@ def _distance(inside: np.ndarray) -> np.ndarray:
 
 def _seeds(distance: np.ndarray, kind: str, sigma: float, mask: np.ndarray | None) -> np.ndarray:
     """Returns the regional maxima of the distance, or the basins around them, uint32."""
-    smooth = ndimage.gaussian_filter(distance, sigma) if sigma else distance
+    smoothed = smooth(distance, sigma) if sigma else distance
     # Between objects, the smoothed distance may have a maximum on the boundary itself.
     inside = distance > 0 if mask is None else (distance > 0) & mask
-    return basins(smooth, inside, tops=kind == "maxima")
+    return basins(smoothed, inside, tops=kind == "maxima")
 
 
 def _surface(
     boundary: np.ndarray, distance: np.ndarray, sigma: float, boundary_weight: float
 ) -> np.ndarray:
     """Returns the map to flood, `alpha boundary + (1 - alpha) (1 - distance / max)`."""
-    surface = ndimage.gaussian_filter(boundary, sigma) if sigma else boundary
+    surface = smooth(boundary, sigma) if sigma else boundary
     if boundary_weight < 1:
         depth = distance / max(float(distance.max()), 1.0)
         surface = boundary_weight * surface + (1 - boundary_weight) * (1 - depth)

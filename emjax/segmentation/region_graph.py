@@ -19,6 +19,8 @@ from emjax.segmentation.prediction import NEAREST, Affinities, Offset
 
 UNIT = 1 << 24  # an affinity of 1 in `total` and `maximum`
 BINS = 256
+# An affinity that exceeds all around it by more than this is taken for a wrong one (our choice).
+STEP = 0.45
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class EdgeStatistics:
             are merged; `touching` drops them.
         total: `[n]` int64, sum of the affinities between them, in units of 1 / `UNIT`.
         count: `[n]` int64, number of these affinities.
-        maximum: `[n]` int64, the largest of them, in units of 1 / `UNIT`.
+        maximum: `[n]` int64, the largest of them, in units of 1 / `UNIT`; see `edge_statistics` for `steady`.
         histogram: `[m, 3]` int64 rows (edge, bin, amount), sorted: the non-empty bins of the
             histograms of affinities over `BINS` equal bins; None if they were not requested.
     """
@@ -145,6 +147,7 @@ def edge_statistics(
     *,
     own: tuple[slice, ...] | None = None,
     histogram: bool = False,
+    steady: bool = False,
 ) -> EdgeStatistics:
     """Gathers the affinities and contacts of each pair of fragments.
 
@@ -158,6 +161,11 @@ def edge_statistics(
             If blocks partition a volume and are read with a halo on their lower side as wide as the
             longest offset, each pair of voxels is counted once. None: everything.
         histogram: whether to fill histograms.
+        steady: whether single affinities that stand out count less in the maximum: one that exceeds all those of the
+            same channel, between the same two fragments, at the 26 voxels around p by more than `STEP` counts as the
+            largest of these plus `STEP`. Where there are none, their place takes the mean of those between any two
+            fragments; where there are none of these either, it counts as it is. Blocks then need one voxel more of a
+            halo, on all sides.
 
     Returns:
         All pairs, including those that do not touch; see `EdgeStatistics.contact`.
@@ -183,7 +191,9 @@ def edge_statistics(
             values = np.ascontiguousarray(affinities[known.index(offset)])
             _check_shape(values, fragments, offset)
         binned = histogram and offset in known
-        state = _gather_all(local, values, np.array(offset), box, offset in NEAREST, binned, state)
+        state = _gather_all(
+            local, values, np.array(offset), box, offset in NEAREST, binned, steady, state
+        )
     _, _, keys, entries, used, bin_table, bin_amounts, _ = state
     keys, entries = keys[:used], entries[:used]
     order = np.argsort(keys)
@@ -256,6 +266,7 @@ def _gather_all(
     box: np.ndarray,
     contact: bool,
     histogram: bool,
+    steady: bool,
     state: _State,
 ) -> _State:
     """Adds one channel (nothing if `values` is empty) and, with `contact`, the contacts along its axis.
@@ -268,7 +279,7 @@ def _gather_all(
     room = 2 * max(int(box[2, 1] - box[2, 0]), 0)
     while True:
         row, used, bins_used = _gather(
-            fragments, values, offset, box, contact, histogram, row, room, *state
+            fragments, values, offset, box, contact, histogram, steady, row, room, *state
         )
         state = state._replace(used=used, bins_used=bins_used)
         if row == rows:
@@ -297,6 +308,30 @@ def _doubled(table, values):
 
 
 @compiled
+def _steady(fragments, values, dz, dy, dx, z, y, x):
+    """Returns the affinity of a voxel, or what it counts at most beside those around it; see `edge_statistics`."""
+    depth, height, width = fragments.shape
+    a, b = fragments[z, y, x], fragments[z + dz, y + dy, x + dx]
+    same, total, count = np.float32(-1), 0.0, 0
+    for k in range(max(z - 1, -dz), min(z + 2, depth)):
+        for j in range(max(y - 1, -dy), min(y + 2, height)):
+            for i in range(max(x - 1, -dx), min(x + 2, width)):
+                if k == z and j == y and i == x:
+                    continue
+                p, q = fragments[k, j, i], fragments[k + dz, j + dy, i + dx]
+                if p == a and q == b:
+                    same = max(same, values[k, j, i])
+                elif p != q and p != 0 and q != 0:
+                    total += values[k, j, i]
+                    count += 1
+    if same >= 0:
+        return min(values[z, y, x], same + np.float32(STEP))
+    if count:
+        return min(values[z, y, x], np.float32(total / count + STEP))
+    return values[z, y, x]
+
+
+@compiled
 def _gather(
     fragments,
     values,
@@ -304,6 +339,7 @@ def _gather(
     box,
     contact,
     histogram,
+    steady,
     row,
     room,
     table,
@@ -354,14 +390,18 @@ def _gather(
                 entries[entry, 0] += x - first
             if not evidence:
                 continue
-            total, most = np.int64(0), np.int64(0)
+            total, most = np.int64(0), entries[entry, 3]
             for i in range(first, x):
                 units = np.int64(values[z, y, i] * UNIT + 0.5)
                 total += units
-                most = max(most, units)
+                if units > most:
+                    if steady:
+                        value = _steady(fragments, values, dz, dy, dx, z, y, i)
+                        units = np.int64(value * UNIT + 0.5)
+                    most = max(most, units)
             entries[entry, 1] += total
             entries[entry, 2] += x - first
-            entries[entry, 3] = max(entries[entry, 3], most)
+            entries[entry, 3] = most
             if not histogram:
                 continue
             for i in range(first, x):

@@ -85,3 +85,12 @@ def test_how_far_partners_are(noisy):
     assert reach(near(), offsets) == (1, 1, 1)
     assert reach(near_and_far(), offsets) == (2, 5, 5) == reach({**near(), **far()}, offsets)
     assert reach(touching(26), (None,)) == (1, 1, 1) and reach({}, offsets) == (0, 0, 0)
+
+
+def test_evidence_where_single_affinities_count_less_reads_one_voxel_more(noisy, bricks):
+    offsets = noisy(1).offsets
+    assert list(near(steady=True)) == ["near_steady"] and list(near()) == ["near"]
+    assert reach(near(steady=True), offsets) == (2, 2, 2)
+    assert reach({**near(), **near_and_far(steady=True)}, offsets) == (3, 6, 6)
+    plain, steady = (_gather(near(steady=s), noisy(1), bricks) for s in (False, True))
+    assert (steady.maximum <= plain.maximum).all() and steady.pairs.tolist() == plain.pairs.tolist()

@@ -90,6 +90,51 @@ def test_blocks_add_up_to_the_whole(fragments, noisy, axis):
     assert _fields(merge_statistics(halves[::-1])) == _fields(whole)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_blocks_add_up_to_the_whole_where_single_affinities_count_less(fragments, noisy, axis):
+    prediction = noisy(2)
+    whole = edge_statistics(fragments, prediction.affinities().nearest(), steady=True)
+    cut, parts = fragments.shape[axis] // 2 + 1, []
+    for own in (slice(0, cut), slice(cut, fragments.shape[axis])):
+        # Each block reads two voxels more: a partner lies one voxel before, and one more is looked at around both.
+        read = slice(max(own.start - 2, 0), min(own.stop + 1, fragments.shape[axis]))
+        inner = slice(own.start - read.start, own.stop - read.start)
+        box = tuple(read if i == axis else slice(None) for i in range(3))
+        part = Prediction(prediction.array[:3][(slice(None), *box)], ("affinity",) * 3, NEAREST)
+        where = tuple(inner if i == axis else slice(None) for i in range(3))
+        parts.append(edge_statistics(fragments[box], part.affinities(), own=where, steady=True))
+    assert _fields(merge_statistics(parts)) == _fields(whole)
+    plain = edge_statistics(fragments, prediction.affinities().nearest())
+    assert (whole.maximum <= plain.maximum).all() and (whole.maximum < plain.maximum).any()
+    assert whole.total.tolist() == plain.total.tolist()
+
+
+def test_a_single_affinity_that_stands_out_counts_less_in_a_steady_maximum():
+    fragments = np.repeat(np.array([[[1], [2]]], np.uint64), 6, axis=2)
+    values = np.zeros((3, 1, 2, 6), np.float32)
+
+    def maximum(numbers, fragments=fragments, steady=True):
+        values[1, 0, 1] = numbers
+        affinities = Prediction(values, ("affinity",) * 3, NEAREST).affinities()
+        return edge_statistics(fragments, affinities, steady=steady).maximum / UNIT
+
+    assert maximum([0, 0, 1, 0, 0, 0], steady=False).tolist() == [1]
+    np.testing.assert_allclose(maximum([0, 0, 1, 0, 0, 0]), [0.45], atol=1e-6)
+    np.testing.assert_allclose(maximum([0, 0, 1, 0.25, 0, 0]), [0.7], atol=1e-6)
+    # Two beside each other count, and so does one that does not stand out.
+    assert maximum([0, 0, 1, 1, 0, 0]).tolist() == [1]
+    np.testing.assert_allclose(maximum([0, 0.25, 0.5, 0.25, 0, 0]), [0.5], atol=1e-6)
+    # The second pair has one face: beside it are only those of other pairs, whose mean takes the place.
+    several = fragments.copy()
+    several[0, 0] = 1, 1, 3, 1, 1, 1
+    found = maximum([0, 0.2, 1, 0.4, 0, 0], several)
+    np.testing.assert_allclose(found, [0.4, 0, 0.75], atol=1e-6)
+    # Nothing is around the only face.
+    several[0, 0] = several[0, 1] = 0
+    several[0, :, 2] = 1, 2
+    assert maximum([0, 0, 1, 0, 0, 0], several).tolist() == [1]
+
+
 def test_ids_of_a_whole_volume_need_64_bits(fragments, noisy):
     affinities = noisy(3).affinities()
     far = np.where(fragments > 0, fragments + np.uint64(1 << 40), 0).astype(np.uint64)

@@ -24,14 +24,15 @@ class MulticutSettings(FragmentSettings):
     """Fragments, partitioned at a low cost; see `emjax.segmentation.multicut.multicut`.
 
     Attributes:
-        beta: prior of a boundary, in (0, 1); a higher prior cuts more.
+        beta: prior of a boundary, in (0, 1); a higher prior cuts more. 0.5 is neutral; the default is lower, as blurred
+            affinities are low at the edge of every contact, also between two parts of one object.
         weighted: whether long boundaries count more than short ones.
             The fragments in the code of arXiv:2308.09917 are boundary_threshold=0.25,
             flood=boundary, sigma_seeds=2, sigma_weights=2, boundary_weight=0.9, min_fragment=100.
         lifted: whether long-range affinities count between fragments that do not touch.
     """
 
-    beta: float = number(0.5, 0.001, 0.999, grid=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), later=True)
+    beta: float = number(0.3, 0.001, 0.999, grid=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), later=True)
     weighted: bool = choice(True, (False, True), later=True)
     lifted: bool = choice(False, (False, True), later=True)
 

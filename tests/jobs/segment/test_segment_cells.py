@@ -20,7 +20,7 @@ OFFSETS = [[-1, 0, 0], [0, -1, 0], [0, 0, -1], [-3, 0, 0], [0, -5, 0], [0, 0, -5
 OBJECTS = ["foreground", "contour", "distance"]
 METHODS = {
     "agglomerate": "plane=false",
-    "multicut": "plane=false&foreground_threshold=0.5",
+    "multicut": "plane=false",
     "mutex": "strides=1/2/2&foreground_threshold=0.5",
     "affinity_components": "threshold=0.5",
     "components": "threshold=0.5&min_size=20",
