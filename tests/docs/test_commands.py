@@ -70,6 +70,12 @@ def test_commands_are_found_and_cut_where_they_end():
     ]
 
 
+def test_the_walk_of_readme_is_among_them():
+    jobs = [command[0] for command in commands((ROOT / "README.md").read_text())]
+    walk = ["view", "finetune:neurons", "predict", "tune", "predict", "segment", "evaluate", "view"]
+    assert [job for job in jobs if job in walk] == walk
+
+
 def test_a_field_that_is_not_there_is_found():
     (command,) = commands("python -m emjax.main --config configs/view.py --config.volume=a")
     with pytest.raises(InputError, match="volume"):
