@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from emjax.data.opening import OpenedEntry
@@ -62,8 +61,8 @@ def hold_out(
             )
         first, stop = [0, 0, 0], list(size)
         first[axis], stop[axis] = start, start - margin[axis]
-        training.append(_part(entry, Box.between((0, 0, 0), tuple(stop))))
-        held_out.append(_part(entry, Box.between(tuple(first), size)))
+        training.append(entry.crop(Box.between((0, 0, 0), tuple(stop))))
+        held_out.append(entry.crop(Box.between(tuple(first), size)))
     return training, held_out
 
 
@@ -94,17 +93,5 @@ def limit_labels(
             )
         kept = sections or depth
         kept = min(kept, max(1, round(fraction * depth)))
-        limited.append(_part(entry, Box((0, 0, 0), (kept, height, width))))
+        limited.append(entry.crop(Box((0, 0, 0), (kept, height, width))))
     return limited
-
-
-def _part(entry: OpenedEntry, box: Box) -> OpenedEntry:
-    """Returns a box of a volume and its labels; the normalization stays that of the whole volume."""
-    moved = tuple(-s for s in box.start)
-    inside = [excluded.intersect(box) for excluded in entry.excluded]
-    return dataclasses.replace(
-        entry,
-        image=entry.image.crop(box),
-        labels=entry.labels.crop(box) if entry.labels else None,
-        excluded=tuple(hole.translate(moved) for hole in inside if hole is not None),
-    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from emjax.data.opening import OpenedEntry
+from emjax.data.opening import Labels, OpenedEntry
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
@@ -27,8 +27,35 @@ def check_labelled(entries: Sequence[OpenedEntry], field: str) -> None:
         InputError: if a volume has no labels; names the first one.
     """
     for entry in entries:
-        if entry.labels is None:
+        if not entry.all_labels:
             raise InputError(f"{field}: {entry.image.name} has no labels; write image|labels")
+
+
+def check_names(
+    entries: Sequence[OpenedEntry], names: Sequence[str], field: str, every: bool = True
+) -> None:
+    """Checks that the labels that targets read exist: each volume has some of them.
+
+    Args:
+        entries: the volumes.
+        names: of labels that targets read; '' are those without a name.
+        field: configuration field that names the volumes, for the message.
+        every: whether there must be labels of each name in one volume at least.
+
+    Raises:
+        InputError: if no volume has labels of a name, or a volume has none of all these.
+    """
+    known = sorted({name for entry in entries for name in entry.all_labels})
+    shown = ", ".join(f"of={name}" if name else "labels without a name" for name in known)
+    for name in names if every else ():
+        if name not in known:
+            wanted = f"of={name}" if name else "labels without a name (give of=NAME)"
+            raise InputError(f"targets read {wanted}, but {field} has {shown}")
+    for entry in entries:
+        if not set(names) & set(entry.all_labels):
+            raise InputError(
+                f"{field}: {entry.image.name} has none of the labels that targets read"
+            )
 
 
 def find_objects(entries: Sequence[OpenedEntry]) -> None:
@@ -38,7 +65,7 @@ def find_objects(entries: Sequence[OpenedEntry]) -> None:
         InputError: if none of the volumes holds an object; for some of them it only warns.
     """
     empty = [entry for entry in entries if not _has_object(entry)]
-    names = ", ".join(entry.labels.name for entry in empty if entry.labels)
+    names = ", ".join(part.volume.name for e in empty for part in e.all_labels.values())
     if len(empty) == len(entries):
         raise InputError(
             f"no labelled voxel to train on in {names}: all are background or ignored; check the labels, their boxes, "
@@ -49,14 +76,16 @@ def find_objects(entries: Sequence[OpenedEntry]) -> None:
 
 
 def _has_object(entry: OpenedEntry) -> bool:
-    if entry.labels is None:
-        return False
-    size = entry.labels.size
+    return any(_holds_object(labels) for labels in entry.all_labels.values())
+
+
+def _holds_object(labels: Labels) -> bool:
+    size = labels.volume.size
     grid = Grid(Box((0, 0, 0), size), tuple(map(min, _BLOCK, size)))
     # Read blocks in an order that soon covers all parts of the volume, since labels often lie in the middle.
     step = next(s for s in range(7, 14) if math.gcd(s, len(grid)) == 1 or len(grid) < 7)
     for index in range(len(grid)):
         box = grid[index * step % len(grid)].core if len(grid) >= 7 else grid[index].core
-        if entry.label_ids.objects(entry.labels.read(box)).any():
+        if labels.ids.objects(labels.volume.read(box)).any():
             return True
     return False

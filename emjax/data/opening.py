@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from absl import logging
@@ -13,13 +13,23 @@ from emjax.data.normalization import Normalization, measure
 from emjax.data.overlaps import known_overlaps
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.volumes.address import SYNTHETIC, Address, Entry, parse_volumes
+from emjax.volumes.address import MASK, SYNTHETIC, Address, Entry, parse_volumes
 from emjax.volumes.label_ids import NONE_NAMED, LabelIds
 from emjax.volumes.pairs import lay
 from emjax.volumes.roles import LABEL_KEYS, TRAINING_IMAGE_KEYS, check_ids, refuse_idle_keys
 from emjax.volumes.slow import say_if_slow
 from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
+
+_MASK_TITLE = "its mask"
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Labels of an image, of its size, and what their ids mean."""
+
+    volume: Volume
+    ids: LabelIds = NONE_NAMED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +38,14 @@ class OpenedEntry:
 
     Attributes:
         image: volume `[z, y, x]`.
-        labels: volume of labels of the same size, or None.
+        labels: volume of labels of the same size, those without a name; or None.
         normalization: normalization of the image.
         group: name of the group (data set) that it belongs to.
         weight: weight within its group.
         excluded: boxes, in voxels of `image`, that are never read.
         label_ids: what the ids of `labels` mean.
+        named: name -> further labels of the same size.
+        mask: volume of the same size that is 0 where no labels are known; or None.
     """
 
     image: Volume
@@ -43,6 +55,30 @@ class OpenedEntry:
     weight: float
     excluded: tuple[Box, ...] = ()
     label_ids: LabelIds = NONE_NAMED
+    named: Mapping[str, Labels] = dataclasses.field(default_factory=dict)
+    mask: Volume | None = None
+
+    @property
+    def all_labels(self) -> dict[str, Labels]:
+        """Name -> labels; those without a name have ''."""
+        own = {"": Labels(self.labels, self.label_ids)} if self.labels else {}
+        return {**own, **self.named}
+
+    def crop(self, box: Box) -> OpenedEntry:
+        """Returns a part, in voxels of the image; the normalization stays that of the whole."""
+        moved = tuple(-s for s in box.start)
+        inside = [excluded.intersect(box) for excluded in self.excluded]
+        return dataclasses.replace(
+            self,
+            image=self.image.crop(box),
+            labels=self.labels.crop(box) if self.labels else None,
+            named={
+                name: dataclasses.replace(labels, volume=labels.volume.crop(box))
+                for name, labels in self.named.items()
+            },
+            mask=self.mask.crop(box) if self.mask else None,
+            excluded=tuple(hole.translate(moved) for hole in inside if hole is not None),
+        )
 
 
 def open_entries(volumes: str | Sequence[str], *, exclude: str = "") -> list[OpenedEntry]:
@@ -73,31 +109,38 @@ def open_entries(volumes: str | Sequence[str], *, exclude: str = "") -> list[Ope
                 f"data.exclude: {hole} is no part of any volume in data.volumes; write its path as there"
             )
     for entry in opened:
-        say_if_slow(entry.image, entry.labels)
+        say_if_slow(entry.image, *(labels.volume for labels in entry.all_labels.values()))
     return opened
 
 
 def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry:
     refuse_idle_keys(entry.image, "image", TRAINING_IMAGE_KEYS)
-    if entry.labels:
-        refuse_idle_keys(entry.labels, "labels", LABEL_KEYS)
-    image = open_volume(entry.image)
-    labels = open_volume(entry.labels) if entry.labels else None
-    for address in filter(None, (entry.image, entry.labels)):
+    addresses = {_title(name): address for name, address in entry.all_labels.items()}
+    for what, address in addresses.items():
+        refuse_idle_keys(address, what, LABEL_KEYS)
+    if entry.mask:
+        refuse_idle_keys(entry.mask, MASK)
+        addresses[_MASK_TITLE] = entry.mask
+    volumes = {"image": open_volume(entry.image)}
+    volumes |= {what: open_volume(address) for what, address in addresses.items()}
+    for address in (entry.image, *addresses.values()):
         refuse_incomplete(address, "training volume", hint=False)
-    if labels is not None:
-        if len(labels.shape) != 3:
-            raise InputError(f"labels {labels.name} have axes {labels.shape}; labels need z, y, x")
-        if labels.dtype.kind not in "uib":
-            exact = {"float64": 53, "float32": 24}.get(labels.dtype.name, 11)
-            raise InputError(
-                f"labels {labels.name} are {labels.dtype}; labels are integers, and this type loses ids above "
-                f"2^{exact}: write them as uint64"
-            )
-        laid = lay({"image": image, "its labels": labels})
+    for what, volume in volumes.items():
+        if what != "image":
+            _check_labels(what, volume)
+    if len(volumes) > 1:
+        laid = lay(volumes)
         laid.log()
-        image, labels = laid.volumes["image"], laid.volumes["its labels"]
-        check_ids(labels, "labels")
+        volumes = laid.volumes
+        for what in addresses:
+            if what != _MASK_TITLE:
+                check_ids(volumes[what], "labels")
+    image = volumes["image"]
+    opened = {
+        name: Labels(volumes[_title(name)], LabelIds.of(address))
+        for name, address in entry.all_labels.items()
+    }
+    labels, mask = opened.pop("", None), volumes.get(_MASK_TITLE)
     weight = entry.image.keys.get("weight", "1")
     try:
         number = float(weight)
@@ -115,8 +158,36 @@ def _open(entry: Entry, holes: Sequence[Address], used: set[int]) -> OpenedEntry
         if box is not None:
             excluded.append(box.translate(tuple(-s for s in image.box.start)))
     group = entry.image.keys.get("group", str(entry.image))
-    label_ids = LabelIds.of(entry.labels) if entry.labels else LabelIds()
-    return OpenedEntry(image, labels, measure(image), group, number, tuple(excluded), label_ids)
+    return OpenedEntry(
+        image,
+        labels.volume if labels else None,
+        measure(image),
+        group,
+        number,
+        tuple(excluded),
+        labels.ids if labels else LabelIds(),
+        opened,
+        mask,
+    )
+
+
+def _title(name: str) -> str:
+    """Returns what labels are called in messages."""
+    return f"labels '{name}'" if name else "its labels"
+
+
+def _check_labels(what: str, volume: Volume) -> None:
+    """Refuses what cannot be labels, or a mask, by its axes and type."""
+    if len(volume.shape) != 3:
+        raise InputError(f"labels {volume.name} have axes {volume.shape}; labels need z, y, x")
+    if volume.dtype.kind not in "uib":
+        exact = {"float64": 53, "float32": 24}.get(volume.dtype.name, 11)
+        raise InputError(
+            f"labels {volume.name} are {volume.dtype}; labels are integers, and this type loses ids above "
+            f"2^{exact}: write them as uint64"
+            if what != _MASK_TITLE
+            else f"the mask {volume.name} is {volume.dtype}; a mask is of integers or bool"
+        )
 
 
 def _refuse_other_spelling(image: Address, holes: Sequence[Address]) -> None:

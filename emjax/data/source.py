@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +12,12 @@ from absl import logging
 from scipy import ndimage
 
 from emjax.data.grey_values import is_blank
-from emjax.data.opening import OpenedEntry
+from emjax.data.opening import Labels, OpenedEntry
 from emjax.data.sampling import Origins, entry_probabilities
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
+from emjax.volumes.address import MASK
 from emjax.volumes.label_ids import NONE_NAMED, LabelIds
 from emjax.volumes.volume import Volume
 
@@ -59,6 +60,7 @@ class Crops:
         min_labelled: voxels of objects that a window of labels should have; 0: no minimum.
         reject_probability: probability that a window with fewer is redrawn, up to `max_blank_tries` times.
         keep_ids: whether labelled examples also have `classes`, the ids as they are stored.
+        label_names: names of the labels that examples have; '' are those without a name.
 
     Raises:
         InputError: if no window fits into a volume, or a volume lacks the voxel size that resampling needs.
@@ -79,6 +81,7 @@ class Crops:
         min_labelled: int = 0,
         reject_probability: float = 0.95,
         keep_ids: bool = False,
+        label_names: Sequence[str] = ("",),
     ) -> None:
         self.entries = list(entries)
         self.window_size = tuple(window_size)
@@ -89,7 +92,8 @@ class Crops:
         self._reject_probability = reject_probability
         self._keep_ids = keep_ids
         # All rows of a batch have labels, or none has.
-        self._labelled = all(e.labels is not None for e in entries)
+        self._names = tuple(label_names)
+        self._labelled = all(set(self._names) & set(e.all_labels) for e in entries)
         groups, weights = [e.group for e in entries], [e.weight for e in entries]
         self._shares = np.cumsum(entry_probabilities(groups, weights, probabilities))
         self._read_sizes = [self._read_size(e.image) for e in entries]
@@ -112,7 +116,8 @@ class Crops:
             `start` `[3]` z, y, x, in voxels of the file; `voxel_nm` `[3]` float32, 0 if unknown. If
             all entries have labels, also `labels` `[z, y, x]` int32, the dense ids of this window,
             0 for background and -1 for unlabelled; and with `keep_ids` `classes` `[z, y, x]` int32,
-            the ids as stored, likewise.
+            the ids as stored, likewise. Labels with a name are called `labels.NAME` and `classes.NAME`; where a volume
+            does not have those of a name, or its mask is 0, all are -1.
 
         Raises:
             InputError: if a volume cannot be read even after several tries (names it), or no window
@@ -153,8 +158,8 @@ class Crops:
             blank = is_blank(image)
             self._found_texture |= not blank
             labels = None
-            if not blank and self._labelled and entry.labels:
-                labels = _read(entry.labels, box)
+            if not blank and self._labelled:
+                labels = self._read_labels(entry, box)
                 if self._is_wanted(labels, entry, window.rng):
                     break
             elif not blank:
@@ -169,21 +174,52 @@ class Crops:
             "start": np.asarray(box.translate(origin).start, np.int32),
             "voxel_nm": np.asarray(self._voxel_nm or entry.image.voxel_nm or (0, 0, 0), np.float32),
         }
-        if self._labelled and entry.labels:
-            labels = _read(entry.labels, box) if labels is None else labels
-            dense = _dense(labels, entry.label_ids)
-            example["labels"] = self._fit(dense, number, order=0)
-            if self._keep_ids:
-                classes = _classes(labels, entry)
-                example["classes"] = self._fit(classes, number, order=0)
+        if self._labelled:
+            labels = labels or self._read_labels(entry, box)
+            example |= self._label_arrays(labels, entry, number)
         return example
 
-    def _is_wanted(self, labels: np.ndarray, entry: OpenedEntry, rng: np.random.Generator) -> bool:
+    def _read_labels(self, entry: OpenedEntry, box: Box) -> dict[str, np.ndarray]:
+        """Reads the labels that a volume has, and its mask."""
+        volumes = {n: part.volume for n, part in entry.all_labels.items() if n in self._names}
+        if entry.mask:
+            volumes[MASK] = entry.mask
+        begun = {name: volume.begin_read(box) for name, volume in volumes.items()}
+        return {name: _wait(reading, volumes[name], box) for name, reading in begun.items()}
+
+    def _label_arrays(
+        self, labels: Mapping[str, np.ndarray], entry: OpenedEntry, number: int
+    ) -> Example:
+        """Returns what an example has of labels."""
+        found: Example = {}
+        shape = next(iter(labels.values())).shape
+        nowhere = np.full(shape, IGNORE, np.int32)
+        for name in self._names:
+            arrays = {"labels": nowhere, **({"classes": nowhere} if self._keep_ids else {})}
+            if name in labels:
+                source = entry.all_labels[name]
+                arrays["labels"] = _dense(labels[name], source.ids)
+                if self._keep_ids:
+                    arrays["classes"] = _classes(labels[name], source)
+            for kind, array in arrays.items():
+                if MASK in labels:
+                    array = np.where(labels[MASK] != 0, array, np.int32(IGNORE))
+                found[f"{kind}.{name}" if name else kind] = self._fit(array, number, order=0)
+        return found
+
+    def _is_wanted(
+        self, labels: Mapping[str, np.ndarray], entry: OpenedEntry, rng: np.random.Generator
+    ) -> bool:
         """Whether a window of labels has enough voxels of objects, or is kept by chance nevertheless."""
         if not self._min_labelled:
             return True
-        if np.count_nonzero(entry.label_ids.objects(labels)) >= self._min_labelled:
-            return True
+        for name, part in entry.all_labels.items():
+            if name in labels:
+                objects = part.ids.objects(labels[name])
+                if MASK in labels:
+                    objects &= labels[MASK] != 0
+                if np.count_nonzero(objects) >= self._min_labelled:
+                    return True
         return bool(rng.random() >= self._reject_probability)
 
     def _read_size(self, image: Volume) -> Size:
@@ -250,10 +286,6 @@ def _resample(array: np.ndarray, size: Size, ratios: Sequence[float], order: int
     )
 
 
-def _read(volume: Volume, box: Box) -> np.ndarray:
-    return _wait(volume.begin_read(box), volume, box)
-
-
 def _wait(reading: Callable[[], np.ndarray], volume: Volume, box: Box) -> np.ndarray:
     """Waits for a read and returns its voxels; retries errors that may be temporary."""
     for seconds in (*_RETRY_SECONDS, None):
@@ -283,17 +315,16 @@ def _dense(labels: np.ndarray, label_ids: LabelIds = NONE_NAMED) -> np.ndarray:
     return np.repeat(numbers[inverse], lengths).reshape(labels.shape)
 
 
-def _classes(labels: np.ndarray, entry: OpenedEntry) -> np.ndarray:
+def _classes(labels: np.ndarray, source: Labels) -> np.ndarray:
     """Returns the ids as they are stored, int32; 0 for background, -1 where nothing is known."""
     ids, inverse = np.unique(labels, return_inverse=True)
-    objects = entry.label_ids.objects(ids)
+    objects = source.ids.objects(ids)
     largest = int(ids[objects].max()) if objects.any() else 0
     if largest > np.iinfo(np.int32).max:
-        name = entry.labels.name if entry.labels else entry.image.name
         raise InputError(
-            f"labels {name} have the id {largest}; targets that name ids need ids below 2^31"
+            f"labels {source.volume.name} have the id {largest}; targets that name ids need ids below 2^31"
         )
     # All background becomes 0, since some background ids, such as the largest, do not fit into int32.
     values = np.where(objects, ids, 0).astype(np.int32)
-    values[entry.label_ids.unknown(ids)] = IGNORE
+    values[source.ids.unknown(ids)] = IGNORE
     return values[inverse].reshape(labels.shape)

@@ -8,6 +8,9 @@ Entries are separated by ';', each NAME?key=value&key=value:
     distance?plane=false
     signed_distance?inside=8&outside=50
     classes?ids=0,1,2
+    foreground?of=mito; affinities?of=neurons
+
+`of` names the labels of `image|neurons=A|mito=B`, `name` the channels where there are several of a kind.
 
 `+` joins losses, `:w` is a weight (1 if left out). `docs/targets.md` shows examples of each.
 """
@@ -54,11 +57,12 @@ def parse_targets(text: str) -> tuple[Target, ...]:
     if not entries:
         raise InputError("targets is empty; give what to learn, for example targets='affinities'")
     targets = tuple(_parse_entry(entry) for entry in entries)
-    kinds = [target.kind for target in targets]
-    for kind in kinds:
-        if kinds.count(kind) > 1:
+    titles = [target.title for target in targets]
+    for target in targets:
+        if titles.count(target.title) > 1:
             raise InputError(
-                f"targets: '{kind}' is given twice; give each target once, with all of its options"
+                f"targets: '{target.title}' is given twice; give each target once, with all of its options, or names "
+                f"to tell them apart: {target.kind}?name=NAME"
             )
     return targets
 

@@ -44,6 +44,8 @@ class Target(abc.ABC):
 
     Attributes:
         losses: (name in `emjax.losses.dense.DENSE_LOSSES`, weight) of each loss.
+        of: name of the labels that the target is made from, as in `image|mito=ADDRESS`; '': those without a name.
+        name: what is before the names of its channels and scores, as in `mito.foreground`; '': as `of`.
         kind: name of the target in the target language. A class without a name is a base class.
         metric: the metric of validation.
         activation: maps logits to values: 'sigmoid', 'tanh' or 'softmax'; the losses apply it too.
@@ -54,6 +56,8 @@ class Target(abc.ABC):
     """
 
     losses: Losses
+    of: str = ""
+    name: str = ""
 
     kind: ClassVar[str]
     metric: ClassVar[Metric]
@@ -87,6 +91,11 @@ class Target(abc.ABC):
             raise InputError(
                 f"{self.kind}: no loss; give losses={self.known_losses[0]}:1, or leave it out"
             )
+        for option, text in (("of", self.of), ("name", self.name)):
+            if text and not text.isidentifier():
+                raise InputError(
+                    f"{self.kind}: {option}={text} must be letters, digits and _, as in {option}=mito"
+                )
         for name, weight in self.losses:
             if name not in self.known_losses:
                 hint = nearest(name, self.known_losses)
@@ -97,8 +106,28 @@ class Target(abc.ABC):
                 raise InputError(f"{self.kind}: loss {name} is given twice; give it once")
 
     @property
+    def group(self) -> str:
+        """The group of its channels: `name`, else `of`; '' for channels without one."""
+        return self.name or self.of
+
+    @property
+    def title(self) -> str:
+        """Its kind, with its group before it, as in `mito_foreground`; unique among the targets of a network."""
+        return f"{self.group}_{self.kind}" if self.group else self.kind
+
+    @property
+    def score(self) -> str:
+        """Name of its metric in results, after `val_`; unique among the targets of a network."""
+        return f"{self.group}_{self.metric.name}" if self.group else self.metric.name
+
+    @property
+    def stored_names(self) -> tuple[str, ...]:
+        """Name of each channel as it is stored, with the group before it, as in `mito.foreground`."""
+        return tuple(f"{self.group}.{name}" if self.group else name for name in self.names)
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """Name of each channel, as in stored predictions."""
+        """Name of each channel, without the group."""
         return (self.kind,)
 
     @property

@@ -48,7 +48,7 @@ class Segment:
     @property
     def names(self) -> tuple[str, ...]:
         """Name of each channel of a prediction."""
-        return tuple(name for target in self.targets for name in target.names)
+        return tuple(name for target in self.targets for name in target.stored_names)
 
     @property
     def offsets(self) -> tuple[Size | None, ...]:
@@ -64,6 +64,17 @@ class Segment:
     def uses_ids(self) -> bool:
         """Whether a target names ids of the file, so that batches need `classes`."""
         return any(target.reads == "classes" for target in self.targets)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the labels that targets read; '' are those without a name."""
+        return tuple(dict.fromkeys(target.of for target in self.targets))
+
+    @property
+    def label_kinds(self) -> tuple[str, ...]:
+        """Names of the arrays of labels in a batch: `labels` and `classes`, of labels with a name `labels.NAME`."""
+        kinds = ("labels", "classes") if self.uses_ids else ("labels",)
+        return tuple(_named(kind, name) for name in self.label_names for kind in kinds)
 
     @property
     def window_size(self) -> Size:
@@ -83,7 +94,8 @@ class Segment:
         Args:
             params: as made by `init`.
             batch: `image` `[b, Z, Y, X]` uint8 windows, larger than the crop by the recipe's margin; `labels` of the
-                same shape, int32; `classes` likewise where a target names ids; `voxel_nm` `[b, 3]`.
+                same shape, int32; `classes` likewise where a target names ids, and those of `label_kinds` where labels
+                have names; `voxel_nm` `[b, 3]`.
             key: typed PRNG key of this step.
 
         Returns:
@@ -103,10 +115,10 @@ class Segment:
             key: typed PRNG key.
 
         Returns:
-            `[b, z, y, x]` float32 in [0, 1], and `labels` (and `classes`) of the same shape, int32.
+            `[b, z, y, x]` float32 in [0, 1], and the arrays of `label_kinds` of the same shape, int32.
         """
         keys = jax.random.split(key, batch["image"].shape[0])
-        kinds = ("labels", "classes") if self.uses_ids else ("labels",)
+        kinds = self.label_kinds
         stacked = jnp.stack([batch[kind] for kind in kinds], axis=-1)
 
         def augment(key: jax.Array, window: jax.Array, labels: jax.Array) -> Any:
@@ -123,16 +135,21 @@ class Segment:
         """Makes the targets of a batch.
 
         Args:
-            labels: `labels`, and `classes` where a target names ids, `[b, z, y, x]` int32.
+            labels: the arrays of `label_kinds`, `[b, z, y, x]` int32.
             voxel_nm: `[b, 3]` float32.
 
         Returns:
             For each target, its values and its mask, `[b, z, y, x, c]` float32.
         """
         # Targets such as contours and distances need the unwidened labels of touching objects.
-        widened = jax.vmap(widen)(labels["labels"]) if self.widen else labels["labels"]
-        read = {**labels, "widened": widened}
-        made = [jax.vmap(target.make)(read[target.reads], voxel_nm) for target in self.targets]
+        read = dict(labels)
+        for name in self.label_names:
+            plain = labels[_named("labels", name)]
+            read[_named("widened", name)] = jax.vmap(widen)(plain) if self.widen else plain
+        made = [
+            jax.vmap(target.make)(read[_named(target.reads, target.of)], voxel_nm)
+            for target in self.targets
+        ]
         values, masks = zip(*made, strict=True)
         return list(values), list(masks)
 
@@ -197,5 +214,9 @@ class Segment:
         ):
             loss, parts = weighted_loss(target.losses, part, value, mask, target.activation)
             total = total + loss
-            metrics |= {f"loss/{target.kind}_{name}": found for name, found in parts.items()}
+            metrics |= {f"loss/{target.title}_{name}": found for name, found in parts.items()}
         return total, metrics
+
+
+def _named(kind: str, name: str) -> str:
+    return f"{kind}.{name}" if name else kind

@@ -24,7 +24,7 @@ class SegmentEvaluation:
 
     Args:
         task: the task, which makes predictions and targets.
-        crops: `image` `[n, z, y, x]` uint8 of the task's crop size, `labels`, `classes` where a target names ids,
+        crops: `image` `[n, z, y, x]` uint8 of the task's crop size, the arrays of its `label_kinds` of the same shape,
             `voxel_nm` `[n, 3]`.
         mesh: every process of the mesh gets the results.
         chunk: number of crops evaluated at once; must divide n.
@@ -34,7 +34,7 @@ class SegmentEvaluation:
         self, task: Segment, crops: Mapping[str, np.ndarray], *, mesh: Mesh, chunk: int
     ) -> None:
         self._task = task
-        kinds = ("image", "labels", "classes", "voxel_nm")
+        kinds = ("image", *task.label_kinds, "voxel_nm")
         self._crops = {kind: crops[kind] for kind in kinds if kind in crops}
         self._chunk = chunk
         self._measure = jit(self._sums, out_shardings=replicated(mesh))
@@ -72,10 +72,10 @@ class SegmentEvaluation:
         each: dict[str, np.ndarray] = {}
         for index, target in enumerate(self._task.targets):
             sums = np.concatenate([np.asarray(part["sums"][index], np.float64) for part in parts])
-            each[f"val_{target.metric.name}"] = sums
+            each[f"val_{target.score}"] = sums
             value = target.metric.score(np.sum(sums, axis=0))
             if value is not None:
-                scores[f"val_{target.metric.name}"] = value
+                scores[f"val_{target.score}"] = value
         return scores, each
 
     def show(self, params: Params) -> list[dict[str, np.ndarray]]:
@@ -98,7 +98,7 @@ class SegmentEvaluation:
         return [
             {
                 "image": chunk["image"][i, middle] / 255,
-                "labels": chunk["labels"][i, middle],
+                "labels": chunk[self._task.label_kinds[0]][i, middle],
                 "truth": truth[i, middle][..., channels],
                 "prediction": units[i, middle][..., channels],
             }
@@ -114,7 +114,7 @@ class SegmentEvaluation:
         targets = self._task.targets
         losses = [
             {
-                f"val_loss_{target.kind}_{name}": parts[f"loss/{target.kind}_{name}"]
+                f"val_loss_{target.title}_{name}": parts[f"loss/{target.title}_{name}"]
                 for name, _ in target.losses
             }
             for target in targets

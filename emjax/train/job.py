@@ -26,11 +26,12 @@ from ml_collections import ConfigDict
 
 from emjax.config import plain, told_fields, validate
 from emjax.data.heldout import hold_out, limit_labels
-from emjax.data.labelled import check_labelled, find_objects
+from emjax.data.labelled import check_labelled, check_names, find_objects
 from emjax.data.leakage import Scored, check_apart
 from emjax.data.normalization import RULE
 from emjax.data.opening import OpenedEntry, open_entries
 from emjax.data.source import Crops
+from emjax.errors import InputError
 from emjax.geometry.sizes import Size
 from emjax.parallel import runtime
 from emjax.parallel.mesh import check_batch_size, make_mesh
@@ -61,6 +62,7 @@ from emjax.train.trackers import check_trackers
 from emjax.train.transfer import check_start
 from emjax.volumes.address import parse_volumes
 from emjax.volumes.store import open_volume
+from emjax.volumes.volume import Volume
 
 Values = Mapping[str, Any]
 
@@ -237,6 +239,11 @@ def prepare_training(
     entries = open_entries(settings.data.volumes, exclude=settings.data.exclude)
     if job.labelled:
         check_labelled(entries, "data.volumes")
+    elif any(entry.mask or entry.named for entry in entries):
+        raise InputError(
+            f"data.volumes: '{settings.job}' reads images alone: leave out NAME=LABELS and mask=, and give parts that "
+            "are not to be read in data.exclude"
+        )
     voxel_nm = common_voxel_nm(plain(config), entries)
     begun = read_begun(workdir, config)
     if begun is not None:
@@ -260,6 +267,11 @@ def prepare_training(
     mesh = make_mesh(settings.mesh)
     check_batch_size(settings.data.batch_size, mesh)
     training, held_out = _split(job, values, entries, task.window_size)
+    options = job.read_options(values, task)
+    if job.labelled:
+        names = options.get("label_names", ("",))
+        check_names(training, names, "data.volumes")
+        check_names(held_out, names, "eval.volumes", every=False)
     halo = task.backbone.footprint.halo
     scored = _scored(job, values, held_out)
     check_apart(training, scored, halo, allow=settings.data.allow_overlap)
@@ -268,7 +280,6 @@ def prepare_training(
         check_start(shapes.params, start.weights, settings.job, start.conflicts)
     folder = open_training_folder(workdir, config)
     check_space(folder, state_bytes(shapes), settings.save.keep)
-    options = job.read_options(values, task)
     crops = make_crops(settings.data, training, task.window_size, seed=settings.seed, **options)
     runtime.use_compilation_cache()
     spec = RunSpec(
@@ -371,13 +382,17 @@ def _scored(
 ) -> dict[str, list[Scored]]:
     """Returns configuration field -> volumes that scores come from."""
     field = "eval.volumes" if values["eval"].get("volumes") else "eval.held_out"
-    scored = {field: [Scored(entry.image, entry.labels) for entry in held_out]}
+    scored = {field: [Scored(entry.image, _first_labels(entry)) for entry in held_out]}
     for name, text in job.scored_on(values).items():
         scored[name] = [
             Scored(open_volume(e.image), open_volume(e.labels) if e.labels else None)
             for e in parse_volumes(text)
         ]
     return scored
+
+
+def _first_labels(entry: OpenedEntry) -> Volume | None:
+    return next((labels.volume for labels in entry.all_labels.values()), None)
 
 
 def _report(

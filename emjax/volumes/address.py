@@ -19,7 +19,7 @@ from emjax.geometry.sizes import Triple
 # Keys that every format accepts after the question mark.
 KEYS = (
     *("voxel_nm", "level", "channel", "missing"),
-    *("weight", "group", "kind", "background", "ignore", "offset", "t", "outside"),
+    *("weight", "group", "kind", "background", "ignore", "offset", "t", "outside", "nearest_nm"),
 )
 # Keys that the embedded generator accepts as well.
 SYNTHETIC_KEYS = ("shape", "seed", "labels", "defects")
@@ -27,6 +27,10 @@ SYNTHETIC = "synthetic://"
 # Schemes with which neuroglancer and file managers write places; here these are plain paths and URLs.
 _PREFIX = re.compile(r"^(?:file://(?=/)|(?:precomputed|zarr[23]?|n5)://(?=[a-z0-9]+://))")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+]*://")
+# NAME=ADDRESS; a path such as x=1.zarr is written ./x=1.zarr.
+_NAMED = re.compile(r"^([A-Za-z_]\w*)\s*=\s*(.*)$", re.DOTALL)
+# Name of the volume that says where labels are known.
+MASK = "mask"
 _BOX = re.compile(r"\[([^\[\]]*)\]$")
 # A '?' that no '=' follows is part of a pattern such as z0?.png, if the rest ends as a file name does.
 _PATTERN_END = re.compile(r"^[^=&]*\.[A-Za-z]+$")
@@ -150,7 +154,11 @@ class Address:
         Local paths are made absolute, so that an exclusion matches however its path is written.
         """
         synthetic = self.path.startswith(SYNTHETIC)
-        keys = ("shape", "seed", "defects", "voxel_nm") if synthetic else ("level", "channel", "t")
+        keys = (
+            ("shape", "seed", "defects", "voxel_nm")
+            if synthetic
+            else ("level", "channel", "t", "nearest_nm")
+        )
         chosen = "&".join(f"{key}={self.keys[key]}" for key in keys if key in self.keys)
         dataset = f":{self.dataset}" if self.dataset else ""
         path = self.path
@@ -169,14 +177,30 @@ class Address:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One item of a list of volumes: an image, and its labels if it has any."""
+    """One item of a list of volumes: an image, and its labels if it has any.
+
+    Attributes:
+        image: of the entry.
+        labels: those without a name.
+        named: (name, address) of labels of several kinds, as in `image|neurons=a|mito=b`.
+        mask: of what is labelled: where it is 0, nothing is known.
+    """
 
     image: Address
     labels: Address | None = None
+    named: tuple[tuple[str, Address], ...] = ()
+    mask: Address | None = None
 
     def __str__(self) -> str:
         """Writes the entry as `parse_volumes` reads it."""
-        return f"{self.image}|{self.labels}" if self.labels else str(self.image)
+        parts = [str(self.image), *([str(self.labels)] if self.labels else [])]
+        parts += [f"{name}={address}" for name, address in self.named]
+        return "|".join(parts + ([f"{MASK}={self.mask}"] if self.mask else []))
+
+    @property
+    def all_labels(self) -> dict[str, Address]:
+        """Name -> address of all labels; those without a name have ''."""
+        return {**({"": self.labels} if self.labels else {}), **dict(self.named)}
 
 
 def parse_offset(text: str) -> tuple[float, float, float]:
@@ -202,6 +226,7 @@ def parse_volumes(text: str | Sequence[str]) -> tuple[Entry, ...]:
 
     Args:
         text: entries separated by ';' or line breaks, image and labels of an entry by '|'; or a sequence of entries.
+            Labels of several kinds have names, NAME=ADDRESS; `mask=ADDRESS` says where anything is known.
 
     Returns:
         The entries; empty for empty text.
@@ -215,12 +240,27 @@ def parse_volumes(text: str | Sequence[str]) -> tuple[Entry, ...]:
     for part in parts:
         if not part.strip():
             continue
-        images = part.split("|")
-        if len(images) > 2:
-            raise InputError(f"'{part.strip()}' has {len(images) - 1} '|'; write image|labels")
-        labels = Address.parse(images[1]) if len(images) == 2 else None
-        entries.append(Entry(Address.parse(images[0]), labels))
+        entries.append(_parse_entry(part.strip()))
     return tuple(entries)
+
+
+def _parse_entry(text: str) -> Entry:
+    image, *others = text.split("|")
+    given: dict[str, Address] = {}
+    for other in others:
+        match = _NAMED.match(other.strip())
+        name, address = match.groups() if match else ("", other)
+        if name in given:
+            said = f"'{name}' twice" if name else f"{len(others)} '|'"
+            raise InputError(
+                f"'{text}' has {said}; write image|labels, or labels of several kinds as image|neurons=A|mito=B, and "
+                f"{MASK}=C for where they are known"
+            )
+        given[name] = Address.parse(address)
+    labels, mask = given.pop("", None), given.pop(MASK, None)
+    if mask is not None and labels is None and not given:
+        raise InputError(f"'{text}' has a mask and no labels; write image|labels|{MASK}=...")
+    return Entry(Address.parse(image), labels, tuple(given.items()), mask)
 
 
 def local_path(text: str | os.PathLike[str]) -> Path:

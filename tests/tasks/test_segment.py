@@ -205,3 +205,32 @@ def test_a_pretrained_network_has_no_head_for_it():
 def test_mistakes(targets, message):
     with pytest.raises(InputError, match=message):
         _task(targets)
+
+
+def test_targets_of_labels_with_names_read_those() -> None:
+    """Two kinds of labels, two foregrounds of one of them: each target is made from its own."""
+    task = _task("affinities?of=neurons; foreground?of=mito; foreground?ids=2&name=axon&of=neurons")
+    assert task.names == ("neurons.affinity",) * 3 + ("mito.foreground", "axon.foreground")
+    assert task.label_kinds == (
+        *("labels.neurons", "classes.neurons"),
+        *("labels.mito", "classes.mito"),
+    )
+    assert [target.score for target in task.targets][1:] == [
+        "mito_foreground_iou",
+        "axon_foreground_iou",
+    ]
+    neurons = np.zeros((1, *CROP), np.int32)
+    neurons[..., :16], neurons[..., 16:] = 1, 2
+    labels = {kind: jnp.zeros((1, *CROP), jnp.int32) for kind in task.label_kinds}
+    labels |= {"labels.neurons": jnp.asarray(neurons), "classes.neurons": jnp.asarray(neurons)}
+    labels["labels.mito"] = jnp.full((1, *CROP), -1).at[:, 0].set(1)
+    values, masks = task.make_targets(labels, jnp.zeros((1, 3)))
+    assert values[1][0, 0].all() and masks[1][0, 0].all() and not masks[1][0, 1:].any()
+    np.testing.assert_array_equal(values[2][0, ..., 0], neurons[0] == 2)
+
+
+def test_targets_that_cannot_be_told_apart_are_refused() -> None:
+    with pytest.raises(InputError, match="'foreground' is given twice.*name=NAME"):
+        _task("foreground?ids=1; foreground?ids=2")
+    with pytest.raises(InputError, match="of=a.b must be letters"):
+        _task("foreground?of=a.b")

@@ -87,6 +87,18 @@ def test_volumes_by_hand() -> None:
     assert parse_volumes("") == ()
 
 
+def test_labels_with_names_and_a_mask_by_hand() -> None:
+    (one, other) = parse_volumes("a|neurons=b.h5:n?ignore=0|mito = c|mask=d; e|f|mask=g?level=1")
+    assert one.labels is None and one.mask == Address("d")
+    named = {"neurons": Address("b.h5", "n", keys={"ignore": "0"}), "mito": Address("c")}
+    assert dict(one.named) == named and one.all_labels == named
+    assert other.all_labels == {"": Address("f")} and other.mask is not None
+    assert parse_volumes(f"{one};{other}") == (one, other)
+    # Not a name: something stands before the '='.
+    assert parse_volumes("a|b?ignore=0|mask=c")[0].labels == Address("b", keys={"ignore": "0"})
+    assert parse_volumes("a|./x=1.zarr")[0].labels == Address("./x=1.zarr")
+
+
 @pytest.mark.parametrize(
     ("text", "helps"),
     [
@@ -108,6 +120,10 @@ def test_mistakes_in_addresses(text: str, helps: str) -> None:
 def test_mistakes_in_lists_and_triples() -> None:
     with pytest.raises(InputError, match=r"2 '\|'; write image\|labels"):
         parse_volumes("a|b|c")
+    with pytest.raises(InputError, match="'mito' twice"):
+        parse_volumes("a|mito=b|mito=c")
+    with pytest.raises(InputError, match="a mask and no labels"):
+        parse_volumes("a|mask=b")
     assert parse_triple("50, 4,4", "voxel_nm") == (50.0, 4.0, 4.0)
     for text in ("4", "4,4", "4,4,0", "4,4,-1", "4,4,nan", "a,b,c", "1,2,3,4"):
         with pytest.raises(

@@ -26,6 +26,7 @@ def _read_options(values: Mapping[str, Any], task: Segment) -> dict[str, Any]:
         "min_labelled": values["data"]["min_labelled"],
         "reject_probability": values["data"]["reject_probability"],
         "keep_ids": task.uses_ids,
+        "label_names": task.label_names,
     }
 
 

@@ -38,9 +38,9 @@ class SegmentJudge:
         # Of the last evaluation: `val_<metric>` -> the sums of each crop that the metric is made of.
         self.sums: dict[str, np.ndarray] = {}
         self._pixel_nm = given.pixel_nm
-        self._kinds = [target.kind for target in task.targets]
-        self._metrics = [f"val_{target.metric.name}" for target in task.targets]
-        if not (crops["labels"] >= 0).any():
+        self._kinds = [target.title for target in task.targets]
+        self._metrics = [f"val_{target.score}" for target in task.targets]
+        if not any((crops[kind] >= 0).any() for kind in task.label_kinds):
             logging.warning(
                 "no voxel of the held-out crops is labelled: there is no held-out loss and no metric, and the last "
                 "checkpoint counts as the best; choose another part by eval.held_out_axis or eval.volumes"

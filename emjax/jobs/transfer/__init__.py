@@ -56,7 +56,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     metrics: dict[str, Metric] = {}
     for arm, start in starts.items():
         task = build_segment({**values, "model": _completed(start.model, values)})
-        metrics = {f"val_{target.metric.name}": target.metric for target in task.targets}
+        metrics = {f"val_{target.score}": target.metric for target in task.targets}
         if arm.frozen:
             check_frozen(task)
     folder = Path(os.fspath(open_training_folder(workdir, config)))

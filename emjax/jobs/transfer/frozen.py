@@ -68,7 +68,7 @@ class DecoderTask:
         encoded = ([found if found.size else None for found in maps], centre)
         image = batch["image"][..., None]
         features = apply(self.segment.backbone, params["backbone"], image, encoded=encoded)
-        labels = {name: batch[name] for name in ("labels", "classes") if name in batch}
+        labels = {name: batch[name] for name in self.segment.label_kinds}
         targets = self.segment.make_targets(labels, batch["voxel_nm"])
         return self.segment.losses(features["output"], *targets)
 
@@ -213,7 +213,11 @@ def _batches(prepared: PreparedRun, count: int) -> Iterator[tuple[int, dict[str,
             rows = next(source)
             yield (
                 number,
-                {n: rows[n] for n in ("image", "labels", "classes", "voxel_nm") if n in rows},
+                {
+                    n: rows[n]
+                    for n in ("image", *prepared.task.label_kinds, "voxel_nm")
+                    if n in rows
+                },
             )
     finally:
         source.close()
