@@ -22,7 +22,10 @@ def get_config() -> Config:
     c.segmentation = ""  # address of the ids to be scored
     c.labels = ""  # address of the true ids, of the same size; may be empty if there are skeletons
     c.image = ""  # address of the image, for the pictures; '': pictures show colours only
-    # 'instances': VOI, Rand, average precision; 'semantic': overlap of foreground and of classes; 'clefts': distances.
+    # True: a segmentation of other voxels than the labels is compared at those of the labels, each with the id that its
+    # centre lies in; so are mask and image. False: it is refused.
+    c.resample = False
+    # 'instances': VOI, Rand, average precision; 'semantic': overlap of foreground and classes; 'clefts': distances.
     c.kind = "instances"
     c.background_ids = (0,)  # ids of the labels that are background; 0 is, unless it is ignored
     c.ignore_ids = ()  # ids of the labels of which nothing is known; negative ids and the largest uint64 always are

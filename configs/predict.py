@@ -25,6 +25,12 @@ def get_config() -> Config:
     c.checkpoint = ""  # run folder of a finetuning (its best step is used), one of its steps, or a params folder
     c.input = ""  # address of the images
     c.output = ""  # path of the OME-Zarr to write
+    # True: images of another voxel size than that of the training are resampled to it, block by block. False: they are
+    # taken as they are, which is refused where the sizes differ by more than 20 %.
+    c.resample = True
+    # Voxel size of the output where images were resampled: 'trained', as the network saw them; 'native', that of the
+    # input, interpolated back (not for affinities: configs/segment.py has at=native, which brings ids back).
+    c.at = "trained"
     c.dtype = "uint8"  # stores 255 times the prediction, rounded; 'float16': the prediction itself
     # Channels to write: '' all of the network; 'nearest' the affinities that join neighbours, which are all that
     # agglomeration and multicut need, in a quarter of the disk space; or names, as in 'foreground,affinity:-1/0/0'.

@@ -21,7 +21,7 @@ def get_config() -> Config:
     c.output = ""  # path of the OME-Zarr to write: uint64 ids from 1, 0 is background
     # '': 'agglomerate' if there are affinities, else the first whose channels the prediction has out of
     # 'distance' (BCD), 'contour' (BC), 'agglomerate' (of a membrane), 'mutex', 'multicut', 'affinity_components',
-    # 'components'; docs/segmentation.md says what each does.
+    # 'components', or 'classes' (of each voxel); docs/segmentation.md says what each does.
     c.method = ""
     c.settings = ""  # of the method: NAME=VALUE&NAME=VALUE; or the run folder of a `tune`, for its method and settings
     # z, y, x voxels of the cells in which fragments are made, whatever the blocks: the result depends on this, not on
@@ -31,6 +31,10 @@ def get_config() -> Config:
     # Folder of fragments and region graph; '': WORKDIR/graph. The folder of another run saves the first two passes:
     # useful to try another threshold, linkage or beta.
     c.graph = ""
+    # Voxel size of the output where the images of the prediction were resampled: 'trained', that of the prediction;
+    # 'native', that of the images: each voxel gets the id that its centre lies in.
+    c.at = "trained"
+    c.of = ""  # name of what is segmented, where the prediction has channels of several, as in mito.foreground
     # The channels of the input, if it does not say: names separated by ',', an affinity with its offset, as in
     # 'affinity:-1/0/0,affinity:0/-1/0,affinity:0/0/-1,foreground'.
     c.channels = ""

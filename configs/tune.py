@@ -23,9 +23,14 @@ def get_config() -> Config:
     c.grid = ""  # values to try, NAME=VALUE,VALUE&NAME=VALUE,...; '': the method's own grid
     # Score to optimize. Lowest is best: 'voi' (variation of information), 'arand' (adapted Rand error), 'cremi_score'
     # (CREMI's; needs the voxel size). Highest is best: 'ap_50', 'ap_75' (average precision), 'foreground_iou', 'dice'.
+    # Of classes (method 'classes') 'class_mean_iou', 'class_mean_dice'.
     c.metric = "voi"
     c.background_ids = (0,)  # ids of the labels that are no object: not scored
     c.ignore_ids = ()  # ids of the labels of which nothing is known: not scored
     c.cremi_border_nm = 25.0  # as in configs/evaluate.py
+    c.of = ""  # as in configs/segment.py
+    # True: labels of another voxel size than the prediction are resampled to its: each voxel of the prediction gets the
+    # label that its centre lies in.
+    c.resample = True
     c.channels = ""  # as in configs/segment.py
     return c.lock()

@@ -42,19 +42,54 @@ def class_overlap(table: Contingency) -> dict[str, float]:
     Returns:
         `class_iou_<id>` of each class that occurs in either, and their mean `class_mean_iou`; empty for an empty table.
     """
-    same = table.labels == table.segments
-    shared = dict(zip(table.labels[same].tolist(), table.counts[same].tolist(), strict=True))
-    true = dict(zip(*(part.tolist() for part in table.label_sizes()), strict=True))
-    found = dict(zip(*(part.tolist() for part in table.segment_sizes()), strict=True))
-    ious = {
-        label: shared.get(label, 0)
-        / (true.get(label, 0) + found.get(label, 0) - shared.get(label, 0))
-        for label in sorted(true.keys() | found.keys())
-    }
-    if not ious:
+    ids, confusion = confusion_matrix(table)
+    right, true, found = _of_classes(confusion)
+    return _each_and_mean("iou", ids, right / (true + found - right))
+
+
+def class_dice(table: Contingency) -> dict[str, float]:
+    """Returns two further scores of the classes of `class_overlap`.
+
+    Args:
+        table: as for `class_overlap`.
+
+    Returns:
+        `class_dice_<id>` of each class that occurs in either, their mean `class_mean_dice`, and `class_accuracy`, the
+        share of voxels that have their class; empty for an empty table.
+    """
+    ids, confusion = confusion_matrix(table)
+    right, true, found = _of_classes(confusion)
+    scores = _each_and_mean("dice", ids, 2 * right / (true + found))
+    if scores:
+        scores["class_accuracy"] = float(right.sum() / confusion.sum())
+    return scores
+
+
+def confusion_matrix(table: Contingency) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the classes that occur in either, and the voxels of each pair of them.
+
+    Args:
+        table: table of the ids.
+
+    Returns:
+        `[k]` uint64 ids, sorted; `[k, k]` int64, the true class of a voxel down and the found one across.
+    """
+    ids = np.union1d(table.labels, table.segments)
+    matrix = np.zeros((len(ids), len(ids)), np.int64)
+    matrix[np.searchsorted(ids, table.labels), np.searchsorted(ids, table.segments)] = table.counts
+    return ids, matrix
+
+
+def _of_classes(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the voxels of each class that have it in both, in truth, and in the segmentation."""
+    return np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+
+
+def _each_and_mean(name: str, ids: np.ndarray, values: np.ndarray) -> dict[str, float]:
+    if not len(ids):
         return {}
-    scores = {f"class_iou_{label}": iou for label, iou in ious.items()}
-    return scores | {"class_mean_iou": float(np.mean(list(ious.values())))}
+    each = {f"class_{name}_{i}": float(value) for i, value in zip(ids, values, strict=True)}
+    return each | {f"class_mean_{name}": float(values.mean())}
 
 
 def _ratio(part: int, whole: int) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from typing import Protocol
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
@@ -27,6 +28,24 @@ class Block:
     index: int
     core: Box
     read: Box
+
+
+class Cores(Protocol):
+    """What a prediction asks of a grid: the boxes that its blocks are to produce; they may overlap."""
+
+    @property
+    def shape(self) -> Size:
+        """(z, y, x) number of blocks."""
+        ...
+
+    @property
+    def core_size(self) -> Size:
+        """(z, y, x) voxels of a box that holds every core."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Block:
+        """Returns the block of a number."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)

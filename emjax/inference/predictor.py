@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.geometry.grid import Block, Grid
+from emjax.geometry.grid import Block, Cores
 from emjax.geometry.sizes import Size
 from emjax.inference.tiles import Tiling
 from emjax.inference.variants import Variant
@@ -48,7 +48,7 @@ class Predictor:
         predict: Callable[[Any, jax.Array], jax.Array],
         params: Any,
         tiling: Tiling,
-        grid: Grid,
+        grid: Cores,
         *,
         variants: Sequence[Variant],
         batch_size: int,

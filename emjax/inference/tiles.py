@@ -18,7 +18,7 @@ import numpy as np
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.geometry.grid import Grid
+from emjax.geometry.grid import Cores
 from emjax.geometry.sizes import Size
 
 BLENDINGS = ("gaussian", "linear")
@@ -115,7 +115,7 @@ class Tiling:
             stop.append(int(starts[last - 1]) + self.tile_size[axis])
         return Box.between(tuple(start), tuple(stop))
 
-    def buffer_size(self, grid: Grid) -> Size:
+    def buffer_size(self, grid: Cores) -> Size:
         """Returns a (z, y, x) size that holds the region of any block, and a full block from its core's start on."""
         _, rows, columns = grid.shape
         sides = []

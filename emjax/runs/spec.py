@@ -77,7 +77,11 @@ LARGEST_RATIO = 1.2
 
 
 def check_voxel_nm(
-    given: Sequence[float], trained: Sequence[float], what: str, checkpoint: str
+    given: Sequence[float],
+    trained: Sequence[float],
+    what: str,
+    checkpoint: str,
+    advice: str = "give a matching ?level= of a pyramid, or correct a wrong size by ?voxel_nm=z,y,x",
 ) -> None:
     """Checks that images have about the voxel size that a network was trained at.
 
@@ -86,6 +90,7 @@ def check_voxel_nm(
         trained: (z, y, x) voxel size that the network was trained at, nm; empty likewise.
         what: name of the images, for the message.
         checkpoint: name of the network's checkpoint, for the message.
+        advice: what to do, for the message.
 
     Raises:
         InputError: if the sizes differ by more than a factor of 1.2 along an axis (our choice).
@@ -95,10 +100,10 @@ def check_voxel_nm(
     ratios = [a / b for a, b in zip(given, trained, strict=True)]
     if any(not 1 / LARGEST_RATIO <= ratio <= LARGEST_RATIO for ratio in ratios):
         raise InputError(
-            f"{what} has voxels of {_nm(given)} nm, {checkpoint} was trained at {_nm(trained)} nm; resample the images "
-            "(data.voxel_nm in training, a matching ?level= of a pyramid), or correct a wrong size by ?voxel_nm=z,y,x"
+            f"{what} has voxels of {show_nm(given)} nm, {checkpoint} was trained at {show_nm(trained)} nm; {advice}"
         )
 
 
-def _nm(size: Sequence[float]) -> str:
+def show_nm(size: Sequence[float]) -> str:
+    """Writes a voxel size for messages, as in 16x8x8."""
     return "x".join(f"{value:g}" for value in size)

@@ -22,25 +22,31 @@ class Channels:
         address: of the prediction.
         names: of the channels.
         offsets: of the channels, None for a channel that is no affinity.
+        indices: number of each channel in the volume; None: these are all that it has.
         run: unique name of the run, so that it does not use volumes that an earlier run of the process opened.
     """
 
     address: str
     names: tuple[str, ...]
     offsets: tuple[Offset | None, ...]
+    indices: tuple[int, ...] | None = None
     run: str = ""
 
     @classmethod
     def of(
-        cls, volume: Volume, names: tuple[str, ...], offsets: tuple[Offset | None, ...]
+        cls,
+        volume: Volume,
+        names: tuple[str, ...],
+        offsets: tuple[Offset | None, ...],
+        indices: tuple[int, ...] | None = None,
     ) -> Channels:
         """Returns the channels of an open volume."""
         # A worker may have another working folder.
-        return cls(str(volume.address.absolute()), names, offsets, uuid.uuid4().hex)
+        return cls(str(volume.address.absolute()), names, offsets, indices, uuid.uuid4().hex)
 
     def read(self, box: Box) -> Prediction:
         """Returns a part, given in voxels of the volume; nothing is read before a channel is needed."""
-        part: Any = _Part(open_once(self.address, self.run), box)
+        part: Any = _Part(open_once(self.address, self.run), box, self.indices)
         return Prediction(part, self.names, self.offsets)
 
 
@@ -49,12 +55,14 @@ class _Part:
 
     ndim = 4
 
-    def __init__(self, volume: Volume, box: Box) -> None:
+    def __init__(self, volume: Volume, box: Box, indices: tuple[int, ...] | None) -> None:
         self._volume = volume
         self._box = box
         # A volume of one channel has no channel axis when it is opened.
         self._bare = len(volume.shape) == 3
-        self.shape = (1 if self._bare else volume.shape[0], *box.size)
+        stored = 1 if self._bare else volume.shape[0]
+        self._indices = tuple(range(stored)) if indices is None else indices
+        self.shape = (len(self._indices), *box.size)
         self.dtype = volume.dtype
         self._read: dict[int, np.ndarray] = {}
 
@@ -65,6 +73,6 @@ class _Part:
         if index not in self._read:
             volume = self._volume
             if not self._bare:
-                volume = dataclasses.replace(volume, store=volume.store[index])
+                volume = dataclasses.replace(volume, store=volume.store[self._indices[index]])
             self._read[index] = volume.read(self._box)
         return self._read[index]

@@ -53,7 +53,7 @@ def has(*needed: str) -> Fits:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A method that makes instances from a prediction.
+    """A method that makes instances, or classes, from a prediction.
 
     A setting called `plane` that is not given is chosen by the voxel size: true where sections are thick.
 
@@ -75,6 +75,8 @@ class Method:
         united: whether fragments of neighbouring cells that have most of their voxels in common are made one before
             `partition` sees them; see `emjax.segmentation.stitching.match`.
         halo: whether the fragments of a cell depend on the voxels around it.
+        classes: (names of the channels, settings) -> what each id means, for a method that makes no objects: its
+            `fragments` are the classes of voxels, each found from the channels at that voxel alone.
     """
 
     summary: str
@@ -90,6 +92,7 @@ class Method:
     stitched: bool = False
     united: bool = False
     halo: bool = True
+    classes: Callable[[Names, Any], dict[int, str]] | None = None
 
     def __post_init__(self) -> None:
         """Raises TypeError if `settings` is no valid settings class, or lacks `stitch` where the method is stitched."""

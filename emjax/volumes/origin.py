@@ -18,11 +18,11 @@ import numpy as np
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
-from emjax.geometry.sizes import Triple
+from emjax.geometry.sizes import Size, Triple
 from emjax.volumes.address import Address, parse_offset
 from emjax.volumes.format import Request
 from emjax.volumes.formats import find_format
-from emjax.volumes.place import Place
+from emjax.volumes.place import WHOLE, Place
 
 if TYPE_CHECKING:
     from emjax.volumes.volume import Volume
@@ -72,6 +72,64 @@ def place_of(volume: Volume, box: Box) -> Triple:
         InputError: as `origin_voxels`.
     """
     return tuple(a + b for a, b in zip(origin_voxels(volume), box.start, strict=True))
+
+
+def volume_corner(volume: Volume) -> Triple:
+    """Returns the corner of a volume's first voxel in the whole, (z, y, x) voxels of the volume; its box counts.
+
+    Args:
+        volume: an opened volume.
+
+    Raises:
+        InputError: if the metadata are damaged.
+    """
+    return _triple(np.add(file_corner(volume.address), volume.box.start))
+
+
+def whole_nm(volume: Volume) -> Triple | None:
+    """Returns the (z, y, x) size of the voxels of the whole, nm: those from whose first one's centre places count.
+
+    It is that of the volume, but for a level of a pyramid and for what was made of one or at another voxel size.
+
+    Args:
+        volume: an opened volume.
+
+    Returns:
+        None where no voxel size is known.
+
+    Raises:
+        InputError: if the metadata are damaged.
+    """
+    place = _place(volume.address)
+    if place is None or volume.voxel_nm is None:
+        return volume.voxel_nm
+    return _triple(place.finest.scale / place.level.scale * volume.voxel_nm)
+
+
+def whole_attribute(volume: Volume, voxel_nm: Triple | None) -> dict[str, list[float]]:
+    """Returns the attribute by which what is made of a volume remembers `whole_nm`; empty where it says nothing new.
+
+    Args:
+        volume: what it is made of.
+        voxel_nm: (z, y, x) voxel size of what is made.
+    """
+    whole = whole_nm(volume)
+    if whole is None or voxel_nm is None or np.allclose(whole, voxel_nm, rtol=1e-6):
+        return {}
+    return {WHOLE: list(whole)}
+
+
+def resampled_place(volume: Volume, voxel_nm: Triple, voxel: Size) -> Triple:
+    """Returns the origin of a voxel of another size, in such voxels, as files state it; see `place_of`.
+
+    Args:
+        volume: what was resampled.
+        voxel_nm: (z, y, x) size of the voxels that it was resampled to.
+        voxel: (z, y, x) number of the voxel on the lattice that begins at the corner of the whole.
+    """
+    whole = whole_nm(volume) or voxel_nm
+    shift = (np.array(voxel_nm) - whole) / 2 / voxel_nm
+    return _triple(np.add(voxel, shift))
 
 
 def file_corner(address: Address) -> Triple:

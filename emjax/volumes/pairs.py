@@ -24,6 +24,7 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size, Triple
 from emjax.volumes.origin import file_corner, known_origin
+from emjax.volumes.resampling import Resampling
 from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
 
@@ -97,6 +98,43 @@ def lay(volumes: Mapping[str, Volume], around: Collection[str] = ()) -> Laid:
     moved = shared.translate(tuple(-s for s in starts[0])).start
     place = tuple(p + s for p, s in zip(reference.place, shared.start, strict=True))
     return Laid(cut, place, moved, tuple(remarks))
+
+
+def same_voxels(one: Triple, other: Triple) -> bool:
+    """Whether two (z, y, x) voxel sizes count as equal: formats round them."""
+    return bool(np.allclose(one, other, rtol=_SAME_VOXEL, atol=0))
+
+
+def at_voxels_of(reference: Volume, ids: Volume, what: str) -> Volume:
+    """Returns a volume of ids at another one's voxel size; the same where that is equal or not known.
+
+    Args:
+        reference: has the voxel size.
+        ids: each voxel of the result has the id of the voxel that its centre lies in.
+        what: what the ids are to the job, to say so.
+    """
+    wanted, own = reference.voxel_nm, ids.voxel_nm
+    if wanted is None or own is None or same_voxels(wanted, own):
+        return ids
+    _say(f"{what} {ids.name}: resampled from {_nm(own)} to {_nm(wanted)} nm, the nearest voxel")
+    keys = {**ids.address.keys, "nearest_nm": ",".join(f"{side:.12g}" for side in wanted)}
+    whole = open_volume(dataclasses.replace(ids.address, box="", keys=keys))
+    if not ids.address.box:
+        return whole
+    # The box of the address is in stored voxels.
+    grid = Resampling.centred(
+        open_volume(ids.address.with_box("")).size, own, wanted, file_corner(ids.address)
+    )
+    part = grid.inside(ids.box)
+    if not part.volume:
+        raise InputError(
+            f"{what} {ids.name} has no centre of a voxel of {_nm(wanted)} nm in its box"
+        )
+    return whole.crop(part)
+
+
+def _nm(size: Triple) -> str:
+    return ",".join(f"{side:g}" for side in size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,10 +224,10 @@ def _holds(outer: _Sheet, inner: _Sheet) -> bool:
 def _compare_voxels(reference: _Sheet, other: _Sheet, remarks: list[str]) -> None:
     """Refuses different voxel sizes where places are counted in voxels; adds a remark where no place is stated."""
     ours, theirs = reference.volume.voxel_nm, other.volume.voxel_nm
-    if ours is None or theirs is None or np.allclose(ours, theirs, rtol=_SAME_VOXEL, atol=0):
+    if ours is None or theirs is None or same_voxels(ours, theirs):
         return
     text = " and ".join(
-        f"voxels of {sheet.what} {sheet.volume.name} are {','.join(f'{s:g}' for s in size)} nm"
+        f"voxels of {sheet.what} {sheet.volume.name} are {_nm(size)} nm"
         for sheet, size in ((reference, ours), (other, theirs))
     )
     if reference.is_said:

@@ -16,6 +16,10 @@ from absl import logging
 from emjax.geometry.sizes import Triple
 from emjax.volumes.voxel_sizes import spatial_units, spatial_values, unit_nm
 
+# Attribute of volumes that emjax made at another voxel size than that of the whole, from whose first voxel's centre the
+# translation counts: its (z, y, x) voxel size, nm.
+WHOLE = "whole_nm"
+
 
 class Transformation(NamedTuple):
     """(z, y, x) size of a voxel, and place of the centre of the first voxel, in the file's own unit."""
@@ -74,12 +78,13 @@ def offset_place(
     return _transform_place(attributes)
 
 
-def ome_place(image: Mapping[str, Any], level: int) -> Place | None:
+def ome_place(image: Mapping[str, Any], level: int, whole: Sequence[float] = ()) -> Place | None:
     """Reads the translations of an OME-Zarr image, in the units of its axes.
 
     Args:
         image: an item of `multiscales`.
         level: the addressed level.
+        whole: (z, y, x) size of the voxels of the whole where that is not the finest level, in the units of the axes.
 
     Returns:
         None where the level, the finest level and the image all have no translation.
@@ -90,6 +95,9 @@ def ome_place(image: Mapping[str, Any], level: int) -> Place | None:
         for step in owner.get("coordinateTransformations", [])
     ]
     place = Place(_of_level(image, level), _of_level(image, 0))
+    if whole:
+        finest = Transformation(np.array(whole, float), place.finest.translation)
+        place = place._replace(finest=finest)
     return place if any(step["type"] == "translation" for step in steps) else None
 
 

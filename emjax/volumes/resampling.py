@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emjax.compiled import compiled
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size, Triple
 
@@ -30,27 +29,72 @@ class Resampling:
         target_size: (z, y, x) voxels of the target.
         scale: (z, y, x) length of a target voxel, in stored voxels; above 1 where voxels become coarser.
         start: (z, y, x) corner of the first target voxel, in stored voxels from the corner of the first of these.
+        first: (z, y, x) number of the first target voxel on its lattice, which begins at the corner of the whole.
     """
 
     size: Size
     target_size: Size
     scale: Triple
     start: Triple = (0.0, 0.0, 0.0)
+    first: Size = (0, 0, 0)
 
     @classmethod
-    def covering(cls, size: Size, voxel_nm: Triple, target_nm: Sequence[float]) -> Resampling:
-        """Returns the grid of another voxel size that begins at the same corner, and covers all stored voxels.
+    def covering(
+        cls,
+        size: Size,
+        voxel_nm: Triple,
+        target_nm: Sequence[float],
+        corner: Sequence[float] = (0, 0, 0),
+    ) -> Resampling:
+        """Returns the voxels of another size that cover a volume: all that have a part of it.
 
-        The last voxel of an axis may reach beyond the end, by less than its length.
+        They lie on the lattice that begins at the corner of the whole, so that all parts of a whole have one lattice.
+        The first and last may reach beyond the volume, by less than their length.
 
         Args:
             size: (z, y, x) stored voxels.
             voxel_nm: (z, y, x) size of a stored voxel, nm.
             target_nm: (z, y, x) size of a target voxel, nm.
+            corner: (z, y, x) corner of the volume in its whole, in stored voxels.
         """
-        scale = tuple(float(b) / float(a) for a, b in zip(voxel_nm, target_nm, strict=True))
-        lengths = (math.ceil(n / s - _ROUNDING) for n, s in zip(size, scale, strict=True))
-        return cls(tuple(size), tuple(max(1, length) for length in lengths), scale)
+        return cls._on_lattice(size, voxel_nm, target_nm, corner, inside=0.0)
+
+    @classmethod
+    def centred(
+        cls,
+        size: Size,
+        voxel_nm: Triple,
+        target_nm: Sequence[float],
+        corner: Sequence[float] = (0, 0, 0),
+    ) -> Resampling:
+        """Returns the voxels of another size whose centres lie in a volume; at least one, see `covering`."""
+        return cls._on_lattice(size, voxel_nm, target_nm, corner, inside=0.5)
+
+    @classmethod
+    def _on_lattice(
+        cls,
+        size: Size,
+        voxel_nm: Triple,
+        target_nm: Sequence[float],
+        corner: Sequence[float],
+        inside: float,
+    ) -> Resampling:
+        """Returns the target voxels that lie in the volume from their share `inside` on, from either end."""
+        first, count, scale, start = [], [], [], []
+        for n, a, b, c in zip(size, voxel_nm, target_nm, corner, strict=True):
+            ratio = float(b) / float(a)
+            begin, end = c / ratio, (c + n) / ratio
+            if inside:
+                # A centre on the very end belongs to the next voxel.
+                low, high = (math.ceil(end - inside - _ROUNDING) for end in (begin, end))
+            else:
+                low, high = math.floor(begin + _ROUNDING), math.ceil(end - _ROUNDING)
+            first.append(low)
+            count.append(max(1, high - low))
+            scale.append(ratio)
+            start.append(low * ratio - c)
+        same = tuple(0.0 if abs(s) < _ROUNDING else s for s in start)
+        return cls(tuple(size), tuple(count), tuple(scale), same, tuple(first))
 
     @property
     def back(self) -> Resampling:
@@ -65,6 +109,14 @@ class Resampling:
             rounding = _ROUNDING if whole is math.floor else -_ROUNDING
             places = zip(corner, self.start, self.scale, strict=True)
             ends.append(tuple(whole((c - a) / s + rounding) for c, a, s in places))
+        return Box.between(*ends).clip(Box((0, 0, 0), self.target_size))
+
+    def inside(self, box: Box) -> Box:
+        """Returns the voxels of the target whose centres lie in a box of stored voxels; empty where there are none."""
+        ends = []
+        for corner in (box.start, box.stop):
+            places = zip(corner, self.start, self.scale, strict=True)
+            ends.append(tuple(math.ceil((c - a) / s - 0.5 - _ROUNDING) for c, a, s in places))
         return Box.between(*ends).clip(Box((0, 0, 0), self.target_size))
 
     def reads(self, box: Box) -> Box:
@@ -98,9 +150,14 @@ class Resampling:
             return found
         return np.rint(found).astype(voxels.dtype)
 
+    def nearest_voxels(self, axis: int, box: Box) -> np.ndarray:
+        """Returns for each voxel of a box of the target the stored voxel that its centre lies in, along an axis."""
+        found = np.floor(self._centres(axis, box) + _ROUNDING).astype(np.int64)
+        return np.clip(found, 0, self.size[axis] - 1)
+
     def reads_nearest(self, box: Box) -> Box:
         """Returns the stored voxels that `nearest` needs for a box of the target."""
-        return _around([self._nearest(axis, box) for axis in range(3)])
+        return _around([self.nearest_voxels(axis, box) for axis in range(3)])
 
     def nearest(self, voxels: np.ndarray, box: Box) -> np.ndarray:
         """Takes for each voxel of a box of the target the stored voxel that its centre lies in.
@@ -113,7 +170,7 @@ class Resampling:
             `[..., z, y, x]` of the box; values are only copied.
         """
         read = self.reads_nearest(box)
-        z, y, x = (self._nearest(axis, box) - read.start[axis] for axis in range(3))
+        z, y, x = (self.nearest_voxels(axis, box) - read.start[axis] for axis in range(3))
         return voxels[(..., *np.ix_(z, y, x))]
 
     def _is_same(self, axis: int) -> bool:
@@ -123,10 +180,6 @@ class Resampling:
         """Returns the centres of a box's voxels along an axis, in stored voxels from the first one's corner."""
         places = np.arange(box.start[axis], box.stop[axis], dtype=np.float64) + 0.5
         return self.start[axis] + places * self.scale[axis]
-
-    def _nearest(self, axis: int, box: Box) -> np.ndarray:
-        found = np.floor(self._centres(axis, box) + _ROUNDING).astype(np.int64)
-        return np.clip(found, 0, self.size[axis] - 1)
 
     def _taps(self, axis: int, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """Returns the stored voxels that each target voxel is made of along an axis, and their weights, `[taps, n]`."""
@@ -161,20 +214,9 @@ def _weigh(voxels: np.ndarray, indices: np.ndarray, weights: np.ndarray, axis: i
     before, length = math.prod(shape[:axis]), shape[axis]
     source = np.ascontiguousarray(voxels, np.float32).reshape(before, length, -1)
     found = np.empty((before, indices.shape[1], source.shape[2]), np.float32)
-    _add_weighted(source, indices, weights, found)
+    # Imported here: most volumes are opened without being resampled, and numba takes a second.
+    from emjax.volumes.weighted_sums import add_weighted
+
+    add_weighted(source, indices, weights, found)
     shape[axis] = indices.shape[1]
     return found.reshape(shape)
-
-
-@compiled
-def _add_weighted(source, indices, weights, found):
-    """Adds in the order of the taps, each product rounded, so that no size of a box changes a bit."""
-    taps, count = indices.shape
-    for a in range(source.shape[0]):
-        for j in range(count):
-            for b in range(source.shape[2]):
-                found[a, j, b] = weights[0, j] * source[a, indices[0, j], b]
-            for k in range(1, taps):
-                weight, index = weights[k, j], indices[k, j]
-                for b in range(source.shape[2]):
-                    found[a, j, b] += weight * source[a, index, b]

@@ -15,7 +15,9 @@ from emjax.geometry.sizes import Triple
 from emjax.volumes.address import Address, parse_triple
 from emjax.volumes.format import Request
 from emjax.volumes.formats import find_format
+from emjax.volumes.origin import file_corner, known_origin
 from emjax.volumes.read.opened import Opened
+from emjax.volumes.resampling import Resampling
 from emjax.volumes.volume import Volume
 
 # Bytes of decoded chunks that a process keeps, all volumes together. Without this cache each crop of a TIFF stack
@@ -86,6 +88,9 @@ def open_volume(address: str | Address, *, context: ts.Context | None = None) ->
     else:
         voxel_nm = _possible(opened.voxel_nm, str(address))
     volume = Volume(store, voxel_nm, address, whole, opened.slow)
+    if "nearest_nm" in address.keys:
+        volume = _at_nearest(volume)
+        address, whole = volume.address, volume.box
     if not address.box:
         return volume
     try:
@@ -93,6 +98,30 @@ def open_volume(address: str | Address, *, context: ts.Context | None = None) ->
     except InputError as error:
         raise InputError(f"{address.path}: {error}") from error
     return dataclasses.replace(part, address=address)
+
+
+def _at_nearest(volume: Volume) -> Volume:
+    """Returns a volume of ids at the voxel size that `nearest_nm` of its address asks for: each of the nearest voxel.
+
+    Its address says where it lies in its own voxels, where the file says a place.
+    """
+    address = volume.address
+    target_nm = parse_triple(address.keys["nearest_nm"], "nearest_nm")
+    if volume.voxel_nm is None:
+        raise InputError(
+            f"{address} does not say its voxel size, which nearest_nm needs; add voxel_nm=Z,Y,X to its keys"
+        )
+    # An offset of the address counts voxels of the new size.
+    stated = {name: value for name, value in address.keys.items() if name != "offset"}
+    corner = file_corner(dataclasses.replace(address, keys=stated))
+    grid = Resampling.centred(volume.size, volume.voxel_nm, target_nm, corner)
+    target = Box((0, 0, 0), grid.target_size)
+    z, y, x = (grid.nearest_voxels(axis, target) for axis in range(3))
+    store = volume.store.oindex[..., z, y, x]
+    if known_origin(volume) is not None and "offset" not in address.keys:
+        offset = ",".join(map(str, grid.first))
+        address = dataclasses.replace(address, keys={**address.keys, "offset": offset})
+    return dataclasses.replace(volume, store=store, voxel_nm=target_nm, address=address, box=target)
 
 
 def _open(address: Address, context: ts.Context) -> Opened:

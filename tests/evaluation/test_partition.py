@@ -9,7 +9,7 @@ from skimage import metrics
 
 from emjax.evaluation.average_precision import average_precision, mean_average_precision
 from emjax.evaluation.contingency import Contingency
-from emjax.evaluation.overlap import class_overlap, foreground_overlap
+from emjax.evaluation.overlap import class_dice, class_overlap, confusion_matrix, foreground_overlap
 from emjax.evaluation.partition import adapted_rand, variation_of_information
 
 
@@ -157,3 +157,10 @@ def test_classes_by_hand():
     expected = {f"class_iou_{i}": iou for i, iou in ious.items()} | {"class_mean_iou": 1 / 4}
     assert scores == pytest.approx(expected)
     assert class_overlap(Contingency.total([])) == {}
+    dices = {"0": 2 / 3, "1": 4 / 6, "2": 0, "9": 0}
+    expected = {f"class_dice_{i}": dice for i, dice in dices.items()}
+    expected |= {"class_mean_dice": 1 / 3, "class_accuracy": 3 / 6}
+    assert class_dice(_table(labels, found)) == pytest.approx(expected)
+    ids, confusion = confusion_matrix(_table(labels, found))
+    assert ids.tolist() == [0, 1, 2, 9]
+    assert confusion.tolist() == [[1, 1, 0, 0], [0, 2, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]]

@@ -22,7 +22,8 @@ from emjax.jobs.convert.settings import Settings
 from emjax.volumes.address import local_path
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.formats import parse_output
-from emjax.volumes.origin import place_of
+from emjax.volumes.origin import place_of, whole_attribute
+from emjax.volumes.place import WHOLE
 from emjax.volumes.roles import IMAGE_KEYS, refuse_idle_keys
 from emjax.volumes.store import open_for_blocks
 from emjax.volumes.volume import Volume
@@ -239,8 +240,9 @@ def _value_range(settings: Settings, volume: Volume) -> tuple[float, float] | No
 def _attributes(volume: Volume, cast: Cast, kind: str) -> dict[str, Any]:
     """Returns what the input remembered, as far as it is true of the output, and where that came from."""
     kept = read_attributes(volume.address)
-    for name in (IDENTITY, COMPLETE, PROGRESS):
+    for name in (IDENTITY, COMPLETE, PROGRESS, WHOLE):
         kept.pop(name, None)
+    kept |= whole_attribute(volume, volume.voxel_nm)
     changed = cast.source != cast.target or cast.value_range is not None
     if changed and "targets" in kept:
         logging.warning("%s is a prediction; with other values it is none any more", volume.address)

@@ -17,7 +17,13 @@ from emjax.blocks.passes import BlockPasses, goes_on
 from emjax.config import identity
 from emjax.jobs.evaluate.inputs import Inputs, open_inputs
 from emjax.jobs.evaluate.judge import judge
-from emjax.jobs.evaluate.report import closing_lines, draw_sections, write_plots
+from emjax.jobs.evaluate.report import (
+    closing_lines,
+    draw_confusion,
+    draw_sections,
+    write_confusion,
+    write_plots,
+)
 from emjax.jobs.evaluate.settings import Settings
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 
@@ -44,11 +50,14 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         known = _identity(identity(config), settings, inputs)
         passes = BlockPasses(folder, known, settings.shared.cluster, settings.shared.num_workers)
         judged = judge(settings, inputs, passes)
-        picture = draw_sections(inputs, settings.kind, judged.table)
-        plots = write_plots(folder, {"sections.png": picture})
+        pictures = {"sections.png": draw_sections(inputs, settings.kind, judged.table)}
+        if judged.confusion is not None:
+            write_confusion(folder, *judged.confusion)
+            pictures["confusion.png"] = draw_confusion(*judged.confusion)
+        plots = write_plots(folder, pictures)
         write_results(folder, judged.scores | passes.results())
         passes.clear()
-    print(closing_lines(folder, judged.scores, judged.remarks, plots), flush=True)
+    print(closing_lines(folder, judged.scores, judged.remarks, plots, inputs.classes), flush=True)
     return 0
 
 

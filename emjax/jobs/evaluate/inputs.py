@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from emjax.blocks.complete import refuse_incomplete
 from emjax.data.normalization import check_image
@@ -13,9 +13,11 @@ from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
 from emjax.jobs.evaluate.passes import Source
 from emjax.jobs.evaluate.settings import Settings
+from emjax.runs.spec import show_nm
 from emjax.skeletons.swc import Skeleton, read_neurons
+from emjax.volumes.attributes import read_attributes
 from emjax.volumes.label_ids import UNLABELLED, LabelIds
-from emjax.volumes.pairs import Laid, lay
+from emjax.volumes.pairs import Laid, at_voxels_of, lay, same_voxels
 from emjax.volumes.roles import IMAGE_KEYS, SEGMENTATION_KEYS, open_ids, refuse_idle_keys
 from emjax.volumes.store import open_volume
 from emjax.volumes.volume import Volume
@@ -35,6 +37,7 @@ class Inputs:
         voxel_nm: (z, y, x) voxel size, nm; None where no volume says.
         skeletons: neurons; empty where none were given.
         remarks: what was left out because labels or segmentation do not have it.
+        classes: of a segmentation that is a class map, id -> name.
     """
 
     segmentation: Volume
@@ -46,6 +49,7 @@ class Inputs:
     voxel_nm: Triple | None
     skeletons: Sequence[Skeleton]
     remarks: tuple[str, ...] = ()
+    classes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def open_inputs(settings: Settings) -> Inputs:
@@ -70,10 +74,15 @@ def open_inputs(settings: Settings) -> Inputs:
         refuse_idle_keys(mask.address, "mask")
     named = {"labels": labels, "segmentation": segmentation, "mask": mask, "image": image}
     named = {what: volume for what, volume in named.items() if volume is not None}
+    reference = next(iter(named.values()))
+    if settings.resample:
+        named = {what: at_voxels_of(reference, volume, what) for what, volume in named.items()}
+    elif labels is not None:
+        _refuse_other_voxels(labels, segmentation)
     # The image is for the pictures alone.
     laid = lay(named, around=("image",))
     laid.log()
-    box = _box(settings.shared.box, next(iter(named.values())), laid)
+    box = _box(settings.shared.box, reference, laid)
     segmentation = laid.volumes["segmentation"]
     labels, mask, image = map(laid.volumes.get, ("labels", "mask", "image"))
     source = Source(
@@ -95,6 +104,25 @@ def open_inputs(settings: Settings) -> Inputs:
         next((size for size in sizes if size is not None), None),
         read_neurons(settings.skeletons, settings.skeleton_unit_nm) if settings.skeletons else [],
         laid.remarks,
+        read_attributes(segmentation.address).get("classes", {}),
+    )
+
+
+def _refuse_other_voxels(labels: Volume, segmentation: Volume) -> None:
+    """Refuses voxels of two sizes, which cannot be compared one by one; says how they can be."""
+    true, found = labels.voxel_nm, segmentation.voxel_nm
+    # Of one size and without a place they may be the same voxels under a wrong size: `lay` says so.
+    if (
+        true is None
+        or found is None
+        or same_voxels(true, found)
+        or labels.size == segmentation.size
+    ):
+        return
+    raise InputError(
+        f"voxels of segmentation {segmentation.name} are {show_nm(found)} nm, those of labels {labels.name} "
+        f"{show_nm(true)} nm: give --config.resample=true to compare at those of the labels, or ?voxel_nm=Z,Y,X where "
+        "a file is wrong"
     )
 
 

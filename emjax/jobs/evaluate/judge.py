@@ -16,7 +16,12 @@ from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.counting import Counts
 from emjax.evaluation.cremi import CremiBorders, cremi_scores
 from emjax.evaluation.instances import score_instances
-from emjax.evaluation.overlap import class_overlap, foreground_overlap
+from emjax.evaluation.overlap import (
+    class_dice,
+    class_overlap,
+    confusion_matrix,
+    foreground_overlap,
+)
 from emjax.evaluation.run_length import blocks_of, expected_run_length, voxels_of
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
@@ -40,11 +45,13 @@ class Judged(NamedTuple):
         scores: name in `results.json` -> number.
         remarks: what is absent and why, what was left out and how it was judged.
         table: voxels that objects and segments share; None where there are no labels.
+        confusion: ids of classes, and voxels of each pair, see `emjax.evaluation.overlap.confusion_matrix`.
     """
 
     scores: dict[str, float]
     remarks: list[str]
     table: Contingency | None = None
+    confusion: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def judge(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Judged:
@@ -61,19 +68,20 @@ def judge(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Judged:
     """
     scores: dict[str, float] = {}
     remarks = list(inputs.remarks)
-    table = None
+    table, confusion = None, None
     if inputs.labels is not None:
         part = _judge_labels(settings, inputs, passes)
         table = part.table
         scores |= part.scores
         remarks += part.remarks
+        confusion = part.confusion
     if settings.skeletons:
         part = _judge_skeletons(settings, inputs, passes)
         scores |= part.scores
         remarks += part.remarks
     if not scores:
         raise InputError(f"nothing can be scored: {'; '.join(remarks)}")
-    return Judged(scores, remarks, table)
+    return Judged(scores, remarks, table, confusion)
 
 
 def _judge_labels(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Judged:
@@ -118,6 +126,7 @@ def _judge_labels(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Ju
         remarks.append(
             f"the segmentation {inputs.segmentation.name} has no segment in {box}: all objects are missed"
         )
+    confusion = None
     if instances:
         scores = score_instances(table, score_background=settings.score_background)
         away = far.total()
@@ -129,16 +138,19 @@ def _judge_labels(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Ju
             )
     else:
         scores = foreground_overlap(table) | {"voxels": table.voxels}
-        # Two are foreground and background, whatever their ids.
-        if settings.kind == "semantic" and 2 < len(table.label_sizes()[0]) <= _MOST_CLASSES:
-            scores |= class_overlap(table)
+        # Two are foreground and background, whatever their ids, but in what says that it is a map of classes.
+        classes = len(table.label_sizes()[0])
+        if settings.kind == "semantic" and classes <= _MOST_CLASSES:
+            if inputs.classes or classes > 2:
+                scores |= class_overlap(table) | class_dice(table)
+                confusion = confusion_matrix(table)
     scores |= boundaries.scores()
     if surfaces:
         distances = _judge_clefts(inputs, passes, grid)
         scores |= distances
         if not distances:
             remarks.append(f"no cleft distances: labels or segmentation have no cleft in {box}")
-    return Judged(scores, [*_about_ids(settings, inputs, table), *remarks], table)
+    return Judged(scores, [*_about_ids(settings, inputs, table), *remarks], table, confusion)
 
 
 def _judge_clefts(inputs: Inputs, passes: BlockPasses, grid: Grid) -> dict[str, float]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from emjax.data.normalization import measure
 from emjax.evaluation.contingency import Contingency
@@ -13,11 +14,14 @@ from emjax.geometry.box import Box
 from emjax.jobs.evaluate.inputs import Inputs
 from emjax.pictures.agreement import Agreement
 from emjax.pictures.comparison import draw_comparison
-from emjax.pictures.render import save_png
+from emjax.pictures.render import render, save_png
 from emjax.runs.folder import RESULTS_FILE
+from emjax.runs.whole_file import write_whole
 
 PLOTS = "plots"
 _SECTIONS = 3
+# Above this share a cell of the confusion is too dark for black numbers.
+_DARK = 0.6
 # Pictures are of at most so many voxels along y and x, from the middle.
 _SHOWN = 512
 # Lines of the table: title, and names of scores.
@@ -29,7 +33,7 @@ _TABLE = (
     ("  by size of object", ("ap_75_small", "ap_75_medium", "ap_75_large")),
     ("foreground", ("foreground_iou", "mean_iou", "dice")),
     ("", ("precision", "recall")),
-    ("classes", ("class_mean_iou",)),
+    ("classes", ("class_mean_iou", "class_mean_dice", "class_accuracy")),
     ("boundaries", ("boundary_f1", "boundary_precision", "boundary_recall")),
     ("cleft distances, nm", ("cremi_cleft", "adgt_nm", "adf_nm")),
     ("expected run length, nm", ("erl_nm", "erl_normalized")),
@@ -95,7 +99,11 @@ def write_plots(folder: Path, pictures: Mapping[str, np.ndarray]) -> list[Path]:
 
 
 def closing_lines(
-    folder: Path, scores: Mapping[str, float], remarks: Sequence[str], plots: Sequence[Path]
+    folder: Path,
+    scores: Mapping[str, float],
+    remarks: Sequence[str],
+    plots: Sequence[Path],
+    classes: Mapping[str, str],
 ) -> str:
     """Returns what a user wants to know at the end: the scores, how they were judged, and where all is.
 
@@ -104,6 +112,7 @@ def closing_lines(
         scores: as in `results.json`.
         remarks: said with the scores.
         plots: pictures that were written.
+        classes: id -> name, of a class map that says so.
     """
     lines = []
     for title, names in _TABLE:
@@ -118,11 +127,53 @@ def closing_lines(
     if counts:
         lines.append(f"{'counts':<26}{'   '.join(counts)}")
     lines += [
+        *_class_lines(scores, classes),
         *remarks,
         f"results      {folder / RESULTS_FILE}",
         f"pictures     {', '.join(map(str, plots))}",
     ]
     return "\n".join(lines)
+
+
+def _class_lines(scores: Mapping[str, float], classes: Mapping[str, str]) -> list[str]:
+    """Returns a line for each class that was scored."""
+    prefix = "class_iou_"
+    ids = [name.removeprefix(prefix) for name in scores if name.startswith(prefix)]
+    return [
+        f"{f'  class {i} {classes.get(i, str())}'.rstrip():<26}iou {scores[prefix + i]:.4f}   "
+        f"dice {scores[f'class_dice_{i}']:.4f}"
+        for i in ids
+    ]
+
+
+def write_confusion(folder: Path, ids: np.ndarray, confusion: np.ndarray) -> None:
+    """Writes `confusion.csv`: the voxels of each pair of classes, the true one down and the found one across.
+
+    Args:
+        folder: of the run.
+        ids: `[k]` of the classes.
+        confusion: `[k, k]` voxels.
+    """
+    head = ",".join(["true\\found", *map(str, ids)])
+    rows = [",".join(map(str, [i, *row])) for i, row in zip(ids, confusion.tolist(), strict=True)]
+    write_whole(folder / "confusion.csv", "\n".join([head, *rows, ""]).encode())
+
+
+def draw_confusion(ids: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+    """Draws how the voxels of each true class are shared among the found ones, as `[height, width, 3]` uint8."""
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(0.55 * len(ids) + 1.6, 0.55 * len(ids) + 1.2), dpi=100)
+    axis = figure.subplots()
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(shares.shape):
+        colour = "white" if shares[row, column] > _DARK else "black"
+        text = f"{100 * shares[row, column]:.0f}"
+        axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    axis.set_xticks(range(len(ids)), [str(i) for i in ids])
+    axis.set_yticks(range(len(ids)), [str(i) for i in ids])
+    axis.set(xlabel="found class", ylabel="true class", title="% of the true class")
+    figure.tight_layout()
+    return render(figure)
 
 
 def _text(value: float) -> str:

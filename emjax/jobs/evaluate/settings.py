@@ -22,6 +22,7 @@ class Settings:
     labels: str
     image: str
     mask: str
+    resample: bool
     kind: str
     background_ids: tuple[int, ...]
     ignore_ids: tuple[int, ...]

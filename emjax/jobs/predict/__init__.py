@@ -31,13 +31,13 @@ from emjax.geometry.grid import Block
 from emjax.inference.predictor import Predictor, default_batch_size
 from emjax.jobs.predict.plan import Plan, make_plan
 from emjax.jobs.predict.settings import Settings
+from emjax.jobs.predict.voxel_size import NATIVE, TRAINED
 from emjax.parallel import runtime
 from emjax.parallel.mesh import make_mesh
 from emjax.runs.folder import RESULTS_FILE, describe_changes, open_run_folder, write_results
 from emjax.viewing.snapshot import IMAGE, draw_result, save_to_plots, source_address
 from emjax.volumes.address import Address
 from emjax.volumes.create import create_volume
-from emjax.volumes.origin import place_of
 from emjax.volumes.volume import Volume
 from emjax.volumes.write.zarr import ZarrOutput
 
@@ -139,6 +139,7 @@ class _Predict(BlockWork):
     plan: Plan
     predictor: Predictor
     output: ZarrOutput
+    dtype: str
 
     @property
     def sink(self) -> Voxels:
@@ -147,27 +148,46 @@ class _Predict(BlockWork):
 
     def reads(self, block: Block) -> Sequence[tuple[Volume, Box]]:
         """Returns the images under all tiles that reach into the block."""
-        return ((self.plan.volume, self.predictor.reads(block)),)
+        seen = self.predictor.reads(self._core(block))
+        return ((self.plan.volume, self.plan.voxel_size.reads(seen)),)
 
     def compute(self, block: Block, voxels: np.ndarray) -> np.ndarray:
         """Returns the channels that are wanted, `[c, z, y, x]`."""
-        image = self.plan.normalization.apply(voxels)
-        return self.predictor(lambda _: image, block)[list(self.plan.channels)]
+        core, size = self._core(block), self.plan.voxel_size
+        image = size.see(self.plan.normalization.apply(voxels), self.predictor.reads(core))
+        found = self.predictor(lambda _: image, core)[list(self.plan.channels)]
+        return self._written(found, block)
+
+    def _core(self, block: Block) -> Block:
+        """Returns what the network predicts for a block."""
+        return self.predictor.grid[block.index]
+
+    def _written(self, found: np.ndarray, block: Block) -> np.ndarray:
+        """Returns a prediction in the voxels of the output."""
+        size = self.plan.voxel_size
+        if size.resampling is None or size.at == TRAINED:
+            return found
+        native = size.resampling.back.interpolate(found, block.core)
+        if self.dtype == "uint8":
+            return np.rint(255 * native).astype(np.uint8)
+        return native.astype(self.dtype)
 
 
 def _make_work(settings: Settings, plan: Plan, tiles: Pieces) -> _Predict:
     """Puts the network on the devices of this process."""
     runtime.use_compilation_cache()
     mesh = make_mesh({"data": -1, "fsdp": 1, "spatial": 1}, devices=jax.local_devices())
+    size = plan.voxel_size
     predictor = Predictor(
         plan.task.predict,
         plan.weights.params,
         plan.tiling,
-        plan.grid,
+        size.cores(plan.grid),
         variants=plan.variants,
         batch_size=settings.batch_size or default_batch_size(plan.tiling.tile_size, mesh),
         mesh=mesh,
-        dtype=settings.dtype,
+        # What is interpolated is rounded once, afterwards.
+        dtype="float16" if size.resampling and size.at == NATIVE else settings.dtype,
         on_tiles=tiles.done,
     )
     logging.info(
@@ -180,7 +200,7 @@ def _make_work(settings: Settings, plan: Plan, tiles: Pieces) -> _Predict:
         plan.grid.core_size,
         predictor.block_bytes / 2**20,
     )
-    return _Predict(plan, predictor, ZarrOutput(settings.output))
+    return _Predict(plan, predictor, ZarrOutput(settings.output), settings.dtype)
 
 
 def _create(settings: Settings, plan: Plan, done: DoneBlocks, inputs: Inputs) -> ts.TensorStore:
@@ -193,18 +213,19 @@ def _create(settings: Settings, plan: Plan, done: DoneBlocks, inputs: Inputs) ->
         "checkpoint": plan.weights.source,
         IMAGE: source_address(plan.volume.address),
         IDENTITY: plan.identity,
+        **plan.voxel_size.attributes(settings.shared.box),
         **incomplete([] if inputs.incomplete else [(done, plan.grid)]),
     }
     return create_volume(
         settings.output,
         (len(plan.names), *plan.grid.outer.size),
         settings.dtype,
-        plan.volume.voxel_nm,
+        plan.voxel_size.output_nm,
         attributes,
         chunk=plan.chunk,
         shard=plan.grid.core_size,
         # Where the part lies in the file that it is of.
-        origin=place_of(plan.volume, plan.grid.outer),
+        origin=plan.voxel_size.origin(plan.grid.outer),
     )
 
 

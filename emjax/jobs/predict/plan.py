@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import logging
 
 from emjax.blocks.block_size import default_block_size, fit_chunk
 from emjax.blocks.output import check_apart, work_identity
@@ -22,7 +21,7 @@ from emjax.geometry.sizes import Size
 from emjax.inference.tiles import Tiling
 from emjax.inference.variants import Variant, make_variants
 from emjax.jobs.predict.settings import Settings
-from emjax.runs.spec import check_voxel_nm
+from emjax.jobs.predict.voxel_size import VoxelSize, choose_voxel_size, refuse_native_affinities
 from emjax.segmentation.prediction import NEAREST, parse_channels, show_channels
 from emjax.tasks.build import build_segment
 from emjax.train.weights import Weights, restore_params
@@ -44,8 +43,9 @@ class Plan(NamedTuple):
         task: what predicts.
         weights: of the network.
         volume: the images.
+        voxel_size: which the network sees, and which the output has.
         normalization: of the images.
-        tiling: of the volume.
+        tiling: of the volume that the network sees.
         variants: of each tile.
         grid: blocks of the part of the volume that is predicted.
         chunk: (z, y, x) voxels of the output that are compressed together.
@@ -57,6 +57,7 @@ class Plan(NamedTuple):
     task: Any
     weights: Weights
     volume: Volume
+    voxel_size: VoxelSize
     normalization: Normalization
     tiling: Tiling
     variants: tuple[Variant, ...]
@@ -107,24 +108,22 @@ def make_plan(settings: Settings) -> Plan:
     say_if_slow(volume)
     check_apart(settings.output, {"input": volume.address})
     normalization = measure(volume, rule)
-    check_voxel_nm(volume.voxel_nm or (), spec.voxel_nm, settings.input, settings.checkpoint)
-    if volume.voxel_nm is None or not spec.voxel_nm:
-        unknown = settings.input if volume.voxel_nm is None else settings.checkpoint
-        logging.warning(
-            "the voxel size of %s is unknown: make sure that it is that of the training", unknown
-        )
+    size = choose_voxel_size(
+        volume, spec, settings.checkpoint, at=settings.at, resample=settings.resample
+    )
+    wanted = [(task.names[index], task.offsets[index]) for index in channels]
+    refuse_native_affinities(settings.at, size, *zip(*wanted, strict=True))
     tile_size = _tile_size(settings, task, weights)
     variants = make_variants(settings.variants, tile_size)
-    if variants[-1].transpose and volume.voxel_nm and volume.voxel_nm[1] != volume.voxel_nm[2]:
+    seen_nm = size.trained_nm if size.resampling else volume.voxel_nm
+    if variants[-1].transpose and seen_nm and seen_nm[1] != seen_nm[2]:
         raise InputError(
-            f"variants=16 exchanges y and x, which have voxels of {volume.voxel_nm[1]:g} and {volume.voxel_nm[2]:g} nm "
-            f"in {settings.input}; use variants=8"
+            f"variants=16 exchanges y and x, which have voxels of {seen_nm[1]:g} and {seen_nm[2]:g} nm in "
+            f"{settings.input}; use variants=8"
         )
-    tiling = Tiling(volume.size, tile_size, settings.overlap, settings.blending, task.offsets)
-    outer = Box((0, 0, 0), volume.size)
-    if settings.shared.box:
-        outer = Box.from_text(settings.shared.box, volume.size)
-    grid, chunk = _blocks(settings, tiling, outer, volume)
+    tiling = Tiling(size.seen_size, tile_size, settings.overlap, settings.blending, task.offsets)
+    outer = size.outer(settings.shared.box)
+    grid, chunk = _blocks(settings, tiling, outer, size)
     digest = _digest(weights.params)
     identity = work_identity(
         {
@@ -138,12 +137,14 @@ def make_plan(settings: Settings) -> Plan:
             "tiles": [tile_size, settings.overlap, settings.blending, settings.variants],
             "blocks": [str(outer), grid.core_size, chunk],
             "channels": channels,
+            **({"resampled": size.identity} if size.identity else {}),
         }
     )
     return Plan(
         task,
         weights,
         volume,
+        size,
         normalization,
         tiling,
         variants,
@@ -161,7 +162,8 @@ def _channels(text: str, task: Any) -> tuple[int, ...]:
     if not text:
         return tuple(range(len(known)))
     if text == _NEAREST:
-        wanted = [("affinity", offset) for offset in NEAREST]
+        group = next((n.rpartition("affinity")[0] for n in task.names if "affinity" in n), "")
+        wanted = [(f"{group}affinity", offset) for offset in NEAREST]
     else:
         wanted = list(zip(*parse_channels(text), strict=True))
     if missing := [channel for channel in wanted if channel not in known]:
@@ -191,16 +193,17 @@ def _tile_size(settings: Settings, task: Any, weights: Weights) -> Size:
     return size
 
 
-def _blocks(settings: Settings, tiling: Tiling, outer: Box, volume: Volume) -> tuple[Grid, Size]:
+def _blocks(settings: Settings, tiling: Tiling, outer: Box, size: VoxelSize) -> tuple[Grid, Size]:
     """Returns the blocks, each a shard of the output, and the output's chunks."""
-    chunk = chunk_size(outer.size, volume.voxel_nm)
+    chunk = chunk_size(outer.size, size.output_nm)
     if settings.shared.block_size:
-        size = settings.shared.block_size
-        grid = Grid(outer, size)
-        chunk = fit_chunk(chunk, size)
+        block_size = settings.shared.block_size
+        grid = Grid(outer, block_size)
+        chunk = fit_chunk(chunk, block_size)
     else:
         channels = len(tiling.offsets)
-        grid = Grid(outer, default_block_size(outer.size, chunk, tiling.tile_size, channels))
+        tile = size.tile_in_output(tiling.tile_size)
+        grid = Grid(outer, default_block_size(outer.size, chunk, tile, channels))
     check_aligned(grid, grid.core_size)
     return grid, chunk
 

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from emjax.config import nearest, pick
 from emjax.errors import InputError
 from emjax.inference.predictor import DTYPES
+from emjax.jobs.predict.voxel_size import AT
 from emjax.volume_config import VolumeSettings
 from emjax.volumes.formats import check_zarr_name
 
@@ -21,6 +22,8 @@ class Settings:
     checkpoint: str
     input: str
     output: str
+    at: str
+    resample: bool
     dtype: str
     channels: str
     tile_size: tuple[int, ...]
@@ -60,6 +63,8 @@ class Settings:
             raise InputError(
                 f"halo={self.shared.halo}: prediction reads what its tiles need; leave it out, and set overlap"
             )
+        if self.at not in AT:
+            raise InputError(f"at='{self.at}' is unknown{nearest(self.at, AT)}")
         if self.dtype not in DTYPES:
             raise InputError(f"dtype='{self.dtype}' is unknown{nearest(self.dtype, DTYPES)}")
         if self.batch_size < 0:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import time
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,15 +31,17 @@ from emjax.blocks.output import (
 from emjax.blocks.passes import Passes, goes_on
 from emjax.errors import InputError
 from emjax.geometry.grid import Grid
-from emjax.jobs.segment.inputs import open_part, read_channels, read_method, suggested_methods
+from emjax.jobs.segment.class_map import map_classes
+from emjax.jobs.segment.opened import Opened, open_input
 from emjax.jobs.segment.report import closing_lines
 from emjax.jobs.segment.settings import Settings
+from emjax.jobs.segment.written import Written, choose_written
 from emjax.runs.folder import RESULTS_FILE, describe_changes, open_run_folder, write_results
 from emjax.runs.whole_file import write_whole
 from emjax.segmentation.cells import choose_blocks, choose_cells, layout
-from emjax.segmentation.channels import Channels
 from emjax.segmentation.graph_files import read_columns
-from emjax.segmentation.methods import METHODS, read_method_settings, suit_to_voxels
+from emjax.segmentation.methods import METHODS
+from emjax.segmentation.native import RelabelNative
 from emjax.segmentation.passes import (
     FACES_FOLDER,
     FRAGMENTS,
@@ -53,10 +55,8 @@ from emjax.segmentation.passes import (
 from emjax.segmentation.settings import format_settings, fragment_key
 from emjax.viewing.snapshot import draw_result, save_to_plots
 from emjax.volumes.address import Address
-from emjax.volumes.attributes import read_attributes
 from emjax.volumes.create import create_volume
-from emjax.volumes.origin import place_of
-from emjax.volumes.slow import say_if_slow
+from emjax.volumes.origin import place_of, whole_attribute
 from emjax.volumes.volume import Volume
 from emjax.volumes.write.zarr import ZarrOutput
 
@@ -73,6 +73,7 @@ class _Work:
         volume: the prediction.
         plan: what is done with it.
         grid: blocks.
+        written: the voxels of the output.
         graph_identity: hash of all that decides what the graph holds.
         identity: hash of all that decides what the output holds, and of its blocks.
         inputs: the prediction, as far as its files tell.
@@ -81,6 +82,7 @@ class _Work:
     volume: Volume
     plan: Plan
     grid: Grid
+    written: Written
     graph_identity: str
     identity: str
     inputs: Inputs
@@ -108,7 +110,13 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """
     settings = Settings.from_config(config)
     shared = settings.shared
-    work = _prepare(settings, workdir)
+    opened = open_input(settings)
+    if METHODS.find(opened.method).classes:
+        open_folder = functools.partial(open_run_folder, workdir, config)
+        return map_classes(
+            settings, opened, workdir, describe_changes(workdir, config), open_folder
+        )
+    work = _prepare(settings, opened, workdir)
     check_apart(settings.output, {"input": settings.input, "graph": Address(work.plan.graph)})
     with OutputLock(settings.output, "segment"):
         # Everything is checked before anything is deleted.
@@ -151,7 +159,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             **{f"{name}_s": value for name, value in seconds.items()},
             "objects": int(objects.max(initial=0)),
             "fragments": len(objects),
-            "voxels": work.grid.outer.volume,
+            "voxels": work.written.outer.volume,
         }
         # What finished before keeps the figures of the time when it was done.
         if passes.voxels or not finished:
@@ -163,20 +171,10 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     return 0
 
 
-def _prepare(settings: Settings, workdir: str | os.PathLike[str]) -> _Work:
-    """Opens and checks everything that is read."""
-    shared = settings.shared
-    volume, box = open_part(settings.input, shared.box)
-    inputs = Inputs.of({"input": settings.input}, shared.allow_incomplete)
-    say_if_slow(volume)
-    names, offsets = read_channels(settings.input, settings.channels, volume)
-    channels = Channels.of(volume, names, offsets)
-    # Reads nothing, but refuses what is no prediction.
-    channels.read(box)
-    suggested = suggested_methods(volume)
-    method, given = read_method(settings.method, settings.settings, names, offsets, suggested)
-    given = suit_to_voxels(method, given, volume.voxel_nm)
-    of_method = read_method_settings(method, given, offsets)
+def _prepare(settings: Settings, opened: Opened, workdir: str | os.PathLike[str]) -> _Work:
+    """Decides everything that the configuration and the prediction decide together."""
+    shared, volume, box = settings.shared, opened.volume, opened.box
+    channels, method, of_method = opened.channels, opened.method, opened.settings
     known = METHODS.find(method)
     if shared.halo and not known.halo:
         raise InputError(f"halo={shared.halo}: method '{method}' needs none; leave it out")
@@ -191,10 +189,11 @@ def _prepare(settings: Settings, workdir: str | os.PathLike[str]) -> _Work:
     if "://" not in graph:
         graph = os.path.abspath(graph)
     plan = Plan(channels, cells, method, of_method, graph)
+    written = choose_written(volume, box, settings.at)
     graph_values = {
-        "input": [channels.address, names, offsets],
+        "input": opened.identity,
         # Which prediction this is, where that is known.
-        "made_by": read_attributes(volume.address).get(IDENTITY),
+        "made_by": opened.made_by,
         "cells": dataclasses.asdict(cells),
         "fragments": fragment_key(of_method),
         "tables": plan.table_names,
@@ -207,9 +206,10 @@ def _prepare(settings: Settings, workdir: str | os.PathLike[str]) -> _Work:
             "method": method,
             "settings": dataclasses.asdict(of_method),
             "block_size": grid.core_size,
+            **written.identity,
         }
     )
-    return _Work(volume, plan, grid, graph_identity, identity, inputs)
+    return _Work(volume, plan, grid, written, graph_identity, identity, opened.inputs)
 
 
 def _check_graph(graph: str, work: _Work) -> None:
@@ -261,7 +261,7 @@ def _make_graph(work: _Work, passes: Passes, named: bool) -> None:
         how = plan_output(path, fragments, overwrite=True, finished=False) if begun else REPLACE
         if how != CONTINUE:
             epath.Path(plan.file(_COMPLETE)).unlink(missing_ok=True)
-        open_output(path, fragments, how, lambda: _create(path, work, fragments.identity))
+        open_output(path, fragments, how, lambda: _create_fragments(path, work, fragments.identity))
         if not evidence.begun_by_us() or how != CONTINUE:
             evidence.begin()
         passes.work_on("fragments", work.grid, MakeFragments(plan), fragments)
@@ -295,20 +295,52 @@ def _make_output(
         partition_graph(work.plan, blocks, segments)
         seconds["partition"] = time.monotonic() - began
     output = output if "://" in output else os.path.abspath(output)
-    partial = work.inputs.incomplete
-    mark = incomplete([] if partial else [(done, work.grid)])
-    open_output(output, done, how, lambda: _create(output, work, work.identity, mark))
-    passes.work_on("relabel", work.grid, Relabel(work.plan, segments, output), done)
+    partial, written = work.inputs.incomplete, work.written
+    grid, relabel = work.grid, Relabel(work.plan, segments, output)
+    if written.grid is not None:
+        grid, _ = written.blocks
+        start = written.outer.start
+        relabel = RelabelNative(work.plan, segments, output, written.grid, start)
+    mark = incomplete([] if partial else [(done, grid)])
+    open_output(output, done, how, lambda: _create_output(output, work, mark))
+    passes.work_on("relabel", grid, relabel, done)
     # What was made of an incomplete volume stays one.
     if not partial:
         mark_complete(ZarrOutput(output))
     return seconds
 
 
-def _create(
-    path: str, work: _Work, identity: str, mark: Mapping[str, Any] = MappingProxyType({})
-) -> Any:
-    """Makes a volume of ids, with further attributes."""
+def _create_output(path: str, work: _Work, mark: Mapping[str, Any]) -> Any:
+    """Makes the volume of objects."""
+    written, plan = work.written, work.plan
+    if written.grid is None:
+        chunk, shard = layout(plan.cells, work.volume.voxel_nm)
+    else:
+        grid, chunk = written.blocks
+        shard = grid.core_size
+    attributes = {
+        "kind": "segmentation",
+        "input": plan.channels.address,
+        "method": plan.method,
+        "settings": dataclasses.asdict(plan.settings),
+        IDENTITY: work.identity,
+        **written.attributes,
+        **mark,
+    }
+    return create_volume(
+        path,
+        written.outer.size,
+        np.uint64,
+        written.voxel_nm,
+        attributes,
+        chunk=chunk,
+        shard=shard,
+        origin=written.origin,
+    )
+
+
+def _create_fragments(path: str, work: _Work, identity: str) -> Any:
+    """Makes the volume of fragments."""
     plan = work.plan
     chunk, shard = layout(plan.cells, work.volume.voxel_nm)
     attributes = {
@@ -317,7 +349,7 @@ def _create(
         "method": plan.method,
         "settings": dataclasses.asdict(plan.settings),
         IDENTITY: identity,
-        **mark,
+        **whole_attribute(work.volume, work.volume.voxel_nm),
     }
     return create_volume(
         path,

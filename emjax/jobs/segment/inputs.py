@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils import epath
 
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.segmentation.methods import choose_method
+from emjax.segmentation.methods.classes import classes_of
 from emjax.segmentation.prediction import Offset, Prediction, parse_channels
 from emjax.segmentation.settings import parse_settings
 from emjax.volumes.attributes import read_attributes
@@ -36,19 +38,60 @@ def open_part(address: str, text: str) -> tuple[Volume, Box]:
     return volume, Box.from_text(text, volume.size) if text else whole
 
 
-def read_channels(
-    address: str, channels: str, volume: Volume
-) -> tuple[tuple[str, ...], tuple[Offset | None, ...]]:
-    """Returns name and offset of each channel: as the command says, else as the volume remembers.
+class Chosen(NamedTuple):
+    """Channels of a prediction that are decoded together.
+
+    Attributes:
+        names: of the channels, without the name of their group.
+        offsets: of the channels, None for a channel that is no affinity.
+        indices: number of each channel in the prediction; None: these are all.
+    """
+
+    names: tuple[str, ...]
+    offsets: tuple[Offset | None, ...]
+    indices: tuple[int, ...] | None
+
+
+def choose_channels(address: str, channels: str, volume: Volume, *, of: str, method: str) -> Chosen:
+    """Returns the channels of a prediction that are decoded: all, or those of one group, as in `mito.foreground`.
 
     Args:
         address: of the prediction, as it was given.
         channels: what the channels are, as the command says; '': as the volume remembers.
         volume: the prediction.
+        of: name of the group; '': there is only one, or they are mapped to classes together.
+        method: as the command says.
 
     Raises:
-        InputError: if neither says, or it says something that cannot be.
+        InputError: if nothing says what the channels are, there is no such group, or several and none is named.
     """
+    names, offsets = _read_channels(address, channels, volume)
+    groups = tuple(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    if of and of not in groups:
+        known = ", ".join(filter(None, groups))
+        said = f"it has {known}" if known else "its channels are of no group; leave it out"
+        raise InputError(f"of={of}: {address} has no channels of that name; {said}")
+    if len(groups) == 1:
+        return Chosen(tuple(name.rpartition(".")[2] for name in names), offsets, None)
+    if of:
+        kept = tuple(i for i, name in enumerate(names) if name.rpartition(".")[0] == of)
+        bare = tuple(names[i].rpartition(".")[2] for i in kept)
+        return Chosen(bare, tuple(offsets[i] for i in kept), kept)
+    classes = set(classes_of(names).values())
+    if method == "classes" or (not method and classes == set(names)):
+        kept = tuple(i for i, name in enumerate(names) if name in classes)
+        if kept:
+            return Chosen(tuple(names[i] for i in kept), tuple(offsets[i] for i in kept), kept)
+    raise InputError(
+        f"{address} has channels of {', '.join(group or 'no name' for group in groups)}: give "
+        f"--config.of={next(filter(None, groups))} for the objects of one; method=classes maps foregrounds together"
+    )
+
+
+def _read_channels(
+    address: str, channels: str, volume: Volume
+) -> tuple[tuple[str, ...], tuple[Offset | None, ...]]:
+    """Returns name and offset of each channel: as the command says, else as the volume remembers."""
     # A volume of one channel is opened without that axis.
     count = volume.shape[0] if len(volume.shape) == 4 else 1
     if channels:
@@ -69,25 +112,21 @@ def suggested_methods(volume: Volume) -> tuple[str, ...]:
     return tuple(read_attributes(volume.address).get("methods", ()))
 
 
-def read_prediction(
-    volume: Volume,
-    box: Box,
-    names: tuple[str, ...],
-    offsets: tuple[Offset | None, ...],
-) -> Prediction:
+def read_prediction(volume: Volume, box: Box, chosen: Chosen) -> Prediction:
     """Reads a part of a prediction.
 
     Args:
         volume: `[c, z, y, x]`, or `[z, y, x]` of one channel.
         box: the part, in its voxels.
-        names: of the channels.
-        offsets: of the channels.
+        chosen: its channels that are decoded.
 
     Raises:
         InputError: if names, offsets and channels are not as many, or it is no prediction.
     """
+    if chosen.indices is not None:
+        volume = dataclasses.replace(volume, store=volume.store[list(chosen.indices)])
     array = volume.read(box)
-    return Prediction(array if array.ndim == 4 else array[None], names, offsets)
+    return Prediction(array if array.ndim == 4 else array[None], chosen.names, chosen.offsets)
 
 
 def read_method(

@@ -11,6 +11,37 @@ from emjax.runs.folder import RESULTS_FILE
 from emjax.segmentation.passes import Plan
 
 
+def class_lines(
+    output: str,
+    folder: str | os.PathLike[str],
+    meaning: Mapping[int, str],
+    results: Mapping[str, float | int],
+    picture: str,
+) -> str:
+    """Returns which classes were mapped, where they are, and what can be done with them.
+
+    Args:
+        output: the class map.
+        folder: of the run.
+        meaning: id -> channel.
+        results: as written.
+        picture: path of the picture; '' if there is none.
+    """
+    rate = results.get("voxels_per_s")
+    shown = ", ".join(f"{number} {name}" for number, name in meaning.items())
+    lines = [
+        f"class map    {output}: {shown}{f'; {rate / 1e6:.3g} Mvoxel/s' if rate else ''}",
+        f"results      {epath.Path(folder) / RESULTS_FILE}",
+    ]
+    if picture:
+        lines.append(f"pictures     {picture}")
+    lines.append(
+        "next         python -m emjax.main --config configs/evaluate.py --config.kind=semantic "
+        f"--config.segmentation={output} --config.labels=LABELS"
+    )
+    return "\n".join(lines)
+
+
 def closing_lines(
     output: str,
     folder: str | os.PathLike[str],

@@ -6,7 +6,9 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
-from emjax.config import pick
+from emjax.config import nearest, pick
+from emjax.errors import InputError
+from emjax.jobs.segment.written import AT
 from emjax.volume_config import VolumeSettings
 from emjax.volumes.formats import check_zarr_name
 
@@ -22,6 +24,8 @@ class Settings:
     settings: str
     fragment_size: tuple[int, ...]
     graph: str
+    at: str
+    of: str
     channels: str
 
     @classmethod
@@ -36,4 +40,6 @@ class Settings:
         """
         settings = pick(cls, config, shared=VolumeSettings.from_config(config, "input", "output"))
         check_zarr_name(settings.output)
+        if settings.at not in AT:
+            raise InputError(f"at='{settings.at}' is unknown{nearest(settings.at, AT)}")
         return settings

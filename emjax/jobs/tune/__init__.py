@@ -22,23 +22,24 @@ from emjax.errors import InputError
 from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.cremi import CremiBorders, cremi_scores
 from emjax.evaluation.instances import score_instances
+from emjax.evaluation.overlap import class_dice, class_overlap, foreground_overlap
 from emjax.geometry.box import Box
 from emjax.jobs.segment.inputs import (
     DECODING_FILE,
+    choose_channels,
     open_part,
-    read_channels,
     read_prediction,
     suggested_methods,
 )
 from emjax.jobs.tune.report import closing_lines, draw_best
-from emjax.jobs.tune.settings import METRICS, Settings
+from emjax.jobs.tune.settings import CLASS_METRICS, METRICS, Settings
 from emjax.jobs.tune.trials import Trials
 from emjax.runs.folder import open_run_folder, write_json, write_results
 from emjax.segmentation.methods import METHODS, choose_method, decode, suit_to_voxels
 from emjax.segmentation.settings import read_settings, values_to_try
 from emjax.viewing.snapshot import save_to_plots
 from emjax.volumes.label_ids import LabelIds
-from emjax.volumes.pairs import lay
+from emjax.volumes.pairs import at_voxels_of, lay
 from emjax.volumes.roles import open_ids
 
 # Share of the labels' entropy that is lost where next to nothing is parted.
@@ -63,9 +64,13 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     volume, box = open_part(settings.input, shared.box)
     for name, address in (("input", settings.input), ("labels", settings.labels)):
         refuse_incomplete(address, name, shared.allow_incomplete)
-    names, offsets = read_channels(settings.input, settings.channels, volume)
+    chosen = choose_channels(
+        settings.input, settings.channels, volume, of=settings.of, method=settings.method
+    )
+    names, offsets, _ = chosen
     method = choose_method(settings.method, names, offsets, suggested_methods(volume))
     known_method = METHODS.find(method)
+    _check_metric(settings.metric, method)
     grid = _parse_grid(settings.grid) if settings.grid else values_to_try(known_method.settings)
     # The last setting changes fastest; `memo` keeps what depends on the others alone.
     combinations = [dict(zip(grid, v, strict=True)) for v in itertools.product(*grid.values())]
@@ -73,6 +78,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     for values in trials:
         read_settings(known_method.settings, method, values)
     labels = open_ids(settings.labels, "labels")
+    if settings.resample:
+        labels = at_voxels_of(volume, labels, "labels")
     voxel_nm = labels.voxel_nm or volume.voxel_nm
     if settings.metric == "cremi_score" and voxel_nm is None:
         raise InputError(
@@ -99,8 +106,10 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             f"labels {labels.name} have no object in the box {box}: nothing can be scored; check the address, the box, "
             "and ?background= and ?ignore="
         )
-    far = CremiBorders(settings.cremi_border_nm, voxel_nm).far(truth) if voxel_nm else None
-    prediction = read_prediction(volume, box, names, offsets)
+    far = None
+    if voxel_nm and not known_method.classes:
+        far = CremiBorders(settings.cremi_border_nm, voxel_nm).far(truth)
+    prediction = read_prediction(volume, box, chosen)
     memo: dict = {}
     rows = []
     decides = {
@@ -117,7 +126,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             rows.append({"settings": values, "scores": scores})
             continue
         segmentation = decode(prediction, method, values, memo)
-        scores = score_instances(Contingency.from_arrays(truth, segmentation, label_ids=label_ids))
+        counts = Contingency.from_arrays(truth, segmentation, label_ids=label_ids)
+        if known_method.classes:
+            scores = foreground_overlap(counts) | class_overlap(counts) | class_dice(counts)
+        else:
+            scores = score_instances(counts)
         if far is not None:
             table = Contingency.from_arrays(truth, segmentation, label_ids=label_ids, mask=far)
             scores |= cremi_scores(table.without_background())
@@ -132,7 +145,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     sign = -1 if METRICS[settings.metric] else 1
     known.sort(key=lambda row: sign * row["scores"][settings.metric])
     best = known[0]
-    _warn_if_merged(truth[label_ids.objects(truth)], best["scores"])
+    if not known_method.classes:
+        _warn_if_merged(truth[label_ids.objects(truth)], best["scores"])
     write_json(epath.Path(folder) / "trials.json", rows)
     write_json(
         epath.Path(folder) / DECODING_FILE,
@@ -151,6 +165,19 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     lines = closing_lines(settings.metric, Path(os.fspath(folder)), method, known, picture)
     print(lines, flush=True)
     return 0
+
+
+def _check_metric(metric: str, method: str) -> None:
+    """Checks that a metric suits what a method makes: objects or classes."""
+    if (METHODS.find(method).classes is None) == metric.startswith("class_") or (
+        METHODS.find(method).classes and metric not in CLASS_METRICS
+    ):
+        makes = "classes" if METHODS.find(method).classes else "objects"
+        fit = [name for name in METRICS if (name in CLASS_METRICS) == (makes == "classes")]
+        raise InputError(
+            f"metric={metric}: method '{method}' makes {makes}; give --config.metric={fit[0]}, or another of "
+            f"{', '.join(fit[1:])}"
+        )
 
 
 def _warn_if_merged(ids: np.ndarray, scores: Mapping[str, float]) -> None:

@@ -11,8 +11,10 @@ import numpy as np
 from emjax.evaluation.contingency import Contingency
 from emjax.geometry.box import Box
 from emjax.jobs.segment.inputs import DECODING_FILE
+from emjax.jobs.tune.settings import CLASS_METRICS
 from emjax.pictures.agreement import Agreement
 from emjax.pictures.comparison import draw_comparison
+from emjax.segmentation.methods import METHODS
 from emjax.segmentation.prediction import Prediction
 from emjax.segmentation.settings import format_settings
 from emjax.viewing.snapshot import read_image
@@ -79,10 +81,15 @@ def closing_lines(
         picture: path of the picture; '' if there is none.
     """
     shown = list(dict.fromkeys((metric, "voi_split", "voi_merge", "arand", "ap_50")))
-    lines = ["".join(f"{name:>12}" for name in shown) + f"    settings of {method}"]
+    if METHODS.find(method).classes:
+        shown = list(dict.fromkeys((metric, *CLASS_METRICS)))
+    width = max(12, *(len(name) + 2 for name in shown))
+    lines = ["".join(f"{name:>{width}}" for name in shown) + f"    settings of {method}"]
     for row in known[:_SHOWN]:
         values = [row["scores"].get(name) for name in shown]
-        cells = "".join(f"{value:>12.4f}" if value is not None else f"{'':>12}" for value in values)
+        cells = "".join(
+            f"{value:>{width}.4f}" if value is not None else " " * width for value in values
+        )
         lines.append(f"{cells}    {format_settings(row['settings'])}")
     lines.append(f"decoding     {folder / DECODING_FILE}")
     if picture:

@@ -19,7 +19,11 @@ METRICS = {
     "ap_75": True,
     "foreground_iou": True,
     "dice": True,
+    "class_mean_iou": True,
+    "class_mean_dice": True,
 }
+# Of a method of classes, which makes no objects, and the only ones that it has.
+CLASS_METRICS = ("class_mean_iou", "class_mean_dice", "foreground_iou", "dice")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Settings:
     background_ids: tuple[int, ...]
     ignore_ids: tuple[int, ...]
     cremi_border_nm: float
+    of: str
+    resample: bool
     channels: str
 
     @classmethod

@@ -35,6 +35,7 @@ METHODS = Registry(
         "multicut": "emjax.segmentation.methods.multicut:METHOD",
         "affinity_components": "emjax.segmentation.methods.affinity_components:METHOD",
         "components": "emjax.segmentation.methods.components:METHOD",
+        "classes": "emjax.segmentation.methods.classes:METHOD",
     },
 )
 
@@ -58,8 +59,8 @@ def decode(
             each step, so that a grid of thresholds makes fragments only once.
 
     Returns:
-        `[z, y, x]` uint64, ids 1..n in the order of their first voxels, 0 = background. The same
-        input gives the same bytes.
+        `[z, y, x]` uint64, ids 1..n in the order of their first voxels, 0 = background; of a method of classes, the ids
+        of these. The same input gives the same bytes.
 
     Raises:
         InputError: if a method or setting is unknown (names the nearest), a value is out of range, or the prediction
@@ -67,6 +68,8 @@ def decode(
     """
     choose_method(method, prediction.names, prediction.offsets)
     values = read_method_settings(method, settings or {}, prediction.offsets)
+    if METHODS.find(method).classes:
+        return METHODS.find(method).fragments(prediction, values)
     key = fragment_key(values)
     fragments, ids, sizes = once(
         memo, "fragments", key, lambda: _fragments(prediction, method, values)

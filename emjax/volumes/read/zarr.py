@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.volumes.attributes import parent_url
+from emjax.volumes.attributes import ATTRIBUTE, parent_url
 from emjax.volumes.axes import Names, arrange, attribute_names, axis_names
 from emjax.volumes.chunk_sides import write_sides
 from emjax.volumes.format import Format, Request, Writer
-from emjax.volumes.place import Place, offset_place, ome_place
+from emjax.volumes.place import WHOLE, Place, offset_place, ome_place
 from emjax.volumes.read.arrays import check_level, checked, only_level_0, open_store
 from emjax.volumes.read.chunks import Chunks, refuse_if_none
 from emjax.volumes.read.folder_metadata import read_metadata, shown, volumes_inside
@@ -56,10 +56,12 @@ def where(request: Request) -> Place | None:
     """Reads the translations of OME-Zarr, or the `offset` or `transform` of an array."""
     image = _image(request.metadata)
     if image is not None:
-        return ome_place(image, request.level)
+        ours = _attributes(request.metadata).get(ATTRIBUTE, {})
+        return ome_place(image, request.level, ours.get(WHOLE, ()))
     found = _listed(request)
     if found is not None:
-        return ome_place(found.image, found.level)
+        ours = found.attributes.get(ATTRIBUTE, {})
+        return ome_place(found.image, found.level, ours.get(WHOLE, ()))
     attributes = _attributes(request.metadata)
     array = request.metadata["zarr.json"] or request.metadata[".zarray"] or {}
     names = attribute_names(attributes, len(array.get("shape", ())))

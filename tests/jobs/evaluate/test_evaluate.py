@@ -229,6 +229,56 @@ def test_semantic(volumes, tmp_path):
     assert "class_mean_iou" not in two and "boundary_f1" in two
 
 
+def test_classes_in_full(volumes, tmp_path, capfd):
+    """A map of classes that says so is scored by class, two of them too; what is ignored is in no number."""
+    made = tmp_path / "c.zarr"
+    attributes = {"classes": {"1": "class_1", "2": "class_2"}}
+    store = create_volume(made, SHAPE, "uint8", None, attributes)
+    found = np.ones(SHAPE, np.uint8)
+    found[:, :, 20:] = 2
+    store[...].write(found).result()
+    labels = "{a}:mask?kind=labels&background=9"
+    fields = {"kind": "semantic", "labels": labels, "segmentation": made}
+    scores = _results(volumes, tmp_path / "run", **fields)
+    # Truth: 1 in 24 columns of 48, 0 in the others; found: 1 in 20, 2 in 28.
+    assert scores["class_iou_1"] == pytest.approx(20 / 24)
+    assert scores["class_dice_1"] == pytest.approx(40 / 44)
+    assert scores["class_accuracy"] == pytest.approx(20 / 48)
+    rows = (tmp_path / "run" / "confusion.csv").read_text().splitlines()
+    column = np.prod(SHAPE[:2])
+    assert rows == [
+        "true\\found,0,1,2",
+        f"0,0,0,{24 * column}",
+        f"1,0,{20 * column},{4 * column}",
+        "2,0,0,0",
+    ]
+    assert (tmp_path / "run" / "plots" / "confusion.png").exists()
+    assert "class 1 class_1" in capfd.readouterr().out
+    ignored = _results(
+        volumes, tmp_path / "i", **fields | {"labels": "{a}:mask?kind=labels&ignore=0"}
+    )
+    assert ignored["voxels"] == 24 * column and ignored["class_iou_1"] == pytest.approx(20 / 24)
+
+
+def test_other_voxels_are_compared_when_asked(volumes, tmp_path, capfd):
+    """A segmentation of twice as long voxels, which begins at voxel 2 of the labels, against its own ids."""
+    made = tmp_path / "s.zarr"
+    known = {"whole_nm": [40, 4, 4]}
+    store = create_volume(made, (6, 18, 22), "uint64", (40, 8, 8), known, origin=(0, 2.25, 1.25))
+    ids = np.arange(1, 18 * 22 + 1, dtype=np.uint64).reshape(1, 18, 22)
+    store[...].write(np.broadcast_to(ids, (6, 18, 22))).result()
+    labels = tmp_path / "l.zarr"
+    store = create_volume(labels, (6, 40, 48), "uint64", (40, 4, 4), {})
+    true = np.zeros((40, 48), np.uint64)
+    true[4:40, 2:46] = np.repeat(np.repeat(ids[0], 2, axis=0), 2, axis=1)
+    store[...].write(np.broadcast_to(true, (6, 40, 48))).result()
+    fields = {"labels": labels, "segmentation": made, "image": ""}
+    found = _results(volumes, tmp_path / "run", **fields, resample=True)
+    assert found["voi"] == 0 and found["voxels"] == 6 * 36 * 44
+    refusal = read_refusal(capfd, CONFIG, tmp_path / "no", _fields(volumes, **fields))
+    assert "40x8x8" in refusal and "--config.resample=true" in refusal
+
+
 def test_ids_behind_the_address(volumes, tmp_path):
     by_field = _results(volumes, tmp_path / "field", ignore_ids=1 << 40, background_ids=2 << 40)
     labels = f"{{a}}:labels?ignore={1 << 40}&background={2 << 40}"

@@ -370,8 +370,14 @@ def test_a_part_is_worked_on_once_and_keeps_the_output(folder, tmp_path, capfd) 
         ({"input": "{}/a.h5:row"}, ["no dataset 'row'", "raw"]),
         ({"input": "{}/a.h5:labels"}, ["uint64", "labels"]),
         ({"input": "{}/a.h5:complex"}, ["complex64"]),
-        ({"input": "{}/a.h5:raw?voxel_nm=8,8,8"}, ["8x8x8", "40x8x8", "voxel_nm"]),
-        ({"input": "{}/a.h5:raw?voxel_nm=40,8,8.5", "variants": 16}, ["variants=8"]),
+        (
+            {"input": "{}/a.h5:raw?voxel_nm=8,8,8", "resample": False},
+            ["8x8x8", "40x8x8", "voxel_nm"],
+        ),
+        (
+            {"input": "{}/a.h5:raw?voxel_nm=40,8,8.5", "resample": False, "variants": 16},
+            ["variants=8"],
+        ),
         ({"output": "{}/a.h5"}, ["writes OME-Zarr", "NAME.zarr"]),
         ({"output": "{}"}, ["in one place"]),
         ({"output": "{}/run"}, ["no zarr volume"]),

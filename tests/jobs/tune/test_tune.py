@@ -104,3 +104,28 @@ def test_a_stopped_run_keeps_its_trials(folder, monkeypatch):
     trials = json.loads((folder / "run" / "trials.json").read_text())
     assert len(trials) == 3 and not (folder / "run" / "trials.jsonl").exists()
     assert (folder / "run" / "plots" / "best.png").exists()
+
+
+def test_labels_of_other_voxels_are_brought_to_the_prediction(folder):
+    """Of half as long voxels, each four the same: the same objects at the prediction's voxels."""
+    with h5py.File(folder / "a.h5", "a") as file:
+        fine = np.repeat(np.repeat(file["labels"][:], 2, axis=1), 2, axis=2)
+        file["fine"] = fine
+        file["fine"].attrs["resolution"] = (40.0, 2.0, 2.0)
+    scores = _run(folder, labels=f"{folder}/a.h5:fine")
+    assert scores["voi"] == 0 and scores["voxels"] == 4 * 16 * 24
+
+
+def test_classes_are_tuned_by_their_own_scores(folder):
+    config = {"method": "classes", "grid": "threshold=0,0.9", "metric": "class_mean_iou"}
+    chosen = load_config("configs/tune.py")
+    chosen.update({"input": f"{folder}/p.zarr", "labels": f"{folder}/a.h5:masks"} | config)
+    with h5py.File(folder / "a.h5", "a") as file:
+        file["masks"] = (file["labels"][:] > 0).astype(np.uint64)
+    assert tune.run(chosen, folder / "classes") == 0
+    results = json.loads((folder / "classes" / "results.json").read_text())
+    assert results["class_mean_iou"] == 1 and "voi" not in results
+    assert json.loads((folder / "classes" / "decoding.json").read_text())["method"] == "classes"
+    chosen.metric = "voi"
+    with pytest.raises(InputError, match="makes classes; give --config.metric=foreground_iou"):
+        tune.run(chosen, folder / "no")
