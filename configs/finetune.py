@@ -7,6 +7,9 @@ trains on the embedded synthetic volume. For your own data, give volumes as `ima
     python -m emjax.main --config configs/finetune.py:neurons --workdir runs/neurons \
         --config.init_from=runs/pretrain --config.data.volumes='a.h5:raw[0:160]|a.h5:labels[0:160]'
 
+An image may have labels of several kinds, which targets read by `of=NAME`, and a mask of where they are known:
+`image|neurons=A|mito=B|mask=C` (docs/volumes.md).
+
 Presets (after a colon; several are separated by commas, as in `mitochondria,large`):
 
 | preset | what is learnt |

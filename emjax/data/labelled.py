@@ -31,6 +31,24 @@ def check_labelled(entries: Sequence[OpenedEntry], field: str) -> None:
             raise InputError(f"{field}: {entry.image.name} has no labels; write image|labels")
 
 
+def check_images_alone(entries: Sequence[OpenedEntry], field: str) -> None:
+    """Refuses masks and labels with names, for jobs that read images alone.
+
+    Args:
+        entries: volumes to check.
+        field: configuration field that names them, for the message.
+
+    Raises:
+        InputError: if a volume has them; names the first one.
+    """
+    for entry in entries:
+        if entry.mask or entry.named:
+            raise InputError(
+                f"{field}: {entry.image.name}: images alone are read here: leave out NAME=LABELS and mask=, and give "
+                "parts that are not to be read in data.exclude"
+            )
+
+
 def check_names(
     entries: Sequence[OpenedEntry], names: Sequence[str], field: str, every: bool = True
 ) -> None:

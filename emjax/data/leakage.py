@@ -58,7 +58,9 @@ def check_apart(
     Raises:
         InputError: if volumes overlap; names both, and the voxels that they share.
     """
-    known = [_Known("data.volumes", Scored(e.image, e.labels), tuple(e.excluded)) for e in training]
+    known = [
+        _Known("data.volumes", Scored(e.image, e.any_labels), tuple(e.excluded)) for e in training
+    ]
     for field, parts in scored.items():
         for part in parts:
             for other in known:

@@ -64,6 +64,11 @@ class OpenedEntry:
         own = {"": Labels(self.labels, self.label_ids)} if self.labels else {}
         return {**own, **self.named}
 
+    @property
+    def any_labels(self) -> Volume | None:
+        """A volume of its labels, the first; None without any."""
+        return next((labels.volume for labels in self.all_labels.values()), None)
+
     def crop(self, box: Box) -> OpenedEntry:
         """Returns a part, in voxels of the image; the normalization stays that of the whole."""
         moved = tuple(-s for s in box.start)

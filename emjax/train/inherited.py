@@ -68,7 +68,9 @@ def complete(
     weights = restore_params(source)
     spec = weights.spec
     if labelled:
-        check_voxel_nm(voxel_nm, spec.voxel_nm, "data.volumes", f"init_from={source}")
+        nm = ",".join(f"{side:g}" for side in spec.voxel_nm)
+        advice = f"give data.voxel_nm={nm}, which resamples them, or correct a wrong size by ?voxel_nm=z,y,x"
+        check_voxel_nm(voxel_nm, spec.voxel_nm, "data.volumes", f"init_from={source}", advice)
         pooled_nm = spec.voxel_nm or pooled_nm
     there = spec.config.get("model")
     if not inherits:

@@ -26,12 +26,11 @@ from ml_collections import ConfigDict
 
 from emjax.config import plain, told_fields, validate
 from emjax.data.heldout import hold_out, limit_labels
-from emjax.data.labelled import check_labelled, check_names, find_objects
+from emjax.data.labelled import check_images_alone, check_labelled, check_names, find_objects
 from emjax.data.leakage import Scored, check_apart
 from emjax.data.normalization import RULE
 from emjax.data.opening import OpenedEntry, open_entries
 from emjax.data.source import Crops
-from emjax.errors import InputError
 from emjax.geometry.sizes import Size
 from emjax.parallel import runtime
 from emjax.parallel.mesh import check_batch_size, make_mesh
@@ -62,7 +61,6 @@ from emjax.train.trackers import check_trackers
 from emjax.train.transfer import check_start
 from emjax.volumes.address import parse_volumes
 from emjax.volumes.store import open_volume
-from emjax.volumes.volume import Volume
 
 Values = Mapping[str, Any]
 
@@ -239,11 +237,8 @@ def prepare_training(
     entries = open_entries(settings.data.volumes, exclude=settings.data.exclude)
     if job.labelled:
         check_labelled(entries, "data.volumes")
-    elif any(entry.mask or entry.named for entry in entries):
-        raise InputError(
-            f"data.volumes: '{settings.job}' reads images alone: leave out NAME=LABELS and mask=, and give parts that "
-            "are not to be read in data.exclude"
-        )
+    else:
+        check_images_alone(entries, "data.volumes")
     voxel_nm = common_voxel_nm(plain(config), entries)
     begun = read_begun(workdir, config)
     if begun is not None:
@@ -362,6 +357,8 @@ def _split(
         held_out = open_entries(judged["volumes"])
         if job.labelled:
             check_labelled(held_out, "eval.volumes")
+        else:
+            check_images_alone(held_out, "eval.volumes")
     elif job.make_judge:
         training, held_out = hold_out(
             entries,
@@ -382,17 +379,13 @@ def _scored(
 ) -> dict[str, list[Scored]]:
     """Returns configuration field -> volumes that scores come from."""
     field = "eval.volumes" if values["eval"].get("volumes") else "eval.held_out"
-    scored = {field: [Scored(entry.image, _first_labels(entry)) for entry in held_out]}
+    scored = {field: [Scored(entry.image, entry.any_labels) for entry in held_out]}
     for name, text in job.scored_on(values).items():
         scored[name] = [
             Scored(open_volume(e.image), open_volume(e.labels) if e.labels else None)
             for e in parse_volumes(text)
         ]
     return scored
-
-
-def _first_labels(entry: OpenedEntry) -> Volume | None:
-    return next((labels.volume for labels in entry.all_labels.values()), None)
 
 
 def _report(

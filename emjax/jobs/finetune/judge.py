@@ -22,8 +22,8 @@ def score_names(values: Mapping[str, Any], task: Segment) -> list[str]:
     del values
     names = ["val_loss"]
     for target in task.targets:
-        names += [f"val_{target.metric.name}"]
-        names += [f"val_loss_{target.kind}_{name}" for name, _ in target.losses]
+        names += [f"val_{target.score}"]
+        names += [f"val_loss_{target.title}_{name}" for name, _ in target.losses]
     return names
 
 
