@@ -28,18 +28,23 @@ class ResampledGrid:
         """(z, y, x) number of blocks."""
         return self.grid.shape
 
-    @functools.cached_property
+    @property
     def core_size(self) -> Size:
         """(z, y, x) voxels of a box that holds every block's."""
-        _, rows, columns = self.shape
-        sides = []
-        for axis, step in enumerate((rows * columns, columns, 1)):
-            # Only blocks that differ along this axis, since the other axes do not matter.
-            boxes = (self[index * step].core for index in range(self.shape[axis]))
-            sides.append(max(box.size[axis] for box in boxes))
-        return tuple(sides)
+        return _longest(self)
 
     def __getitem__(self, index: int) -> Block:
         """Returns the block of a number: what it needs, in voxels of the other grid."""
         box: Box = self.resampling.reads(self.grid[index].core)
         return Block(index, box, box)
+
+
+@functools.lru_cache(4)
+def _longest(grid: ResampledGrid) -> Size:
+    _, rows, columns = grid.shape
+    sides = []
+    for axis, step in enumerate((rows * columns, columns, 1)):
+        # Only blocks that differ along this axis, since the other axes do not matter.
+        boxes = (grid[index * step].core for index in range(grid.shape[axis]))
+        sides.append(max(box.size[axis] for box in boxes))
+    return tuple(sides)
