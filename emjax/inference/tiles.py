@@ -88,7 +88,7 @@ class Tiling:
         ]
         return list(itertools.product(*ranges))
 
-    def count(self, grid: Grid, indices: np.ndarray) -> int:
+    def count(self, grid: Cores, indices: np.ndarray) -> int:
         """Returns the number of tiles of blocks, counting a tile once for each block that it overlaps with.
 
         Args:

@@ -111,7 +111,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
                 # Other parts wait for this.
                 inputs.remember(workdir)
         passes = Passes(num_workers=shared.num_workers, part=(rank, world))
-        tiles = Pieces("tile", plan.tiling.count)
+        cores = plan.voxel_size.cores(plan.grid)
+        tiles = Pieces("tile", lambda _, indices: plan.tiling.count(cores, indices))
         work = _make_work(settings, plan, tiles)
         if not passes.work_on("predict", plan.grid, work, done, pieces=tiles):
             logging.info("this part is done; blocks of other parts are not yet")
