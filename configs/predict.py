@@ -44,5 +44,6 @@ def get_config() -> Config:
         1  # number of flipped and transposed tiles to average: 1, 4, 8 or 16; as many times slower
     )
     c.batch_size = 0  # tiles that run together on all devices; 0: chosen by their size
-    c.part = "0/1"  # I/N: this process takes every N-th block, from the I-th on
+    # I/N: this process takes every N-th block, from the I-th on; processes of one run take theirs by themselves
+    c.part = "0/1"
     return c.lock()

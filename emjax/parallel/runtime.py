@@ -83,8 +83,8 @@ def initialize(
             return
         who = f"this process, one of several by {reason},"
         advice = (
-            "were all of them started? If not, give --num_processes=1; else say where they are "
-            "with --coordinator, --num_processes and --process_id"
+            "were all of them started? If not, give --num_processes=1 (on one host of a TPU slice, as docs/cluster.md "
+            "says); else say where they are with --coordinator, --num_processes and --process_id"
         )
         # An error, since going on alone would start one run on each machine, all in the same folder.
         failure = (

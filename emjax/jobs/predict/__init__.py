@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,8 @@ ON_DEVICES = True
 LOCKS_FOLDER = True
 
 BLOCKS_FOLDER = "blocks"
+# Seconds between looks at what the other processes of a run have done.
+_POLL_S = 1.0
 
 
 @goes_on
@@ -63,12 +66,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         InputError: if the configuration, the checkpoint, the volume or the output cannot work, before anything is
             compiled; if a prediction is not finite, or blocks could not be read or written.
     """
-    if jax.process_count() > 1:
-        raise InputError(
-            "processes share a prediction by its blocks, without knowing each other: start each with --num_processes=1 "
-            f"and its own --config.part=I/{jax.process_count()}, all with the same --workdir"
-        )
-    settings = Settings.from_config(config)
+    settings = _as_one_of_several(Settings.from_config(config))
     shared, output, (rank, world) = settings.shared, settings.output, settings.rank_and_world
     plan = make_plan(settings)
     weights: Fingerprint = [settings.checkpoint, plan.weights_print]
@@ -116,6 +114,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         work = _make_work(settings, plan, tiles)
         if not passes.work_on("predict", plan.grid, work, done, pieces=tiles):
             logging.info("this part is done; blocks of other parts are not yet")
+            _await_others(done, len(plan.grid))
             return 0
         if not inputs.incomplete:
             mark_complete(ZarrOutput(output))
@@ -131,6 +130,34 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     picture = save_to_plots(workdir, "sections.png", draw_result(Address(output).absolute()))
     print(_closing_lines(output, workdir, plan, passes, picture), flush=True)
     return 0
+
+
+def _as_one_of_several(settings: Settings) -> Settings:
+    """Returns the settings with the part of this process, where several processes were started as one run.
+
+    Each has its blocks, its own devices and a copy of the network, so they need not compute together.
+
+    Raises:
+        InputError: if a part was chosen as well.
+    """
+    count = jax.process_count()
+    if count == 1:
+        return settings
+    part = f"{jax.process_index()}/{count}"
+    if settings.part not in ("0/1", part):
+        raise InputError(
+            f"part={settings.part}: this is process {part} of one run, which has a part of its own; leave out "
+            f"--config.part, or start each process with --num_processes=1 and its own --config.part=I/{count}"
+        )
+    return dataclasses.replace(settings, part=part)
+
+
+def _await_others(done: DoneBlocks, count: int) -> None:
+    """Waits for all blocks, where several processes were started as one run: JAX ends them if one leaves early."""
+    if jax.process_count() == 1:
+        return
+    while not done.mask(count).all():
+        time.sleep(_POLL_S)
 
 
 @dataclasses.dataclass(frozen=True)

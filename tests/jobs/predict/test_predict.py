@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -407,10 +408,44 @@ def test_mistakes(folder, finished, tmp_path, capfd, monkeypatch, fields, words)
     assert not (tmp_path / "out.zarr").exists()
 
 
-def test_processes_that_know_each_other_are_refused(folder, tmp_path, capfd, monkeypatch) -> None:
+def test_processes_of_one_run_have_no_other_part_than_their_own(
+    folder, tmp_path, capfd, monkeypatch
+) -> None:
     monkeypatch.setattr(jax, "process_count", lambda: 4)
-    message = read_refusal(capfd, CONFIG, tmp_path / "run", _fields(folder, tmp_path / "out.zarr"))
+    fields = _fields(folder, tmp_path / "out.zarr", part="1/2")
+    message = read_refusal(capfd, CONFIG, tmp_path / "run", fields)
     assert "--num_processes=1" in message and "--config.part=I/4" in message
+    monkeypatch.setattr(jax, "process_index", lambda: 3)
+    config = load_config(CONFIG)
+    config.checkpoint, config.input, config.output = "run", "a.zarr", "b.zarr"
+    settings = Settings.from_config(config)
+    assert predict._as_one_of_several(settings).rank_and_world == (3, 4)
+
+
+@pytest.mark.slow
+def test_two_processes_of_one_run_share_the_blocks(folder, finished, tmp_path) -> None:
+    """As one process predicts, and each of the two has done some of the blocks."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    fields = _fields(folder, tmp_path / "out.zarr", block_size="3,20,25")
+    command = [sys.executable, "-m", "emjax.main", "--config", CONFIG, f"--workdir={tmp_path}/run"]
+    command += [f"--config.{name}={value}" for name, value in fields.items()]
+    command += [f"--coordinator=localhost:{port}", "--num_processes=2"]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2"}
+    processes = [
+        subprocess.Popen(
+            [*command, f"--process_id={i}"], env=environment, stderr=subprocess.PIPE, text=True
+        )
+        for i in range(2)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert read_attributes(str(tmp_path / "out.zarr"))["complete"]
+    found = open_volume(str(tmp_path / "out.zarr")).store.read().result()
+    np.testing.assert_array_equal(found, open_volume(str(finished)).store.read().result())
+    for one, words in enumerate(said):
+        assert f"process {one} of 2" in words and "block 4/4" in words, words
 
 
 def test_other_settings_in_an_unfinished_workdir_are_refused(folder, tmp_path, capfd) -> None:
