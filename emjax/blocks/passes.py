@@ -86,6 +86,7 @@ class Passes:
         """
         self._cluster, self._num_workers, self._part = cluster, num_workers, part
         self.summaries: dict[str, Summary] = {}
+        self._asked = False
 
     def work_on(
         self,
@@ -114,6 +115,9 @@ class Passes:
             InputError: as raised by `work`, or if blocks failed.
         """
         rank, world = self._part
+        if self._asked and not done.mask(len(grid)).all():
+            # A signal came while the last blocks of the pass before were finished: no other pass is begun.
+            raise Interrupted
         try:
             summary = run_blocks(
                 grid,
@@ -129,6 +133,7 @@ class Passes:
         finally:
             release()
         self.summaries[name] = summary
+        self._asked = self._asked or summary.asked
         summary.check(grid)
         if summary.stopped:
             raise Interrupted

@@ -82,7 +82,7 @@ def run_blocks(
     shown = BlockProgress(what, len(mine), len(mine) - len(todo), left, pieces=named)
     if pieces is not None:
         pieces.listen(shown.piece)
-    run = _Run(grid, done, shown, retries, backoff_s)
+    run, asked = _Run(grid, done, shown, retries, backoff_s), False
     if len(todo):
         with Stopping() as stopping:
             try:
@@ -98,7 +98,8 @@ def run_blocks(
                 done.close()
         if run.refusal:
             raise InputError(run.refusal)
-        run.stopped = run.stopped or stopping.requested
+        asked = stopping.requested
+        run.stopped = run.stopped or asked
     complete = bool(done.mask(len(grid)).all())
     return Summary(
         blocks=len(grid),
@@ -109,6 +110,7 @@ def run_blocks(
         stopped=run.stopped and not complete,
         complete=complete,
         peak_rss_bytes=run.peak_rss_bytes,
+        asked=asked,
     )
 
 

@@ -23,6 +23,7 @@ class Summary:
         stopped: whether a signal, a full disk or a lost engine ended the call early.
         complete: whether all blocks of the grid are done, those of other processes included.
         peak_rss_bytes: most memory that any process working on blocks has held, in bytes; 0 if none reported it.
+        asked: whether a signal asked the process to stop, though the last blocks may have been begun by then.
     """
 
     blocks: int
@@ -33,6 +34,7 @@ class Summary:
     stopped: bool
     complete: bool
     peak_rss_bytes: int = 0
+    asked: bool = False
 
     def results(self) -> dict[str, float | int]:
         """Returns what `results.json` holds for every job on blocks; without a rate if no voxels were done."""

@@ -100,3 +100,26 @@ def test_parts_are_those_of_the_same_volumes_and_settings(tmp_path: Path) -> Non
 
 def test_interrupted_is_no_error_of_a_block() -> None:
     assert not issubclass(Interrupted, InputError)
+
+
+def test_a_signal_in_the_last_block_of_a_pass_begins_no_other(tmp_path: Path) -> None:
+    """The pass is complete, so it is not stopped; but somebody asked for the end, and the next pass is not begun."""
+    worked = []
+
+    def last(block) -> None:
+        if block.index == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    @goes_on
+    def run(config, workdir) -> int:
+        passes = Passes()
+        for name, work in (("a", last), ("b", lambda block: worked.append(block.index))):
+            done = DoneBlocks(tmp_path / name, "x")
+            if not done.begun_by_us():
+                done.begin()
+            passes.work_on(name, GRID, work, done)
+        return 0
+
+    assert run(ConfigDict(), tmp_path) == 75 and not worked
+    # The same command goes on with the second pass alone.
+    assert run(ConfigDict(), tmp_path) == 0 and worked == [0, 1, 2]
