@@ -15,6 +15,12 @@ processes=2
 devices=1
 grace_s=20
 
+# The text at the head of this file.
+help() {
+    awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "${BASH_SOURCE[0]}"
+    exit 0
+}
+
 refuse() {
     echo "local.sh: $1" >&2
     exit 2
@@ -22,6 +28,7 @@ refuse() {
 
 while (($#)); do
     case $1 in
+    -h | --help) help ;;
     --processes=*) processes=${1#*=} ;;
     --devices=*) devices=${1#*=} ;;
     --grace_s=*) grace_s=${1#*=} ;;

@@ -32,6 +32,12 @@ spot=0 worker=0 poll_s=60 dry_run=0
 # A crash may be the machine's fault; more of them in a row are the run's.
 max_crashes=3
 
+# The text at the head of this file.
+help() {
+    awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "${BASH_SOURCE[0]}"
+    exit 0
+}
+
 refuse() {
     echo "tpu_pod.sh: $1" >&2
     exit 2
@@ -39,11 +45,13 @@ refuse() {
 
 subcommand=${1:-}
 case $subcommand in
+-h | --help | help) help ;;
 create | install | run | tail | status | stop | resume | delete) shift ;;
 *) refuse "'$subcommand' is none of create, install, run, tail, status, stop, resume, delete" ;;
 esac
 while (($#)); do
     case $1 in
+    -h | --help) help ;;
     --name=*) name=${1#*=} ;;
     --zone=*) zone=${1#*=} ;;
     --project=*) project=${1#*=} ;;

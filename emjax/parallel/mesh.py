@@ -108,7 +108,9 @@ def _fill(sizes: Mapping[str, int], device_count: int) -> tuple[int, ...]:
         raise InputError(f"mesh ({shown}): axes need 1 or more devices, and only one may be -1")
     known = math.prod(size for size in shape if size != -1)
     there = "is 1" if device_count == 1 else f"are {device_count}"
-    advice = "make an axis smaller, as --config.mesh.fsdp=1"
+    # The largest is most likely the one that was meant for more devices.
+    largest = max(AXES, key=lambda axis: sizes[axis])
+    advice = f"make an axis smaller, as --config.mesh.{largest}=1"
     if -1 in shape:
         if device_count % known:
             raise InputError(

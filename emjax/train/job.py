@@ -12,6 +12,7 @@ A new training job consists of its task, its config, and a module like
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -415,7 +416,9 @@ def _report(
     lines += [f"checkpoints  {folder / 'checkpoints'}", f"results      {folder / 'results.json'}"]
     if pictures:
         lines.append(f"pictures     {', '.join(map(str, pictures))}")
-    lines.append(f"curves       tensorboard --logdir {folder / 'tensorboard'}")
+    # No requirement of emjax, as plots/ and metrics.jsonl have the same curves.
+    get = "" if importlib.util.find_spec("tensorboard") else "pip install tensorboard && "
+    lines.append(f"curves       {get}tensorboard --logdir {folder / 'tensorboard'}")
     if job.what_next:
         lines.append(f"next         python -m emjax.main {job.what_next.format(folder=folder)}")
     print("\n".join(lines), flush=True)

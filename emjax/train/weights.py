@@ -53,7 +53,7 @@ def restore_params(path: str | os.PathLike[str]) -> Weights:
     folder = epath.Path(path)
     if "://" not in os.fspath(path):
         # Orbax reads only absolute paths.
-        folder = epath.Path(os.path.abspath(path))
+        folder = epath.Path(os.path.abspath(os.path.expanduser(path)))
     if not folder.exists():
         raise InputError(
             f"no such checkpoint: {folder}; give a run folder, a step or a params folder"

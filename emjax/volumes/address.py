@@ -6,6 +6,7 @@ crop.zarr[0:64,256:768,:]    fib25.h5:raw[0:160]    gs://bucket/em.zarr?level=1 
 from __future__ import annotations
 
 import dataclasses
+import glob
 import math
 import os
 import re
@@ -34,6 +35,20 @@ MASK = "mask"
 _BOX = re.compile(r"\[([^\[\]]*)\]$")
 # A '?' that no '=' follows is part of a pattern such as z0?.png, if the rest ends as a file name does.
 _PATTERN_END = re.compile(r"^[^=&]*\.[A-Za-z]+$")
+# A pattern of files that each hold a volume.
+_PATTERN = re.compile(r"[*?]")
+_VOLUME_SUFFIXES = (
+    ".h5",
+    ".hdf5",
+    ".hdf",
+    ".zarr",
+    ".n5",
+    ".mrc",
+    ".nrrd",
+    ".nii",
+    ".nii.gz",
+    ".npy",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +242,7 @@ def parse_volumes(text: str | Sequence[str]) -> tuple[Entry, ...]:
     Args:
         text: entries separated by ';' or line breaks, image and labels of an entry by '|'; or a sequence of entries.
             Labels of several kinds have names, NAME=ADDRESS; `mask=ADDRESS` says where anything is known.
+            A pattern such as `folder/*.h5:raw` is an entry for each file; its labels may be other data sets of them.
 
     Returns:
         The entries; empty for empty text.
@@ -240,7 +256,7 @@ def parse_volumes(text: str | Sequence[str]) -> tuple[Entry, ...]:
     for part in parts:
         if not part.strip():
             continue
-        entries.append(_parse_entry(part.strip()))
+        entries += _expand(_parse_entry(part.strip()))
     return tuple(entries)
 
 
@@ -261,6 +277,38 @@ def _parse_entry(text: str) -> Entry:
     if mask is not None and labels is None and not given:
         raise InputError(f"'{text}' has a mask and no labels; write image|labels|{MASK}=...")
     return Entry(Address.parse(image), labels, tuple(given.items()), mask)
+
+
+def _expand(entry: Entry) -> list[Entry]:
+    """Returns an entry for each file that a pattern of files of volumes stands for, in the order of their names.
+
+    A pattern of images (`folder/*.png`) is one volume, and stays.
+
+    Raises:
+        InputError: if no file matches, or labels are not in the files of the images: which belong together is not
+            known then.
+    """
+    path = entry.image.path
+    if not (_PATTERN.search(path) and path.lower().endswith(_VOLUME_SUFFIXES)):
+        return [entry]
+    files = sorted(glob.glob(str(local_path(path))))
+    if not files:
+        raise InputError(f"'{entry.image}': no file matches {path}")
+    others = [*entry.all_labels.values(), *([entry.mask] if entry.mask else [])]
+    if any(other.path != path for other in others):
+        raise InputError(
+            f"'{entry}': which labels belong to which image is not known; write image|labels for each of the "
+            f"{len(files)} files, separated by ';'"
+        )
+    return [
+        Entry(
+            dataclasses.replace(entry.image, path=file),
+            entry.labels and dataclasses.replace(entry.labels, path=file),
+            tuple((name, dataclasses.replace(other, path=file)) for name, other in entry.named),
+            entry.mask and dataclasses.replace(entry.mask, path=file),
+        )
+        for file in files
+    ]
 
 
 def local_path(text: str | os.PathLike[str]) -> Path:

@@ -157,6 +157,9 @@ def _make(writer: Writer) -> Callable[..., Output]:
 def _nearest_entry(path: Path) -> str:
     """Returns the end of a message about a path that does not exist: a similar name, or what its folder holds."""
     parent = path.parent
+    before, comma, _ = str(path).partition(",")
+    if comma and before and Path(Address.parse(before).path).exists():
+        return "; several volumes are separated by ';', not by ','"
     if not parent.is_dir():
         return f"; nor is there a folder {parent}"
     names = sorted(os.listdir(parent))

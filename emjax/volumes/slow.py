@@ -1,4 +1,4 @@
-"""Advice to convert volumes whose format makes reading crops slow."""
+"""Advice to convert volumes whose format makes reading parts of them slow."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from emjax.volumes.volume import Volume
 _COPIED = ("voxel_nm", "offset", "level", "missing")
 
 
-def say_if_slow(*volumes: Volume | None) -> None:
-    """Logs, once per file and process, the command that copies a file whose crops are slow to read to chunked zarr.
+def say_if_slow(*volumes: Volume | None, parts: str = "crops") -> None:
+    """Logs, once per file and process, the command that copies a file to chunked zarr whose parts are slow to read.
 
     Args:
         volumes: volumes that a job will read in parts; None is skipped.
+        parts: what the job reads of them.
     """
     for volume in volumes:
         if volume is not None and volume.slow_random_access:
-            _say(volume.address.source, convert_command(volume.address))
+            _say(parts, volume.address.source, convert_command(volume.address))
 
 
 def convert_command(address: Address) -> str:
@@ -49,10 +50,9 @@ def convert_command(address: Address) -> str:
 
 
 @functools.cache
-def _say(source: str, command: str) -> None:
+def _say(parts: str, source: str, command: str) -> None:
     logging.warning(
-        "crops of %s are slow to read: its format decodes far more than a crop. A copy as chunked zarr reads many "
-        "times faster: %s",
-        source,
-        command,
+        "%s of %s are slow to read: its format decodes far more than is asked for. A copy as chunked zarr reads "
+        "many times faster: %s",
+        *(parts, source, command),
     )

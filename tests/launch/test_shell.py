@@ -24,5 +24,12 @@ def test_parses_and_can_be_run(script):
     assert script.stat().st_mode & 0o111
 
 
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_help_is_the_text_at_the_head(script):
+    done = subprocess.run(["bash", str(script), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
+    assert f"launch/{script.name} " in done.stdout and "#" not in done.stdout
+
+
 def test_there_are_scripts():
     assert [path.name for path in SCRIPTS] == ["local.sh", "slurm.sbatch", "tpu_pod.sh"]

@@ -37,6 +37,7 @@ def test_part_of_the_devices():
         ((0, 1, 1), "1 or more"),
         ((-1, 3, 1), "needs 3 devices or a multiple of that, there are 8; make an axis smaller"),
         ((4, 4, 1), "needs 16 devices, there are 8"),
+        ((1, 1, 16), "there are 8; make an axis smaller, as --config.mesh.spatial=1"),
     ],
 )
 def test_wrong_sizes(sizes, message):

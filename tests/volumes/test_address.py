@@ -149,3 +149,19 @@ def test_absolute_addresses(tmp_path, monkeypatch):
     assert Address.parse("folder/*.png").absolute().path == f"{tmp_path}/folder/*.png"
     for text in ("gs://bucket/a.zarr", "synthetic://neurites?seed=3"):
         assert str(Address.parse(text).absolute()) == text
+
+
+def test_a_pattern_of_files_is_an_entry_for_each(tmp_path):
+    for name in ("b.h5", "a.h5"):
+        (tmp_path / name).touch()
+    found = parse_volumes(f"{tmp_path}/*.h5:raw[0:8]|{tmp_path}/*.h5:labels; c.zarr; d/*.png")
+    assert [str(entry) for entry in found] == [
+        f"{tmp_path}/a.h5:raw[0:8]|{tmp_path}/a.h5:labels",
+        f"{tmp_path}/b.h5:raw[0:8]|{tmp_path}/b.h5:labels",
+        "c.zarr",
+        "d/*.png",
+    ]
+    with pytest.raises(InputError, match="write image.labels for each of the 2 files"):
+        parse_volumes(f"{tmp_path}/*.h5:raw|other/*.h5:labels")
+    with pytest.raises(InputError, match="no file matches"):
+        parse_volumes(f"{tmp_path}/*.nrrd")

@@ -116,6 +116,7 @@ def test_one_channel(tmp_path: Path) -> None:
     [
         ("b.zarr", r"no such path.*did you mean .*a\.zarr\?"),
         ("quite_other", "no such path.*holds: a.h5, a.tif, a.zarr"),
+        ("a.zarr,a.tif", "several volumes are separated by ';', not by ','"),
         ("x/y.zarr", "nor is there a folder"),
         ("a.zarr[0:9]", r"a\.zarr: box \[0:9\] leaves the volume.*\(8, 10, 12\)"),
         ("a.tif[0:0]", "empty"),

@@ -105,7 +105,7 @@ def make_plan(settings: Settings) -> Plan:
     rule = known_rule(plain(spec.normalization), str(weights.source))
     volume = open_for_blocks(settings.input)
     refuse_idle_keys(volume.address, "input", IMAGE_KEYS)
-    say_if_slow(volume)
+    say_if_slow(volume, parts="blocks")
     check_apart(settings.output, {"input": volume.address})
     normalization = measure(volume, rule)
     size = choose_voxel_size(
@@ -181,7 +181,11 @@ def _tile_size(settings: Settings, task: Any, weights: Weights) -> Size:
     size = settings.tile_size
     if len(size) != 3 or any(not isinstance(n, int) or n < 1 for n in size):
         raise InputError(f"tile_size={size} needs three positive whole numbers, z, y, x voxels")
-    task.backbone.check_crop(size)
+    try:
+        task.backbone.check_crop(size)
+    except InputError as error:
+        # Tiles are what crops are in training, and named so there.
+        raise InputError(str(error).replace("data.crop_size", "tile_size")) from error
     # A ViT with learned positions has as many as its crop has patches.
     resized = dataclasses.replace(task, crop_size=size)
     wanted = jax.eval_shape(resized.init, jax.random.key(0))

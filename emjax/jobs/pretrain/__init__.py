@@ -15,7 +15,9 @@ JOB = TrainingJob(
     make_judge=PretrainJudge,
     score_names=score_names,
     scored_on=probe_parts,
-    what_next="--config configs/finetune.py:neurons --config.init_from={folder} --config.data.volumes='IMAGE|LABELS'",
+    # Finetuning takes over the network, whatever preset it was made of.
+    what_next="--config configs/finetune.py:neurons --config.init_from={folder} --config.data.volumes='IMAGE|LABELS'   "
+    "# takes over this network: name what is learnt, no preset of a network",
 )
 
 

@@ -187,7 +187,7 @@ def _prepare(settings: Settings, opened: Opened, workdir: str | os.PathLike[str]
     grid = choose_blocks(cells, shared.block_size)
     graph = settings.graph or os.fspath(epath.Path(workdir) / GRAPH_FOLDER)
     if "://" not in graph:
-        graph = os.path.abspath(graph)
+        graph = os.path.abspath(os.path.expanduser(graph))
     plan = Plan(channels, cells, method, of_method, graph)
     written = choose_written(volume, box, settings.at)
     graph_values = {

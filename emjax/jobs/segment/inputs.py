@@ -6,10 +6,9 @@ import dataclasses
 import json
 from typing import Any, NamedTuple
 
-from etils import epath
-
 from emjax.errors import InputError
 from emjax.geometry.box import Box
+from emjax.runs.folder import locate_run_folder
 from emjax.segmentation.methods import choose_method
 from emjax.segmentation.methods.classes import classes_of
 from emjax.segmentation.prediction import Offset, Prediction, parse_channels
@@ -148,7 +147,7 @@ def read_method(
     Raises:
         InputError: if a method or run folder is unknown, or the channels suit no method.
     """
-    tuned = epath.Path(text) / DECODING_FILE if text and "=" not in text else None
+    tuned = locate_run_folder(text) / DECODING_FILE if text and "=" not in text else None
     if tuned is None:
         return choose_method(method, names, offsets, suggested), parse_settings(text)
     if not tuned.exists():

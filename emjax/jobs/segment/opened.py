@@ -57,7 +57,7 @@ def open_input(settings: Settings) -> Opened:
     shared = settings.shared
     volume, box = open_part(settings.input, shared.box)
     inputs = Inputs.of({"input": settings.input}, shared.allow_incomplete)
-    say_if_slow(volume)
+    say_if_slow(volume, parts="cells")
     chosen = choose_channels(
         settings.input, settings.channels, volume, of=settings.of, method=settings.method
     )

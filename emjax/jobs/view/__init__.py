@@ -75,7 +75,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         write_results(folder, results)
         print("\n".join(lines), flush=True)
         return 0
-    say_if_slow(*(layer.volume for layer in layers))
+    say_if_slow(*(layer.volume for layer in layers), parts="pieces")
     with serve(layers, skeletons, settings.bind, settings.port) as link:
         write_results(folder, results)
         ending = f"after {settings.seconds:g} s" if settings.seconds else "at Ctrl-C"

@@ -388,7 +388,7 @@ def test_a_part_is_worked_on_once_and_keeps_the_output(folder, tmp_path, capfd) 
         ({"blending": "gausian"}, ["did you mean 'gaussian'"]),
         ({"overlap": 0.1}, ["overlap=0.1", "0.25"]),
         ({"variants": 3}, ["1, 4, 8, 16"]),
-        ({"tile_size": "4,15,16"}, ["15", "stride"]),
+        ({"tile_size": "4,15,16"}, ["tile_size=(4, 15, 16)", "stride"]),
         ({"block_size": "4,100"}, ["three whole numbers"]),
         ({"halo": "1,1,1"}, ["halo", "overlap"]),
         ({"part": "2/2"}, ["part=2/2", "0/4"]),
