@@ -159,6 +159,9 @@ def base_config(job: str) -> Config:
     c.optimizer.layer_decay = 1.0  # each earlier layer of the backbone learns slower by this factor
     c.optimizer.freeze = ""  # patterns of parameters that do not learn: backbone/(stem|encoder)
     c.optimizer.ema_decay = 0.0  # moving average of the weights, used for evaluation; 0: none
+    # Last share of the steps that is trained with the statistics of normalization that prediction uses; for
+    # model.norm 'running' and 'calibrated'.
+    c.optimizer.fixed_statistics = 0.3
 
     c.mesh = Config()  # devices on each axis; one axis may be -1: all remaining devices
     c.mesh.data = -1  # the batch is split, parameters are copied
@@ -287,6 +290,8 @@ def validate(config: ConfigDict) -> None:
     parse_steps(config.profile_steps)
     # A Philox key is two unsigned numbers of 64 bits; a JAX seed is one of 32 bits on most devices.
     _check_range("seed", config.seed, 0 <= config.seed < 2**32, "0 to 2^32 - 1")
+    fixed = config.optimizer.fixed_statistics
+    _check_range("optimizer.fixed_statistics", fixed, 0 <= fixed < 1, "from 0, below 1")
     rate = config.optimizer.learning_rate
     _check_range("optimizer.learning_rate", rate, rate > 0, "above 0")
     final = config.optimizer.final_learning_rate

@@ -25,6 +25,8 @@ from emjax.models.backbone import Features, check_multiple
 from emjax.models.heads import Head
 from emjax.models.image_layers import NORMS, ImageConv, Step
 from emjax.models.layers import ACTIVATIONS, STEM_KERNEL
+from emjax.models.normalization import NORMS as DECODER_NORMS
+from emjax.models.normalization import Norm
 from emjax.models.unet import SECTION_KERNEL, Block, Decoder, block_reach
 from emjax.models.vit import SkipPath
 from emjax.weights.inflate import FILLS, SCALES
@@ -62,7 +64,9 @@ class EncoderDecoder(nn.Module, abc.ABC):
         skips: 'none' (pretraining), 'add': the encoder's maps after a 1x1 convolution each, and the image itself, or
             'encoder': its maps alone, so that the first kernel is the only way for the input.
         upsampling: 'depth_to_space' or 'resize'.
-        groups: largest number of groups of a normalization in the decoder.
+        decoder_norm: how layers of the decoder normalize, a name of `emjax.models.normalization.NORMS`.
+        groups: largest number of groups of 'group' and 'calibrated' in the decoder.
+        learning: as in the U-Net.
         activation: activation of decoder and head.
         out_channels: number of channels of the head's output.
         remat: whether to recompute blocks in the backward pass.
@@ -80,7 +84,9 @@ class EncoderDecoder(nn.Module, abc.ABC):
     decoder_kernel: Size = (1, 3, 3)
     skips: str = "none"
     upsampling: str = "depth_to_space"
+    decoder_norm: str = DECODER_NORMS[0]
     groups: int = 4
+    learning: bool = False
     activation: str = "elu"
     out_channels: int = 1
     remat: bool = False
@@ -92,8 +98,14 @@ class EncoderDecoder(nn.Module, abc.ABC):
         "kernel_fill": ("center", "average"),
         "skips": ("none", "add", "encoder"),
         "upsampling": ("depth_to_space", "resize"),
+        "decoder_norm": DECODER_NORMS,
         "activation": tuple(ACTIVATIONS),
     }
+
+    @property
+    def decoder_normalization(self) -> Norm:
+        """How layers of the decoder normalize."""
+        return Norm(self.decoder_norm, self.groups, self.learning)
 
     @property
     @abc.abstractmethod
@@ -200,7 +212,7 @@ class EncoderDecoder(nn.Module, abc.ABC):
             self.decoder_widths,
             (self.decoder_kernel,) * count,
             self.pools,
-            self.groups,
+            self.decoder_normalization,
             self.activation,
             self.dtype,
             block,
@@ -221,7 +233,7 @@ class EncoderDecoder(nn.Module, abc.ABC):
     ) -> jax.Array:
         """Returns what is added to a decoder level: the encoder's map, the image or nothing."""
         width = self.decoder_widths[level]
-        common = (self.groups, self.activation, self.dtype)
+        common = (self.decoder_normalization, self.activation, self.dtype)
         if found is not None:
             # Encoders without a pyramid, such as transformers, have all maps on their coarsest grid.
             rows = image.shape[2] // math.prod(pool[1] for pool in self.pools[:level])

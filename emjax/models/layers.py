@@ -1,10 +1,9 @@
-"""Basic layers of the networks: parameters in float32, computation in `dtype`, statistics in float32."""
+"""Basic layers of the networks: parameters in float32, computation in `dtype`."""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
-import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -100,123 +99,6 @@ class Conv(nn.Module):
         if self.use_bias:
             x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return constrain(x, "batch", "z", "y", "x", "channel")
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
-def norm_act(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int, activation: str, epsilon: float
-) -> jax.Array:
-    """Group normalization, scale, bias and activation, in one pass for the sums and one pass for the result.
-
-    Only the input and the sums are kept for the gradient, which recomputes everything else: a pass over memory costs
-    more than the arithmetic.
-
-    Args:
-        x: `[b, z, y, x, c]`.
-        scale: `[c]`.
-        bias: `[c]`.
-        groups: number of groups of channels, a divisor of c.
-        activation: a name of `ACTIVATIONS`.
-        epsilon: added to the variance.
-
-    Returns:
-        `[b, z, y, x, c]` in the dtype of `x`.
-    """
-    return _norm_act(x, scale, bias, groups, activation, epsilon)[0]
-
-
-def _norm_act(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int, activation: str, epsilon: float
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    wide = x.astype(jnp.float32)
-    sums = _sum_space(wide), _sum_space(jnp.square(wide))
-    count = math.prod(x.shape[1:4])
-    factor, shift = _affine(*sums, scale, bias, count, groups, epsilon)
-    out = activate(activation, wide * factor + shift).astype(x.dtype)
-    return out, (x, *sums, scale, bias)
-
-
-def _norm_act_slopes(
-    groups: int, activation: str, epsilon: float, saved: tuple[jax.Array, ...], slope: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, *sums, scale, bias = saved
-    # Without the barrier, XLA would notice that the forward pass has computed the same, and keep it in memory.
-    x = jax.lax.optimization_barrier(x)
-    count = math.prod(x.shape[1:4])
-    (factor, shift), pull = jax.vjp(
-        lambda total, squares, scale, bias: _affine(
-            total, squares, scale, bias, count, groups, epsilon
-        ),
-        *sums,
-        scale,
-        bias,
-    )
-    wide = x.astype(jnp.float32)
-    _, pull_activation = jax.vjp(functools.partial(activate, activation), wide * factor + shift)
-    (slope,) = pull_activation(slope.astype(jnp.float32))
-    # By the chain rule through the two sums, to both of which each voxel contributes.
-    to_sum, to_square, to_scale, to_bias = pull((_sum_space(slope * wide), _sum_space(slope)))
-    out = slope * factor + to_sum + 2 * to_square * wide
-    return out.astype(x.dtype), to_scale, to_bias
-
-
-norm_act.defvjp(_norm_act, _norm_act_slopes)
-
-
-def _sum_space(x: jax.Array) -> jax.Array:
-    """Sums over space first, as a reshape that splits the channels of the whole volume costs a pass of its own."""
-    return x.sum((1, 2, 3), keepdims=True)
-
-
-def _affine(
-    sums: jax.Array,
-    squares: jax.Array,
-    scale: jax.Array,
-    bias: jax.Array,
-    count: int,
-    groups: int,
-    epsilon: float,
-) -> tuple[jax.Array, jax.Array]:
-    """Returns the factor and shift of each channel, `[b, 1, 1, 1, c]`, from sums of that shape over `count` voxels."""
-    channels = sums.shape[-1]
-    each = channels // groups
-
-    def group_mean(sums: jax.Array) -> jax.Array:
-        means = sums.reshape(-1, groups, each).sum(-1, keepdims=True) / (count * each)
-        return jnp.broadcast_to(means, (len(sums), groups, each)).reshape(sums.shape)
-
-    mean = group_mean(sums)
-    variance = jnp.maximum(group_mean(squares) - jnp.square(mean), 0.0)
-    factor = scale * jax.lax.rsqrt(variance + epsilon)
-    return factor, bias - mean * factor
-
-
-class NormAct(nn.Module):
-    """Group normalization and activation in one layer, with one pass over the data for the statistics.
-
-    Group instead of batch normalization (our choice): it is a pure function, the same for any batch and mesh. The
-    number of groups is the largest divisor of the channels that is at most `groups`.
-
-    Attributes:
-        groups: largest number of groups.
-        activation: a name of `ACTIVATIONS`.
-        dtype: type of the output.
-    """
-
-    groups: int
-    activation: str
-    dtype: jnp.dtype = jnp.float32
-    epsilon: float = 1e-5
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[b, z, y, x, c]` to the same shape."""
-        channels = x.shape[-1]
-        groups = max(g for g in range(1, self.groups + 1) if channels % g == 0)
-        scale = self.param("scale", nn.initializers.ones, (channels,))
-        bias = self.param("bias", nn.initializers.zeros, (channels,))
-        out = norm_act(x, scale, bias, groups, self.activation, self.epsilon)
-        return jnp.asarray(out, self.dtype)
 
 
 class Dense(nn.Module):

@@ -24,11 +24,11 @@ from emjax.models.layers import (
     ACTIVATIONS,
     STEM_KERNEL,
     Conv,
-    NormAct,
     Upsample,
     activate,
     max_pool,
 )
+from emjax.models.normalization import NORMS, Norm, NormAct
 
 # Kernel of the first convolution of a block.
 SECTION_KERNEL = (1, 3, 3)
@@ -40,7 +40,7 @@ class Block(nn.Module):
     Attributes:
         features: channels.
         kernel_size: (z, y, x) kernel of the two convolutions in the volume.
-        groups: largest number of groups of the normalization.
+        norm: how it normalizes.
         activation: activation after each normalization.
         dtype: type of the computation.
         copies: copies of the input, as in `Conv`.
@@ -48,7 +48,7 @@ class Block(nn.Module):
 
     features: int
     kernel_size: Size
-    groups: int
+    norm: Norm
     activation: str
     dtype: jnp.dtype
     copies: int = 1
@@ -58,7 +58,7 @@ class Block(nn.Module):
         """Maps `[b, z, y, x, c]` to `[b, z, y, x, features]`."""
 
         def norm(name: str) -> NormAct:
-            return NormAct(self.groups, self.activation, self.dtype, name=name)
+            return NormAct(self.norm, self.activation, self.dtype, name=name)
 
         def conv(kernel_size: Size, name: str, copies: int = 1) -> Conv:
             return Conv(self.features, kernel_size, False, self.dtype, copies, name=name)
@@ -80,7 +80,7 @@ class Encoder(nn.Module):
     widths: tuple[int, ...]
     kernels: tuple[Size, ...]
     strides: tuple[Size, ...]
-    groups: int
+    norm: Norm
     activation: str
     dtype: jnp.dtype
     block: type[nn.Module]
@@ -92,9 +92,9 @@ class Encoder(nn.Module):
         for i, (width, kernel, stride) in enumerate(
             zip(self.widths, self.kernels, self.strides, strict=True)
         ):
-            x = self.block(
-                width, kernel, self.groups, self.activation, self.dtype, name=f"level{i}"
-            )(x)
+            x = self.block(width, kernel, self.norm, self.activation, self.dtype, name=f"level{i}")(
+                x
+            )
             levels.append(x)
             x = max_pool(x, stride)
         return levels, x
@@ -106,7 +106,7 @@ class Decoder(nn.Module):
     widths: tuple[int, ...]
     kernels: tuple[Size, ...]
     strides: tuple[Size, ...]
-    groups: int
+    norm: Norm
     activation: str
     dtype: jnp.dtype
     block: type[nn.Module]
@@ -126,9 +126,9 @@ class Decoder(nn.Module):
                 x = x + levels[i]
             elif self.skips == "concat":
                 x = jnp.concatenate([x, levels[i]], axis=-1)
-            x = NormAct(self.groups, self.activation, self.dtype, name=f"merge{i}")(x)
+            x = NormAct(self.norm, self.activation, self.dtype, name=f"merge{i}")(x)
             x = self.block(
-                width, self.kernels[i], self.groups, self.activation, self.dtype, name=f"level{i}"
+                width, self.kernels[i], self.norm, self.activation, self.dtype, name=f"level{i}"
             )(x)
             pyramid.append(x)
         return pyramid
@@ -143,7 +143,10 @@ class UNet(nn.Module):
         strides: (z, y, x) stride of each pooling, one fewer than widths.
         skips: 'none' (pretraining), 'add' (finetuning: parameters keep their shapes) or 'concat'.
         upsampling: 'depth_to_space' or 'resize'.
-        groups: largest number of groups of a normalization.
+        norm: how layers normalize, a name of `emjax.models.normalization.NORMS`.
+        groups: largest number of groups of 'group' and 'calibrated'.
+        learning: whether 'running' and 'calibrated' normalize by statistics of the input, and follow them; the training
+            sets it (`emjax.train.statistics`).
         activation: activation of all layers.
         out_channels: number of channels of the head's output.
         remat: whether to recompute blocks in the backward pass, to save memory.
@@ -155,7 +158,9 @@ class UNet(nn.Module):
     strides: tuple[Size, ...] = ()
     skips: str = "none"
     upsampling: str = "depth_to_space"
+    norm: str = NORMS[0]
     groups: int = 4
+    learning: bool = False
     activation: str = "elu"
     out_channels: int = 1
     remat: bool = False
@@ -164,6 +169,7 @@ class UNet(nn.Module):
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "skips": ("none", "add", "concat"),
         "upsampling": ("depth_to_space", "resize"),
+        "norm": NORMS,
         "activation": tuple(ACTIVATIONS),
     }
 
@@ -247,7 +253,7 @@ class UNet(nn.Module):
     def __call__(self, x: jax.Array) -> Features:
         """Maps `[b, z, y, x, 1]`, float in [0, 1], to the features that `Backbone` describes."""
         block = nn.remat(Block) if self.remat else Block
-        common = (self.groups, self.activation, self.dtype)
+        common = (Norm(self.norm, self.groups, self.learning), self.activation, self.dtype)
         widths, kernels = self.widths, self.all_kernels
         x = Conv(widths[0], STEM_KERNEL, dtype=self.dtype, name="stem")(x)
         x = activate(self.activation, x)

@@ -26,6 +26,7 @@ from emjax.models.backbone import Features, check_multiple
 from emjax.models.fields import Index
 from emjax.models.heads import Head
 from emjax.models.layers import ACTIVATIONS, STEM_KERNEL, Dense, Upsample, activate
+from emjax.models.normalization import NORMS, Norm
 from emjax.models.unet import Block, block_reach
 from emjax.parallel.sharding import constrain
 
@@ -100,7 +101,7 @@ class SkipPath(nn.Module):
 
     width: int
     strides: tuple[Size, ...]
-    groups: int
+    norm: Norm
     activation: str
     dtype: jnp.dtype
 
@@ -113,7 +114,7 @@ class SkipPath(nn.Module):
                 x = Block(
                     self.width,
                     DECODER_KERNEL,
-                    self.groups,
+                    self.norm,
                     self.activation,
                     self.dtype,
                     name=f"level{i}",
@@ -130,7 +131,7 @@ class VitDecoder(nn.Module):
 
     widths: tuple[int, ...]
     strides: tuple[Size, ...]
-    groups: int
+    norm: Norm
     activation: str
     skips: bool
     dtype: jnp.dtype
@@ -145,7 +146,7 @@ class VitDecoder(nn.Module):
             image: `[b, z, y, x, 1]`, the skip of the finest level.
         """
         pyramid = []
-        common = (self.groups, self.activation, self.dtype)
+        common = (self.norm, self.activation, self.dtype)
         for i, (width, stride) in enumerate(zip(self.widths, self.strides, strict=True)):
             x = Upsample(width, stride, "depth_to_space", self.dtype, name=f"upsample{i}")(x)
             if self.skips and i < len(states):
@@ -176,7 +177,9 @@ class ViT(nn.Module):
         positions: 'learned', or 'sincos' (fixed).
         skips: 'none' (pretraining) or 'add' (finetuning), as for the U-Net, though nothing is added: the second half of
             each level's input is a copy of the upsampled map, or the tapped state.
-        groups: largest number of groups of a normalization.
+        norm: how layers of the decoder normalize, a name of `emjax.models.normalization.NORMS`.
+        groups: largest number of groups of 'group' and 'calibrated'.
+        learning: as in the U-Net.
         activation: activation of decoder and head.
         out_channels: number of channels of the head's output.
         remat: whether to recompute blocks in the backward pass.
@@ -194,7 +197,9 @@ class ViT(nn.Module):
     decoder_strides: tuple[Size, ...] = ((2, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
     positions: str = "learned"
     skips: str = "none"
+    norm: str = NORMS[0]
     groups: int = 4
+    learning: bool = False
     activation: str = "leaky_relu"
     out_channels: int = 1
     remat: bool = False
@@ -203,6 +208,7 @@ class ViT(nn.Module):
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "skips": ("none", "add"),
         "positions": ("learned", "sincos"),
+        "norm": NORMS,
         "activation": tuple(ACTIVATIONS),
     }
 
@@ -305,7 +311,7 @@ class ViT(nn.Module):
         pyramid = VitDecoder(
             self.decoder_widths,
             self.decoder_strides,
-            self.groups,
+            Norm(self.norm, self.groups, self.learning),
             self.activation,
             self.skips != "none",
             self.dtype,

@@ -33,6 +33,7 @@ from emjax.runs.folder import check_space
 from emjax.runs.spec import RunSpec
 from emjax.signals import finished_first
 from emjax.tasks.task import Task
+from emjax.train import statistics
 from emjax.train.batch_source import BatchSource
 from emjax.train.checkpoint import Checkpoints
 from emjax.train.clock import Clock
@@ -116,17 +117,22 @@ def fit(
                 if settings.init_from:
                     weights = restore_params(settings.init_from)
                     state = with_params(state, start_from(state.params, weights, settings.job))
-            step = make_step(
-                task,
-                optimizer,
-                schedule,
-                accumulate_steps=settings.optimizer.accumulate_steps,
-                ema_decay=settings.optimizer.ema_decay,
-            )
+
+            def step_of(task: Task) -> TrainStep:
+                return make_step(
+                    task,
+                    optimizer,
+                    schedule,
+                    accumulate_steps=settings.optimizer.accumulate_steps,
+                    ema_decay=settings.optimizer.ema_decay,
+                )
+
+            # The steps before the statistics of normalization are fixed, and those after.
+            steps = [step_of(statistics.learning(task))] if statistics.has_fixed(task) else []
             run = _Run(
                 task, batches, settings, folder, mesh, run_spec, evaluator, checkpoints, state
             )
-            return run.train(step)
+            return run.train(*steps, step_of(task))
         finally:
             # Also on an error, so that saves in the background are finished and files are complete.
             try:
@@ -175,9 +181,14 @@ class _Run:
         # Seconds that the FLOPs of a step would take on all devices at their peak; None if that is unknown.
         self._peak_seconds: float | None = None
 
-    def train(self, step: TrainStep) -> FitResult:
-        """Runs the remaining steps, and returns the result of the run."""
+    def train(self, *steps: TrainStep) -> FitResult:
+        """Runs the remaining steps, and returns the result of the run.
+
+        Args:
+            *steps: the step; or the one that follows the statistics of normalization, and the one after they are fixed.
+        """
         settings = self._settings
+        fixed_at = settings.fixed_at if len(steps) > 1 else settings.num_steps
         preempted = False
         with jax.set_mesh(self._mesh):
             self._catch_up()
@@ -187,9 +198,14 @@ class _Run:
                 if copies:
                     logging.warning("%s", copies)
                 batch = self._next_batch()
-                compiled = self._compile(step, batch)
                 with Interrupt() as interrupt:
-                    preempted = self._steps(compiled, batch, interrupt)
+                    if self._step < fixed_at:
+                        compiled = self._compile(steps[0], batch)
+                        batch = self._steps(compiled, batch, interrupt, fixed_at)
+                    if batch is not None and self._step < settings.num_steps:
+                        compiled = self._compile(steps[-1], batch)
+                        batch = self._steps(compiled, batch, interrupt, settings.num_steps)
+                preempted = batch is None
             if not preempted:
                 self._evaluate()
         self._checkpoints.wait()
@@ -220,8 +236,10 @@ class _Run:
         if due and not runtime.agree(int(self._step in self._log.evaluations)):
             self._evaluate()
 
-    def _steps(self, compiled: Any, batch: dict[str, jax.Array], interrupt: Interrupt) -> bool:
-        """Takes steps until the last one or an interruption; returns whether it was interrupted."""
+    def _steps(
+        self, compiled: Any, batch: dict[str, jax.Array], interrupt: Interrupt, until: int
+    ) -> dict[str, jax.Array] | None:
+        """Takes steps until this number or an interruption; returns the next batch, or None if it was interrupted."""
         settings = self._settings
         self._clock.start()
         self._progress.begin()
@@ -243,12 +261,14 @@ class _Run:
             if saves:
                 self._save()
             if stop:
-                return True
+                return None
             if done:
-                return False
+                return batch
             if evaluates:
                 self._evaluate()
             batch = self._next_batch()
+            if self._step == until:
+                return batch
 
     def _compile(self, step: TrainStep, batch: dict[str, jax.Array]) -> Any:
         began = time.monotonic()

@@ -31,6 +31,7 @@ class OptimizerSettings:
     layer_decay: float
     freeze: str
     ema_decay: float
+    fixed_statistics: float = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,3 +107,8 @@ class TrainSettings:
     def uses_ema(self) -> bool:
         """Whether a moving average of the weights is kept."""
         return self.optimizer.ema_decay > 0
+
+    @property
+    def fixed_at(self) -> int:
+        """Number of steps after which the statistics of normalization are fixed."""
+        return round(self.num_steps * (1 - self.optimizer.fixed_statistics))

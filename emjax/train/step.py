@@ -17,6 +17,7 @@ from orbax.checkpoint import multihost
 from emjax.parallel.compile import jit
 from emjax.parallel.mesh import batch_sharding, replicated
 from emjax.tasks.task import Batch, Task
+from emjax.train import statistics
 from emjax.train.optimizer import Schedule
 from emjax.train.state import TrainState
 
@@ -57,9 +58,11 @@ def make_step(
         (loss, metrics), gradient = jax.value_and_grad(task.loss, has_aux=True)(
             state.params, batch, key
         )
+        drift, gradient = gradient, statistics.without(gradient)
         norm = optax.tree.norm(gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        params = statistics.followed(params, state.params, drift, state.step)
         count = state.step // accumulate_steps
         is_update = (state.step + 1) % accumulate_steps == 0
         if accumulate_steps > 1:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import pytest
 
 from emjax.models.build import apply, build_backbone, init_params
-from emjax.models.layers import norm_act
+from emjax.models.normalization import norm_act
 from emjax.models.presets import network
 from emjax.parallel.compile import jit
 

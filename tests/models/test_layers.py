@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from emjax.models.layers import Conv, Dense, NormAct, Upsample, elu, max_pool, norm_act, repeat
+from emjax.models.layers import Conv, Dense, Upsample, elu, max_pool, repeat
+from emjax.models.normalization import Norm, NormAct, norm_act
 from emjax.parallel.compile import jit
 
 
@@ -43,7 +44,7 @@ def test_max_pool_of_a_size_that_does_not_divide():
 @pytest.mark.parametrize(("channels", "groups"), [(8, 4), (6, 4), (7, 4), (5, 1)])
 def test_norm_act_is_group_norm_and_elu(channels, groups):
     x = 3 * _normal(2, 3, 4, 5, channels) + 1
-    layer = NormAct(groups, "elu")
+    layer = NormAct(Norm("group", groups), "elu")
     params = _randomised(layer.init(jax.random.key(0), x)["params"])
     divisor = {8: 4, 6: 3, 7: 1, 5: 1}[channels]
     reference = nn.GroupNorm(num_groups=divisor, epsilon=1e-5)
@@ -92,7 +93,7 @@ def test_gradient_of_norm_act_keeps_its_input_alone():
 
 def test_norm_act_of_an_unknown_activation():
     with pytest.raises(KeyError, match="swishy"):
-        NormAct(4, "swishy").init(jax.random.key(0), jnp.zeros((1, 1, 2, 2, 4)))
+        NormAct(Norm("group", 4), "swishy").init(jax.random.key(0), jnp.zeros((1, 1, 2, 2, 4)))
 
 
 def test_repeat_is_numpy_repeat():
@@ -162,7 +163,7 @@ def test_dense_is_a_product():
     "layer",
     [
         Conv(4, (3, 3, 3), dtype=jnp.bfloat16),
-        NormAct(4, "relu", jnp.bfloat16),
+        NormAct(Norm("group", 4), "relu", jnp.bfloat16),
         Dense(4, dtype=jnp.bfloat16),
         Upsample(4, (1, 2, 2), "depth_to_space", jnp.bfloat16),
         Upsample(4, (1, 2, 2), "resize", jnp.bfloat16),

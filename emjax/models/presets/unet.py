@@ -47,6 +47,7 @@ def _unet() -> Config:
     m.strides = ()  # z, y, x of each pooling; (): z only once the voxels are about isotropic
     m.skips = "none"  # pretraining has none; finetuning adds them
     m.upsampling = "depth_to_space"  # or 'resize'
+    m.norm = "group"  # or 'running', 'calibrated', 'layer': emjax.models.normalization
     m.groups = 4  # most groups of a group normalization
     m.activation = "elu"  # or 'relu', 'gelu', 'silu', 'leaky_relu'
     m.remat = False  # recompute blocks in the backward pass, to save memory
