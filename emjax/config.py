@@ -118,7 +118,8 @@ def base_config(job: str) -> Config:
     )
     c.data.batch_size = 8  # crops in each step, all devices together
     c.data.crop_size = (8, 64, 64)  # z, y, x voxels that the network sees
-    c.data.voxel_nm = ()  # z, y, x nm to resample crops to; (): as they are stored
+    # z, y, x nm to resample crops to, by means where voxels become larger; (): as they are stored
+    c.data.voxel_nm = ()
     c.data.exclude = ""  # addresses with boxes that are never read, separated by ';'
     c.data.allow_overlap = (
         False  # True: score the network also on voxels that it is trained on (eval.volumes, probes)

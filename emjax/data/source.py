@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import logging
-from scipy import ndimage
 
 from emjax.data.grey_values import is_blank
 from emjax.data.opening import Labels, OpenedEntry
@@ -19,6 +18,7 @@ from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
 from emjax.volumes.address import MASK
 from emjax.volumes.label_ids import NONE_NAMED, LabelIds
+from emjax.volumes.resampling import Resampling
 from emjax.volumes.volume import Volume
 
 Example = dict[str, np.ndarray]
@@ -168,7 +168,7 @@ class Crops:
                 self._count_blank(entry)
         origin = entry.image.box.start
         example = {
-            "image": self._fit(image, number, order=1),
+            "image": self._fit(image, number),
             "index": np.asarray(index, np.int32),
             "volume": np.asarray(number, np.int32),
             "start": np.asarray(box.translate(origin).start, np.int32),
@@ -204,7 +204,7 @@ class Crops:
             for kind, array in arrays.items():
                 if MASK in labels:
                     array = np.where(labels[MASK] != 0, array, np.int32(IGNORE))
-                found[f"{kind}.{name}" if name else kind] = self._fit(array, number, order=0)
+                found[f"{kind}.{name}" if name else kind] = self._fit(array, number, ids=True)
         return found
 
     def _is_wanted(
@@ -240,15 +240,27 @@ class Crops:
         """Returns the number of stored voxels per voxel of a window along z, y, x."""
         return tuple(a / b for a, b in zip(self._voxel_nm, image.voxel_nm or (), strict=True))
 
-    def _fit(self, array: np.ndarray, number: int, order: int) -> np.ndarray:
-        """Pads a crop of a small volume by mirroring, and resamples it to the size of a window."""
+    def _fit(self, array: np.ndarray, number: int, *, ids: bool = False) -> np.ndarray:
+        """Pads a crop of a small volume by mirroring, and brings it to the size of a window.
+
+        Args:
+            array: `[z, y, x]`, what was read.
+            number: number of the entry.
+            ids: whether values are ids, which are never mixed; grey values become means where voxels become larger, so
+                that fine texture does not alias.
+        """
         size = self._read_sizes[number]
         lacking = [(0, n - s) for n, s in zip(size, array.shape, strict=True)]
         if any(after for _, after in lacking):
             array = np.pad(array, lacking, mode="symmetric")
-        if size == self.window_size:
+        if not self._voxel_nm:
             return array
-        return _resample(array, self.window_size, self._ratios(self.entries[number].image), order)
+        grid = Resampling(size, self.window_size, self._ratios(self.entries[number].image))
+        window = Box((0, 0, 0), self.window_size)
+        resample = grid.nearest if ids else grid.interpolate
+        # Not all voxels that were read may be needed.
+        used = grid.reads_nearest(window) if ids else grid.reads(window)
+        return resample(array[used.slices], window)
 
     def _count_blank(self, entry: OpenedEntry) -> None:
         with self._lock:
@@ -268,22 +280,6 @@ class Crops:
                 f"{entry.image.name}); check the addresses, exclude empty parts by a box, or take all with "
                 "data.max_blank_tries=0"
             )
-
-
-def _resample(array: np.ndarray, size: Size, ratios: Sequence[float], order: int) -> np.ndarray:
-    """Samples an array at the centres of `size` voxels, each `ratios` stored voxels long, from the array's corner on.
-
-    The scale is exact; stretching the whole array to `size` would be off by up to a voxel if ratios are not whole.
-    """
-    offsets = [0.5 * ratio - 0.5 for ratio in ratios]
-    return ndimage.affine_transform(
-        array,
-        ratios,
-        offsets,  # pyright: ignore[reportArgumentType]  # one for each axis will do
-        size,
-        order=order,
-        mode="nearest",
-    )
 
 
 def _wait(reading: Callable[[], np.ndarray], volume: Volume, box: Box) -> np.ndarray:
