@@ -126,11 +126,8 @@ def _default(c: Config) -> None:
     # has as small a matching error (by cosines) as features have (docs/results.md).
     c.eval.own_orientation = True
     c.eval.distractors = 255  # number of places from which each query's true place has to be told
-    c.eval.exclusion_radius = (
-        1,
-        12,
-        12,
-    )  # z, y, x voxels around the true place that has no distractors
+    # z, y, x voxels around the true place that has no distractors from the same crop; (): the receptive field
+    c.eval.exclusion_radius = ()
     c.eval.probe_train = ""  # 'image|labels' with boxes: where the membrane probe is fitted
     c.eval.probe_test = ""  # 'image|labels' with boxes: where it is scored
     c.eval.probe_membrane = ()  # ids that are membrane; (): ids are instances, with membranes between them

@@ -32,7 +32,7 @@ def draw_distractors(
         coordinates: `[q, 3]` true z, y, x positions of the keys in their crops, voxels.
         crops: `[q]` number of the crop of each key.
         exclusion_radius: (z, y, x) voxels; a key may be drawn if it is farther than this along
-            any axis. Half the receptive field excludes shared input.
+            any axis. Places that are twice a network's halo apart share no voxel of its input.
         count: number of distractors for each query.
         seed: query i draws from a generator of (seed, i), so that the result does not depend on
             the machine.
@@ -57,7 +57,7 @@ def draw_distractors(
         if len(possible) < count:
             raise InputError(
                 f"query {i} has {len(possible)} possible distractors of the {count} needed; "
-                "raise eval.queries or eval.crops"
+                "raise eval.queries or eval.crops, or lower eval.distractors"
             )
         rng = np.random.Generator(np.random.Philox(key=[seed, i]))
         chosen[i] = rng.choice(possible, count, replace=False)

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jax.sharding import Mesh
 
 from emjax.errors import InputError
@@ -42,7 +43,7 @@ class EvaluationSettings:
     level: int
     queries: int
     distractors: int
-    exclusion_radius: tuple[float, float, float]
+    exclusion_radius: tuple[float, ...]
     own_orientation: bool
 
 
@@ -103,7 +104,7 @@ class PretrainEvaluation:
         self._distractors = retrieval.draw_distractors(
             self._pairs.second[valid],
             crops[valid],
-            exclusion_radius=settings.exclusion_radius,
+            exclusion_radius=exclusion_radius(task, settings),
             count=settings.distractors,
             seed=seed,
         )
@@ -299,11 +300,44 @@ class PretrainEvaluation:
 
 
 def check_settings(settings: EvaluationSettings, levels: int) -> None:
-    """Raises InputError if the level to be judged does not exist."""
+    """Raises InputError if the level to be judged does not exist, or the exclusion radius is no radius."""
     if not 0 <= settings.level < levels:
         raise InputError(
             f"eval.level={settings.level}: the network has levels 0 (coarsest) to {levels - 1}"
         )
+    radius = settings.exclusion_radius
+    if len(radius) not in (0, 3) or any(not 0 <= r < float("inf") for r in radius):
+        raise InputError(
+            f"eval.exclusion_radius={tuple(radius)} needs three lengths, z, y, x, of 0 or more voxels, or () for the "
+            "receptive field"
+        )
+
+
+def exclusion_radius(task: Pretrain, settings: EvaluationSettings) -> tuple[float, ...]:
+    """Returns how far from a query's true place, along any axis, the distractors of the same crop lie.
+
+    Without a setting it is the receptive field, which is often larger than a crop: then all distractors come from other
+    crops. A radius within the receptive field is taken, with a warning.
+
+    Args:
+        task: the task, whose network has the receptive field.
+        settings: of the evaluation.
+
+    Returns:
+        (z, y, x) voxels.
+    """
+    # Farther apart than twice the halo, two places see no voxel in common.
+    apart = tuple(2.0 * halo for halo in task.backbone.footprint.halo)
+    if not settings.exclusion_radius:
+        return apart
+    if any(r < a for r, a in zip(settings.exclusion_radius, apart, strict=True)):
+        logging.warning(
+            "eval.exclusion_radius=%s lies within the receptive field: places up to %s voxels apart see voxels in "
+            "common, so that distractors of the same crop may show the network some of the query's own tissue; () "
+            "takes the receptive field",
+            *(tuple(settings.exclusion_radius), apart),
+        )
+    return settings.exclusion_radius
 
 
 def _standardise(*features: np.ndarray) -> list[np.ndarray]:

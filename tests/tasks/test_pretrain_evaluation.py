@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from typing import Any
 
 import jax
@@ -10,11 +11,17 @@ import pytest
 
 from emjax.augment.views import to_window
 from emjax.errors import InputError
+from emjax.models.build import build_backbone
 from emjax.models.matcher import TokenProjection
 from emjax.parallel.compile import jit
 from emjax.parallel.mesh import make_mesh
 from emjax.tasks.pretrain import Pretrain
-from emjax.tasks.pretrain_evaluation import EvaluationSettings, PretrainEvaluation, check_settings
+from emjax.tasks.pretrain_evaluation import (
+    EvaluationSettings,
+    PretrainEvaluation,
+    check_settings,
+    exclusion_radius,
+)
 from emjax.tasks.tokens import grid_positions
 
 from .small import small_task, windows_for, without_degradation
@@ -156,3 +163,22 @@ def test_a_level_that_is_not_there():
     check_settings(SETTINGS, 1)
     with pytest.raises(InputError, match="eval.level=3: the network has levels 0"):
         check_settings(dataclasses.replace(SETTINGS, level=3), 3)
+
+
+@pytest.mark.parametrize("radius", [(1, 2), (1, -2, 2), (1, 2, float("nan"))])
+def test_an_exclusion_radius_that_is_none(radius):
+    check_settings(dataclasses.replace(SETTINGS, exclusion_radius=()), 1)
+    with pytest.raises(InputError, match="eval.exclusion_radius=.* needs three lengths"):
+        check_settings(dataclasses.replace(SETTINGS, exclusion_radius=radius), 1)
+
+
+def test_distractors_lie_beyond_the_receptive_field_unless_the_user_says_otherwise(caplog):
+    task: Any = types.SimpleNamespace(backbone=build_backbone({"name": "unet", "widths": (4, 8)}))
+    halo = task.backbone.footprint.halo
+    assert halo == (6, 17, 17)
+    open_settings = dataclasses.replace(SETTINGS, exclusion_radius=())
+    assert exclusion_radius(task, open_settings) == (12, 34, 34)
+    wide = dataclasses.replace(SETTINGS, exclusion_radius=(12, 34, 40))
+    assert exclusion_radius(task, wide) == (12, 34, 40) and not caplog.records
+    assert exclusion_radius(task, SETTINGS) == (1, 6, 6)
+    assert "lies within the receptive field" in caplog.text
