@@ -136,9 +136,8 @@ def tracked_norm_act(
         x: `[b, z, y, x, c]`.
         scale: `[c]`.
         bias: `[c]`.
-        mean: `[c]`, running average of the mean, equal for the channels of a group: squares are summed about it, which
-            changes the result only by rounding.
-        variance: `[c]`, running average of the variance; has no influence on the result.
+        mean: `[c]`, running average of the mean; has no influence on the result.
+        variance: `[c]`, running average of the variance; has none, either.
         groups: number of groups of channels, a divisor of c.
         activation: a name of `ACTIVATIONS`.
         epsilon: added to the variance.
@@ -159,14 +158,13 @@ def _forward(
     whole_batch: bool,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     wide = x.astype(jnp.float32)
-    # Sums of squares about 0 lose digits where the mean is some hundred times the deviation; about the average they
-    # do not.
-    middle = mean
-    sums = _sum_space(wide, whole_batch), _sum_space(jnp.square(wide - middle), whole_batch)
+    middle = _middle(wide, groups, whole_batch)
+    wide = wide - middle
+    sums = _sum_space(wide, whole_batch), _sum_space(jnp.square(wide), whole_batch)
     count = x.size // sums[0].size
-    factor, shift = _affine(*sums, middle, scale, bias, count, groups, epsilon)
+    factor, shift = _affine(*sums, scale, bias, count, groups, epsilon)
     out = activate(activation, wide * factor + shift).astype(x.dtype)
-    return out, (x, *sums, scale, bias, mean, variance)
+    return out, (x, middle, *sums, scale, bias, mean, variance)
 
 
 def _backward(
@@ -177,32 +175,44 @@ def _backward(
     saved: tuple[jax.Array, ...],
     slope: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    x, *sums, scale, bias, mean, variance = saved
-    middle = mean
+    x, middle, *sums, scale, bias, mean, variance = saved
     # Without the barrier, XLA would notice that the forward pass has computed the same, and keep it in memory.
     x = jax.lax.optimization_barrier(x)
     count = x.size // sums[0].size
     (factor, shift), pull = jax.vjp(
         lambda total, squares, scale, bias: _affine(
-            total, squares, middle, scale, bias, count, groups, epsilon
+            total, squares, scale, bias, count, groups, epsilon
         ),
         *sums,
         scale,
         bias,
     )
-    wide = x.astype(jnp.float32)
+    wide = x.astype(jnp.float32) - middle
     _, pull_activation = jax.vjp(functools.partial(activate, activation), wide * factor + shift)
     (slope,) = pull_activation(slope.astype(jnp.float32))
-    # By the chain rule through the two sums, to both of which each voxel contributes. The result does not depend on
-    # the average about which squares are summed, so that it has no gradient.
+    # By the chain rule through the two sums, to both of which each voxel contributes. The result does not depend on the
+    # value that is subtracted first, so that it has no gradient.
     pulled = _sum_space(slope * wide, whole_batch), _sum_space(slope, whole_batch)
     to_sum, to_square, to_scale, to_bias = pull(pulled)
-    out = slope * factor + to_sum + 2 * to_square * (wide - middle)
-    means, variances = (m.mean((0, 1, 2, 3)) for m in _moments(*sums, middle, count, groups))
-    return out.astype(x.dtype), to_scale, to_bias, mean - means, variance - variances
+    out = slope * factor + to_sum + 2 * to_square * wide
+    about, variances = _moments(*sums, count, groups)
+    rows = (0, 1, 2, 3)
+    means = (middle + about).mean(rows)
+    return out.astype(x.dtype), to_scale, to_bias, mean - means, variance - variances.mean(rows)
 
 
 tracked_norm_act.defvjp(_forward, _backward)
+
+
+def _middle(x: jax.Array, groups: int, whole_batch: bool) -> jax.Array:
+    """Returns a value near the mean of each channel's group, `[b or 1, 1, 1, 1, c]`, from a few voxels.
+
+    Squares are summed about it: about 0 they lose digits where the mean is some hundred times the deviation, and a pass
+    of its own for the mean would cost as much as that for both sums.
+    """
+    few = x[tuple(slice(n // 4, None, max(1, n // 2)) for n in (1, *x.shape[1:4]))]
+    few = few.mean((0, 1, 2, 3) if whole_batch else (1, 2, 3), keepdims=True)
+    return _group_means(few, groups)
 
 
 def _sum_space(x: jax.Array, whole_batch: bool) -> jax.Array:
@@ -211,20 +221,18 @@ def _sum_space(x: jax.Array, whole_batch: bool) -> jax.Array:
 
 
 def _moments(
-    sums: jax.Array, squares: jax.Array, middle: jax.Array, count: int, groups: int
+    sums: jax.Array, squares: jax.Array, count: int, groups: int
 ) -> tuple[jax.Array, jax.Array]:
     """Returns mean and variance of each channel's group, `[b or 1, 1, 1, 1, c]`.
 
     Args:
         sums: sums of each channel over `count` voxels.
-        squares: sums of the squared differences from `middle`.
-        middle: `[c]`, equal for the channels of a group.
+        squares: sums of the squares.
         count: number of voxels.
         groups: number of groups of channels.
     """
     mean = _group_means(sums, groups) / count
-    about = _group_means(squares, groups) / count
-    return mean, jnp.maximum(about - jnp.square(mean - middle), 0.0)
+    return mean, jnp.maximum(_group_means(squares, groups) / count - jnp.square(mean), 0.0)
 
 
 def _group_means(x: jax.Array, groups: int) -> jax.Array:
@@ -238,7 +246,6 @@ def _group_means(x: jax.Array, groups: int) -> jax.Array:
 def _affine(
     sums: jax.Array,
     squares: jax.Array,
-    middle: jax.Array,
     scale: jax.Array,
     bias: jax.Array,
     count: int,
@@ -246,6 +253,6 @@ def _affine(
     epsilon: float,
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the factor and shift of each channel, `[b or 1, 1, 1, 1, c]`, from the sums that `_moments` reads."""
-    mean, variance = _moments(sums, squares, middle, count, groups)
+    mean, variance = _moments(sums, squares, count, groups)
     factor = scale * jax.lax.rsqrt(variance + epsilon)
     return factor, bias - mean * factor

@@ -172,7 +172,9 @@ def test_harmonising_has_the_exact_scale(write, open_plain) -> None:
         # The outermost half voxel has no neighbour to interpolate with. Where a larger voxel has parts of two, their
         # mean lies up to 3/40 of a voxel beside its middle, along z and y here.
         inner = (slice(1, -1),) * 3
-        np.testing.assert_allclose(example["image"][inner], expected[inner], atol=0.51 + (2 + 3) * 3 / 40)
+        np.testing.assert_allclose(
+            example["image"][inner], expected[inner], atol=0.51 + (2 + 3) * 3 / 40
+        )
 
 
 def test_harmonising_needs_a_voxel_size(labelled) -> None:

@@ -63,12 +63,37 @@ def test_fixed_statistics_are_an_affine_map_and_do_not_move(kind):
     assert not np.any(slopes["running_mean"]) and not np.any(slopes["running_variance"])
 
 
-def test_digits_are_kept_far_from_zero_once_there_is_an_average():
-    x = _draw(1, 8, 16, 16, 4)
-    far, params = x + np.float32(3000), _params(3000.0, 1.0)
-    out = _layer("running", True).apply({"params": params}, far)
-    wanted = _layer("running", True).apply({"params": _params(0.0, 1.0)}, x)
-    np.testing.assert_allclose(out, wanted, atol=0.01)
+@pytest.mark.parametrize("kind", ["group", "running", "calibrated"])
+def test_digits_are_kept_where_the_mean_is_thousands_of_deviations(kind):
+    x = _draw(2, 4, 8, 8, 4)
+    far = (x + 3000).astype(np.float64)  # what float32 makes of it is what is normalized
+    axes = (0, 1, 2, 3) if kind == "running" else (1, 2, 3)
+    parts = far if kind == "running" else far.reshape(2, 4, 8, 8, 2, 2)
+    axes = axes if kind == "running" else (*axes, 5)
+    mean, deviation = parts.mean(axes, keepdims=True), parts.std(axes, keepdims=True)
+    wanted = jax.nn.relu(((parts - mean) / deviation).reshape(x.shape) * 2 + 1)
+    params = _params(0.0, 1.0)
+    if kind == "group":
+        params = {name: params[name] for name in ("scale", "bias")}
+    out = _layer(kind, True).apply({"params": params}, x + np.float32(3000))
+    np.testing.assert_allclose(out, wanted, atol=0.003)
+
+
+def test_statistics_are_those_of_the_batch_on_all_devices():
+    """Split by rows and by y among eight devices, output and statistics are those of one device."""
+    x = 3 * _draw(4, 2, 4, 4, 4) + np.arange(4, dtype=np.float32)
+    params, layer = _params(0.5, 1.0), _layer("running", True)
+
+    def run(params, x):
+        return jax.value_and_grad(lambda p: layer.apply({"params": p}, x).mean())(params)
+
+    mesh = jax.make_mesh((4, 2), ("data", "spatial"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data", None, "spatial"))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        jit(run)(params, jax.device_put(x, rows)),
+        run(params, x),
+    )
 
 
 def test_layer_normalizes_the_channels_of_each_voxel():
@@ -79,9 +104,9 @@ def test_layer_normalizes_the_channels_of_each_voxel():
     np.testing.assert_allclose(_layer("layer").apply({"params": params}, x), wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["running", "layer", "group"])
+@pytest.mark.parametrize("kind", ["running", "calibrated", "layer", "group"])
 def test_only_a_group_reaches_beyond_the_footprint(kind):
-    fields = {"widths": (2, 4), "kernels": ((1, 3, 3), (1, 3, 3)), "strides": ((1, 2, 2),)}
+    fields = {"widths": (2, 4), "kernels": ((1, 1, 1),), "strides": ((1, 2, 2),)}
     backbone = build_backbone({"name": "unet", "norm": kind, **fields})
     crop = (1, 64, 64)
     params = init_params(backbone, jax.random.key(0), jnp.zeros((1, *crop, 1)))
