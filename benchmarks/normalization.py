@@ -12,8 +12,8 @@ where it stopped; `--datasets`, `--norms` and `--seeds` choose some of them. Pri
 What is measured of each run:
 - scores: the average precision of voxels (of cuts between neighbours, or of the foreground); VOI and adapted Rand error
   of `agglomerate`, or IoU of the foreground;
-- tiles: the mean change of the prediction, and the share of voxels that cross 0.5, from one tile that holds the whole
-  probe to tiles of a smaller size that overlap by half;
+- tiles: the mean change of the prediction, and the share of voxels that cross 0.5, from one tile of `PROBE` to tiles of
+  `TILE` that overlap by half;
 - black: the same, where one half of a tile is black, of voxels farther from it than the stated footprint.
 """
 
@@ -36,22 +36,19 @@ import numpy as np
 import optax
 import organelles
 import timing
+from normalization_table import SEEDS, tables
 
 from emjax.data.normalization import measure
 from emjax.evaluation.contingency import Contingency
 from emjax.evaluation.instances import score_instances
 from emjax.geometry.box import Box
-from emjax.geometry.grid import Grid
 from emjax.geometry.sizes import Size
-from emjax.inference.predictor import Predictor
 from emjax.inference.tiles import Tiling
-from emjax.inference.variants import make_variants
 from emjax.models.backbone import Backbone
 from emjax.models.build import apply, build_backbone, init_params
 from emjax.models.normalization import NORMS
 from emjax.parallel import runtime
 from emjax.parallel.compile import jit
-from emjax.parallel.mesh import make_mesh
 from emjax.segmentation.methods import decode, suit_to_voxels
 from emjax.segmentation.prediction import NEAREST, Prediction
 from emjax.train import statistics as fixed_statistics
@@ -61,7 +58,6 @@ from emjax.volumes.address import Address
 from emjax.volumes.label_ids import LabelIds
 from emjax.volumes.store import open_volume
 
-SEEDS = (0, 1, 2)
 # Fixed before any result was seen.
 STEPS = 100
 FIXED_FROM = 70
@@ -77,8 +73,9 @@ NETWORK = {
     "out_channels": 3,
 }
 THRESHOLDS = tuple(round(0.1 * i, 1) for i in range(1, 10))
-# Tiles of the comparison of tiles.
+# Tiles that are scored, and the larger one, from the corner of the test part on, with which they are compared.
 TILE = (8, 64, 64)
+PROBE = (8, 128, 128)
 
 
 class Part(NamedTuple):
@@ -86,21 +83,19 @@ class Part(NamedTuple):
 
     Attributes:
         neurons: whether objects are neurons, told apart by affinities; else the foreground is learnt.
-        probe: (z, y, x) voxels, from the corner of the test part on, in which tiles are compared.
     """
 
     training: tuple[str, str]
     validation: tuple[str, str]
     test: tuple[str, str]
     neurons: bool
-    probe: Size
 
 
-def _part(file: str, labels: str, boxes: tuple[str, str, str], neurons: bool, probe: Size) -> Part:
+def _part(file: str, labels: str, boxes: tuple[str, str, str], neurons: bool) -> Part:
     name, _, ids = labels.partition("?")
     ids = f"?{ids}" if ids else ""
     parts = [(f"{file}:raw[{box}]", f"{file}:{name}[{box}]{ids}") for box in boxes]
-    return Part(*parts, neurons, probe)
+    return Part(*parts, neurons)
 
 
 PARTS = {
@@ -109,32 +104,19 @@ PARTS = {
         "labels",
         ("0:160", "164:200,0:150,0:150", "204:250,0:200,0:200"),
         True,
-        (16, 128, 128),
     ),
     "ISBI-2012": _part(
         "neurons/isbi2012_z00-17.h5",
         "neurites?background=249&ignore=0",
         ("0:12", "12:15,0:256,0:256", "15:18"),
         True,
-        (3, 256, 256),
     ),
     "Lucchi++": _part(
         "organelles/lucchipp_train_z00-39.h5",
         "mito",
         ("0:28", "29:33,0:512,0:512", "34:40,128:640,128:640"),
         False,
-        (6, 256, 256),
     ),
-}
-COLUMNS = {
-    "precision": "average precision",
-    "voi": "VOI",
-    "arand": "Rand error",
-    "iou": "IoU",
-    "tiles_mean": "other tiles, mean change",
-    "tiles_crossed": "cross 0.5",
-    "black_mean": "black half, mean change",
-    "black_crossed": "cross 0.5",
 }
 
 
@@ -164,7 +146,7 @@ def main() -> None:
     if options.speed and not speed.exists():
         speed.write_text(json.dumps(_speed(), indent=1) + "\n")
     found = [json.loads(p.read_text()) for p in sorted(records.glob("*-[0-9].json"))]
-    text = "\n".join(_tables(found, json.loads(speed.read_text()) if speed.exists() else {}))
+    text = "\n".join(tables(found, json.loads(speed.read_text()) if speed.exists() else {}))
     (options.workdir / "normalization.md").write_text(text + "\n")
     print(text)
 
@@ -194,7 +176,7 @@ class _Task:
 
 @functools.cache
 def _steps(norm: str) -> tuple[_Task, Any, Any, Any]:
-    """Returns the task, its optimizer, and the compiled steps before and after statistics are fixed."""
+    """Returns the task, what makes its first state, and the steps before and after statistics are fixed."""
     task = _Task(build_backbone({**NETWORK, "norm": norm}))
     schedule = optax.cosine_decay_schedule(LEARNING_RATE, STEPS)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
@@ -203,22 +185,20 @@ def _steps(norm: str) -> tuple[_Task, Any, Any, Any]:
     if fixed_statistics.has_fixed(task):
         learner = fixed_statistics.learning(task)
         first = jit(make_step(learner, optimizer, schedule, ema_decay=0.98), donate_argnums=0)
-    return task, optimizer, first, last
+
+    def start(seed: jax.Array) -> TrainState:
+        key = jax.random.key(seed)
+        params, counter = task.init(key), jnp.zeros((), jnp.int32)
+        return TrainState(counter, params, optimizer.init(params), params, key, counter)
+
+    return task, jit(start), first, last
 
 
 def _run(options: argparse.Namespace, dataset: str, norm: str, seed: int) -> dict[str, Any]:
     part, began = PARTS[dataset], time.process_time()
     image, labels = _read(options.data, part.training, part.neurons)
-    task, optimizer, first, last = _steps(norm)
-    params = task.init(jax.random.key(seed))
-    state = TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        opt_state=optimizer.init(params),
-        ema=jax.tree.map(jnp.copy, params),
-        rng=jax.random.key(seed),
-        bad_steps=jnp.zeros((), jnp.int32),
-    )
+    task, start, first, last = _steps(norm)
+    state = start(seed)
     metrics: dict = {}
     for index in range(options.steps):
         fixed = index >= options.steps * FIXED_FROM // STEPS
@@ -274,20 +254,26 @@ def _batch(
     return {"image": np.stack(images), "truth": np.stack(truths)}
 
 
+@functools.cache
+def _network(task: _Task) -> Any:
+    return jit(task.predict)
+
+
 def _predict(task: _Task, params: Any, image: np.ndarray, tile: Size, overlap: float) -> np.ndarray:
-    """Returns the prediction of `[z, y, x]` uint8 in tiles, `[3, z, y, x]` float32."""
-    mesh = make_mesh({"data": 1, "fsdp": 1, "spatial": 1}, devices=jax.local_devices()[:1])
-    predictor = Predictor(
-        task.predict,
-        params,
-        Tiling(image.shape, tile, overlap, offsets=(None,) * 3),
-        Grid(Box((0, 0, 0), image.shape), image.shape),
-        variants=make_variants(1, tile),
-        batch_size=1,
-        mesh=mesh,
-        dtype="float16",
-    )
-    return predictor(lambda box: image[box.slices], predictor.grid[0]).astype(np.float32)
+    """Returns the prediction of `[z, y, x]` uint8 in tiles that are blended, `[3, z, y, x]` float32."""
+    tiling = Tiling(image.shape, tile, overlap)
+    whole = Box((0, 0, 0), image.shape)
+    # A volume that is shorter than a tile is mirrored, as by `emjax.inference`.
+    lacking = [(0, max(0, t - n)) for n, t in zip(image.shape, tile, strict=True)]
+    padded = np.pad(image, lacking, mode="symmetric").astype(np.float32) / 255
+    total = np.zeros((*padded.shape, 3), np.float32)
+    for place in tiling.covering(whole):
+        start = [int(s[i]) for s, i in zip(tiling.starts, place, strict=True)]
+        box = tuple(slice(s, s + n) for s, n in zip(start, tile, strict=True))
+        z, y, x = (w[i, 0] for w, i in zip(tiling.weights, place, strict=True))
+        found = np.asarray(_network(task)(params, padded[box][None])[0])
+        total[box] += found * (z[:, None, None] * y[:, None] * x)[..., None]
+    return np.moveaxis(total[whole.slices], -1, 0)
 
 
 def _score(data: Path, part: Part, task: _Task, params: Any) -> dict[str, float]:
@@ -306,16 +292,13 @@ def _score(data: Path, part: Part, task: _Task, params: Any) -> dict[str, float]
     wanted, given = (0, 1 - found) if part.neurons else (1, found)
     scores["precision"] = _precision(given[known], truth[known] == wanted)
 
-    # The whole probe is one tile, mirrored to a size that the network can pool.
-    footprint = task.backbone.footprint
-    probe = images[1][tuple(slice(0, n) for n in part.probe)]
-    whole = tuple(max(-(-n // s) * s, 8) for n, s in zip(part.probe, footprint.stride, strict=True))
-    before = _predict(task, params, probe, whole, 0.25)
+    probe = images[1][tuple(slice(0, n) for n in PROBE)]
+    before = _predict(task, params, probe, PROBE, 0.25)
     scores |= _changes("tiles", before, _predict(task, params, probe, TILE, 0.5))
-    half, dark = part.probe[2] // 2, probe.copy()
+    half, dark = PROBE[2] // 2, probe.copy()
     dark[:, :, :half] = 0
-    seen = slice(half + footprint.halo[2], None)
-    after = _predict(task, params, dark, whole, 0.25)
+    seen = slice(half + task.backbone.footprint.halo[2], None)
+    after = _predict(task, params, dark, PROBE, 0.25)
     return scores | _changes("black", before[..., seen], after[..., seen])
 
 
@@ -389,50 +372,6 @@ def _speed() -> dict[str, Any]:
         norm: {"cpu_s": statistics.median(t.cpu_s), "all": t.cpu_s, "voxels": voxels}
         for norm, t in found.items()
     }
-
-
-def _tables(records: list[dict[str, Any]], speed: dict[str, Any]) -> list[str]:
-    lines = [
-        "| data | `model.norm` | seeds | " + " | ".join(COLUMNS.values()) + " |",
-        "|---" * (len(COLUMNS) + 3) + "|",
-    ]
-    for dataset in PARTS:
-        for norm in NORMS:
-            runs = [r for r in records if (r["dataset"], r["norm"]) == (dataset, norm)]
-            if runs:
-                cells = [_spread([r[c] for r in runs if c in r]) for c in COLUMNS]
-                lines.append(f"| {dataset} | `{norm}` | {len(runs)} | " + " | ".join(cells) + " |")
-    lines += ["", "Paired differences from `group`, each seed:"]
-    for dataset in PARTS:
-        for norm in NORMS[1:]:
-            for column in ("precision", "voi", "arand", "iou"):
-                by = {(r["norm"], r["seed"]): r for r in records if r["dataset"] == dataset}
-                each = [
-                    by[norm, s][column] - by["group", s][column]
-                    for s in SEEDS
-                    if (norm, s) in by and ("group", s) in by and column in by[norm, s]
-                ]
-                if each:
-                    listed = ", ".join(f"{e:+.3f}" for e in each)
-                    mean = statistics.mean(each)
-                    lines.append(f"- {dataset}, `{norm}`: {COLUMNS[column]} {mean:+.3f} ({listed})")
-    if speed:
-        lines += [
-            "",
-            "| `model.norm` | processor s a tile | voxels/s of a core | against `group` |",
-        ]
-        lines.append("|---|---|---|---|")
-        for norm, found in speed.items():
-            rate, ratio = found["voxels"] / found["cpu_s"], speed["group"]["cpu_s"] / found["cpu_s"]
-            lines.append(f"| `{norm}` | {found['cpu_s']:.3f} | {rate:,.0f} | {ratio:.2f} |")
-    return lines
-
-
-def _spread(values: list[float]) -> str:
-    if not values:
-        return ""
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):.3f} ± {spread:.3f}"
 
 
 if __name__ == "__main__":

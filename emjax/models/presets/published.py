@@ -122,6 +122,7 @@ def _shared(name: str) -> Config:
     m.decoder_kernel = (1, 3, 3)  # z, y, x
     m.skips = "none"  # pretraining has none; finetuning adds them
     m.upsampling = "depth_to_space"  # or 'resize'
+    m.decoder_norm = "group"  # or 'running', 'calibrated', 'layer': emjax.models.normalization
     m.groups = 4  # most groups of a normalization in the decoder
     m.activation = "elu"  # of decoder and head
     m.remat = False  # recompute blocks in the backward pass, to save memory

@@ -20,6 +20,9 @@ def base() -> Config:
     m.taps = (3, 6, 9)  # blocks whose states are the decoder's skips in finetuning
     m.decoder_widths = (128, 64, 32, 16)
     m.skips = "none"  # pretraining has none; finetuning adds them
+    m.norm = (
+        "group"  # of the decoder; or 'running', 'calibrated', 'layer': emjax.models.normalization
+    )
     m.remat = False  # recompute blocks in the backward pass, to save memory
     return m
 
