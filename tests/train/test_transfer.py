@@ -38,6 +38,17 @@ def test_backbone_moves_and_heads_stay():
     ]
 
 
+def test_fixed_statistics_need_not_be_there():
+    """A network that normalizes by them starts from one that does not, and the other way round."""
+    fixed = _tree()
+    fixed["backbone"]["encoder"]["running_mean"] = np.ones(4)
+    merged, _ = merge_params(fixed, _weights(_tree()), "finetune")
+    assert merged["backbone"]["encoder"]["kernel"] is not None
+    assert merged["backbone"]["encoder"]["running_mean"] is None
+    merged, _ = merge_params(_tree(), _weights(fixed), "finetune")
+    assert merged["backbone"]["encoder"]["kernel"] is not None
+
+
 def test_same_job_takes_heads_too():
     merged, _ = merge_params(_tree(), _weights(_tree()), "pretrain")
     assert merged["backbone"]["head"]["kernel"] is not None
