@@ -160,12 +160,11 @@ def _forward(
     whole_batch: bool,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     wide = x.astype(jnp.float32)
-    middle, *sums = _sums(wide, groups, whole_batch)
-    count = x.size // sums[0].size
-    factor, shift = _affine(*sums, scale, bias, count, groups, epsilon)
+    middle, total, squares = _sums(wide, groups, whole_batch)
+    factor, shift = _affine(total, squares, scale, bias, x.size // total.size, groups, epsilon)
     # Nothing is subtracted from the whole volume, which would be a pass of its own.
     out = activate(activation, wide * factor + (shift - middle * factor)).astype(x.dtype)
-    return out, (x, middle, *sums, scale, bias, mean, variance)
+    return out, (x, middle, total, squares, scale, bias, mean, variance)
 
 
 def _backward(
@@ -176,15 +175,16 @@ def _backward(
     saved: tuple[jax.Array, ...],
     slope: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    x, middle, *sums, scale, bias, mean, variance = saved
+    x, middle, total, squares, scale, bias, mean, variance = saved
     # Without the barrier, XLA would notice that the forward pass has computed the same, and keep it in memory.
     x = jax.lax.optimization_barrier(x)
-    count = x.size // sums[0].size
+    count = x.size // total.size
     (factor, shift), pull = jax.vjp(
         lambda total, squares, scale, bias: _affine(
             total, squares, scale, bias, count, groups, epsilon
         ),
-        *sums,
+        total,
+        squares,
         scale,
         bias,
     )
@@ -199,7 +199,7 @@ def _backward(
     pulled = _sum_space(slope * wide, whole_batch) - middle * slopes, slopes
     to_sum, to_square, to_scale, to_bias = pull(pulled)
     out = slope * factor + (to_sum - 2 * to_square * middle) + 2 * to_square * wide
-    about, variances = _moments(*sums, count, groups)
+    about, variances = _moments(total, squares, count, groups)
     rows = (0, 1, 2, 3)
     means = (middle + about).mean(rows)
     return out.astype(x.dtype), to_scale, to_bias, mean - means, variance - variances.mean(rows)

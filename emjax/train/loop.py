@@ -127,12 +127,13 @@ def fit(
                     ema_decay=settings.optimizer.ema_decay,
                 )
 
-            # The steps before the statistics of normalization are fixed, and those after.
-            steps = [step_of(statistics.learning(task))] if statistics.has_fixed(task) else []
+            following = None
+            if statistics.has_fixed(task):
+                following = step_of(statistics.learning(task))
             run = _Run(
                 task, batches, settings, folder, mesh, run_spec, evaluator, checkpoints, state
             )
-            return run.train(*steps, step_of(task))
+            return run.train(step_of(task), following)
         finally:
             # Also on an error, so that saves in the background are finished and files are complete.
             try:
@@ -181,14 +182,15 @@ class _Run:
         # Seconds that the FLOPs of a step would take on all devices at their peak; None if that is unknown.
         self._peak_seconds: float | None = None
 
-    def train(self, *steps: TrainStep) -> FitResult:
+    def train(self, step: TrainStep, following: TrainStep | None = None) -> FitResult:
         """Runs the remaining steps, and returns the result of the run.
 
         Args:
-            *steps: the step; or the one that follows the statistics of normalization, and the one after they are fixed.
+            step: the step.
+            following: taken in its place until the statistics of normalization are fixed: the step that follows them;
+                None if there are none.
         """
         settings = self._settings
-        fixed_at = settings.fixed_at if len(steps) > 1 else settings.num_steps
         preempted = False
         with jax.set_mesh(self._mesh):
             self._catch_up()
@@ -199,11 +201,11 @@ class _Run:
                     logging.warning("%s", copies)
                 batch = self._next_batch()
                 with Interrupt() as interrupt:
-                    if self._step < fixed_at:
-                        compiled = self._compile(steps[0], batch)
-                        batch = self._steps(compiled, batch, interrupt, fixed_at)
+                    if following and self._step < settings.fixed_at:
+                        compiled = self._compile(following, batch)
+                        batch = self._steps(compiled, batch, interrupt, settings.fixed_at)
                     if batch is not None and self._step < settings.num_steps:
-                        compiled = self._compile(steps[-1], batch)
+                        compiled = self._compile(step, batch)
                         batch = self._steps(compiled, batch, interrupt, settings.num_steps)
                 preempted = batch is None
             if not preempted:
