@@ -1,66 +1,109 @@
 """The drill of file changes: each call that changes a file is broken once, then the same command is given again.
 
-    python benchmarks/file_calls.py [--jobs 'convert, zarr' ...] [--most 0] [--workdir runs/file_calls]
+    python benchmarks/file_calls.py [--jobs 'convert, zarr' ...] [--most 0] [--minutes 0] [--workdir runs/file_calls]
 
 Before the n-th call the process is killed (SIGKILL), or from it on the disk is full (ENOSPC), or that call fails (EIO);
 for all n, or for `--most` of them, evenly spread. The second command must end with 0, and its output must be that of a
 run that nothing happened to. Prints a Markdown table; exit status 1 if anything was refused or wrong. Linux, and a C
 compiler.
+
+What was tried is kept in the work folder's `records`, and not tried again; `--minutes` ends it after a time, and the
+same command goes on. Delete them to try another version of the code.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
 from pathlib import Path
 
 from drills import file_calls
+from drills.file_call_jobs import JOBS
 
 
 def main() -> int:
     """Makes the drills and prints the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", nargs="+", default=list(file_calls.JOBS), choices=file_calls.JOBS)
+    parser.add_argument("--jobs", nargs="+", default=list(JOBS), choices=JOBS)
     parser.add_argument("--faults", nargs="+", default=list(file_calls.FAULTS))
     parser.add_argument("--most", type=int, default=0, help="calls broken of a job; 0: all")
+    parser.add_argument(
+        "--minutes", type=float, default=0, help="ends after so long; 0: at the end"
+    )
     parser.add_argument("--workdir", type=Path, default=Path("runs/file_calls"))
     arguments = parser.parse_args()
+    workdir = arguments.workdir.absolute()
     library = os.environ.get("LD_PRELOAD", "")
     if not library.endswith("file_calls.so"):
         built = file_calls.build(file_calls.temporary())
         if built is None:
             print("no C compiler, or not Linux: the calls cannot be broken")
             return 2
-        return file_calls.start_with(built, sys.argv)
+        return file_calls.start_with(built, workdir / "compiled", sys.argv)
     # Imported once, before the process is copied.
-    for name in ("convert", "segment", "evaluate", "objects", "tune", "view"):
-        __import__(f"emjax.jobs.{name}")
-    print(
-        "| job | calls | fault | broken | refused or wrong | seconds |\n|---|---|---|---|---|---|"
-    )
-    failed = 0
-    workdir = arguments.workdir.absolute()
     for name in arguments.jobs:
-        folder = workdir / name.replace(", ", "_").replace(" ", "_")
-        drill = file_calls.Drill(folder, Path(library), file_calls.JOBS[name])
+        __import__(f"emjax.jobs.{JOBS[name].config.partition(':')[0]}")
+    __import__("run_states")
+    end = time.monotonic() + 60 * arguments.minutes if arguments.minutes else float("inf")
+    print("| job | calls | fault | broken | refused or wrong |\n|---|---|---|---|---|")
+    failed = 0
+    for name in arguments.jobs:
+        short = name.replace(", ", "_").replace(" ", "_")
+        drill = None
         for fault in arguments.faults:
-            began, wrong = time.monotonic(), []
-            numbers = file_calls.chosen(drill.calls, arguments.most)
-            for number in numbers:
-                if said := drill.break_call(number, file_calls.FAULTS[fault]):
-                    wrong.append(f"call {number}: {' '.join(said.split())}")
+            records = Records(workdir / "records" / f"{short}_{fault}.jsonl")
+            while time.monotonic() < end and (number := records.next(arguments.most)):
+                drill = drill or file_calls.Drill(workdir / short, Path(library), JOBS[name])
+                records.calls = records.calls or drill.calls
+                said = drill.break_call(number, file_calls.FAULTS[fault])
+                records.add(number, " ".join(said.split()))
+            wrong = records.wrong()
             failed += len(wrong)
-            seconds = time.monotonic() - began
             print(
-                f"| {name} | {drill.calls} | {fault} | {len(numbers)} | {len(wrong)} | {seconds:.0f} |",
+                f"| {name} | {records.calls} | {fault} | {len(records.said)} | {len(wrong)} |",
                 flush=True,
             )
             for line in wrong[:8]:
                 print(f"    {line}", file=sys.stderr, flush=True)
         os.chdir("/")
     return 1 if failed else 0
+
+
+class Records:
+    """What was tried of one job with one fault, a line of a file for each call.
+
+    Attributes:
+        calls: how many calls the job makes; 0 until it is known.
+        said: number of a call -> what was wrong, '' if nothing was.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Reads the file, if it is there."""
+        self._file, self.calls, self.said = file, 0, {}
+        for line in file.read_text().splitlines() if file.exists() else ():
+            tried = json.loads(line)
+            self.calls = tried["calls"]
+            self.said[tried["call"]] = tried["wrong"]
+
+    def next(self, most: int) -> int:
+        """Returns the number of a call that was not tried, 0 if all were; the first one until `calls` is known."""
+        if not self.calls:
+            return 1
+        return next((n for n in file_calls.chosen(self.calls, most) if n not in self.said), 0)
+
+    def add(self, number: int, wrong: str) -> None:
+        """Keeps what a try came to."""
+        self.said[number] = wrong
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a") as file:
+            file.write(json.dumps({"calls": self.calls, "call": number, "wrong": wrong}) + "\n")
+
+    def wrong(self) -> list[str]:
+        """Returns the calls after which something was refused or wrong."""
+        return [f"call {number}: {said}" for number, said in sorted(self.said.items()) if said]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from absl import logging
 
-from emjax.runs.disk import is_disk_full
+from emjax.runs.disk import refusal
 
 # A harmless message that orbax logs for every folder of weights that is read by itself.
 _HARMLESS = "Metadata file does not exist"
@@ -121,7 +121,7 @@ def _is_for_users(record: standard.LogRecord) -> bool:
     """Returns False for orbax's hundreds of messages on the phases of each save, which are of no use to a user."""
     if "/orbax/" not in record.pathname:
         return True
-    # Each of orbax's threads logs a full disk with a traceback; the run itself reports it in one line.
-    if record.exc_info and record.exc_info[1] and is_disk_full(record.exc_info[1]):
+    # Each of orbax's threads logs what the disk refused with a traceback; the run itself reports it in one line.
+    if record.exc_info and record.exc_info[1] and refusal(record.exc_info[1]):
         return False
     return record.levelno > standard.INFO and not str(record.msg).startswith(_HARMLESS)

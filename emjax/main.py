@@ -4,8 +4,8 @@
 
 `python -m emjax` and, once it is installed, `emjax` are the same; emjax.command_line has a shorter form besides.
 
-Exit status: 0 done; 2 wrong input, explained in one line; 75 interrupted, by a signal after saving or by a full disk:
-the same command continues the run.
+Exit status: 0 done; 2 wrong input, explained in one line; 75 interrupted, by a signal after saving or by a disk that is
+full or fails: the same command continues the run.
 """
 
 # ruff: noqa: E402  (signals are handled before the imports that take seconds)
@@ -34,7 +34,7 @@ from emjax.huge_pages import restart_with_huge_pages
 from emjax.jobs import default_workdir, find_job, run_job
 from emjax.logs import set_up_logging
 from emjax.runs.default_folder import find_folder
-from emjax.runs.disk import is_disk_full
+from emjax.runs.disk import is_disk_full, refusal
 from emjax.runs.exit_status import INPUT_ERROR, PREEMPTED
 
 
@@ -86,18 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, InputError) and not is_disk_full(error):
             print(f"emjax: {' '.join(str(error).split())}", file=sys.stderr)
             return INPUT_ERROR
-        if not is_disk_full(error):
+        refused = refusal(error)
+        if refused is None:
             raise
-        print(
-            f"emjax: disk is full ({' '.join(str(error).split())[:300]}); make room, and run the same command again",
-            file=sys.stderr,
-            flush=True,
-        )
+        print(f"emjax: {refused.line}", file=sys.stderr, flush=True)
         if arguments is None:
             # The process may be ended here. Threads that still want to write, and the interpreter's exit, would each
             # report the full disk again, with a traceback.
-            os._exit(PREEMPTED)
-        return PREEMPTED
+            os._exit(refused.status)
+        return refused.status
 
 
 def _join_others(name: str, job: ModuleType, command: Namespace) -> bool:

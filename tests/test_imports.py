@@ -15,8 +15,17 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Each package may import those before it.
 ALLOWED = {
     "geometry": {"errors", "geometry"},
-    "runs": {"errors", "config", "geometry", "runs"},
-    "volumes": {"errors", "compiled", "config", "registry", "geometry", "runs", "volumes"},
+    "runs": {"errors", "escapes", "config", "geometry", "runs"},
+    "volumes": {
+        "errors",
+        "escapes",
+        "compiled",
+        "config",
+        "registry",
+        "geometry",
+        "runs",
+        "volumes",
+    },
     "blocks": {"errors", "config", "signals", "geometry", "runs", "volumes", "blocks"},
     "skeletons": {"errors", "geometry", "skeletons"},
     "pictures": {"errors", "geometry", "runs", "pictures"},

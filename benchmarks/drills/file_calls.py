@@ -2,105 +2,35 @@
 
 A library that is loaded before the others counts the calls below a folder, and kills the process before the n-th of
 them, or lets it fail: because the disk is full from then on, or once, with an input/output error. The process imports
-emjax once and is copied (`os.fork`) for each try, so that a try takes a fraction of a second.
+emjax once and is copied (`os.fork`) for each try, so that a try takes a fraction of a second, or some seconds where a
+job compiles.
 """
 
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from drills.file_call_jobs import JOBS, Fields, Job
 
 SOURCE = Path(__file__).with_suffix(".c")
 FAULTS = {"SIGKILL": 0, "ENOSPC": errno.ENOSPC, "EIO": errno.EIO}
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """A command that is drilled; its paths are relative to the folder of the drill.
-
-    Attributes:
-        config: name of the config file.
-        fields: fields of the configuration.
-        outputs: addresses of volumes, and paths of files in JSON, that must be as after an undisturbed run.
-        before: fields of a command that is run before, whose output the drilled one replaces; empty: none.
-    """
-
-    config: str
-    fields: Mapping[str, str]
-    outputs: Sequence[str]
-    before: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    def command(self, fields: Mapping[str, str]) -> list[str]:
-        """Returns the arguments of the command."""
-        given = [f"--config.{name}={value}" for name, value in fields.items()]
-        return ["--config", f"configs/{self.config}.py", "--workdir", "work/run", *given]
-
-
-_CONVERT = {"input": "em.zarr", "block_size": "8,16,16", "chunk": "4,8,8", "shard": "8,16,16"}
-_SEGMENT = {"input": "affinities.zarr", "output": "work/ids.zarr", "block_size": "8,16,16"}
-_SEGMENT |= {"fragment_size": "8,16,16"}
-_OLD, _NEW = {"box": "0:4,:,:"}, {"overwrite": "true"}
-JOBS = {
-    "convert, zarr": Job(
-        "convert", _CONVERT | {"output": "work/o.zarr"}, ["work/o.zarr", "work/o.zarr?level=1"]
-    ),
-    "convert, precomputed": Job(
-        "convert",
-        _CONVERT
-        | {"output": "precomputed://work/o.precomputed", "chunk": "8,8,8", "shard": "16,16,16"},
-        ["work/o.precomputed"],
-    ),
-    "convert, HDF5": Job(
-        "convert",
-        _CONVERT | {"output": "work/o.h5"},
-        ["work/o.h5:main"],
-    ),
-    "convert, zarr replaced": Job(
-        "convert",
-        _CONVERT | _NEW | {"output": "work/o.zarr"},
-        ["work/o.zarr", "work/o.zarr?level=1"],
-        _CONVERT | _OLD | {"output": "work/o.zarr"},
-    ),
-    "convert, HDF5 replaced": Job(
-        "convert",
-        _CONVERT | _NEW | {"output": "work/o.h5"},
-        ["work/o.h5:main"],
-        _CONVERT | _OLD | {"output": "work/o.h5"},
-    ),
-    "segment": Job("segment", _SEGMENT, ["work/ids.zarr"]),
-    "segment, replaced": Job(
-        "segment", _SEGMENT | _NEW, ["work/ids.zarr"], _SEGMENT | {"settings": "threshold=0.2"}
-    ),
-    "evaluate": Job(
-        "evaluate",
-        {"segmentation": "ids.zarr", "labels": "ids.zarr", "block_size": "4,16,16"},
-        ["work/run/results.json"],
-    ),
-    "objects": Job(
-        "objects", {"input": "ids.zarr", "block_size": "4,16,16"}, ["work/run/results.json"]
-    ),
-    "tune": Job(
-        "tune",
-        {"input": "affinities.zarr", "labels": "ids.zarr", "grid": "threshold=0.3,0.5"},
-        ["work/run/decoding.json", "work/run/results.json"],
-    ),
-    "view": Job(
-        "view",
-        {"volumes": "em.zarr", "png": "work/p.png", "serve": "false"},
-        ["work/run/results.json"],
-    ),
-}
+# A job that compiles starts threads, of which one may be lost when a process is copied: it would wait for ever.
+TRY_S = 300
 # Figures of a run that its interruption changes.
 _OF_TIME = ("_per_s", "_s", "peak_rss_bytes", "blocks_resumed")
+# Programs are compiled once, in little time: nothing here is about speed.
+_QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 
 def build(folder: Path) -> Path | None:
@@ -118,7 +48,7 @@ def forked(work: Callable[[], int], log: Path) -> int:
     """Runs a function in a copy of this process; returns its exit status, negative for a signal."""
     pid = os.fork()
     if pid:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return _wait(pid)
     status = 70
     try:
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -132,6 +62,20 @@ def forked(work: Callable[[], int], log: Path) -> int:
     finally:
         sys.stdout.flush()
         os._exit(status)
+
+
+def _wait(pid: int) -> int:
+    """Waits for a copy, and kills it where it does not end."""
+    end = time.monotonic() + TRY_S
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return 124
+        time.sleep(0.01)
 
 
 class Drill:
@@ -150,6 +94,9 @@ class Drill:
         (folder / "work").mkdir(parents=True)
         os.chdir(folder)
         assert forked(_make_inputs, self.log) == 0, self.log.read_text()
+        if job.needs:
+            network = JOBS[job.needs]
+            assert self.run(job=network, workdir="network")[0] == 0, self.log.read_text()
         if job.before:
             assert self.run(fields=job.before)[0] == 0, self.log.read_text()
         shutil.copytree("work", "before", symlinks=True)
@@ -158,23 +105,38 @@ class Drill:
         assert forked(lambda: _save(job.outputs), self.log) == 0, self.log.read_text()
 
     def run(
-        self, number: int = 0, error: int = 0, fields: Mapping[str, str] | None = None
+        self,
+        number: int = 0,
+        error: int = 0,
+        *,
+        fields: Fields | None = None,
+        job: Job | None = None,
+        workdir: str = "work/run",
     ) -> tuple[int, int]:
-        """Gives the command; returns its exit status, and how many calls it made where none was broken."""
+        """Gives the command; returns its exit status, and how many calls it made where none was broken.
+
+        Args:
+            number: of the call that is broken; 0: none is.
+            error: of `FAULTS`.
+            fields: others than the job's own.
+            job: another one.
+            workdir: of the command.
+        """
         from emjax import main
 
-        counted = self.folder / "calls.txt"
+        counted, job = self.folder / "calls.txt", job or self.job
+        command = job.command(job.fields if fields is None else fields, workdir)
 
         def work() -> int:
             self._library.drill_arm(f"{self.folder}/work".encode(), ctypes.c_long(number), error)
-            status = main.main(self.job.command(self.job.fields if fields is None else fields))
+            status = main.main(command)
             calls = self._library.drill_calls()
             self._library.drill_arm(b"", ctypes.c_long(0), 0)
             counted.write_text(str(calls))
             return status
 
         status = forked(work, self.log)
-        return status, int(counted.read_text()) if not number else 0
+        return status, int(counted.read_text()) if not (number or status) else 0
 
     def break_call(self, number: int, error: int) -> str:
         """Breaks a call, and gives the command again; returns what was wrong, '' if nothing was."""
@@ -184,16 +146,33 @@ class Drill:
         said = self.log.read_text()
         if error == 0 and first != -9:
             return f"exit {first} where it was killed"
-        # Writers of HDF5 and TensorStore print traces of their own before the line.
-        told = first == 75 and ("no room on the disk" in said or "disk is full" in said)
-        if error == errno.ENOSPC and first != 0 and not told:
-            return f"exit {first} with a full disk: {said[-300:]}"
+        if error and (wrong := _not_as_told(first, error, said)):
+            return wrong
         again, _ = self.run()
         if again != 0:
             return f"refused: exit {again}: {self.log.read_text()[-300:]}"
         if forked(lambda: _compare(self.job.outputs), self.log) != 0:
             return f"wrong: {self.log.read_text()[-300:]}"
         return ""
+
+
+def _not_as_told(status: int, error: int, said: str) -> str:
+    """Returns what is wrong with how a run ended of which a call failed; '' if nothing is.
+
+    It ends with one line, and with 75, or 2 where that call was the first to ask whether a place can be written. It may
+    also go on, where another try succeeds or nothing depends on the call.
+    """
+    lines = [line for line in said.splitlines() if line.startswith("emjax: ")]
+    statuses = (0, 75) if error == errno.ENOSPC else (0, 2, 75)
+    if status not in statuses or (status and len(lines) != 1):
+        return f"exit {status}, {len(lines)} lines: {said[-300:]}"
+    # Writers of HDF5 and TensorStore print traces of their own before the line.
+    if status and "Traceback (most recent call last)" in said.rpartition("emjax: ")[2]:
+        return f"a traceback after the line: {said[-300:]}"
+    full = "no room on the disk" in said or "disk is full" in said
+    if error == errno.ENOSPC and status and not full:
+        return f"exit {status}, but not because the disk is full: {lines[0][:300]}"
+    return ""
 
 
 def _make_inputs() -> int:
@@ -220,14 +199,28 @@ def _make_inputs() -> int:
 
 
 def _read(address: str) -> object:
+    """Returns what must be as after an undisturbed run."""
+    import run_states
+
+    path = Path(address)
     if address.endswith(".json"):
-        values = json.loads(Path(address).read_text())
-        return {k: v for k, v in values.items() if not k.endswith(_OF_TIME)}
+        return _without_times(json.loads(path.read_text()))
+    if address.endswith(".jsonl"):
+        lines = run_states.read_record(path.parent)
+        return [{k: v for k, v in line.items() if k != "time"} for line in lines]
+    if address.endswith(".safetensors"):
+        return path.read_bytes()
+    if path.name == "checkpoints":
+        return run_states.read_state(path.parent)
     from emjax.blocks.complete import refuse_incomplete
     from emjax.volumes.store import open_volume
 
     refuse_incomplete(address, "output")
     return open_volume(address).store.read().result()
+
+
+def _without_times(values: dict[str, object]) -> dict[str, object]:
+    return {k: v for k, v in values.items() if not k.endswith(_OF_TIME)}
 
 
 def _save(outputs: Sequence[str]) -> int:
@@ -241,12 +234,18 @@ def _compare(outputs: Sequence[str]) -> int:
     import pickle
 
     import numpy as np
+    import run_states
 
     for address, wanted in zip(
         outputs, pickle.loads(Path("expected.pickle").read_bytes()), strict=True
     ):
         found = _read(address)
-        same = found == wanted if isinstance(wanted, dict) else np.array_equal(found, wanted)
+        if address.endswith("checkpoints"):
+            same = run_states.same(found, wanted)
+        elif isinstance(wanted, np.ndarray):
+            same = np.array_equal(found, wanted)
+        else:
+            same = found == wanted
         if not same:
             print(f"{address} is not as after an undisturbed run: {str(found)[:200]}")
             return 1
@@ -260,9 +259,16 @@ def chosen(calls: int, most: int) -> list[int]:
     return sorted({1 + round(i * (calls - 1) / (most - 1)) for i in range(most)})
 
 
-def start_with(library: Path, arguments: Sequence[str]) -> int:
-    """Starts a script again with the library loaded; returns its exit status."""
+def start_with(library: Path, compiled: Path, arguments: Sequence[str]) -> int:
+    """Starts a script again with the library loaded; returns its exit status.
+
+    Args:
+        library: as `build` returned it.
+        compiled: folder for compiled programs.
+        arguments: of the script, its name first.
+    """
     environment = os.environ | {"LD_PRELOAD": str(library), "JAX_PLATFORMS": "cpu"}
+    environment |= _QUICK | {"JAX_COMPILATION_CACHE_DIR": str(compiled)}
     return subprocess.run([sys.executable, *arguments], env=environment).returncode
 
 

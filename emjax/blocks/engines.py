@@ -13,9 +13,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
-from emjax.errors import InputError
+from emjax.errors import InputError, reason
 from emjax.geometry.grid import Block
-from emjax.runs.disk import is_disk_full
+from emjax.runs.disk import is_disk_full, refusal
+from emjax.runs.exit_status import INPUT_ERROR
 from emjax.runs.memory import peak_rss_bytes
 
 Work = Callable[[Block], None]
@@ -27,7 +28,7 @@ class Outcome:
 
     Attributes:
         error: what went wrong, in one line; '' when the block's data is on disk.
-        wrong_input: whether the error was an `InputError`: another try cannot help.
+        wrong_input: whether the error was an `InputError`, or a limit of the system: another try cannot help.
         disk_full: whether the disk was full: other blocks would fail too, until the user makes room.
         not_begun: whether the block was left out because the run is being stopped.
         place: address of the worker; '' for this process.
@@ -90,10 +91,13 @@ def try_block(work: Work, block: Block) -> Outcome:
     except InputError as error:
         return Outcome(error=str(error), wrong_input=True, peak_rss_bytes=peak_rss_bytes())
     except Exception as error:  # noqa: BLE001  (also a network drive that will be there again)
+        refused = refusal(error)
+        lasting = refused is not None and refused.status == INPUT_ERROR
         return Outcome(
-            error=describe(error),
+            error=refused.line if refused and lasting else describe(error),
+            wrong_input=lasting,
             disk_full=is_disk_full(error),
-            trace=traceback.format_exc(),
+            trace="" if refused else traceback.format_exc(),
             peak_rss_bytes=peak_rss_bytes(),
         )
     return Outcome(peak_rss_bytes=peak_rss_bytes())
@@ -101,7 +105,7 @@ def try_block(work: Work, block: Block) -> Outcome:
 
 def describe(error: BaseException) -> str:
     """Returns the type and the first line of an error."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    return f"{type(error).__name__}: {reason(error)}"
 
 
 class ThisThread:

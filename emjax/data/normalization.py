@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from emjax.data.grey_values import stretch
-from emjax.errors import InputError
+from emjax.errors import InputError, reason
 from emjax.geometry.box import Box
 from emjax.volumes.grey_range import PERCENTILES, grey_range
 from emjax.volumes.volume import Volume
@@ -118,8 +118,7 @@ def measure(volume: Volume, rule: Mapping[str, Any] = RULE) -> Normalization:
     except (ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise
-        reason = str(error).splitlines()[0][:200]
-        raise InputError(f"{volume.name} cannot be read: {reason}") from error
+        raise InputError(f"{volume.name} cannot be read: {reason(error)}") from error
     values = np.concatenate([block.ravel() for block in blocks])
     if volume.dtype.kind == "f":
         bad = np.count_nonzero(~np.isfinite(values))

@@ -13,7 +13,7 @@ from absl import logging
 from emjax.data.grey_values import is_blank
 from emjax.data.opening import Labels, OpenedEntry
 from emjax.data.sampling import Origins, entry_probabilities
-from emjax.errors import InputError
+from emjax.errors import InputError, reason
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
 from emjax.volumes.address import MASK
@@ -289,10 +289,9 @@ def _wait(reading: Callable[[], np.ndarray], volume: Volume, box: Box) -> np.nda
             return reading()
         # An OSError may be temporary, and names the volume and the box; permanent errors are InputErrors already.
         except OSError as error:
-            reason = str(error).splitlines()[0][:300]
             if seconds is None:
-                raise InputError(reason) from error
-            logging.warning("%s; trying again", reason)
+                raise InputError(reason(error)) from error
+            logging.warning("%s; trying again", reason(error))
             time.sleep(seconds)
             reading = volume.begin_read(box)
     raise AssertionError("unreachable")

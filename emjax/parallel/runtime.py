@@ -1,16 +1,13 @@
-"""The processes of a run: how they join and agree, and where compiled programs are kept."""
+"""The processes of a run: how they join and agree."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import platform
 import re
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,6 +16,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 from emjax.errors import InputError
+from emjax.parallel.compiled_programs import use_compilation_cache
 from emjax.parallel.environment import expects_others, local_device_ids
 from emjax.runs.exit_status import INPUT_ERROR
 
@@ -159,32 +157,3 @@ def wait_for_all(name: str) -> None:
     """
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
-
-
-def use_compilation_cache() -> None:
-    """Keeps compiled programs between runs, so that a restart need not compile again.
-
-    `JAX_COMPILATION_CACHE_DIR` moves the cache; an empty value turns it off.
-    """
-    chosen = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]  # made at run time
-    if chosen or "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(root) / "emjax" / "compiled" / _machine()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        logging.warning("no compilation cache: %s", error)
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-
-
-def _machine() -> str:
-    """Returns a hash of the CPU's instruction set: on a CPU with another one, programs crash or round differently."""
-    # XLA's flags choose among the machine's instructions too, but are not part of JAX's cache keys.
-    text = platform.machine() + os.environ.get("XLA_FLAGS", "")
-    cpu_file = Path("/proc/cpuinfo")
-    if cpu_file.is_file():
-        lines = cpu_file.read_text(errors="replace").splitlines()
-        text += next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 
 from emjax.config import flatten, identity, plain
 from emjax.errors import InputError
+from emjax.escapes import unescape
 from emjax.runs.disk import full_disk_explained
 from emjax.runs.spec import package_versions
 from emjax.runs.whole_file import write_whole
@@ -327,7 +328,7 @@ def _list_own(folder: epath.Path, config: ConfigDict) -> list[epath.Path]:
             )
     for name, value in flatten(plain(config)).items():
         for text in _SEPARATORS.split(value) if isinstance(value, str) else ():
-            place = os.path.realpath(os.path.expanduser(text.strip()))
+            place = os.path.realpath(os.path.expanduser(unescape(text.strip())))
             inside = any(f"{place}/".startswith(f"{root}/{path.name}/") for path in own)
             if text.strip() and (inside or place == root) and os.path.exists(place):
                 raise InputError(

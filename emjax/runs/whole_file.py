@@ -1,13 +1,23 @@
-"""Writes files atomically: a file exists whole or not at all, whenever the process is killed."""
+"""Writes files atomically: a file exists whole or not at all, whenever the process is killed.
+
+Until it is whole, a file is called `.NAME.SYSTEM-PID.partial`. What a killed process left under such a name is deleted
+by the next one of the same system that writes to that folder.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import os
+import re
+import socket
 from collections.abc import Iterator
 from typing import IO
 
 from etils import epath
+
+_PARTIAL = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)\.partial")
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
@@ -42,8 +52,9 @@ def open_whole(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         return
     folder, name = os.path.split(os.path.abspath(text))
     os.makedirs(folder, exist_ok=True)
+    _remove_leftovers(folder, os.getpid())
     # The name contains the process id, so that two processes that write the same file do not mix their data.
-    partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")
+    partial = os.path.join(folder, f".{name}.{_system()}-{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
             yield file
@@ -79,3 +90,37 @@ def sync(path: str | os.PathLike[str]) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@functools.cache
+def _system() -> str:
+    """Returns 8 hexadecimal digits for what numbers the processes: a machine, or a container on it."""
+    text = socket.gethostname()
+    with contextlib.suppress(OSError):
+        text += os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@functools.lru_cache(maxsize=1024)
+def _remove_leftovers(folder: str, pid: int) -> None:
+    """Deletes what killed processes of this system left half written in a folder; looks once in a process's life.
+
+    Args:
+        folder: absolute path.
+        pid: of this process, so that a copy of it looks again.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        found = [(entry.path, _PARTIAL.fullmatch(entry.name)) for entry in entries]
+        for path, match in found:
+            if match and match[1] == _system() and not _lives(int(match[2])):
+                os.unlink(path)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # a process of another user
+    return True

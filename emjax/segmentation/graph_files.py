@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from etils import epath
 
-from emjax.errors import InputError
+from emjax.errors import InputError, reason
 from emjax.runs.whole_file import write_whole
 from emjax.segmentation.region_graph import EdgeStatistics, merge_statistics
 
@@ -100,7 +100,7 @@ def read_segments(path: str | os.PathLike[str], first: int, last: int) -> np.nda
                     ids.append(table["fragment"].to_numpy())
                     segments.append(table["segment"].to_numpy())
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {path}: {_line(error)}") from error
+        raise InputError(f"cannot read {path}: {reason(error)}") from error
     found = np.concatenate(ids) if ids else np.zeros(0, np.uint64)
     begin, end = np.searchsorted(found, [np.uint64(first), np.uint64(last)])
     if end - begin != last - first or end >= len(found) or found[end] != last:
@@ -133,14 +133,10 @@ def _read(path: str | os.PathLike[str], names: Sequence[str] | None = None) -> p
         data = epath.Path(path).read_bytes()
         return pq.read_table(pa.BufferReader(data), columns=list(names) if names else None)
     except (OSError, KeyError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {path}: {_line(error)}") from error
+        raise InputError(f"cannot read {path}: {reason(error)}") from error
 
 
 def _write(path: str | os.PathLike[str], table: pa.Table) -> None:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", row_group_size=_GROUP)
     write_whole(path, buffer.getvalue())
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

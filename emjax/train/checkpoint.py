@@ -18,7 +18,7 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
-from emjax.errors import InputError
+from emjax.errors import InputError, reason
 from emjax.parallel import runtime
 from emjax.runs.folder import write_json
 from emjax.runs.spec import RunSpec
@@ -250,7 +250,7 @@ class _UnreadableError(Exception):
 
 def _describe(error: Exception) -> str:
     """Returns the type and the first line of an error."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    return f"{type(error).__name__}: {reason(error)}"
 
 
 def _split(state: TrainState) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from emjax.data.opening import OpenedEntry, open_entries
 from emjax.data.source import Crops
 from emjax.geometry.sizes import Size
 from emjax.parallel import runtime
+from emjax.parallel.compiled_programs import use_compilation_cache
 from emjax.parallel.mesh import check_batch_size, make_mesh
 from emjax.runs.exit_status import DONE, PREEMPTED
 from emjax.runs.folder import (
@@ -277,7 +278,7 @@ def prepare_training(
     folder = open_training_folder(workdir, config)
     check_space(folder, state_bytes(shapes), settings.save.keep)
     crops = make_crops(settings.data, training, task.window_size, seed=settings.seed, **options)
-    runtime.use_compilation_cache()
+    use_compilation_cache()
     spec = RunSpec(
         job=settings.job,
         config=values,

@@ -26,6 +26,7 @@ from emjax.config import flatten
 from emjax.errors import InputError
 from emjax.logs import heartbeat
 from emjax.parallel import runtime
+from emjax.parallel.compiled_programs import use_compilation_cache
 from emjax.parallel.mesh import batch_sharding, check_batch_size
 from emjax.parallel.sharding import describe_copies
 from emjax.runs.disk import full_disk_explained
@@ -94,7 +95,7 @@ def fit(
             crops).
         OSError: if the disk is full.
     """
-    runtime.use_compilation_cache()
+    use_compilation_cache()
     check_batch_size(settings.data.batch_size, mesh)
     optimizer, schedule = make_optimizer(settings.optimizer, settings.num_steps, layers)
     ema = settings.uses_ema

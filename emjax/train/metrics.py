@@ -102,6 +102,9 @@ class MetricsLog:
             images: name -> `[h, w, 3]` uint8, for TensorBoard.
         """
         finite = {name: float(v) for name, v in scalars.items() if math.isfinite(v)}
+        if step in self.evaluations and self._shown:
+            # A run that was killed after its last evaluation makes that one again.
+            self._forget_evaluation(step)
         self._write({"step": step, "eval": finite})
         self._scalars("eval", finite, step)
         for name, image in images.items():
@@ -167,6 +170,12 @@ class MetricsLog:
             return
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+    def _forget_evaluation(self, step: int) -> None:
+        """Removes the evaluation of a step from the record."""
+        lines = _read_lines(self._path) if self._append else self._lines
+        self._lines = [line for line in lines if not (line["step"] == step and "eval" in line)]
+        self._rewrite()
 
     def _rewrite(self) -> None:
         write_whole(self._path, "".join(json.dumps(line) + "\n" for line in self._lines).encode())

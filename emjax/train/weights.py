@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from emjax.errors import InputError
+from emjax.errors import InputError, reason
 from emjax.runs.spec import RunSpec
 from emjax.tasks.task import Params
 from emjax.train.checkpoint import BEST_FILE, CHECKPOINT_FOLDER
@@ -160,9 +160,8 @@ def _read(item: epath.Path) -> Weights:
         raise
     # Any exception, since a damaged file may make a reader raise anything.
     except Exception as error:
-        reason = (str(error).splitlines() or [""])[0][:200]
         raise InputError(
-            f"cannot read the weights in {item} ({type(error).__name__}: {reason})"
+            f"cannot read the weights in {item} ({type(error).__name__}: {reason(error)})"
         ) from error
     logging.info("weights: %s", item)
     return Weights(params=params, spec=spec, source=os.fspath(item))

@@ -12,6 +12,7 @@ from neuroglancer.downsample_scales import (
 )
 from neuroglancer.local_volume import LocalVolume, MeshesNotSupportedForVolume
 
+from emjax.errors import reason
 from emjax.geometry.sizes import Size
 from emjax.viewing.layers import LABELS, Layer
 from emjax.viewing.levels import best_level, find_levels
@@ -78,12 +79,13 @@ class ServedVolume(LocalVolume):
         try:
             return self._by_level[index].get_encoded_subvolume(data_format, start, end, rest)
         except (ValueError, OSError, RuntimeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
             # Warn only once: many chunks of one damaged file would flood the terminal.
             if not self._said:
                 self._said = True
                 logging.warning(
-                    "%s: a part cannot be read, others will not be named: %s", self._name, reason
+                    "%s: a part cannot be read, others will not be named: %s",
+                    self._name,
+                    reason(error),
                 )
             raise ValueError(reason) from error
 

@@ -1,6 +1,8 @@
 """The one string that names a volume: `PATH[:DATASET][BOX][?key=value&...]`.
 
 crop.zarr[0:64,256:768,:]    fib25.h5:raw[0:160]    gs://bucket/em.zarr?level=1    synthetic://neurites?seed=3
+
+Characters of a name that mean something here are written by codes (`emjax.escapes`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from emjax.errors import InputError
+from emjax.escapes import SHOWN, escape, unescape, unescape_path
 from emjax.geometry.sizes import Triple
 
 # Keys that every format accepts after the question mark.
@@ -87,7 +90,8 @@ class Address:
             text: `PATH[:DATASET][BOX][?key=value&...]`; box and keys may stand in either order.
 
         Raises:
-            InputError: if the address is empty, or a key is unknown or malformed; the message lists the known keys.
+            InputError: if the address is empty, a key is unknown or malformed (the message lists the known keys), or a
+                code in the path may as well be part of a file's name.
         """
         rest = _PREFIX.sub("", _PREFIX.sub("", text.strip()))
         before, question, query = rest.rpartition("?")
@@ -113,11 +117,15 @@ class Address:
             path, dataset = rest[len(head) :], ""
         if not path:
             raise InputError(f"'{text}' names no volume; write PATH[:DATASET][BOX][?key=value]")
+        if not head:
+            path, dataset = unescape_path(path), unescape(dataset)
         address = cls(head + path, dataset.strip("/"), box, keys)
         known = KEYS + (SYNTHETIC_KEYS if head == SYNTHETIC else ())
         unknown = [key for key in keys if key not in known]
         if unknown:
-            raise InputError(f"'{text}': unknown key '{unknown[0]}'; known: {', '.join(known)}")
+            raise InputError(
+                f"'{text}': unknown key '{unknown[0]}'; known: {', '.join(known)}; in names {SHOWN}"
+            )
         return address
 
     def with_box(self, box: str) -> Address:
@@ -183,7 +191,12 @@ class Address:
 
     def __str__(self) -> str:
         """Writes the address as `parse` reads it."""
-        text = self.path + (f":{self.dataset}" if self.dataset else "")
+        path, dataset = self.path, self.dataset
+        if not _SCHEME.match(path):
+            pattern = "?" in path and _PATTERN_END.match(path.rpartition("?")[2])
+            path = escape(path) if pattern else escape(path, ":;|[]=?\n")
+            dataset = escape(dataset, ":;|[]?\n")
+        text = path + (f":{dataset}" if dataset else "")
         text += f"[{self.box}]" if self.box else ""
         if self.keys:
             text += "?" + "&".join(f"{key}={value}" for key, value in self.keys.items())
@@ -270,7 +283,7 @@ def _parse_entry(text: str) -> Entry:
             said = f"'{name}' twice" if name else f"{len(others)} '|'"
             raise InputError(
                 f"'{text}' has {said}; write image|labels, or labels of several kinds as image|neurons=A|mito=B, and "
-                f"{MASK}=C for where they are known"
+                f"{MASK}=C for where they are known; in names {SHOWN}"
             )
         given[name] = Address.parse(address)
     labels, mask = given.pop("", None), given.pop(MASK, None)
@@ -347,6 +360,6 @@ def _parse_keys(text: str, query: str) -> dict[str, str]:
     for part in query.split("&"):
         key, equals, value = part.partition("=")
         if not equals or not key or not value:
-            raise InputError(f"'{text}': '{part}' is not key=value")
+            raise InputError(f"'{text}': '{part}' is not key=value; in names {SHOWN}")
         keys[key.strip()] = value.strip()
     return keys

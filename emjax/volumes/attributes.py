@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import urllib.parse
 from typing import Any
 
 import tensorstore as ts
 
-from emjax.errors import InputError
+from emjax.errors import InputError, shortened
 from emjax.volumes.address import SYNTHETIC, Address, local_path
 
 # Name of the attribute in a zarr group.
@@ -17,9 +18,6 @@ ATTRIBUTE = "emjax"
 SECTIONS_FILE = "sections.json"
 # What TensorStore writes behind the URL of a zip file to name what is in it.
 _ZIP = "|zip:"
-
-# Most characters of either end of a message.
-_END = 200
 
 
 def read_attributes(address: str | Address) -> dict[str, Any]:
@@ -43,7 +41,7 @@ def read_attributes(address: str | Address) -> dict[str, Any]:
         return {}
     url = folder_url(address.path)
     # An array inside the group (`out.zarr:0`) has the attributes of the group.
-    inner = f"{url}{address.dataset}/" if address.dataset else url
+    inner = dataset_url(address)
     folders = list(dict.fromkeys((inner, url)))
     for folder in folders:
         text = read_file(folder, "zarr.json")
@@ -98,6 +96,16 @@ def folder_url(path: str | os.PathLike[str]) -> str:
     return url + (_ZIP if url.lower().endswith(".zip") else "/")
 
 
+def dataset_url(address: Address) -> str:
+    """Returns TensorStore's URL of the folder of an address, its dataset included, with a slash at its end."""
+    url = folder_url(address.path)
+    if not address.dataset:
+        return url
+    # A URL that the user wrote has percent codes of its own.
+    remote = "://" in address.path
+    return f"{url}{address.dataset if remote else urllib.parse.quote(address.dataset)}/"
+
+
 def parent_url(url: str) -> tuple[str, str]:
     """Splits the URL of a folder into that of the folder above, which is '' above a zip file, and its own name.
 
@@ -134,9 +142,6 @@ def read_file(url: str, name: str) -> bytes | None:
 
 
 def first_sentence(error: Exception) -> str:
-    """Returns the useful part of a TensorStore message, to which TensorStore appends the whole spec.
-
-    Of a long one the middle is left out: it begins with what was done, and ends with the cause.
-    """
-    text = (str(error).splitlines() or [type(error).__name__])[0].split(" [")[0]
-    return text if len(text) <= 2 * _END else f"{text[:_END]} ... {text[-_END:]}"
+    """Returns the useful part of a TensorStore message, to which TensorStore appends the whole spec; shortened."""
+    text = (str(error).splitlines() or [""])[0].split(" [")[0]
+    return shortened(text or type(error).__name__)

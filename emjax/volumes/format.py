@@ -18,7 +18,7 @@ import tensorstore as ts
 from emjax.errors import InputError
 from emjax.geometry.sizes import Triple
 from emjax.volumes.address import Address, local_path, parse_triple
-from emjax.volumes.attributes import folder_url
+from emjax.volumes.attributes import dataset_url, folder_url
 from emjax.volumes.place import Place
 from emjax.volumes.read.folder_metadata import METADATA_FILES, read_metadata
 from emjax.volumes.read.missing import missing_key, refuse_key
@@ -78,7 +78,7 @@ class Request:
     @property
     def base(self) -> str:
         """TensorStore's URL of the addressed folder, dataset included, with a slash at its end."""
-        return self.url + (f"{self.address.dataset}/" if self.address.dataset else "")
+        return dataset_url(self.address)
 
     @functools.cached_property
     def metadata(self) -> dict[str, dict[str, Any] | None]:

@@ -6,11 +6,13 @@ import dataclasses
 import difflib
 import importlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emjax.errors import InputError
+from emjax.escapes import SHOWN, escape
 from emjax.registry import Registry
 from emjax.volumes.address import Address
 from emjax.volumes.format import Format, Request, Writer
@@ -105,8 +107,8 @@ def parse_output(text: str) -> Output:
     return _make(writer)(path, *([address.dataset] if address.dataset else []))
 
 
-def check_zarr_name(text: str) -> None:
-    """Checks that the name of an output that is always OME-Zarr does not suggest another format.
+def check_zarr_name(text: str) -> str:
+    """Returns the path of an output that is always OME-Zarr, whose name must not suggest another format.
 
     A folder of chunks under the name `a.h5` would be taken for HDF5 by people and by other programs.
 
@@ -114,25 +116,36 @@ def check_zarr_name(text: str) -> None:
         text: value of the field `output`; a name without a suffix is accepted.
 
     Raises:
-        InputError: if it has the suffix or the scheme of another format; says how to convert to that format.
+        InputError: if it has the suffix or the scheme of another format (says how to convert to that format), or a
+            dataset, box or keys.
     """
-    scheme, separator, _ = text.partition("://")
+    scheme, separator, rest = text.partition("://")
     name = text.rstrip("/").rpartition("/")[2].lower()
     if not separator or scheme not in FORMATS:
         if name.endswith(".zarr"):
-            return
+            return _whole(text).path
         others = [form for key, form in FORMATS.items() if key != "zarr"]
         suffixes = {
             s for f in others for s in (*f.suffixes, *(f.writer.suffixes if f.writer else ()))
         }
         if not any(name.partition(":")[0].endswith(suffix) for suffix in suffixes):
-            return
+            return _whole(text).path
     elif scheme == "zarr":
-        return
+        return _whole(rest).path
     raise InputError(
         f"output={text}: this job writes OME-Zarr; give output=NAME.zarr, and make other formats of it with "
         "--config configs/convert.py"
     )
+
+
+def _whole(text: str) -> Address:
+    """Returns the address of an output that is a folder; refuses one with a dataset, box or keys."""
+    address = Address.parse(text)
+    if address.dataset or address.box or address.keys:
+        raise InputError(
+            f"output={text}: an output is a whole volume, with no dataset, box or keys behind it; in names {SHOWN}"
+        )
+    return address
 
 
 def _writer(text: str, path: str) -> Writer:
@@ -164,6 +177,9 @@ def _nearest_entry(path: Path) -> str:
         return f"; nor is there a folder {parent}"
     names = sorted(os.listdir(parent))
     match = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    parts = [name for name in names if re.match(re.escape(path.name) + r"[:;|?*\[\]]", name)]
+    if parts:
+        return f"; in an address {parts[0]} is written {escape(parts[0], ':;|?*[]')}"
     if match:
         return f"; did you mean {parent / match[0]}?"
     return f"; {parent} holds: {', '.join(names[:8]) or 'nothing'}"

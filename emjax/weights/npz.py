@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 
-from emjax.errors import InputError
+from emjax.errors import InputError, reason
 from emjax.weights.arrays import Arrays, Entry
 
 _SUFFIX = ".npy"
@@ -92,5 +92,6 @@ def _read(source: str, filename: str) -> np.ndarray:
 
 
 def _damaged(source: str, error: Exception) -> InputError:
-    reason = (str(error).splitlines() or [""])[0][:200]
-    return InputError(f"{source} is no whole .npz ({reason}); it may be cut off: copy it again")
+    return InputError(
+        f"{source} is no whole .npz ({reason(error)}); it may be cut off: copy it again"
+    )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from emjax.errors import InputError
+from emjax.errors import InputError, shortened
 
 # torch's names of storages -> what their bytes are.
 STORAGES: dict[str, np.dtype] = {
@@ -141,7 +141,7 @@ def named_tensors(value: Any, source: str) -> Iterator[tuple[str, Tensor]]:
 
 def damaged(source: str, error: object) -> InputError:
     """Returns the error that says that a file is not whole."""
-    reason = (str(error).splitlines() or [""])[0][:200]
+    reason = shortened((str(error).splitlines() or [""])[0])
     return InputError(
         f"{source} is no whole checkpoint of torch ({reason}); it may be cut off: copy it again"
     )

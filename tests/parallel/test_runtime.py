@@ -122,21 +122,3 @@ def test_a_task_of_slurm_takes_all_gpus_of_its_machine():
         out, said = process.communicate(timeout=60)
         assert process.returncode == 0, said
         assert json.loads(out) == [2, "all"]
-
-
-def test_cache_folder(tmp_path, monkeypatch):
-    old = jax.config.jax_compilation_cache_dir
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
-    jax.config.update("jax_compilation_cache_dir", None)
-    try:
-        runtime.use_compilation_cache()
-        folder = jax.config.jax_compilation_cache_dir
-        assert folder.startswith(str(tmp_path / "emjax" / "compiled"))
-        # Another instruction set of the same machine has another folder.
-        jax.config.update("jax_compilation_cache_dir", None)
-        monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
-        runtime.use_compilation_cache()
-        assert jax.config.jax_compilation_cache_dir != folder
-    finally:
-        jax.config.update("jax_compilation_cache_dir", old)

@@ -1,7 +1,10 @@
 import os
+import subprocess
+import sys
 
 import pytest
 
+from emjax.runs import whole_file
 from emjax.runs.whole_file import open_whole, rename_synced, write_whole
 
 
@@ -49,3 +52,22 @@ def test_a_renamed_file_replaces_another_and_is_on_disk_first(tmp_path, monkeypa
     rename_synced(tmp_path / "old", tmp_path / "new")
     assert order == ["sync", "rename", "sync"]
     assert os.listdir(tmp_path) == ["new"] and (tmp_path / "new").read_bytes() == b"new voxels"
+
+
+def test_what_a_killed_process_left_is_deleted_by_the_next_one(tmp_path):
+    script = (
+        "import os, signal, sys\n"
+        "from emjax.runs.whole_file import open_whole\n"
+        "with open_whole(sys.argv[1]) as file:\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "c.bin")])
+    (left,) = os.listdir(tmp_path)
+    assert left.startswith(".c.bin.") and left.endswith(".partial")
+    system = whole_file._system()
+    # One that lives, one of another machine, and one that another program named so, stay.
+    others = [f".d.{system}-{os.getppid()}.partial", ".d.00000000-1.partial", ".d.partial"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
+    write_whole(tmp_path / "e.bin", b"")
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "e.bin"])

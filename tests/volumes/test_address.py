@@ -165,3 +165,39 @@ def test_a_pattern_of_files_is_an_entry_for_each(tmp_path):
         parse_volumes(f"{tmp_path}/*.h5:raw|other/*.h5:labels")
     with pytest.raises(InputError, match="no file matches"):
         parse_volumes(f"{tmp_path}/*.nrrd")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("d%3Ae/a%3Bb.h5:raw%3F[0:4]", Address("d:e/a;b.h5", "raw?", "0:4")),
+        ("a%5B1%5D%7c%3F.zarr?weight=2", Address("a[1]|?.zarr", keys={"weight": "2"})),
+        # Only what means something in an address is a code.
+        ("a%20b%2F.h5", Address("a%20b%2F.h5")),
+        ("a%253Ab.h5", Address("a%3Ab.h5")),
+        # URLs have codes of their own.
+        ("gs://b/a%3Ab.zarr:x%3Ay", Address("gs://b/a%3Ab.zarr", "x%3Ay")),
+    ],
+)
+def test_names_with_characters_that_mean_something(text: str, expected: Address) -> None:
+    assert Address.parse(text) == expected
+    assert Address.parse(str(expected)) == expected
+    (entry,) = parse_volumes(f"{expected}|{expected}")
+    assert entry == Entry(expected, expected)
+
+
+def test_a_code_that_may_be_part_of_a_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x%3Ay").mkdir()
+    (tmp_path / "x:y").mkdir()
+    for name in ("x%3Ay", "x%3Ay/a.h5"):
+        with pytest.raises(InputError, match="%25 for each % of its name"):
+            Address.parse(f"{tmp_path}/{name}")
+    assert Address.parse(f"{tmp_path}/x%253Ay/a.h5").path == f"{tmp_path}/x%3Ay/a.h5"
+
+
+def test_messages_say_how_names_are_written(tmp_path: Path) -> None:
+    for text in ("a.zarr?b", "a.zarr?who=1"):
+        with pytest.raises(InputError, match="%3A %3B"):
+            Address.parse(text)
+    with pytest.raises(InputError, match="%7C"):
+        parse_volumes("a|b|c")

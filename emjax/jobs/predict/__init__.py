@@ -33,7 +33,7 @@ from emjax.inference.predictor import Predictor, default_batch_size
 from emjax.jobs.predict.plan import Plan, make_plan
 from emjax.jobs.predict.settings import Settings
 from emjax.jobs.predict.voxel_size import NATIVE, TRAINED
-from emjax.parallel import runtime
+from emjax.parallel.compiled_programs import use_compilation_cache
 from emjax.parallel.mesh import make_mesh
 from emjax.runs.folder import RESULTS_FILE, describe_changes, open_run_folder, write_results
 from emjax.viewing.snapshot import IMAGE, draw_result, save_to_plots, source_address
@@ -203,7 +203,7 @@ class _Predict(BlockWork):
 
 def _make_work(settings: Settings, plan: Plan, tiles: Pieces) -> _Predict:
     """Puts the network on the devices of this process."""
-    runtime.use_compilation_cache()
+    use_compilation_cache()
     mesh = make_mesh({"data": -1, "fsdp": 1, "spatial": 1}, devices=jax.local_devices())
     size = plan.voxel_size
     predictor = Predictor(
@@ -262,15 +262,16 @@ def _closing_lines(
 ) -> str:
     """Returns what a user wants to know at the end."""
     names = plan.names
+    address = Address(output)
     kinds = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
     found = passes.results().get("voxels_per_s")
     rate = f", {found / 1e6:.3g} Mvoxel/s" if found else ""
     return "\n".join(
         (
-            f"prediction   {output}: {kinds}; {plan.grid.outer.volume:,} voxels{rate}",
+            f"prediction   {address}: {kinds}; {plan.grid.outer.volume:,} voxels{rate}",
             f"results      {Path(os.fspath(workdir)) / RESULTS_FILE}",
             *([f"picture      {picture}"] if picture else []),
-            f"next         python -m emjax.main --config configs/segment.py --config.input={output} "
+            f"next         python -m emjax.main --config configs/segment.py --config.input={address} "
             "--config.output=segmentation.zarr",
         )
     )

@@ -48,11 +48,10 @@ class Settings:
             cls, config, shared=VolumeSettings.from_config(config, "checkpoint", "input", "output")
         )
         settings._check()
-        return settings
+        return dataclasses.replace(settings, output=check_zarr_name(settings.output))
 
     def _check(self) -> None:
         """Checks the fields that are this job's own."""
-        check_zarr_name(self.output)
         if self.shared.cluster:
             raise InputError(
                 f"cluster={self.shared.cluster}: accelerators share the blocks, without a scheduler; leave it out, "

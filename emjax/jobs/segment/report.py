@@ -9,6 +9,7 @@ from etils import epath
 
 from emjax.runs.folder import RESULTS_FILE
 from emjax.segmentation.passes import Plan
+from emjax.volumes.address import Address
 
 
 def class_lines(
@@ -58,10 +59,11 @@ def closing_lines(
         results: as written.
         picture: path of the picture; '' if there is none.
     """
+    address = Address(output)
     rate = results.get("voxels_per_s")
     speed = f", {rate / 1e6:.3g} Mvoxel/s" if rate else ""
     lines = [
-        f"segmentation {output}: {results['objects']:,} objects by {plan.method}, "
+        f"segmentation {address}: {results['objects']:,} objects by {plan.method}, "
         f"{results['voxels']:,} voxels{speed}",
         f"graph        {plan.graph} (another threshold: --config.graph={plan.graph} and another output)",
         f"results      {epath.Path(folder) / RESULTS_FILE}",
@@ -70,6 +72,6 @@ def closing_lines(
         lines.append(f"picture      {picture}")
     lines.append(
         "next         python -m emjax.main --config configs/evaluate.py "
-        f"--config.segmentation={output} --config.labels=LABELS"
+        f"--config.segmentation={address} --config.labels=LABELS"
     )
     return "\n".join(lines)

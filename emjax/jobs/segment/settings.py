@@ -39,7 +39,6 @@ class Settings:
             InputError: naming a field that cannot work.
         """
         settings = pick(cls, config, shared=VolumeSettings.from_config(config, "input", "output"))
-        check_zarr_name(settings.output)
         if settings.at not in AT:
             raise InputError(f"at='{settings.at}' is unknown{nearest(settings.at, AT)}")
-        return settings
+        return dataclasses.replace(settings, output=check_zarr_name(settings.output))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from emjax.errors import InputError
+from emjax.errors import InputError, reason
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 _PNG, _JPEG, _TIFF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", (b"II", b"MM")
@@ -56,7 +56,7 @@ def read_image(path: str) -> np.ndarray:
     except Exception as error:  # each codec has errors of its own
         if passes(error):
             raise
-        raise InputError(f"{path} cannot be read: {reason(error)}") from error
+        raise InputError(f"{path} cannot be read: {why(error)}") from error
     raise InputError(f"{path} is no PNG, JPEG or TIFF" if data else f"{path} is empty (0 bytes)")
 
 
@@ -119,8 +119,6 @@ def page_count(path: str) -> int:
         return 1
 
 
-def reason(error: BaseException) -> str:
-    """Returns the first line of a library's error message, at most 200 characters."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+def why(error: BaseException) -> str:
+    """Returns what went wrong with a file: the system's words, without the file's name, or a library's."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else reason(error)

@@ -18,7 +18,7 @@ from emjax.errors import InputError
 from emjax.geometry.sizes import Triple
 from emjax.volumes.format import Format, Request
 from emjax.volumes.place import Place
-from emjax.volumes.read.image_files import passes, reason
+from emjax.volumes.read.image_files import passes, why
 from emjax.volumes.read.opened import Opened
 from emjax.volumes.read.raw_array import RawArray, open_raw
 
@@ -71,7 +71,7 @@ def _read(request: Request) -> _Header:
     except Exception as error:  # damaged headers make mrcfile raise anything
         if passes(error):
             raise
-        raise InputError(f"{path} cannot be read as MRC: {reason(error)}") from error
+        raise InputError(f"{path} cannot be read as MRC: {why(error)}") from error
     shape = tuple(int(head[name]) for name in ("nz", "ny", "nx"))
     mapped = tuple(int(head[name]) for name in ("maps", "mapr", "mapc"))
     # Old programs leave it out: columns are x, rows y, sections z.

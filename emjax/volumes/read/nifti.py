@@ -13,7 +13,7 @@ from emjax.volumes.axes import Names
 from emjax.volumes.format import Format, Request
 from emjax.volumes.place import Place
 from emjax.volumes.read.directions import Directions, read_directions
-from emjax.volumes.read.image_files import passes, reason
+from emjax.volumes.read.image_files import passes, why
 from emjax.volumes.read.opened import Opened
 from emjax.volumes.read.raw_array import RawArray, open_raw
 
@@ -61,7 +61,7 @@ def _read(request: Request) -> _Header:
     except Exception as error:  # damaged headers make nibabel raise anything
         if passes(error):
             raise
-        raise InputError(f"{path} cannot be read as NIfTI: {reason(error)}") from error
+        raise InputError(f"{path} cannot be read as NIfTI: {why(error)}") from error
     if dtype.names or dtype.kind == "V":
         raise InputError(
             f"{path} has colours ({dtype}); emjax reads grey values or ids: write one channel"

@@ -6,7 +6,7 @@ import numpy as np
 
 from emjax.errors import InputError
 from emjax.volumes.format import Format, Request
-from emjax.volumes.read.image_files import passes, reason
+from emjax.volumes.read.image_files import passes, why
 from emjax.volumes.read.opened import Opened
 from emjax.volumes.read.raw_array import RawArray, open_raw
 
@@ -34,7 +34,7 @@ def open_npy(request: Request) -> Opened:
     except Exception as error:  # damaged headers make numpy raise anything
         if passes(error):
             raise
-        raise InputError(f"{path} cannot be read as NPY: {reason(error)}") from error
+        raise InputError(f"{path} cannot be read as NPY: {why(error)}") from error
     if len(shape) == 4 and shape[-1] in _COLOURS:
         raise InputError(
             f"{path} has axes of {shape}, the last of which looks like channels; save it as c, z, y, x (numpy.moveaxis)"

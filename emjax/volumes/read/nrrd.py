@@ -14,7 +14,7 @@ from emjax.volumes.axes import Names, axis_names
 from emjax.volumes.format import Format, Request
 from emjax.volumes.place import Place
 from emjax.volumes.read.directions import Directions, read_directions
-from emjax.volumes.read.image_files import passes, reason
+from emjax.volumes.read.image_files import passes, why
 from emjax.volumes.read.opened import Opened
 from emjax.volumes.read.raw_array import RawArray, open_raw
 from emjax.volumes.voxel_sizes import spatial_values, unit_nm
@@ -82,7 +82,7 @@ def _read(request: Request) -> _Header:
     except Exception as error:  # damaged headers make pynrrd raise anything
         if passes(error):
             raise
-        raise InputError(f"{path} cannot be read as NRRD: {reason(error)}") from error
+        raise InputError(f"{path} cannot be read as NRRD: {why(error)}") from error
     origin = header.get("space origin")
     if steps is None:
         return _Header(array, names[::-1], None, None, _spacing_nm(header, names))

@@ -20,7 +20,7 @@ from absl import logging
 from emjax.errors import InputError
 from emjax.geometry.sizes import Triple
 from emjax.volumes.format import Format, Request, Writer
-from emjax.volumes.read.image_files import passes, reason
+from emjax.volumes.read.image_files import passes, why
 from emjax.volumes.read.missing import ERROR, FILL, refuse_or_say
 from emjax.volumes.read.opened import Opened, chunked
 from emjax.volumes.read.raw_array import RawArray, open_raw
@@ -81,7 +81,7 @@ class _Pages:
             if passes(error):
                 raise
             raise InputError(
-                f"section {index % self.sections} of {self.path} cannot be read: {reason(error)}"
+                f"section {index % self.sections} of {self.path} cannot be read: {why(error)}"
             ) from error
 
 
@@ -110,7 +110,7 @@ def open_tiff(request: Request) -> Opened:
     except InputError:
         raise
     except Exception as error:  # damaged files make tifffile raise anything
-        raise InputError(f"{path} cannot be read as TIFF: {reason(error)}") from error
+        raise InputError(f"{path} cannot be read as TIFF: {why(error)}") from error
     chunk = (1,) * (len(shape) - 2) + shape[-2:]
     return Opened(chunked(reader, shape, dtype, chunk, request.context), voxel_nm, slow=True)
 

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import tensorstore as ts
 
-from emjax.errors import InputError
+from emjax.errors import InputError, reason
 from emjax.runs.whole_file import sync
 from emjax.volumes.attributes import ATTRIBUTE
 from emjax.volumes.read.hdf5 import LOCK
@@ -79,7 +79,7 @@ class Hdf5Output(OneFile):
                 shard: Any = data.attrs[_SHARD]
                 shape, dtype = data.shape, data.dtype
         except (OSError, KeyError) as error:
-            raise InputError(f"cannot open {file} for writing: {_reason(error)}") from error
+            raise InputError(f"cannot open {file} for writing: {reason(error)}") from error
         chunk = (*shape[:-3], *map(int, shard))
         access = _Access(str(file), self.dataset)
         return ts.virtual_chunked(
@@ -172,7 +172,3 @@ def _others(file: Path, dataset: str) -> list[str]:
         named = ", ".join(sorted(datasets)[:4])
         others.insert(0, f"other datasets, which would be deleted: {named}")
     return others
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

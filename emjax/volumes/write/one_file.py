@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from emjax.errors import InputError
+from emjax.errors import InputError, reason
 from emjax.runs.whole_file import rename_synced
 from emjax.volumes.address import local_path
 from emjax.volumes.write.output import NewVolume
@@ -110,8 +110,7 @@ class OneFile(abc.ABC):
             write(making)
             rename_synced(making, self.partial)
         except OSError as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise InputError(f"cannot write {self.path}: {reason}") from error
+            raise InputError(f"cannot write {self.path}: {reason(error)}") from error
 
     def finish(self) -> None:
         """See `Output`."""

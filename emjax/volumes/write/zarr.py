@@ -11,6 +11,7 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.volumes import create
+from emjax.volumes.address import Address
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.write.output import NewVolume
 
@@ -57,7 +58,7 @@ class ZarrOutput:
 
     def attributes(self) -> dict[str, Any]:
         """See `Output`."""
-        return read_attributes(self.path)
+        return read_attributes(Address(self.path))
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """See `Output`."""
