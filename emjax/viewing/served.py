@@ -87,7 +87,7 @@ class ServedVolume(LocalVolume):
                     self._name,
                     reason(error),
                 )
-            raise ValueError(reason) from error
+            raise ValueError(reason(error)) from error
 
     def get_object_mesh(self, object_id: int) -> bytes:
         """Returns the mesh of an object's surface; only for small volumes, because the whole volume is read.

@@ -292,6 +292,26 @@ def test_the_layout_of_webknossos(tmp_path: Path, version: str) -> None:
             open_volume(f"{tmp_path}/ds:color")
 
 
+def test_an_array_of_webknossos_without_names_or_channels(tmp_path: Path) -> None:
+    array = zarr.create_array(
+        tmp_path / "ds" / "mask" / "1",
+        data=np.ascontiguousarray(VOXELS.T),
+        chunks=(8, 8, 4),
+        zarr_format=2,
+    )
+    mag = {"mag": [1, 1, 1], "path": "mask/1", "axisOrder": {"x": 0, "y": 1, "z": 2}}
+    about = {
+        "dataLayers": [{"name": "mask", "dataFormat": "zarr", "mags": [mag]}],
+        "scale": {"factor": [4.0, 8.0, 40.0], "unit": "nanometer"},
+    }
+    (tmp_path / "ds" / "datasource-properties.json").write_text(json.dumps(about))
+    for address in ("ds:mask", "ds:mask/1", "ds/mask/1"):
+        _check(f"{tmp_path}/{address}", origin=(0, 0, 0) if address == "ds:mask" else None)
+    # Voxel sizes of the array's own do not hide in which order its axes are.
+    array.attrs["voxel_size_nm_zyx"] = NM
+    _check(f"{tmp_path}/ds:mask/1")
+
+
 def test_imagej_and_ome_as_tifffile_writes_them(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "j.tif",

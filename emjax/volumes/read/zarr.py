@@ -43,10 +43,10 @@ def open_zarr(request: Request) -> Opened:
     store = _open_array(request.base, request, attributes)
     names = _names(request.metadata, store)
     voxel_nm = attribute_voxel_nm(attributes, names)
-    if store.rank == 4 and voxel_nm is None:
+    if voxel_nm is None or not any(names):
         magnification = find_magnification(request.base)
         if magnification is not None:
-            voxel_nm = magnification.voxel_nm
+            voxel_nm = voxel_nm or magnification.voxel_nm
             names = names if any(names) else magnification.names
     store = arrange(store, names, shown(request.base), request.time)
     return Opened(store, voxel_nm or unit_voxel_nm(store))
