@@ -35,11 +35,11 @@ def unescape_path(text: str) -> str:
     written = ""
     for part in re.split(r"(?<=/)", text):
         written += part
-        if _CODE.search(part) and os.path.lexists(os.path.expanduser(written)):
-            code = _CODE.search(part)[0]
+        code = _CODE.search(part)
+        if code and os.path.lexists(os.path.expanduser(written)):
             raise InputError(
-                f"{text}: {code} stands for '{unescape(code)}' in an address, but there is a file or folder {written}: "
-                f"write %25 for each % of its name, or rename it"
+                f"{text}: {code[0]} stands for '{unescape(code[0])}' in an address, but there is a file or folder "
+                f"{written}: write %25 for each % of its name, or rename it"
             )
     return unescape(text)
 

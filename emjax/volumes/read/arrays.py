@@ -12,8 +12,10 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.volumes.attributes import first_sentence
+from emjax.volumes.chunk_sides import read_sides
 from emjax.volumes.format import Request
 from emjax.volumes.read import folder_metadata
+from emjax.volumes.read.chunk_memory import refuse_large_chunk
 from emjax.volumes.read.folder_metadata import shown
 from emjax.volumes.read.missing import ERROR
 from emjax.volumes.read.opened import Opened
@@ -35,7 +37,7 @@ def open_store(base: str, driver: str, request: Request, **spec: Any) -> ts.Tens
     try:
         # "open" checks for changes since an earlier opening, so that an overwritten volume is not served from the
         # cache; asking before every read would double its cost, and on a server cost a round trip.
-        return ts.open(
+        store = ts.open(
             {
                 "driver": driver,
                 "kvstore": base,
@@ -47,6 +49,10 @@ def open_store(base: str, driver: str, request: Request, **spec: Any) -> ts.Tens
             read=True,
             context=request.context,
         ).result(timeout=folder_metadata.PATIENCE)
+        refuse_large_chunk(shown(base), read_sides(store), store.dtype.numpy_dtype.itemsize)
+        return store
+    except InputError:
+        raise
     except TimeoutError as error:
         raise InputError(
             f"{shown(base)} did not answer in {folder_metadata.PATIENCE:.0f} s"

@@ -15,7 +15,9 @@ from emjax.geometry.sizes import Size
 from emjax.volumes.attributes import first_sentence
 from emjax.volumes.chunk_sides import read_sides
 
+# How TensorStore's errors begin: with a status, or with what could not be read.
 _STATUS = re.compile(r"^([A-Z_]+): ")
+_UNSTATED = "Error reading "
 # TensorStore's words for errors of a file that will fail again at the next try; all other errors may pass.
 _LASTING = (
     *("DATA_LOSS", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND", "OUT_OF_RANGE"),
@@ -52,7 +54,8 @@ def _finish(
         return reading.result()
     except (ValueError, OSError, RuntimeError) as error:
         # An error that is a bug of emjax or of a library keeps its traceback.
-        if not isinstance(error, InputError | OSError) and not _STATUS.match(str(error)):
+        told = _STATUS.match(str(error)) or str(error).startswith(_UNSTATED)
+        if not isinstance(error, InputError | OSError) and not told:
             raise
         where = f"{name} cannot be read at"
         if isinstance(error, InputError):
@@ -62,7 +65,7 @@ def _finish(
         chunk, error = _bad_chunk(store, box) or (box, error)
         text = _STATUS.sub("", first_sentence(error))
         said = _STATUS.match(str(error))
-        status = said[1] if said else ""
+        status = said[1] if said else "DATA_LOSS"
         hint = ""
         if status == "NOT_FOUND":
             hint = "; restore it, or add ?missing=fill to take absent chunks as 0"
@@ -73,7 +76,7 @@ def _finish(
 
 def _lasts(error: Exception) -> bool:
     status = _STATUS.match(str(error))
-    return status is not None and status[1] in _LASTING
+    return status[1] in _LASTING if status else str(error).startswith(_UNSTATED)
 
 
 def _bad_chunk(store: ts.TensorStore, box: Box) -> tuple[Box, Exception] | None:

@@ -55,7 +55,8 @@ def _with_codec(name: str) -> Callable[[bytes, int], bytes]:
         # Only volumes that are compressed so need the codecs, which take 0.1 s to import.
         import imagecodecs
 
-        return bytes(getattr(imagecodecs, name)(data))
+        # The size is that of the memory into which it decompresses, and it fails where that is too small.
+        return bytes(getattr(imagecodecs, name)(data, out=most))
 
     return decompress
 

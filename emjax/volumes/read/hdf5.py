@@ -18,6 +18,7 @@ from emjax.geometry.sizes import Triple
 from emjax.volumes.axes import Names, arrange, attribute_names, kept_axes
 from emjax.volumes.format import Format, Request, Writer
 from emjax.volumes.place import Place, offset_place
+from emjax.volumes.read.chunk_memory import refuse_hdf5_bomb, refuse_large_chunk
 from emjax.volumes.read.hdf5_datasets import find_dataset
 from emjax.volumes.read.hdf5_presence import is_chunk_absent, refuse_absent
 from emjax.volumes.read.missing import ERROR
@@ -52,6 +53,8 @@ class _Dataset:
                         _FILES.pop(next(iter(_FILES))).close()
                     _FILES[self.path] = h5py.File(self.path, "r")
                 data: Any = _FILES[self.path][self.dataset]
+                if data.chunks is not None and not data.is_virtual:
+                    refuse_hdf5_bomb(self._chunk(part), data, [s.start for s in part])
                 values = data[part]
                 absent = self.missing == ERROR and is_chunk_absent(data, part)
         except (OSError, RuntimeError, KeyError) as error:
@@ -100,6 +103,7 @@ def open_hdf5(request: Request) -> Opened:
         raise InputError(f"{path} cannot be read as HDF5: {_reason(error)}") from error
     axes = kept_axes(shape, names, f"{path}:{name}", request.time)
     chunk = chunks or _box(shape, axes)
+    refuse_large_chunk(f"{path}:{name}", chunk, dtype.itemsize)
     reader = _Dataset(str(path), name, request.missing)
     slow = filters > 0 or (chunks is not None and math.prod(chunks) * dtype.itemsize > _LARGE)
     store = chunked(reader, shape, dtype, chunk, request.context)

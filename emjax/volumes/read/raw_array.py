@@ -20,6 +20,7 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
+from emjax.runs.memory import free_memory_bytes
 from emjax.volumes.axes import Names, arrange, kept_axes
 from emjax.volumes.format import Request
 from emjax.volumes.read.opened import chunked
@@ -111,7 +112,7 @@ class RawArray:
                     "voxels are there; copy it again"
                 )
             return
-        free = _free_memory()
+        free = free_memory_bytes()
         if self.nbytes > _SHARE * free:
             raise InputError(
                 f"{self.path} is compressed as a whole: its {_gib(self.nbytes)} would have to lie in memory, of which "
@@ -157,16 +158,6 @@ def _decompressed(array: RawArray) -> np.ndarray:
         )
     order = "F" if array.fastest_first else "C"
     return np.frombuffer(data, array.dtype).reshape(array.shape, order=order)
-
-
-def _free_memory() -> int:
-    """Returns the bytes of memory that are free; very many where the system does not say it."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            found = dict(line.split(":", 1) for line in file)
-        return int(found["MemAvailable"].split()[0]) * 1024
-    except (OSError, LookupError, ValueError):
-        return 1 << 62
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -114,7 +114,7 @@ def test_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="cut short: 7198 of 7200"):
         open_volume(str(packed)).store.read().result()
     packed.write_bytes(whole)
-    monkeypatch.setattr(raw_array, "_free_memory", lambda: 10_000)
+    monkeypatch.setattr(raw_array, "free_memory_bytes", lambda: 10_000)
     with pytest.raises(
         InputError, match="compressed as a whole: its .* would have to lie in memory"
     ):
