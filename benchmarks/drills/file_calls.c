@@ -16,7 +16,8 @@
 
 static char root[4096];
 static long at;
-static int error; /* 0: SIGKILL before the call; ENOSPC: no room from this call on; else: this call fails. */
+/* 0: SIGKILL before the call; -1: SIGSTOP; ENOSPC: no room from this call on; else: this call fails. */
+static int error;
 static atomic_long calls;
 
 void drill_arm(const char *folder, long number, int what) {
@@ -48,6 +49,10 @@ static int strike(int needs_room) {
   long number = atomic_fetch_add(&calls, 1) + 1;
   if (!at || number < at) return 0;
   if (!error && number == at) kill(getpid(), SIGKILL);
+  if (error == -1) {
+    if (number == at) kill(getpid(), SIGSTOP);
+    return 0;
+  }
   if ((error == ENOSPC && needs_room) || (error && error != ENOSPC && number == at)) {
     errno = error;
     return 1;

@@ -27,6 +27,8 @@ SOURCE = Path(__file__).with_suffix(".c")
 FAULTS = {"SIGKILL": 0, "ENOSPC": errno.ENOSPC, "EIO": errno.EIO}
 # A job that compiles starts threads, of which one may be lost when a process is copied: it would wait for ever.
 TRY_S = 300
+# For `drill_arm`: the process stops before the call, and goes on when it gets SIGCONT.
+STOP = -1
 # Figures of a run that its interruption changes.
 _OF_TIME = ("_per_s", "_s", "peak_rss_bytes", "blocks_resumed")
 # Programs are compiled once, in little time: nothing here is about speed.
@@ -46,9 +48,14 @@ def build(folder: Path) -> Path | None:
 
 def forked(work: Callable[[], int], log: Path) -> int:
     """Runs a function in a copy of this process; returns its exit status, negative for a signal."""
+    return _wait(start(work, log))
+
+
+def start(work: Callable[[], int], log: Path) -> int:
+    """Begins to run a function in a copy of this process; returns the number of that process."""
     pid = os.fork()
     if pid:
-        return _wait(pid)
+        return pid
     status = 70
     try:
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -137,6 +144,53 @@ class Drill:
 
         status = forked(work, self.log)
         return status, int(counted.read_text()) if not (number or status) else 0
+
+    def second(
+        self, command: Sequence[str], prepare: Callable[[], object], *, allowed: bool = False
+    ) -> str:
+        """Gives a second command while the first is half done; returns what was wrong, '' if nothing was.
+
+        The second must be refused in one line that names the first, or end well where two are allowed; the first must
+        end as if it had been alone.
+
+        Args:
+            command: arguments of the second.
+            prepare: called before the first begins.
+            allowed: whether two runs of the job may share a folder.
+        """
+        from emjax import main
+
+        shutil.rmtree("work")
+        shutil.copytree("before", "work", symlinks=True)
+        prepare()
+        middle = ctypes.c_long((self.calls + 1) // 2)
+
+        def work() -> int:
+            self._library.drill_arm(f"{self.folder}/work".encode(), middle, STOP)
+            return main.main(self.job.command(self.job.fields))
+
+        first = start(work, self.folder / "first.txt")
+        _, status = os.waitpid(first, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return (
+                f"the first ended before it was stopped: {(self.folder / 'first.txt').read_text()}"
+            )
+        try:
+            refused = forked(lambda: main.main(command), self.log)
+        finally:
+            os.kill(first, signal.SIGCONT)
+        ended = _wait(first)
+        said = self.log.read_text()
+        lines = [line for line in said.splitlines() if line.startswith("emjax: ")]
+        named = len(lines) == 1 and "is being written by another run" in lines[0]
+        right = refused == 2 and named and f"process {first} " in lines[0]
+        if not (refused == 0 if allowed else right):
+            return f"the second: exit {refused}: {said[-300:]}"
+        if ended != 0:
+            return f"the first: exit {ended}: {(self.folder / 'first.txt').read_text()[-300:]}"
+        if forked(lambda: _compare(self.job.outputs), self.log) != 0:
+            return f"wrong: {self.log.read_text()[-300:]}"
+        return ""
 
     def break_call(self, number: int, error: int) -> str:
         """Breaks a call, and gives the command again; returns what was wrong, '' if nothing was."""

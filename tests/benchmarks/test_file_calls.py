@@ -64,3 +64,11 @@ def test_nothing_is_refused_or_wrong_afterwards(tmp_path: Path) -> None:
     script += ["--jobs", "convert, zarr replaced", "evaluate", "--workdir", str(tmp_path)]
     done = subprocess.run(script, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.count("| 0 |") == 6, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_of_two_runs_the_second_is_refused_and_the_first_ends_right(tmp_path: Path) -> None:
+    script = [sys.executable, str(BENCHMARKS / "two_at_once.py"), "--workdir", str(tmp_path)]
+    script += ["--jobs", "convert, zarr", "evaluate"]
+    done = subprocess.run(script, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count("| yes |") == 5, done.stdout + done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
@@ -13,6 +14,9 @@ from emjax import jobs, main
 from emjax.blocks.lock import FolderLock
 from emjax.errors import InputError
 
+from .running import read_refusal
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "grain"}
 HOST_JOBS = ("convert", "objects", "evaluate", "segment", "view", "tune")
 
@@ -131,3 +135,16 @@ def test_a_second_run_in_a_folder_is_refused(tmp_path):
     shares = types.SimpleNamespace(run=run, LOCKS_FOLDER=True)
     with FolderLock(tmp_path / "run", "part"):
         assert jobs.run_job(shares, ConfigDict({"job": "other"}), tmp_path / "run") == 0
+
+
+@pytest.mark.parametrize("config", sorted(path.stem for path in CONFIGS.glob("*.py")))
+def test_a_second_run_in_a_folder_is_refused_in_one_line(config, tmp_path, capfd):
+    """Of every job, by another name of the folder; benchmarks/two_at_once.py lets the first go on as well."""
+    module = jobs.find_job(config)
+    if getattr(module, "LOCKS_FOLDER", False) or getattr(module, "TAKES_OVER", False):
+        pytest.skip("shares its folder by parts, or lets others use it")
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    with FolderLock(tmp_path / "run", "another job"):
+        line = read_refusal(capfd, f"{CONFIGS / config}.py", tmp_path / "link" / "run", {})
+    assert "is being written by another run: another job, process" in line
+    assert "give another --workdir" in line
