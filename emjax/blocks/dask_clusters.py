@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging as standard
+import resource
 import shutil
 import tempfile
 import threading
@@ -23,6 +24,8 @@ from emjax.signals import finished_first, held_back
 LOCAL = "local"
 
 _CONNECT_S = 10
+# Files and sockets that this process opens for each worker, and for all else: about ten and forty were counted.
+_FILES_OF_A_WORKER, _FILES = 12, 64
 # Prefixes of dask's loggers, each of which has its own level.
 _TALKERS = ("distributed", "tornado", "asyncio")
 _SETTINGS = {
@@ -33,6 +36,27 @@ _SETTINGS = {
     # C++ code that holds Python's lock for long would make a worker look dead.
     "distributed.scheduler.worker-ttl": None,
 }
+
+
+def allow_files(num_workers: int) -> None:
+    """Lets this process open the files and sockets that worker processes need.
+
+    Args:
+        num_workers: processes of a local cluster.
+
+    Raises:
+        InputError: if the system does not allow so many; says how many are needed.
+    """
+    needed = _FILES + _FILES_OF_A_WORKER * num_workers
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft in (resource.RLIM_INFINITY, -1) or soft >= needed:
+        return
+    if hard not in (resource.RLIM_INFINITY, -1) and hard < needed:
+        raise InputError(
+            f"{num_workers} workers need {needed} open files, and this process may have {hard}: raise the limit by "
+            f"'ulimit -n {needed}', or give fewer --config.num_workers"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 class Connection:
@@ -50,13 +74,14 @@ class Connection:
             num_workers: processes of a local cluster, with one thread each; of a scheduler, all workers are used.
 
         Raises:
-            InputError: if no scheduler answers.
+            InputError: if no scheduler answers, or this process may not open so many files.
         """
         self._cluster: Any = None
         self._scratch = ""
         if address != LOCAL:
             self.client = _connect_to(address)
             return
+        allow_files(num_workers)
         # A folder for what dask writes.
         self._scratch = tempfile.mkdtemp(prefix="emjax-dask-")
         self._cluster = _start_local(num_workers, self._scratch)

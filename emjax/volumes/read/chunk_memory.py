@@ -64,7 +64,7 @@ def refuse_hdf5_bomb(name: str, data: h5py.Dataset, corner: Sequence[int]) -> No
         return
     corner = tuple(corner)
     size = data.id.get_chunk_info_by_coord(corner).size or 0
-    voxels = math.prod(data.chunks) * data.dtype.itemsize
+    voxels = math.prod(data.chunks or ()) * data.dtype.itemsize
     if 0 < size * _DEFLATE < voxels:
         raise InputError(
             f"{name} has {size} bytes, too few for its {voxels} bytes of voxels; the file is damaged: restore it"
