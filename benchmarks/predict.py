@@ -31,6 +31,7 @@ NETWORKS = {
         "kernels": ((1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3)),
     },
 }
+_TINY = {"name": "unet", "widths": (4, 8), "kernels": ((1, 3, 3),)}
 OUTPUTS = 3
 OVERLAP = 0.25
 FORMS = ("torch", "torch_channels_last")
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--shares", action="store_true")
     options = parser.parse_args()
     side = 32 if options.quick else options.side
-    network = NETWORKS["narrow" if options.quick else options.network]
+    network = _TINY if options.quick else NETWORKS[options.network]
     tile = (8, 32, 32) if options.quick else tuple(options.tile)
     dtype = "bfloat16" if options.device == "gpu" else "float32"
     network = network | {"skips": "add", "out_channels": OUTPUTS, "dtype": dtype}

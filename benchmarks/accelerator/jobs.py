@@ -36,9 +36,11 @@ def runs(setting: Setting, numbers: Numbers) -> None:
     """All jobs that use the device, once each, at their smallest."""
     folder = setting.folder("runs")
     image = f"{TISSUE}&shape=6,96,96&seed=4"
+    first = [*TINY, "num_steps=2"] if setting.quick else []
+    then = ["model.widths=4,8", "data.crop_size=6,32,32", "num_steps=2"] if setting.quick else []
     steps = {
-        "pretrain": ["configs/pretrain.py:smoke"],
-        "finetune": ["configs/finetune.py:smoke", f"init_from={folder}/pretrain"],
+        "pretrain": ["configs/pretrain.py:smoke", *first],
+        "finetune": ["configs/finetune.py:smoke", f"init_from={folder}/pretrain", *then],
         "predict": [
             *("configs/predict.py", f"checkpoint={folder}/finetune", f"input={image}"),
             f"output={folder}/prediction.zarr",
@@ -93,7 +95,10 @@ def few_labels(setting: Setting, numbers: Numbers) -> None:
     took = run_job(f"configs/pretrain.py:{network}", folder / "pretrain", fields)
     numbers.add("pretraining", took, "s")
     parts = ("0:4", "29:33", "34:40")
-    for arm, start in (("scratch", ""), ("pretrained", str(folder / "pretrain"))):
+    arms = {"scratch": "", "pretrained": str(folder / "pretrain")}
+    if setting.quick:
+        del arms["scratch"]  # which does what the part on mitochondria has done
+    for arm, start in arms.items():
         _finetune(setting, numbers, "mitochondria", volume, "mito", parts, arm, start)
 
 
