@@ -27,6 +27,7 @@ from emjax.runs.exit_status import PREEMPTED
 
 Handler: TypeAlias = Callable[[int, FrameType | None], Any]
 NAMES = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "Ctrl-C"}
+_HAS_MASKS = hasattr(signal, "pthread_sigmask")
 # Longest that the process waits for what it must finish, since those who send SIGTERM kill it half a minute later.
 _FINISH_S = 20.0
 
@@ -52,6 +53,11 @@ def end_on_signals() -> None:
     long as it is there; JAX's own, in processes that it has joined, does so as well.
     """
     global _readable, _wake
+    if not _HAS_MASKS:
+        # Windows: neither masks nor pipes that can be waited for. The handler itself ends the process, once the main
+        # thread is back in Python.
+        signal.signal(signal.SIGINT, lambda number, frame: end_process(number))
+        return
     _readable, _wake = os.pipe()
     os.set_blocking(_wake, False)
     signal.set_wakeup_fd(_wake, warn_on_full_buffer=False)
@@ -98,6 +104,9 @@ def restore(old: Mapping[int, Any]) -> None:
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
     """Delays signals to this thread until the context ends; threads and processes started in it never receive them."""
+    if not _HAS_MASKS:
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, NAMES)
     try:
         yield

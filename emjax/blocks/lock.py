@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
-import fcntl
 import json
 import os
 import shlex
@@ -17,20 +15,18 @@ from typing import Any
 
 from absl import logging
 
+from emjax.blocks.file_lock import HELD, NO_LOCKS, forget, try_lock
 from emjax.errors import InputError
 from emjax.volumes.address import local_path
 
-# Errors of a file system that has no locks.
-_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK)
 # Tries to open a lock file that others delete meanwhile.
 _TRIES = 20
-_HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN)
 
 
 class OutputLock:
     """Locks an output as long as its `with` lasts; a second run is refused with a message that names the first.
 
-    The lock is `flock` on the file `.NAME.lock` beside the output; links are followed, so that an output has one lock
+    The lock is one on the file `.NAME.lock` beside the output; links are followed, so that an output has one lock
     by all of its names. The system frees it when the process ends, even by SIGKILL, and it holds between machines if
     the file system supports that (NFS 4, Lustre with `flock`). On a file system without locks a run is refused if the
     file names a process of this machine that lives; otherwise it logs a warning and goes on. Outputs at remote
@@ -71,10 +67,10 @@ class OutputLock:
             return self
         try:
             if self._alone:
-                self._take(self.file, fcntl.LOCK_EX)
+                self._take(self.file)
             else:
-                self._take(self.file, fcntl.LOCK_SH)
-                self._take(self._part, fcntl.LOCK_EX)
+                self._take(self.file, shared=True)
+                self._take(self._part)
         except BaseException:
             self._give_back()
             raise
@@ -89,10 +85,11 @@ class OutputLock:
         if self._remote or not self.file.exists():
             return False
         try:
-            with open(self.file, "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with open(self.file, "r+b") as file:
+                try_lock(file.fileno(), shared=False)
+                forget(file.fileno())
         except OSError as error:
-            return error.errno in _HELD
+            return error.errno in HELD
         return False
 
     @contextlib.contextmanager
@@ -104,16 +101,16 @@ class OutputLock:
         """
         handle = self._held.get(self.file)
         if handle is not None and not self._alone:
-            self._flock(handle, fcntl.LOCK_EX)
+            self._flock(handle)
         yield
         if handle is not None and not self._alone:
-            self._flock(handle, fcntl.LOCK_SH)
+            self._flock(handle, shared=True)
 
     def _locate(self, place: Path) -> Path:
         """Returns the path of the lock file of a real path."""
         return place.with_name(f".{place.name}.lock")
 
-    def _take(self, file: Path, kind: int) -> None:
+    def _take(self, file: Path, *, shared: bool = False) -> None:
         for again in range(_TRIES):
             try:
                 self._make_folder(file.parent)
@@ -126,12 +123,13 @@ class OutputLock:
                     f"cannot write {self._path} ({error.strerror}: {file.parent}); give {self._instead}"
                 ) from error
             self._held[file] = handle
-            if not self._flock(handle, kind) or _is_there(handle, file):
-                if kind == fcntl.LOCK_EX:
+            if not self._flock(handle, shared=shared) or _is_there(handle, file):
+                if not shared:
                     self._sign(handle)
                 return
             # The previous holder deleted the file after it was opened here: another run may hold the file that
             # replaced it.
+            forget(handle)
             os.close(self._held.pop(file))
         raise InputError(
             f"{self._path} cannot be locked: other runs begin and end there all the time; try again"
@@ -143,14 +141,14 @@ class OutputLock:
         folder.mkdir(parents=True, exist_ok=True)
         self._made += missing
 
-    def _flock(self, handle: int, kind: int) -> bool:
+    def _flock(self, handle: int, *, shared: bool = False) -> bool:
         """Takes the lock, and returns whether it is held; False on a file system without locks."""
         try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+            try_lock(handle, shared=shared)
         except OSError as error:
-            if error.errno in _HELD:
+            if error.errno in HELD:
                 raise self._refusal(self._name_holder(handle)) from error
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
             if _is_alive(_read_signature(handle)):
                 raise self._refusal(_describe(_read_signature(handle))) from error
@@ -179,22 +177,24 @@ class OutputLock:
         # A full disk is reported when the output is written.
         with contextlib.suppress(OSError):
             os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps(who).encode(), 0)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, json.dumps(who).encode())
 
     def _name_holder(self, handle: int) -> str:
         """Returns who holds a lock, as its file says; '' if it does not say."""
         try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            try_lock(handle, shared=True)
         except OSError:
             return _describe(_read_signature(handle))
         # The lock is shared by parts, so the file's text is that of a run that was killed; the parts' files say more.
         for file in sorted(self.file.parent.iterdir()):
             if file.name.startswith(f"{self.file.name}.") and file not in self._held:
-                with open(file, "rb") as part:
+                with open(file, "r+b") as part:
                     try:
-                        fcntl.flock(part, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                        try_lock(part.fileno(), shared=True)
                     except OSError:
                         return _describe(_read_signature(part.fileno()))
+                    forget(part.fileno())
         return ""
 
     def _give_back(self) -> None:
@@ -202,9 +202,10 @@ class OutputLock:
         for file, handle in held.items():
             # Delete the file only if no other process holds it or is about to.
             with contextlib.suppress(OSError):
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                try_lock(handle, shared=False)
                 if _is_there(handle, file):
                     file.unlink()
+            forget(handle)
             os.close(handle)
         # Of a run that was refused nothing stays, not even an empty folder.
         made, self._made = self._made, []
@@ -237,7 +238,8 @@ def _is_there(handle: int, file: Path) -> bool:
 def _read_signature(handle: int) -> dict[str, Any]:
     """Returns what a holder wrote about itself; empty if that cannot be read."""
     try:
-        who = json.loads(os.pread(handle, 4096, 0))
+        os.lseek(handle, 0, os.SEEK_SET)
+        who = json.loads(os.read(handle, 4096))
     except (OSError, ValueError):
         return {}
     return who if isinstance(who, dict) else {}
@@ -257,6 +259,9 @@ def _is_alive(who: dict[str, Any]) -> bool:
     """Whether the holder is another process of this machine that lives; False where that cannot be known."""
     pid = who.get("pid")
     if who.get("host") != socket.gethostname() or not isinstance(pid, int) or pid == os.getpid():
+        return False
+    if os.name == "nt":
+        # The signal 0 is a Ctrl-C there.
         return False
     try:
         os.kill(pid, 0)

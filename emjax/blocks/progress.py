@@ -78,7 +78,6 @@ class BlockProgress:
         self._unit, self._units, self._counted = "block", total, done
         if pieces is not None:
             (self._unit, self._units), self._counted = pieces, 0
-        self._before = self._counted
         self._bar: Any = None
         if shown and sys.stderr.isatty():
             self._bar = tqdm(
@@ -134,14 +133,13 @@ class BlockProgress:
         )
 
     def _seconds_left(self, now: float) -> float | None:
-        """Returns the time left, s; None before the first block or piece is done."""
-        if self._first is None:
+        """Returns the time left, s; None before anything is done of which the time is known without the beginning."""
+        if self._counted == self._units:
+            return 0.0
+        if self._first is None or self._counted == self._first[1]:
             return None
         since, counted = self._first
-        if self._counted == counted:
-            # Only what began with the start is done.
-            since, counted = self._began, self._before
-        return (now - since) / max(self._counted - counted, 1) * (self._units - self._counted)
+        return (now - since) / (self._counted - counted) * (self._units - self._counted)
 
     def close(self) -> None:
         """Ends the bar, so that what follows starts on its own line."""

@@ -85,7 +85,10 @@ def rename_synced(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> N
 
 def sync(path: str | os.PathLike[str]) -> None:
     """Waits until a local file, or the names in a local folder, survive a loss of power."""
-    handle = os.open(path, os.O_RDONLY)
+    if os.name == "nt" and os.path.isdir(path):
+        # Windows opens no folders; NTFS keeps a journal of names by itself.
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
