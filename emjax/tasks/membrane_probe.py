@@ -78,7 +78,7 @@ class MembraneProbe:
     def _load(self, settings: Mapping[str, Any], name: str, seed: int) -> tuple[list, np.ndarray]:
         """Reads crops, with points in them and whether these are membrane."""
         entries = parse_volumes(settings[name])
-        if len(entries) != 1 or entries[0].labels is None:
+        if len(entries) != 1 or entries[0].labels is None or entries[0].mask or entries[0].named:
             raise InputError(f"eval.{name}='{settings[name]}': give one image|labels, with boxes")
         image = open_volume(entries[0].image)
         labels = open_ids(entries[0].labels, f"eval.{name}: labels", ("kind", "ignore"))
