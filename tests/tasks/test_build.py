@@ -26,7 +26,7 @@ def test_the_released_recipe_takes_no_fields_of_ours():
         InputError,
         match=r"'released' is fixed, augment.max_offset=\(1, 4, 4\) would have no effect",
     ):
-        small_task(augment__recipe="released")
+        small_task(augment={"recipe": "released", "max_offset": (1, 4, 4)})
 
 
 def test_the_paper_matcher_compares_the_maps_themselves():
