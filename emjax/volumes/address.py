@@ -304,6 +304,9 @@ def _expand(entry: Entry) -> list[Entry]:
     path = entry.image.path
     if not (_PATTERN.search(path) and path.lower().endswith(_VOLUME_SUFFIXES)):
         return [entry]
+    if os.path.lexists(local_path(path)):
+        # The name of one file, whatever is in it.
+        return [entry]
     files = sorted(glob.glob(str(local_path(path))))
     if not files:
         raise InputError(f"'{entry.image}': no file matches {path}")
