@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import TracebackType
 
 from absl import logging
 
@@ -103,6 +104,24 @@ def heartbeat(doing: str, seconds: float = 20.0) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def hide_refused_tracebacks() -> None:
+    """Leaves out tracebacks that libraries print of what a disk refused; the command says it in one line.
+
+    HDF5's objects print them when they are taken apart, where no exception can be raised.
+    """
+    excepthook, unraisablehook = sys.excepthook, sys.unraisablehook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if refusal(error) is None:
+            excepthook(kind, error, trace)
+
+    def ignored(unraisable: sys.UnraisableHookArgs) -> None:
+        if refusal(unraisable.exc_value) is None:
+            unraisablehook(unraisable)
+
+    sys.excepthook, sys.unraisablehook = hook, ignored
 
 
 class _Line(standard.Formatter):

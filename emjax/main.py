@@ -32,7 +32,7 @@ from emjax.announcement import announce, remembered
 from emjax.errors import InputError
 from emjax.huge_pages import restart_with_huge_pages
 from emjax.jobs import default_workdir, find_job, run_job
-from emjax.logs import set_up_logging
+from emjax.logs import hide_refused_tracebacks, set_up_logging
 from emjax.runs.default_folder import find_folder
 from emjax.runs.disk import is_disk_full, refusal
 from emjax.runs.exit_status import INPUT_ERROR, PREEMPTED
@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 began = announce(config, place)
             # Before any import that takes seconds.
             restart_with_huge_pages("emjax.main", "emjax")
+            hide_refused_tracebacks()
         job = find_job(config.job)
         # With several processes, JAX's own service handles the signal, so that all stop at the same step.
         alone = _join_others(config.job, job, command)

@@ -7,11 +7,13 @@ import os
 import re
 import sys
 import time
+import types
 
 import pytest
 from absl import logging as absl_logging
 from tqdm import tqdm
 
+from emjax import logs
 from emjax.logs import _is_for_users, _Line, heartbeat, set_up_logging
 
 
@@ -103,3 +105,15 @@ def test_xla_speaks_only_when_asked(monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     set_up_logging()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+
+
+def test_tracebacks_of_what_a_disk_refused_are_left_out(monkeypatch):
+    shown = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: shown.append(error))
+    monkeypatch.setattr(sys, "unraisablehook", lambda ignored: shown.append(ignored.exc_value))
+    logs.hide_refused_tracebacks()
+    full, bug = OSError(28, "No space left on device"), KeyError("a")
+    for error in (full, bug):
+        sys.excepthook(type(error), error, None)
+        sys.unraisablehook(types.SimpleNamespace(exc_value=error))
+    assert shown == [bug, bug]

@@ -222,7 +222,7 @@ def _not_as_told(status: int, error: int, said: str) -> str:
     if status not in statuses or (status and len(lines) != 1):
         return f"exit {status}, {len(lines)} lines: {said[-300:]}"
     # Writers of HDF5 and TensorStore print traces of their own before the line.
-    if status and "Traceback (most recent call last)" in said.rpartition("emjax: ")[2]:
+    if status and "Traceback (most recent call last)" in said.rpartition(lines[0])[2]:
         return f"a traceback after the line: {said[-300:]}"
     full = "no room on the disk" in said or "disk is full" in said
     if error == errno.ENOSPC and status and not full:
