@@ -19,8 +19,8 @@ from emjax.train.weights import write_params
 from tests.jobs.running import read_refusal, run_command
 
 VIT = {
-    **{"name": "image_vit", "width": 8, "depth": 1, "heads": 2, "mlp_width": 8, "patch": 4},
-    **{"position_grid": 2, "taps": [0], "decoder_widths": [2, 2], "groups": 2, "slices": 3},
+    **{"name": "image_vit", "width": 8, "depth": 1, "heads": 2, "mlp_width": 8, "patch": 2},
+    **{"position_grid": 2, "taps": [], "decoder_widths": [2], "groups": 2, "slices": 3},
     **{"skips": "encoder", "decoder_kernel": [1, 1, 1]},
 }
 # Those that the job has to do something for; the others are tested where they are.
@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(lambda key: init_params(backbone, key, x), jax.random.key(0))
     params = jax.tree.map(lambda a: rng.normal(0, 0.4, a.shape).astype(np.float32), shapes)
-    kernel = rng.normal(0, 0.3, (1, 4, 4, 1, 8)) * np.array([2, 3, 1.0])[:, None, None, None, None]
+    kernel = rng.normal(0, 0.3, (1, 2, 2, 1, 8)) * np.array([2, 3, 1.0])[:, None, None, None, None]
     params["stem"]["kernel"] = kernel.astype(np.float32)
     spec = RunSpec("import_weights", {"model": VIT}, (40, 8, 8), RULE)
     (root / "run").mkdir()
