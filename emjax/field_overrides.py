@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from emjax.command_help import show
 from emjax.config import Config, flatten, plain
+from emjax.config_comments import comment_on
 from emjax.errors import InputError
 
 # Groups whose fields depend on a part that one field names -> that field, and the fields that every part has.
@@ -67,7 +68,12 @@ def override(config: ConfigDict, name: str, text: str, fresh: Collection[str] = 
     old = parent[parts[-1]]
     if isinstance(old, ConfigDict):
         raise InputError(f"--config.{name} is a group; set one of its fields: {', '.join(old)}")
-    parent[parts[-1]] = _parse_value(name, text, old)
+    try:
+        parent[parts[-1]] = _parse_value(name, text, old)
+    except InputError as error:
+        # What the field is says why it cannot be something else.
+        said = comment_on(config, name)
+        raise InputError(f"{error}; it is: {said}" if said else str(error)) from None
 
 
 def _parse_value(name: str, text: str, old: Any) -> Any:

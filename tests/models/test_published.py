@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from emjax.command_line import load_config
 from emjax.errors import InputError
+from emjax.field_overrides import override
 from emjax.models.build import apply, build_backbone, init_params
 from emjax.models.positions import resample_positions
 from emjax.models.published import begin_rest_anew, load_published
@@ -139,6 +141,12 @@ def test_what_does_not_fit_is_named():
         load_published(as_arrays(vit_shapes(width=48)), {})
     with pytest.raises(InputError, match="model.slices=2"):
         load_published(as_arrays(shapes), {"slices": 2})
+
+
+def test_one_pair_of_numbers_for_each_colour_is_refused_with_the_reason():
+    config = load_config("configs/finetune.py:resnet18")
+    with pytest.raises(InputError, match="needs a number.*one for each colour would tell sections"):
+        override(config, "model.input_mean", "0.485,0.456,0.406")
 
 
 def _centre(published, image: np.ndarray) -> np.ndarray:

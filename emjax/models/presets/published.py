@@ -111,8 +111,9 @@ def _shared(name: str) -> Config:
     m = Config()
     m.name = name  # the network; choose it by a preset
     m.dtype = "auto"  # float32 on CPU, bfloat16 on accelerators
-    m.input_mean = 0.449  # grey value in [0, 1] that becomes 0 for the encoder, in all sections
-    m.input_deviation = 0.226  # difference of grey values that becomes 1
+    # grey value in [0, 1] that becomes 0; one for all sections, since one for each colour would tell sections apart
+    m.input_mean = 0.449
+    m.input_deviation = 0.226  # difference of grey values that becomes 1; one for all sections, too
     m.slices = 1  # sections that the first kernel sees, odd
     m.stem_fill = "average"  # how weights of photographs fill these sections: emjax.weights.inflate
     m.stem_scale = "none"  # for uniform fills: also 'global', 'per_filter'
