@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.models import layers, unet
+from emjax.models import layers, normalization, unet
 from emjax.models.build import (
     apply,
     build_backbone,
@@ -57,7 +57,7 @@ class Made(NamedTuple):
     name: str
 
 
-class _Act(layers.NormAct):
+class _Act(normalization.NormAct):
     """Without the normalization, which reads the whole input."""
 
     def __call__(self, x):
@@ -157,6 +157,29 @@ def _centre(made: Made, fill: str, x: np.ndarray) -> np.ndarray:
 def test_what_fills_mean_for_the_whole_encoder(made):
     if made.name == "convnext":
         pytest.skip("its later kernels see other sections, too")
+    _check_fills(made)
+
+
+@pytest.mark.parametrize("name", ["convnext", pytest.param("resnet50", marks=pytest.mark.slow)])
+def test_what_fills_mean_for_encoders_whose_later_kernels_are_flat(name):
+    # A layer normalization of two channels would make everything +1 or -1.
+    wide = {**CONVNEXT, "widths": (8, 8, 16, 16)}
+    kind = wide if name == "convnext" else {**RESNET, "variant": "resnet50"}
+    backbone, crop = build_backbone({**kind, **TINY}), (5, 32, 32)
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        size = np.sqrt(np.prod(leaf.shape[-4:-1])) if leaf.ndim > 1 else 10
+        values = rng.normal("scale" in jax.tree_util.keystr(path), 1 / size, leaf.shape)
+        return values.astype(leaf.dtype)
+
+    params = jax.tree_util.tree_map_with_path(draw, shapes_of(backbone, crop))
+    run = jit(lambda p, x: (apply(backbone, p, x)["centre"],))
+    _check_fills(Made(backbone, run, params, crop, name))
+
+
+def _check_fills(made: Made):
+    """Compares the centre for inputs between which a fill must, or must not, see a difference."""
     rng = np.random.default_rng(2)
     x = rng.random((1, *made.crop, 1)).astype(np.float32)
     middle = made.crop[0] // 2
