@@ -19,6 +19,8 @@ _ROBUST = (1.0, 99.0)
 _UNKNOWN = "tab:orange"
 # Title of a column that is drawn in colour whatever its range of values: cosines with the token of a marked point.
 SIMILARITY = "similarity to the red point"
+# Styles of lines to compare with.
+_DASHES = ("--", ":", "-.", (0, (1, 3)))
 # Curves whose largest value is so many times the smallest are drawn over a logarithmic axis.
 _ORDERS = 100.0
 
@@ -75,7 +77,9 @@ def image_grid(
                 axis.plot(x, y, "+", color=colour, markersize=12, markeredgewidth=2)
     left = max(0.005, beside / width)
     figure.subplots_adjust(left, 0.005, 0.995, 1 - 0.3 / figure.get_figheight(), 0.03, 0.03)
-    return with_bar_of_axis(render(figure), axes[-1, 0], pixel_nm)
+    # The lowest of the panels at the left that are not empty.
+    last = max((r for r, row in enumerate(rows) if row[0] is not None), default=0)
+    return with_bar_of_axis(render(figure), axes[last, 0], pixel_nm)
 
 
 def with_bar_of_axis(picture: np.ndarray, axis: Axes, pixel_nm: float | None) -> np.ndarray:
@@ -103,7 +107,7 @@ def curves(
 
     Args:
         panels: panel title -> curve name -> (steps, values).
-        levels: panel title -> name -> constant to compare with, drawn dashed.
+        levels: panel title -> name -> constant to compare with, drawn dashed or dotted.
 
     Returns:
         `[height, width, 3]` uint8.
@@ -116,7 +120,8 @@ def curves(
         for name, (steps, values) in lines.items():
             axis.plot(steps, values, label=name, marker="." if len(steps) < 20 else "")
         for index, (name, value) in enumerate(constants.items()):
-            axis.axhline(value, linestyle="--", color=f"0.{3 + 2 * index}", label=name)
+            style = _DASHES[index % len(_DASHES)]
+            axis.axhline(value, linestyle=style, color=str(0.2 + 0.12 * index), label=name)
         shown = [v for _, values in lines.values() for v in values] + list(constants.values())
         shown = [v for v in shown if np.isfinite(v)]
         if shown and min(shown) > 0 and max(shown) >= _ORDERS * min(shown):

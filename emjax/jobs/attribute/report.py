@@ -65,6 +65,7 @@ def draw_maps(
     titles.append("region; below: smoothed")
     names = ["image", *(METHODS[name][0] for name in voxels)]
     names += [METHODS["grad_cam"][0]] if len(spatial) else []
+    pixel_nm = tiles.voxel_nm[2] if tiles.voxel_nm else None
     written = []
     for tile in range(min(count, len(images))):
         middle = images[tile, sections // 2]
@@ -79,7 +80,7 @@ def draw_maps(
             wide = ndimage.zoom(spatial[tile], shape, order=1, grid_mode=True, mode="nearest")
             rows.append([None] * sections + [_smoothed(middle, np.asarray(wide))])
         path = folder / f"maps_{tile:02d}.png"
-        save_png(path, image_grid(rows, titles, names=names))
+        save_png(path, image_grid(rows, titles, names=names, pixel_nm=pixel_nm))
         written.append(path)
     return written
 

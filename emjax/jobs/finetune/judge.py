@@ -37,7 +37,7 @@ class SegmentJudge:
         self._evaluation = SegmentEvaluation(task, crops, mesh=given.mesh, chunk=given.chunk)
         # Of the last evaluation: `val_<metric>` -> the sums of each crop that the metric is made of.
         self.sums: dict[str, np.ndarray] = {}
-        self._pixel_nm = given.pixel_nm
+        self.pixel_nm = given.pixel_nm
         self._kinds = [target.title for target in task.targets]
         self._metrics = [f"val_{target.score}" for target in task.targets]
         if not any((crops[kind] >= 0).any() for kind in task.label_kinds):
@@ -54,7 +54,7 @@ class SegmentJudge:
         logging.info("step %d, held out: %s", step, found or "no labelled voxel, no score")
         return Evaluation(
             scores,
-            {"crops": draw_crops(self._evaluation.show(params), self._kinds, self._pixel_nm)},
+            {"crops": draw_crops(self._evaluation.show(params), self._kinds, self.pixel_nm)},
         )
 
     def references(self) -> dict[str, float]:
@@ -67,7 +67,7 @@ class SegmentJudge:
 
     def plot(self, folder: epath.Path, shown: list[dict[str, Any]]) -> list[epath.Path]:
         """Writes crops and curves."""
-        return write_plots(folder, shown, self._kinds, self._metrics, self._pixel_nm)
+        return write_plots(folder, shown, self._kinds, self._metrics, self.pixel_nm)
 
     def summarise(self, results: Mapping[str, float]) -> list[str]:
         """Returns the held-out scores."""

@@ -11,7 +11,7 @@ from emjax.jobs.finetune.judge import SegmentJudge
 from emjax.runs.whole_file import open_whole
 
 CROPS_FILE = "crops.npz"
-_SUMS = "sums/"
+_SUMS, _PIXEL = "sums/", "pixel_nm"
 _SHOWN = ("image", "labels", "truth", "prediction")
 
 
@@ -21,10 +21,12 @@ class Crops(NamedTuple):
     Attributes:
         sums: `val_<metric>` -> `[n, ...]` sums of each crop; see `emjax.targets.metrics`.
         shown: `image`, `labels` `[k, y, x]`, `truth` and `prediction` `[k, y, x, targets]` of the first crops.
+        pixel_nm: voxel size along x, nm; None if it is unknown or mixed.
     """
 
     sums: dict[str, np.ndarray]
     shown: dict[str, np.ndarray]
+    pixel_nm: float | None = None
 
 
 class ArmJudge(SegmentJudge):
@@ -34,6 +36,7 @@ class ArmJudge(SegmentJudge):
         """Writes crops and curves, and `crops.npz`."""
         arrays = {f"{_SUMS}{name}": sums for name, sums in self.sums.items()}
         arrays |= {name: np.stack([crop[name] for crop in shown]) for name in _SHOWN}
+        arrays[_PIXEL] = np.asarray(self.pixel_nm or 0.0)
         with open_whole(folder / CROPS_FILE) as file:
             np.savez(cast("Any", file), **cast("dict[str, Any]", arrays))
         return super().plot(folder, shown)
@@ -44,4 +47,6 @@ def read_crops(folder: epath.Path) -> Crops:
     with (folder / CROPS_FILE).open("rb") as file:
         arrays = dict(np.load(cast("Any", file), allow_pickle=False))
     sums = {n.removeprefix(_SUMS): a for n, a in arrays.items() if n.startswith(_SUMS)}
-    return Crops(sums, {name: arrays[name] for name in _SHOWN})
+    # Runs of earlier versions do not say it.
+    pixel_nm = float(arrays.get(_PIXEL, 0.0)) or None
+    return Crops(sums, {name: arrays[name] for name in _SHOWN}, pixel_nm)

@@ -50,7 +50,8 @@ def write_report(
     text = "\n".join([heading + note, *lines]) + "\n"
     write_whole(folder / TABLE_FILE, text.encode())
     shown = {arm: runs[0].shown for arm, runs in found.items() if runs}
-    pictures = write_pictures(epath.Path(folder), {"arms.png": draw_arms(shown)})
+    pixel_nm = next(runs[0].pixel_nm for runs in found.values() if runs)
+    pictures = write_pictures(epath.Path(folder), {"arms.png": draw_arms(shown, pixel_nm)})
     printed = [text, f"table        {folder / TABLE_FILE}", f"picture      {pictures[0]}"]
     if complete:
         write_results(folder, numbers)
@@ -58,11 +59,14 @@ def write_report(
     return printed
 
 
-def draw_arms(shown: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
+def draw_arms(
+    shown: Mapping[str, Mapping[str, np.ndarray]], pixel_nm: float | None = None
+) -> np.ndarray:
     """Draws held-out crops: image, the first target, and what each arm says of it.
 
     Args:
         shown: title of an arm -> `Crops.shown`; the crops are the same for all.
+        pixel_nm: voxel size along x, nm, for a scale bar.
 
     Returns:
         `[height, width, 3]` uint8.
@@ -77,4 +81,4 @@ def draw_arms(shown: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
         truth = (truth + 1) / 2 if np.any(truth < 0) else truth
         predictions = [arrays["prediction"][crop, ..., 0] for arrays in shown.values()]
         rows.append([first["image"][crop], truth, *predictions])
-    return image_grid(rows, ["image", "labels", *shown])
+    return image_grid(rows, ["image", "labels", *shown], pixel_nm=pixel_nm)
