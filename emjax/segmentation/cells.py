@@ -21,8 +21,6 @@ from emjax.volumes.write.pyramid import chunk_size, shard_size
 
 # Volumes of up to this many voxels are one cell; in larger ones a cell with its halo has about this many.
 _WHOLE = 1 << 25
-# Default halo of a cell, in voxels of the finest axis.
-_HALO = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +85,7 @@ def choose_cells(
     voxel_nm: Triple | None,
     size: Sequence[int] = (),
     halo: Sequence[int] | None = None,
+    finest: int = 32,
 ) -> Cells:
     """Chooses the cells of a box.
 
@@ -95,8 +94,9 @@ def choose_cells(
         voxel_nm: (z, y, x) nm; None is taken as isotropic.
         size: (z, y, x) voxels of a cell; (): one for a volume of up to 2**25 voxels, else about
             2**24 voxels, about as long in nm along each axis.
-        halo: (z, y, x) voxels; (): 32 voxels of the finest axis, as long in nm along the others, and
+        halo: (z, y, x) voxels; (): `finest` voxels of the finest axis, as long in nm along the others, and
             at least 1; None: no halo.
+        finest: see `halo`.
 
     Raises:
         InputError: if the size is not three positive numbers.
@@ -113,7 +113,7 @@ def choose_cells(
     nm = voxel_nm or (1.0, 1.0, 1.0)
     margin = (0, 0, 0) if halo is None else tuple(halo)
     if halo is not None and not margin:
-        margin = tuple(max(1, round(_HALO * min(nm) / side)) for side in nm)
+        margin = tuple(max(1, round(finest * min(nm) / side)) for side in nm)
     return Cells(outer, chosen, margin)
 
 

@@ -47,7 +47,7 @@ class Channels:
     def read(self, box: Box) -> Prediction:
         """Returns a part, given in voxels of the volume; nothing is read before a channel is needed."""
         part: Any = _Part(open_once(self.address, self.run), box, self.indices)
-        return Prediction(part, self.names, self.offsets)
+        return Prediction(part, self.names, self.offsets, box.start)
 
 
 class _Part:

@@ -16,7 +16,7 @@ from emjax.segmentation.evidence import Evidence, Graph
 from emjax.segmentation.prediction import NEAREST, Offset, Prediction
 from emjax.segmentation.settings import SizeSettings
 
-# Name of the table of pairs of fragments of different cells that are the same, see `emjax.segmentation.stitching`.
+# Name of the table of pairs of fragments of different cells that overlap, see `emjax.segmentation.stitching`.
 STITCHES = "stitches"
 # The channels that a method needs to read nearest affinities, for messages.
 NEEDS_NEAREST = "affinities " + " and ".join(",".join(map(str, o)) for o in NEAREST)
@@ -74,7 +74,11 @@ class Method:
             them; if so, the settings have `stitch`.
         united: whether fragments of neighbouring cells that have most of their voxels in common are made one before
             `partition` sees them; see `emjax.segmentation.stitching.match`.
-        halo: whether the fragments of a cell depend on the voxels around it.
+        overlapped: whether `partition` gets, where there are several cells, the table `STITCHES` of all fragments of
+            neighbouring cells that have more than half of the voxels of the smaller one around the face in common; its
+            means are these shares.
+        halo: default number of voxels, of the finest axis, that are read around a cell on each side; 0: its fragments
+            do not depend on them.
         classes: (names of the channels, settings) -> what each id means, for a method that makes no objects: its
             `fragments` are the classes of voxels, each found from the channels at that voxel alone.
     """
@@ -91,7 +95,8 @@ class Method:
     check: Callable[[Any, Offsets], None] = no_check
     stitched: bool = False
     united: bool = False
-    halo: bool = True
+    overlapped: bool = False
+    halo: int = 32
     classes: Callable[[Names, Any], dict[int, str]] | None = None
 
     def __post_init__(self) -> None:

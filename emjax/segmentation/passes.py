@@ -76,9 +76,14 @@ class Plan:
 
     @property
     def stitched(self) -> bool:
-        """Whether fragments of different cells that overlap are made one."""
+        """Whether fragments of different cells are compared by their overlap."""
         method = METHODS.find(self.method)
-        return (method.stitched or method.united) and len(self.cells) > 1
+        return (method.stitched or method.united or method.overlapped) and len(self.cells) > 1
+
+    @property
+    def overlapped(self) -> bool:
+        """Whether the method itself decides which fragments that overlap are one."""
+        return METHODS.find(self.method).overlapped and len(self.cells) > 1
 
     @property
     def share(self) -> float | None:
@@ -167,7 +172,7 @@ class GatherEvidence:
             below, above = at_cell.slab(cell, plan.cells), at_other.slab(other, plan.cells)
             of_cell = (_read_slab(plan, cell, at_cell), _read(store, plan.cells.inside(above)))
             of_other = (_read(store, plan.cells.inside(below)), _read_slab(plan, other, at_other))
-            found.append(match(of_other, of_cell, plan.share))
+            found.append(match(of_other, of_cell, plan.share, plan.overlapped))
         return found
 
 
@@ -225,7 +230,9 @@ def partition_graph(plan: Plan, blocks: int, path: str) -> dict[str, int]:
         for table in plan.table_names
     }
     graph = Graph(ids[order], sizes[order], tables)
-    same = joined(graph.ids, tables.pop(STITCHES).pairs) if plan.stitched else graph.ids
+    same = graph.ids
+    if plan.stitched and not plan.overlapped:
+        same = joined(graph.ids, tables.pop(STITCHES).pairs)
     united = _united(graph, same)
     objects = solve(united, plan.method, plan.settings)
     segments = objects[np.searchsorted(united.ids, same)]

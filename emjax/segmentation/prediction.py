@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from emjax.errors import InputError
+from emjax.geometry.sizes import Size
 
 Offset: TypeAlias = tuple[int, int, int]  # (z, y, x), voxels
 
@@ -55,11 +56,13 @@ class Prediction:
         names: of each channel: 'affinity', 'foreground', 'contour', 'distance', 'membrane', ...
         offsets: of each channel, (z, y, x) voxels, negative: an affinity at p joins p and p + o;
             None for a channel that is no affinity.
+        start: (z, y, x) of the first voxel in the volume that this is a part of.
     """
 
     array: ChannelArray
     names: tuple[str, ...]
     offsets: tuple[Offset | None, ...]
+    start: Size = (0, 0, 0)
 
     def __post_init__(self) -> None:
         """Raises InputError if the array cannot be a prediction with these names and offsets."""

@@ -13,7 +13,7 @@ import numpy as np
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
 from emjax.segmentation.cells import Cells, cut
-from emjax.segmentation.region_graph import EdgeStatistics
+from emjax.segmentation.region_graph import UNIT, EdgeStatistics
 
 # Voxels on each side of a face that are compared; more voxels add little, and cost disk space.
 _DEPTH = 8
@@ -75,8 +75,9 @@ def match(
     lower: tuple[np.ndarray, np.ndarray],
     upper: tuple[np.ndarray, np.ndarray],
     share: float | None = None,
+    every: bool = False,
 ) -> EdgeStatistics:
-    """Finds the labels of two neighbouring cells that are the same.
+    """Finds the labels of two neighbouring cells that are the same, or that overlap.
 
     Args:
         lower: the lower cell's labels of the slab below the face and of the slab above it.
@@ -84,9 +85,11 @@ def match(
         share: for objects, see `StitchSettings.stitch`. None, for fragments: two are the same if more than half of the
             voxels that either has are common, so that each has at most one partner along a face, and a fragment that
             straddles a border between objects joins no others.
+        every: whether all pairs are returned that have more than half of the smaller one's voxels in common.
 
     Returns:
-        The pairs; `contact` is the number of voxels that both have.
+        The pairs; `contact` is the number of voxels that both have. Of these, `total` counts each as an affinity of 1,
+        and `count` the voxels of the smaller one, so that `mean` is the share that they have in common.
     """
     (below_a, above_a), first_a = _from_one(lower)
     (below_b, above_b), first_b = _from_one(upper)
@@ -95,16 +98,19 @@ def match(
     of_a = np.stack([_counts(below_a, a), _counts(above_a, a)])
     of_b = np.stack([_counts(below_b, b), _counts(above_b, b)])
     counts, all_a, all_b = common.sum(axis=0), of_a.sum(axis=0), of_b.sum(axis=0)
-    if share is None:
+    smaller = np.minimum(all_a, all_b)
+    if every:
+        keep = 2 * counts > smaller
+    elif share is None:
         keep = 2 * counts > all_a + all_b - counts
     else:
         mutual = _largest(a, counts) & _largest(b, counts)
         branch = ((common > 0) & (common > share * np.minimum(of_a, of_b))).all(axis=0)
-        keep = (mutual | branch) & (counts > share * np.minimum(all_a, all_b))
+        keep = (mutual | branch) & (counts > share * smaller)
     ids = pairs[keep].astype(np.uint64) + np.array([first_a, first_b], np.uint64)
-    nothing = np.zeros(len(ids), np.int64)
+    counts, smaller = counts[keep].astype(np.int64), smaller[keep].astype(np.int64)
     return EdgeStatistics(
-        np.sort(ids, axis=1), counts[keep].astype(np.int64), nothing, nothing, nothing
+        np.sort(ids, axis=1), counts, counts * UNIT, smaller, np.zeros(len(ids), np.int64)
     )
 
 

@@ -84,3 +84,11 @@ def test_fragments_are_one_if_most_of_what_either_has_is_common(common, joined):
 
 def test_a_fragment_across_a_border_joins_no_two():
     assert _pairs(([1] * 4, [1] * 4), ([8, 8, 9, 9], [8, 8, 9, 9]), None) == []
+
+
+def test_every_pair_that_has_half_of_the_smaller_one_in_common():
+    # The lower cell takes for one what the upper one cuts in two; of 7 there are two more voxels beside it.
+    lower, upper = ([1, 1, 1, 1, 0], [1, 1, 0, 0, 0]), ([8, 8, 8, 9, 9], [9, 9, 7, 7, 0])
+    found = match(tuple(map(_row, lower)), tuple(map(_row, upper)), every=True)
+    assert found.pairs.tolist() == [[1, 8], [1, 9]]
+    assert found.contact.tolist() == [3, 3] and found.mean.tolist() == [1, 0.75]

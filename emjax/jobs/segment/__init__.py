@@ -179,16 +179,16 @@ def _prepare(settings: Settings, opened: Opened, workdir: str | os.PathLike[str]
     if shared.halo and not known.halo:
         raise InputError(f"halo={shared.halo}: method '{method}' needs none; leave it out")
     halo = shared.halo if known.halo else None
-    cells = choose_cells(box, volume.voxel_nm, settings.fragment_size, halo)
-    if (known.stitched or known.united) and len(cells) > 1 and min(cells.halo) < 1:
-        raise InputError(
-            f"halo={cells.halo}: method '{method}' joins what overlaps between cells; give 1 or more of each"
-        )
-    grid = choose_blocks(cells, shared.block_size)
+    cells = choose_cells(box, volume.voxel_nm, settings.fragment_size, halo, known.halo)
     graph = settings.graph or os.fspath(epath.Path(workdir) / GRAPH_FOLDER)
     if "://" not in graph:
         graph = os.path.abspath(os.path.expanduser(graph))
     plan = Plan(channels, cells, method, of_method, graph)
+    if plan.stitched and min(cells.halo) < 1:
+        raise InputError(
+            f"halo={cells.halo}: method '{method}' joins what overlaps between cells; give 1 or more of each"
+        )
+    grid = choose_blocks(cells, shared.block_size)
     written = choose_written(volume, box, settings.at)
     graph_values = {
         "input": opened.identity,

@@ -128,5 +128,5 @@ METHOD = Method(
     fragments=_fragments,
     across=_across,
     partition=_partition,
-    halo=False,
+    halo=0,
 )

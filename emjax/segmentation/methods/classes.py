@@ -130,5 +130,5 @@ METHOD = Method(
     fragments=class_map,
     classes=_classes,
     check=_check,
-    halo=False,
+    halo=0,
 )

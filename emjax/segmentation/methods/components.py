@@ -84,5 +84,5 @@ METHOD = Method(
     fragments=_fragments,
     across=_across,
     partition=_partition,
-    halo=False,
+    halo=0,
 )

@@ -12,9 +12,17 @@ from bioimage_cpp.graph.mutex_watershed import mutex_watershed_clustering
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size
 from emjax.segmentation.clusters import smallest_ids
-from emjax.segmentation.evidence import Evidence, Graph, far, near
+from emjax.segmentation.evidence import Evidence, Graph, far
 from emjax.segmentation.fragments import foreground_mask
-from emjax.segmentation.method import NEEDS_NEAREST, Memo, Method, Names, Offsets, each_alone
+from emjax.segmentation.method import (
+    NEEDS_NEAREST,
+    STITCHES,
+    Memo,
+    Method,
+    Names,
+    Offsets,
+    each_alone,
+)
 from emjax.segmentation.methods.affinity_components import affinity_components
 from emjax.segmentation.prediction import Affinities, Prediction, has_nearest
 from emjax.segmentation.settings import SizeSettings, number
@@ -42,6 +50,7 @@ def mutex_watershed(
     strides: Size = (1, 1, 1),
     threshold: float = 0.0,
     mask: np.ndarray | None = None,
+    start: Size = (0, 0, 0),
 ) -> np.ndarray:
     """Partitions voxels so that no two voxels that a long-range affinity separates are joined.
 
@@ -55,6 +64,8 @@ def mutex_watershed(
         threshold: parts that are held together only by affinities of this or less are cut apart; voxels that nothing
             else joins become background.
         mask: `[z, y, x]` bool; False stays background.
+        start: (z, y, x) of the first voxel in a larger volume, so that all parts of that use the same long-range
+            affinities.
 
     Returns:
         `[z, y, x]` uint64, ids 1..n, 0 background.
@@ -72,11 +83,19 @@ def mutex_watershed(
             "mutex needs long-range affinities to know what is apart, and the prediction has only "
             f"{_shown(near.offsets)}; train with targets='affinities?offsets=long', or use 'agglomerate'"
         )
-    weights = np.empty((len(near) + len(far), *affinities[0].shape), np.float32)
+    # Voxels that are masked, before the first ones, put the others where the strides count from the volume's start.
+    before = tuple(first % step for first, step in zip(start, strides, strict=True))
+    inner = tuple(slice(n, None) for n in before)
+    shape = tuple(n + m for n, m in zip(before, affinities[0].shape, strict=True))
+    if any(before):
+        used = np.zeros(shape, bool)
+        used[inner] = True if mask is None else mask
+        mask = used
+    weights = np.zeros((len(near) + len(far), *shape), np.float32)
     for i in range(len(near)):
-        weights[i] = near[i]
+        weights[i][inner] = near[i]
     for i in range(len(far)):
-        weights[len(near) + i] = 1 - far[i]
+        weights[len(near) + i][inner] = 1 - far[i]
     found = bioimage.mutex_watershed(
         weights,
         near.offsets + far.offsets,
@@ -84,7 +103,7 @@ def mutex_watershed(
         strides=None if strides == (1, 1, 1) else list(strides),
         mask=mask,
     )
-    return affinity_components(near, threshold, within=found)
+    return affinity_components(near, threshold, within=found[inner])
 
 
 def _shown(offsets: tuple[Size, ...]) -> str:
@@ -103,20 +122,26 @@ def _fragments(prediction: Prediction, settings: MutexSettings) -> np.ndarray:
         strides=settings.strides,
         threshold=settings.threshold,
         mask=foreground_mask(prediction, affinities, settings.foreground_threshold),
+        start=prediction.start,
     )
 
 
 def _across(settings: MutexSettings) -> Evidence:
     del settings
-    return {**near(), **far()}
+    return far()
 
 
 def _partition(graph: Graph, settings: MutexSettings, memo: Memo | None) -> np.ndarray:
-    """Partitions the objects of all cells as `mutex_watershed` does voxels, by the mean affinities of each pair."""
-    if "far" not in graph.tables:
+    """Joins the objects of all cells as `mutex_watershed` joins voxels.
+
+    What a cell keeps apart, no affinity is to join. So two objects of neighbouring cells are joined by the share of
+    their voxels that they have in common, and two objects are kept apart by one minus the mean of the long-range
+    affinities between them, the strongest first: where a cell did not see what keeps two of its neighbour's objects
+    apart, the neighbour's affinities do.
+    """
+    if STITCHES not in graph.tables:
         return each_alone(graph, settings, memo)
-    together, apart = graph.tables["near"], graph.tables["far"]
-    together = together.select((together.contact > 0) & (together.mean > settings.threshold))
+    together, apart = graph.tables[STITCHES], graph.tables["far"]
     apart = apart.select(apart.count > 0)
     if not len(together):
         return graph.ids
@@ -137,5 +162,7 @@ METHOD = Method(
     fragments=_fragments,
     across=_across,
     partition=_partition,
-    united=True,
+    overlapped=True,
+    # What keeps two objects apart may be far from where they touch.
+    halo=64,
 )

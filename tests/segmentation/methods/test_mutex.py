@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.segmentation.methods.mutex import mutex_watershed
+from emjax.segmentation.evidence import Graph
+from emjax.segmentation.method import STITCHES
+from emjax.segmentation.methods.mutex import METHOD, MutexSettings, mutex_watershed
 from emjax.segmentation.prediction import NEAREST, Prediction
+from emjax.segmentation.region_graph import UNIT, EdgeStatistics
 
 LONG = (*NEAREST, (0, 0, -2), (0, -5, 0), (0, 0, -5), (-2, 0, 0))
 
@@ -52,3 +55,42 @@ def test_the_threshold_cuts_and_the_mask_is_background(noisy):
 def test_without_long_range_affinities_it_cannot_work(noisy):
     with pytest.raises(InputError, match="has only -1,0,0 0,-1,0 0,0,-1; train with"):
         mutex_watershed(noisy(1, NEAREST).affinities())
+
+
+def test_a_part_uses_the_long_range_affinities_of_the_whole(noisy):
+    # Beyond the part there is no affinity at all, so that nothing there can change it.
+    prediction = noisy(3)
+    array = prediction.array.copy()
+    inner = (slice(3, 8), slice(5, 24), slice(6, 30))
+    outside = np.ones(array.shape[1:], bool)
+    outside[inner] = False
+    whole = mutex_watershed(prediction.affinities(), strides=(2, 4, 4), mask=~outside)[inner]
+    part = Prediction(array[(slice(None), *inner)], prediction.names, prediction.offsets)
+
+    def found(start):
+        return mutex_watershed(part.affinities(), strides=(2, 4, 4), start=start)
+
+    assert found((3, 5, 6)).tolist() == whole.tolist() == found((5, 1, 2)).tolist()
+    assert found((0, 0, 0)).tolist() != whole.tolist()
+
+
+def test_objects_of_cells_are_joined_by_overlap_and_kept_apart_by_affinities():
+    ids = np.array([1, 2, 3, 4], np.uint64)
+
+    def table(pairs, means):
+        count = np.full(len(pairs), 10, np.int64)
+        total = (np.array(means) * 10 * UNIT).astype(np.int64)
+        return EdgeStatistics(np.array(pairs, np.uint64), count, total, count, count * 0)
+
+    def objects(shares, affinities):
+        tables = {
+            STITCHES: table([[1, 3], [1, 4]], shares),
+            "far": table([[1, 2], [3, 4]], affinities),
+        }
+        sizes = np.full(4, 10, np.int64)
+        return METHOD.partition(Graph(ids, sizes, tables), MutexSettings(), None).tolist()
+
+    # 3 and 4 of one cell both overlap with 1 of the other: a low affinity keeps 4 apart, a high one does not.
+    assert objects([0.9, 0.8], [0.1, 0.15]) == [1, 2, 1, 4]
+    assert objects([0.9, 0.8], [0.1, 0.9]) == [1, 2, 1, 1]
+    assert METHOD.partition(Graph(ids, ids, {}), MutexSettings(), None).tolist() == [1, 2, 3, 4]
