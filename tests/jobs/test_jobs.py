@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from emjax import jobs, main
 from emjax.blocks.lock import FolderLock
 from emjax.errors import InputError
+from emjax.runs.default_folder import TAKEN_OVER
 
 from .running import read_refusal
 
@@ -141,10 +142,24 @@ def test_a_second_run_in_a_folder_is_refused(tmp_path):
 def test_a_second_run_in_a_folder_is_refused_in_one_line(config, tmp_path, capfd):
     """Of every job, by another name of the folder; benchmarks/two_at_once.py lets the first go on as well."""
     module = jobs.find_job(config)
-    if getattr(module, "LOCKS_FOLDER", False) or getattr(module, "TAKES_OVER", False):
+    if getattr(module, "LOCKS_FOLDER", False) or config in TAKEN_OVER:
         pytest.skip("shares its folder by parts, or lets others use it")
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
     with FolderLock(tmp_path / "run", "another job"):
         line = read_refusal(capfd, f"{CONFIGS / config}.py", tmp_path / "link" / "run", {})
     assert "is being written by another run: another job, process" in line
     assert "give another --workdir" in line
+
+
+def test_volumes_are_looked_at_while_others_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = ConfigDict()
+    config.job = "view"
+    job = types.SimpleNamespace(run=lambda config, workdir: 0)
+    assert jobs.default_workdir(job, config) == "runs/view"
+    # A page may be open for days: its folder is not locked.
+    with FolderLock("runs/view", "view"):
+        assert jobs.run_job(job, config, "runs/view") == 0
+        config.job = "evaluate"
+        with pytest.raises(InputError, match="written by another run: view"):
+            jobs.run_job(job, config, "runs/view")
