@@ -17,6 +17,8 @@ from pathlib import Path
 from drills import file_calls
 from drills.file_call_jobs import JOBS, Job
 
+from emjax.runs.default_folder import TAKEN_OVER
+
 
 def main() -> int:
     """Makes the drill and prints the table; returns the exit status."""
@@ -41,8 +43,7 @@ def main() -> int:
     for name in arguments.jobs:
         short = name.replace(", ", "_").replace(" ", "_")
         drill = file_calls.Drill(workdir / short, Path(library), JOBS[name])
-        module = sys.modules[f"emjax.jobs.{JOBS[name].config.partition(':')[0]}"]
-        both = getattr(module, "TAKES_OVER", False)
+        both = JOBS[name].config.partition(":")[0] in TAKEN_OVER
         right = "both end right: its folder is a record only" if both else "yes"
         for where, command in commands(JOBS[name]).items():
             said = drill.second(command, _link, allowed=both)
