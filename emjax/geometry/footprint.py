@@ -12,8 +12,8 @@ class Footprint(NamedTuple):
 
     Attributes:
         stride: voxels of the input per cell of the coarsest grid; inputs must be multiples of it.
-        halo: voxels on each side that an output voxel can depend on. Attention reads the whole input besides, and so does
-            normalization by statistics of the input (`emjax.models.normalization`).
+        halo: voxels on each side that an output voxel can depend on. Attention reads the whole input besides, and so
+            does normalization by statistics of the input (`emjax.models.normalization`).
     """
 
     stride: Size
