@@ -80,13 +80,13 @@ def test_the_extra_follows_the_runtime(notebook, tmp_path, gpu, extra):
 def test_without_a_repository_it_says_what_is_missing(notebook):
     cells = [_source(notebook, name) for name in ("settings", "install")]
     absent = cells[1].replace("import emjax.main", "import emjax_absent")
-    done = _run("\n".join([cells[0], 'REPOSITORY = ""', absent]), JAX_PLATFORMS="cpu")
-    assert done.returncode == 1 and "ValueError: set REPOSITORY" in done.stderr
+    # No address is shipped: one that nobody owns could install somebody else's code.
+    done = _run("\n".join([cells[0], absent]), JAX_PLATFORMS="cpu")
+    assert done.returncode == 1 and "emjax is not installed here: fill in REPOSITORY" in done.stderr
 
 
 def test_a_repository_that_cannot_be_cloned_is_named(notebook, tmp_path):
     cells = [_source(notebook, name) for name in ("settings", "install")]
-    assert 'REPOSITORY = "https://' in cells[0]
     absent = cells[1].replace("import emjax.main", "import emjax_absent")
     code = (
         f"import os; os.chdir({str(tmp_path)!r})\n{cells[0]}\nREPOSITORY = 'absent.git'\n{absent}"
