@@ -13,7 +13,8 @@ from emjax.compiled import compiled
 from emjax.errors import InputError
 from emjax.hash_table import EMPTY, find_place
 from emjax.segmentation.clusters import joined
-from emjax.segmentation.region_graph import BINS, UNIT, EdgeStatistics
+from emjax.segmentation.contacts import BINS, UNIT
+from emjax.segmentation.region_graph import EdgeStatistics
 
 LINKAGES = ("mean", "quantile", "quantile_of_maxima", "quantile_of_steady_maxima")
 # With this many half edges or more, their indices need 64 bits.

@@ -13,7 +13,8 @@ import numpy as np
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Block
 from emjax.segmentation.cells import Cells, cut
-from emjax.segmentation.region_graph import UNIT, EdgeStatistics
+from emjax.segmentation.contacts import UNIT
+from emjax.segmentation.region_graph import EdgeStatistics
 
 # Voxels on each side of a face that are compared; more voxels add little, and cost disk space.
 _DEPTH = 8

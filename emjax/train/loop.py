@@ -9,7 +9,6 @@ The initial state comes from the first of these that applies:
 from __future__ import annotations
 
 import collections
-import logging as levels
 import math
 import time
 from collections.abc import Mapping
@@ -18,7 +17,6 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
-from clu import parameter_overview
 from etils import epath
 from jax.sharding import Mesh
 
@@ -45,6 +43,7 @@ from emjax.train.interrupt import Interrupt
 from emjax.train.judge import Evaluator
 from emjax.train.metrics import MetricsLog
 from emjax.train.optimizer import make_optimizer
+from emjax.train.parameter_table import log_parameters
 from emjax.train.profile import Profile
 from emjax.train.progress import Progress
 from emjax.train.rates import Layers, rate_multipliers
@@ -196,7 +195,7 @@ class _Run:
         with jax.set_mesh(self._mesh):
             self._catch_up()
             if self._step < settings.num_steps:
-                _log_parameters(self._state.params)
+                log_parameters(self._state.params)
                 copies = describe_copies(self._state.params)
                 if copies:
                     logging.warning("%s", copies)
@@ -399,13 +398,3 @@ def _name_crops(origin: Mapping[str, np.ndarray], volumes: tuple[str, ...]) -> s
         name = volumes[volume] if volume < len(volumes) else f"volume {volume}"
         crops.append(f"{name} at {tuple(start)}")
     return "; ".join(crops)
-
-
-def _log_parameters(params: Any) -> None:
-    """Says how many parameters there are, and with --log_level=debug which, and how they are split among devices."""
-    logging.info("%.3g M parameters", parameter_overview.count_parameters(params) / 1e6)
-    if logging.get_absl_logger().isEnabledFor(levels.DEBUG):
-        logging.debug(
-            "parameters:\n%s",
-            parameter_overview.get_parameter_overview(params, include_stats="sharding"),
-        )

@@ -5,8 +5,9 @@ from emjax.errors import InputError
 from emjax.segmentation import agglomeration as module
 from emjax.segmentation.agglomeration import LINKAGES, agglomerate
 from emjax.segmentation.clusters import joined
+from emjax.segmentation.contacts import BINS, UNIT
 from emjax.segmentation.prediction import NEAREST, Prediction
-from emjax.segmentation.region_graph import BINS, UNIT, EdgeStatistics, edge_statistics
+from emjax.segmentation.region_graph import EdgeStatistics, edge_statistics
 
 
 def _statistics(edges, histogram=None):

@@ -3,8 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
+from emjax.segmentation.contacts import UNIT
 from emjax.segmentation.multicut import edge_costs, least_cost_of_small, multicut
-from emjax.segmentation.region_graph import UNIT, EdgeStatistics
+from emjax.segmentation.region_graph import EdgeStatistics
 
 
 def _statistics(edges, contact=1):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
+from emjax.segmentation.contacts import BINS, UNIT
 from emjax.segmentation.prediction import NEAREST, Prediction
-from emjax.segmentation.region_graph import BINS, UNIT, edge_statistics, merge_statistics
+from emjax.segmentation.region_graph import edge_statistics, merge_statistics
 
 
 def _fields(statistics):

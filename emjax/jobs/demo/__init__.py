@@ -15,9 +15,10 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from emjax.command_line import load_config
+from emjax.config import plain, told_fields
 from emjax.field_overrides import override
 from emjax.jobs import find_job, run_job
-from emjax.jobs.demo.networks import check_networks
+from emjax.jobs.demo.networks import Asked, check_networks
 from emjax.jobs.demo.report import write_report
 from emjax.jobs.demo.settings import Settings
 from emjax.runs.folder import (
@@ -82,7 +83,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     folder = Path(os.fspath(locate_run_folder(workdir)))
     stages = make_stages(settings, folder)
     configs = [stage.make_config() for stage in stages]
-    check_networks(configs[0], [made for made in configs if made.job == "finetune"])
+    asked = [(made.job, Asked(plain(made), told_fields(made))) for made in configs]
+    check_networks(asked[0][1], [found for job, found in asked if job == "finetune"])
     open_training_folder(folder, config)
     seconds = _read_seconds(folder)
     for number, stage in enumerate(stages, 1):

@@ -13,7 +13,7 @@ from emjax.jobs.finetune.report import draw_crops, summarise, write_plots
 from emjax.tasks.segment import Segment
 from emjax.tasks.segment_evaluation import SegmentEvaluation
 from emjax.tasks.task import Params
-from emjax.train.job import HeldOut
+from emjax.train.held_out import HeldOut
 from emjax.train.judge import Evaluation
 
 

@@ -19,7 +19,7 @@ from emjax.tasks.membrane_probe import MembraneProbe
 from emjax.tasks.pretrain import Pretrain
 from emjax.tasks.pretrain_evaluation import EvaluationSettings, PretrainEvaluation, check_settings
 from emjax.tasks.task import Params
-from emjax.train.job import HeldOut
+from emjax.train.held_out import HeldOut
 from emjax.train.judge import Evaluation
 
 

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
+from emjax.segmentation.contacts import UNIT
 from emjax.segmentation.evidence import Graph
 from emjax.segmentation.method import STITCHES
 from emjax.segmentation.methods.mutex import METHOD, MutexSettings, mutex_watershed
 from emjax.segmentation.prediction import NEAREST, Prediction
-from emjax.segmentation.region_graph import UNIT, EdgeStatistics
+from emjax.segmentation.region_graph import EdgeStatistics
 
 LONG = (*NEAREST, (0, 0, -2), (0, -5, 0), (0, 0, -5), (-2, 0, 0))
 
