@@ -27,9 +27,8 @@ def get_config() -> Config:
     # Batch normalizations (ResNet, EfficientNet) have the statistics of photographs. Given volumes, addresses of images
     # separated by ';', they are taken again on crops of these, as is due before a training or an attribution.
     c.refit = Config()
-    c.refit.volumes = (
-        ""  # addresses of images, separated by ';'; '': the statistics stay as they are
-    )
+    # addresses of images that statistics are taken of, separated by ';'; '': they stay as they are
+    c.refit.volumes = ""
     c.refit.passes = 50  # batches of two crops
 
     c.model = Config()  # fields of the network that do not follow from the file
