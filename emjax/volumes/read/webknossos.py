@@ -48,7 +48,9 @@ def find_magnification(base: str) -> Magnification | None:
         base: URL of the array's folder, DATASET/LAYER/MAGNIFICATION, with a slash at its end.
     """
     parts = base.rstrip("/").rsplit("/", 2)
-    text = read_file(parts[0] + "/", FILE) if len(parts) == 3 else None
+    # Two folders above an address such as http://host/array.zarr there is no place to read.
+    inside = len(parts) == 3 and (":" not in parts[0] or "://" in parts[0])
+    text = read_file(parts[0] + "/", FILE) if inside else None
     if not text:
         return None
     for layer in json.loads(text)["dataLayers"]:
