@@ -45,7 +45,8 @@ def _evidence(settings: AgglomerateSettings) -> Evidence:
     gather = near_and_far if settings.long_range else near
     return gather(
         histogram=settings.linkage == "quantile",
-        steady=settings.linkage == "quantile_of_steady_maxima",
+        # The mean reads no maxima: it shares the table of the default, so that a graph serves both.
+        steady=settings.linkage in ("mean", "quantile_of_steady_maxima"),
     )
 
 

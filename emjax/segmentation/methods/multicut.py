@@ -46,7 +46,8 @@ def _check(settings: MulticutSettings, offsets: Offsets) -> None:
 
 
 def _of_touching(settings: MulticutSettings) -> Evidence:
-    return near_and_far() if settings.long_range else near()
+    # It reads no maxima, and shares the table of agglomerate's default, so that a graph serves both.
+    return (near_and_far if settings.long_range else near)(steady=True)
 
 
 def _evidence(settings: MulticutSettings) -> Evidence:

@@ -351,7 +351,7 @@ def test_a_signal_ends_it_and_the_same_command_goes_on(folder, tmp_path, monkeyp
         ("raw", {"block_size": "8,16,24"}, "no multiple of the output's shards"),
         ("raw", {"halo": "1,1,1"}, "leave it out"),
         ("raw", {"box": "0:99"}, "leaves the volume"),
-        ("raw", {"output": "out.h5", "levels": 2}, "HDF5 holds no pyramid"),
+        ("raw", {"output": "out.h5", "levels": 2}, "output=out.h5 holds no pyramid"),
         ("raw", {"output": "out.h5", "cluster": "local"}, "written by one process"),
     ],
 )

@@ -190,7 +190,7 @@ def test_a_damaged_graph_is_named(predictions, tmp_path, capfd):
     fields = _fields(predictions, "agglomerate") | {"fragment_size": CELL}
     _segment(tmp_path / "a", fields)
     graph = tmp_path / "a" / "run" / "graph"
-    victim = graph / "near" / "block-0.parquet"
+    victim = graph / "near_steady" / "block-0.parquet"
     victim.write_bytes(victim.read_bytes()[:100])
     again = fields | {"graph": graph, "output": tmp_path / "b.zarr"}
-    assert "near/block-0.parquet" in read_refusal(capfd, SEGMENT, tmp_path / "b", again)
+    assert "near_steady/block-0.parquet" in read_refusal(capfd, SEGMENT, tmp_path / "b", again)
