@@ -54,7 +54,10 @@ def _assert_fast(lowered, text: str) -> None:
         assert "dim_labels=b01f_01io->b01f" in line, line
         # Transposed, strided, grouped and depthwise ones are 20 to 240 times slower.
         assert not re.search("lhs_dilate|rhs_dilate|stride=|_group_count", line), line
-    assert "conditional(" not in text
+    # Normalizations choose by a small one how to sum, within the branch for CPUs, at no cost that can be measured.
+    for line in text.splitlines():
+        if "conditional(" in line and "op_name" in line:
+            assert "/branch_0_fun/cond" in line, line
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -101,10 +100,10 @@ def test_compiled_gradient_has_no_slow_operation(small):
     assert convolutions
     assert all("dim_labels=b01f_01io->b01f" in line for line in convolutions)
     assert not any("lhs_dilate" in line for line in convolutions)
-    # Normalizations choose by a small conditional how to sum; nothing else may stop the compiler from joining loops.
-    conditionals = [line for line in text.splitlines() if " conditional(" in line]
-    names = {part for line in conditionals for part in re.findall(r"op_name=\"([^\"]*)", line)}
-    assert all("/norm" in name for name in names), names
+    # Normalizations choose by a small one how to sum, within the branch for CPUs.
+    for line in text.splitlines():
+        if " conditional(" in line and "op_name" in line:
+            assert "/branch_0_fun/cond" in line, line
 
 
 def test_rematerialised_gradient_is_the_same(small):
