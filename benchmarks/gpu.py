@@ -4,7 +4,7 @@
 
 Each part is a process of its own that writes its numbers as they come. One that fails or outlasts its limit is
 recorded, what it had measured stays, and the next part begins; `OUT/gpu.json` and `OUT/gpu.md` are complete after each
-of them. `--quick` rehearses all parts on a CPU with tiny networks, two beside each other, in less than three minutes
+of them. `--quick` rehearses all parts on a CPU with tiny networks, two beside each other, in about five minutes
 on two cores; its numbers say nothing. What an offline machine needs besides jax and torch is packed by `pack_gpu.py`.
 The parts are in `accelerator/parts.py`.
 """
