@@ -36,17 +36,9 @@ def main() -> int:
     parser.add_argument("--workdir", type=Path, default=Path("runs/file_calls"))
     arguments = parser.parse_args()
     workdir = arguments.workdir.absolute()
-    library = os.environ.get("LD_PRELOAD", "")
-    if not library.endswith("file_calls.so"):
-        built = file_calls.build(file_calls.temporary())
-        if built is None:
-            print("no C compiler, or not Linux: the calls cannot be broken")
-            return 2
-        return file_calls.start_with(built, workdir / "compiled", sys.argv)
-    # Imported once, before the process is copied.
-    for name in arguments.jobs:
-        __import__(f"emjax.jobs.{JOBS[name].config.partition(':')[0]}")
-    __import__("run_states")
+    library = file_calls.loaded(workdir, (JOBS[name] for name in arguments.jobs))
+    if isinstance(library, int):
+        return library
     end = time.monotonic() + 60 * arguments.minutes if arguments.minutes else float("inf")
     print("| job | calls | fault | broken | refused or wrong |\n|---|---|---|---|---|")
     failed = 0
@@ -56,7 +48,7 @@ def main() -> int:
         for fault in arguments.faults:
             records = Records(workdir / "records" / f"{short}_{fault}.jsonl")
             while time.monotonic() < end and (number := records.next(arguments.most)):
-                drill = drill or file_calls.Drill(workdir / short, Path(library), JOBS[name])
+                drill = drill or file_calls.Drill(workdir / short, library, JOBS[name])
                 records.calls = records.calls or drill.calls
                 said = drill.break_call(number, file_calls.FAULTS[fault])
                 records.add(number, " ".join(said.split()))

@@ -27,22 +27,14 @@ def main() -> int:
     parser.add_argument("--workdir", type=Path, default=Path("runs/two_at_once"))
     arguments = parser.parse_args()
     workdir = arguments.workdir.absolute()
-    library = os.environ.get("LD_PRELOAD", "")
-    if not library.endswith("file_calls.so"):
-        built = file_calls.build(file_calls.temporary())
-        if built is None:
-            print("no C compiler, or not Linux: a run cannot be stopped half way")
-            return 2
-        return file_calls.start_with(built, workdir / "compiled", sys.argv)
-    # Imported once, before the process is copied.
-    for name in arguments.jobs:
-        __import__(f"emjax.jobs.{JOBS[name].config.partition(':')[0]}")
-    __import__("run_states")
+    library = file_calls.loaded(workdir, (JOBS[name] for name in arguments.jobs))
+    if isinstance(library, int):
+        return library
     print("| job | second in | refused in one line, and the first right |\n|---|---|---|")
     failed = 0
     for name in arguments.jobs:
         short = name.replace(", ", "_").replace(" ", "_")
-        drill = file_calls.Drill(workdir / short, Path(library), JOBS[name])
+        drill = file_calls.Drill(workdir / short, library, JOBS[name])
         both = JOBS[name].config.partition(":")[0] in TAKEN_OVER
         right = "both end right: its folder is a record only" if both else "yes"
         for where, command in commands(JOBS[name]).items():

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from drills.file_call_jobs import JOBS, Fields, Job
@@ -311,10 +311,10 @@ def chosen(calls: int, most: int) -> list[int]:
     """Returns the numbers of the calls to break: all, or `most` of them, evenly spread with the first and the last."""
     if most <= 0 or calls <= most:
         return list(range(1, calls + 1))
-    return sorted({1 + round(i * (calls - 1) / (most - 1)) for i in range(most)})
+    return sorted({1 + round(i * (calls - 1) / max(1, most - 1)) for i in range(most)})
 
 
-def start_with(library: Path, compiled: Path, arguments: Sequence[str]) -> int:
+def _start_with(library: Path, compiled: Path, arguments: Sequence[str]) -> int:
     """Starts a script again with the library loaded; returns its exit status.
 
     Args:
@@ -327,6 +327,24 @@ def start_with(library: Path, compiled: Path, arguments: Sequence[str]) -> int:
     return subprocess.run([sys.executable, *arguments], env=environment).returncode
 
 
-def temporary() -> Path:
-    """Returns a new folder for the library."""
-    return Path(tempfile.mkdtemp(prefix="file-calls-"))
+def loaded(workdir: Path, jobs: Iterable[Job]) -> Path | int:
+    """Makes a script ready to drill: starts it again where the library is not loaded yet, and imports the jobs.
+
+    Args:
+        workdir: of the script, where compiled programs are kept.
+        jobs: that will be drilled; they are imported once, before the process is copied.
+
+    Returns:
+        The library, or the exit status with which the script ends now.
+    """
+    library = os.environ.get("LD_PRELOAD", "")
+    if not library.endswith("file_calls.so"):
+        built = build(Path(tempfile.mkdtemp(prefix="file-calls-")))
+        if built is None:
+            print("no C compiler, or not Linux: the calls of a run cannot be broken or held up")
+            return 2
+        return _start_with(built, workdir / "compiled", sys.argv)
+    for job in jobs:
+        __import__(f"emjax.jobs.{job.config.partition(':')[0]}")
+    __import__("run_states")
+    return Path(library)

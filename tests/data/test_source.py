@@ -165,16 +165,22 @@ def test_harmonising_has_the_exact_scale(write, open_plain) -> None:
     for index in range(5):
         example = crops.example(index)
         start = example["start"]
-        slopes = [n * w / o for n, w, o in zip((2, 3, 4), (50, 10, 6), (40, 8, 8), strict=True)]
-        corner = np.dot((2, 3, 4), start - 0.5)
-        centres = np.indices((5, 7, 9)) + 0.5
-        expected = corner + np.tensordot(slopes, centres, 1)
-        # The outermost half voxel has no neighbour to interpolate with. Where a larger voxel has parts of two, their
-        # mean lies up to 3/40 of a voxel beside its middle, along z and y here.
+        means = [
+            start[axis] + np.diff(_integral(np.arange(n + 1) * 1.25)) / 1.25
+            for axis, n in enumerate((5, 7))
+        ]
+        # Along x voxels become smaller, and lie between the centres of two.
+        between = start[2] - 0.5 + 0.75 * (np.arange(9) + 0.5)
+        expected = 2 * means[0][:, None, None] + 3 * means[1][:, None] + 4 * between
+        # The outermost half voxel has no neighbour to interpolate with.
         inner = (slice(1, -1),) * 3
-        np.testing.assert_allclose(
-            example["image"][inner], expected[inner], atol=0.51 + (2 + 3) * 3 / 40
-        )
+        np.testing.assert_allclose(example["image"][inner], expected[inner], atol=0.51)
+
+
+def _integral(end: np.ndarray) -> np.ndarray:
+    """The integral of stored voxels' numbers from 0: a larger voxel is the mean of what it covers of them."""
+    whole = np.floor(end)
+    return whole * (whole - 1) / 2 + whole * (end - whole)
 
 
 def test_harmonising_needs_a_voxel_size(labelled) -> None:
