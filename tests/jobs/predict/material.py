@@ -21,6 +21,17 @@ from ...tasks.small import smooth_noise
 SHAPE = (6, 40, 50)
 
 
+def make_fields(folder: Path, output: Path, **fields: object) -> dict[str, object]:
+    """Returns the fields of a command that predicts the image by the checkpoint, in two blocks."""
+    return {
+        "checkpoint": folder / "run",
+        "input": f"{folder}/a.h5:raw?voxel_nm=40,8,8",
+        "output": output,
+        "batch_size": 8,
+        "block_size": "6,20,50",
+    } | fields
+
+
 def write_material(folder: Path) -> None:
     """Writes a finetuned and a pretrained checkpoint, and a file with an image and everything that is none."""
     config = load_config("configs/finetune.py:smoke")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import os
 import shutil
@@ -11,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -19,10 +17,7 @@ import jax
 import numpy as np
 import pytest
 
-from emjax.blocks import passes
 from emjax.blocks.done import DoneBlocks
-from emjax.blocks.lock import OutputLock
-from emjax.blocks.run import run_blocks
 from emjax.command_line import load_config
 from emjax.data.normalization import ALL_VOXELS, RULE, measure
 from emjax.geometry.box import Box
@@ -32,44 +27,15 @@ from emjax.jobs.predict import plan as predict_plan
 from emjax.jobs.predict.settings import Settings
 from emjax.tasks.build import build_segment
 from emjax.volumes.attributes import read_attributes
-from emjax.volumes.create import create_volume
 from emjax.volumes.store import open_volume
 
 from ...tasks.small import smooth_noise
 from ..running import read_refusal, run_command
-from .material import SHAPE, write_material
+from .material import SHAPE, make_fields
 
 CONFIG = "configs/predict.py"
+pytestmark = pytest.mark.usefixtures("two_devices")
 PROMISED = {"voxels", "voxels_per_s", "peak_rss_bytes", "blocks", "blocks_resumed"}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("predict")
-    write_material(folder)
-    return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _two_devices() -> Iterator[None]:
-    """Of the eight that tests have: compiling for all takes longer than the rest.
-
-    The same for all tests: how many tiles a device has at once changes the rounding of a convolution.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        devices = jax.devices()[:2]
-        patch.setattr(jax, "local_devices", lambda: devices)
-        yield
-
-
-def _fields(folder: Path, output: Path, **fields: object) -> dict[str, object]:
-    return {
-        "checkpoint": folder / "run",
-        "input": f"{folder}/a.h5:raw?voxel_nm=40,8,8",
-        "output": output,
-        "batch_size": 8,
-        "block_size": "6,20,50",
-    } | fields
 
 
 @pytest.mark.parametrize(("rule", "low"), [(RULE, 30), (ALL_VOXELS, 0)])
@@ -99,7 +65,7 @@ def _bytes(output: Path) -> dict[str, bytes]:
 def finished(folder) -> Path:
     """The one run that the checks of results share."""
     output, workdir = folder / "one.zarr", folder / "one"
-    assert run_command(CONFIG, workdir, _fields(folder, output)) == 0
+    assert run_command(CONFIG, workdir, make_fields(folder, output)) == 0
     return output
 
 
@@ -108,7 +74,7 @@ def test_replaced_images_and_weights_are_no_success(folder, finished, tmp_path, 
     shutil.copy(folder / "a.h5", tmp_path / "a.h5")
     shutil.copytree(folder / "run", tmp_path / "run")
     shutil.copytree(folder / "one", tmp_path / "one")
-    fields = _fields(tmp_path, folder / "one.zarr")
+    fields = make_fields(tmp_path, folder / "one.zarr")
     stored = json.loads((tmp_path / "one" / "inputs.json").read_text())
     assert list(stored) == ["input", "checkpoint"]
     path = f"{tmp_path}/a.h5"
@@ -146,7 +112,9 @@ def test_it_is_the_network_at_every_tile(folder, finished) -> None:
     """A volume of one tile: what `task.predict` says of the image, contrast stretched as in training."""
     output = folder / "tile.zarr"
     address = f"{folder}/a.h5:raw[1:5,3:19,4:20]?voxel_nm=40,8,8"
-    fields = _fields(folder, output, input=address, dtype="float16", block_size="()", batch_size=0)
+    fields = make_fields(
+        folder, output, input=address, dtype="float16", block_size="()", batch_size=0
+    )
     assert run_command(CONFIG, folder / "tile", fields) == 0
     weights = predict_plan.restore_params(folder / "run")
     image = open_volume(address)
@@ -167,7 +135,9 @@ def test_any_partition_gives_the_same_voxels(
     folder, finished, tmp_path, block_size, parts, num_workers
 ) -> None:
     """Bit by bit, on one machine: tiles lie where the volume says, not where a block begins."""
-    fields = _fields(folder, tmp_path / "out.zarr", block_size=block_size, num_workers=num_workers)
+    fields = make_fields(
+        folder, tmp_path / "out.zarr", block_size=block_size, num_workers=num_workers
+    )
     for part in range(parts):
         assert run_command(CONFIG, tmp_path / "run", fields | {"part": f"{part}/{parts}"}) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -181,7 +151,7 @@ def test_any_partition_gives_the_same_voxels(
 def test_blocks_and_boxes_do_not_matter(folder, finished) -> None:
     whole = open_volume(str(finished)).store.read().result()
     part = folder / "part.zarr"
-    fields = _fields(folder, part, box="1:5,10:31,0:29", block_size="2,21,7", num_workers=2)
+    fields = make_fields(folder, part, box="1:5,10:31,0:29", block_size="2,21,7", num_workers=2)
     assert run_command(CONFIG, folder / "part", fields) == 0
     box = Box((1, 10, 0), (4, 21, 29))
     found = open_volume(str(part)).store.read().result()
@@ -196,7 +166,7 @@ def test_blocks_and_boxes_do_not_matter(folder, finished) -> None:
 )
 def test_some_channels_alone_are_written(folder, finished, channels, kept) -> None:
     output = folder / f"{len(kept)}.zarr"
-    fields = _fields(folder, output, channels=channels)
+    fields = make_fields(folder, output, channels=channels)
     assert run_command(CONFIG, folder / f"{len(kept)}", fields) == 0
     whole, part = (open_volume(str(path)).store.read().result() for path in (finished, output))
     np.testing.assert_array_equal(part, whole[kept])
@@ -207,7 +177,7 @@ def test_some_channels_alone_are_written(folder, finished, channels, kept) -> No
 
 def test_variants_run_and_change_the_prediction(folder, finished) -> None:
     output = folder / "variants.zarr"
-    fields = _fields(folder, output, variants=16, box="0:4,0:16,0:16", block_size="()")
+    fields = make_fields(folder, output, variants=16, box="0:4,0:16,0:16", block_size="()")
     assert run_command(CONFIG, folder / "variants", fields) == 0
     plain_part = open_volume(f"{finished}[0:4,0:16,0:16]").store.read().result().astype(int)
     found = open_volume(str(output)).store.read().result().astype(int)
@@ -219,14 +189,14 @@ def test_a_finished_run_is_not_done_again(folder, finished, monkeypatch) -> None
     before, results = _bytes(finished), (folder / "one" / "results.json").read_text()
     with monkeypatch.context() as patch:
         patch.setattr(Predictor, "__call__", lambda *_: pytest.fail("a block was done again"))
-        assert run_command(CONFIG, folder / "one", _fields(folder, finished)) == 0
+        assert run_command(CONFIG, folder / "one", make_fields(folder, finished)) == 0
     assert _bytes(finished) == before
     assert (folder / "one" / "results.json").read_text() == results
 
 
 def test_parts_of_several_processes_make_the_same_volume(folder, finished) -> None:
     output = folder / "parts.zarr"
-    first = _fields(folder, output, part="0/2")
+    first = make_fields(folder, output, part="0/2")
     assert run_command(CONFIG, folder / "parts", first) == 0
     assert not (folder / "parts" / "results.json").exists()
     assert run_command(CONFIG, folder / "parts", first | {"part": "1/2"}) == 0
@@ -244,10 +214,10 @@ def test_stopped_and_continued_is_the_same_volume(folder, finished, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(Predictor, "__call__", stop)
-        assert run_command(CONFIG, workdir, _fields(folder, output)) == 75
+        assert run_command(CONFIG, workdir, make_fields(folder, output)) == 75
     assert not (workdir / "results.json").exists()
     # What is said on the command line a second time must not undo the first.
-    assert run_command(CONFIG, workdir, _fields(folder, output, overwrite=True)) == 0
+    assert run_command(CONFIG, workdir, make_fields(folder, output, overwrite=True)) == 0
     assert json.loads((workdir / "results.json").read_text())["blocks_resumed"] == 1
     _assert_same_voxels(output, finished)
 
@@ -277,7 +247,7 @@ sys.exit(main.main(sys.argv[2:]))
 
 def test_killed_without_warning_and_continued_is_the_same_volume(folder, finished) -> None:
     output, workdir = folder / "killed.zarr", folder / "killed"
-    fields = _fields(folder, output)
+    fields = make_fields(folder, output)
     arguments = [f"--config.{name}={value}" for name, value in fields.items()]
     command = [sys.executable, "-c", _KILLED, "1", "--config", CONFIG, "--workdir", str(workdir)]
     done = subprocess.run([*command, *arguments], capture_output=True, check=False)
@@ -286,24 +256,6 @@ def test_killed_without_warning_and_continued_is_the_same_volume(folder, finishe
     assert run_command(CONFIG, workdir, fields) == 0
     assert json.loads((workdir / "results.json").read_text())["blocks_resumed"] == 1
     _assert_same_voxels(output, finished)
-
-
-def test_a_network_that_diverged_writes_nothing(folder, capfd, monkeypatch) -> None:
-    output = folder / "diverged.zarr"
-    real = predict_plan.restore_params
-
-    def diverged(path):
-        weights = real(path)
-        jax.tree.map(lambda leaf: leaf.fill(np.nan), weights.params)
-        return weights
-
-    monkeypatch.setattr(predict_plan, "restore_params", diverged)
-    assert run_command(CONFIG, folder / "diverged", _fields(folder, output)) == 2
-    assert (
-        "not finite in block 0 [0:6,0:20,0:50], in its tile [0:4,0:16,0:16]"
-        in capfd.readouterr().err
-    )
-    assert not open_volume(str(output)).store.read().result().any()
 
 
 def test_a_full_disk_stops_the_run_which_goes_on_when_there_is_room(
@@ -319,47 +271,12 @@ def test_a_full_disk_stops_the_run_which_goes_on_when_there_is_room(
 
     with monkeypatch.context() as patch:
         patch.setattr(Predictor, "__call__", full)
-        assert run_command(CONFIG, workdir, _fields(folder, output)) == 75
+        assert run_command(CONFIG, workdir, make_fields(folder, output)) == 75
     said = [message for message in caplog.messages if "No space left" in message]
     assert len(said) == 1 and "block 1 [0:6,20:40,0:50]" in said[0] and "make room" in said[0]
-    assert run_command(CONFIG, workdir, _fields(folder, output)) == 0
+    assert run_command(CONFIG, workdir, make_fields(folder, output)) == 0
     assert json.loads((workdir / "results.json").read_text())["blocks_resumed"] == 1
     _assert_same_voxels(output, finished)
-
-
-def test_an_error_that_stays_is_told_at_the_end(folder, capfd, monkeypatch) -> None:
-    def broken(*_):
-        raise OSError("Stale file handle")
-
-    monkeypatch.setattr(Predictor, "__call__", broken)
-    monkeypatch.setattr(passes, "run_blocks", functools.partial(run_blocks, backoff_s=0))
-    output = folder / "stale.zarr"
-    assert run_command(CONFIG, folder / "stale", _fields(folder, output)) == 2
-    error = capfd.readouterr().err
-    assert "2 of 2 blocks failed, the first is block 0 [0:6,0:20,0:50]: OSError: Stale" in error
-
-
-def test_a_second_run_on_an_output_is_refused(folder, tmp_path, capfd, monkeypatch) -> None:
-    monkeypatch.setattr(predict, "Predictor", lambda *_, **__: pytest.fail("it was compiled"))
-    fields = _fields(folder, tmp_path / "out.zarr")
-    with OutputLock(tmp_path / "out.zarr", "segment"):
-        message = read_refusal(capfd, CONFIG, tmp_path / "run", fields)
-        assert f"written by another run: segment, process {os.getpid()} on " in message
-    assert not (tmp_path / "out.zarr").exists() and not (tmp_path / "run" / "blocks").exists()
-
-
-def test_a_part_is_worked_on_once_and_keeps_the_output(folder, tmp_path, capfd) -> None:
-    workdir, fields = tmp_path / "run", _fields(folder, tmp_path / "out.zarr", part="0/2")
-    assert run_command(CONFIG, workdir, fields) == 0
-    with OutputLock(tmp_path / "out.zarr", "predict part=1/2", (1, 2)):
-        message = read_refusal(capfd, CONFIG, workdir, fields | {"part": "1/2"})
-        assert "another run: predict part=1/2" in message
-        # The first part may go on beside it, but not delete what it works on.
-        assert run_command(CONFIG, workdir, fields) == 0
-        other = fields | {"variants": 4, "overwrite": True}
-        assert "another run: predict part=1/2" in read_refusal(capfd, CONFIG, workdir, other)
-    assert run_command(CONFIG, workdir, fields | {"part": "1/2"}) == 0
-    assert json.loads((workdir / "results.json").read_text())["blocks"] == 2
 
 
 @pytest.mark.parametrize(
@@ -402,7 +319,7 @@ def test_a_part_is_worked_on_once_and_keeps_the_output(folder, tmp_path, capfd) 
 def test_mistakes(folder, finished, tmp_path, capfd, monkeypatch, fields, words) -> None:
     monkeypatch.setattr(predict, "Predictor", lambda *_, **__: pytest.fail("it was compiled"))
     fields = {name: str(value).replace("{}", str(folder)) for name, value in fields.items()}
-    given = _fields(folder, tmp_path / "out.zarr") | fields
+    given = make_fields(folder, tmp_path / "out.zarr") | fields
     message = read_refusal(capfd, CONFIG, tmp_path / "run", given)
     assert all(word in message for word in words), message
     assert not (tmp_path / "out.zarr").exists()
@@ -412,7 +329,7 @@ def test_processes_of_one_run_have_no_other_part_than_their_own(
     folder, tmp_path, capfd, monkeypatch
 ) -> None:
     monkeypatch.setattr(jax, "process_count", lambda: 4)
-    fields = _fields(folder, tmp_path / "out.zarr", part="1/2")
+    fields = make_fields(folder, tmp_path / "out.zarr", part="1/2")
     message = read_refusal(capfd, CONFIG, tmp_path / "run", fields)
     assert "--num_processes=1" in message and "--config.part=I/4" in message
     monkeypatch.setattr(jax, "process_index", lambda: 3)
@@ -428,7 +345,7 @@ def test_two_processes_of_one_run_share_the_blocks(folder, finished, tmp_path) -
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    fields = _fields(folder, tmp_path / "out.zarr", block_size="3,20,25")
+    fields = make_fields(folder, tmp_path / "out.zarr", block_size="3,20,25")
     command = [sys.executable, "-m", "emjax.main", "--config", CONFIG, f"--workdir={tmp_path}/run"]
     command += [f"--config.{name}={value}" for name, value in fields.items()]
     command += [f"--coordinator=localhost:{port}", "--num_processes=2"]
@@ -446,21 +363,3 @@ def test_two_processes_of_one_run_share_the_blocks(folder, finished, tmp_path) -
     np.testing.assert_array_equal(found, open_volume(str(finished)).store.read().result())
     for one, words in enumerate(said):
         assert f"process {one} of 2" in words and "predict: " in words, words
-
-
-def test_other_settings_in_an_unfinished_workdir_are_refused(folder, tmp_path, capfd) -> None:
-    output, workdir = tmp_path / "out.zarr", tmp_path / "run"
-    part = _fields(folder, output, part="0/2")
-    assert run_command(CONFIG, workdir, part) == 0
-    message = read_refusal(capfd, CONFIG, workdir, part | {"variants": 4})
-    assert "another configuration (variants: 1 -> 4)" in message
-    assert run_command(CONFIG, workdir, part | {"variants": 4, "overwrite": True}) == 0
-    assert read_attributes(str(output))["targets"]
-
-
-def test_overwrite_replaces_a_volume_that_is_there(folder, tmp_path) -> None:
-    output = tmp_path / "out.zarr"
-    create_volume(output, (4, 4, 4), "uint8", None, {"old": 1})
-    assert run_command(CONFIG, tmp_path / "run", _fields(folder, output, overwrite=True)) == 0
-    assert open_volume(str(output)).shape == (4, *SHAPE)
-    assert "old" not in read_attributes(str(output))
