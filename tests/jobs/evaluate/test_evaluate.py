@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 from pathlib import Path
 
 import h5py
@@ -13,16 +10,18 @@ import pytest
 import zarr
 from matplotlib.image import imread
 
-from emjax.blocks import work
-from emjax.jobs.evaluate import passes
 from emjax.volumes.create import create_volume
 
-from ..running import read_refusal, run_command
+from ..running import read_refusal
+from .material import (
+    CONFIG,
+    CREMI_BACKGROUND,
+    SHAPE,
+    make_fields,
+    refusal_after_work,
+    score,
+)
 
-CONFIG = "configs/evaluate.py"
-SHAPE = (6, 40, 48)
-CREMI_BACKGROUND = 2**64 - 1
-OF_THE_RUN = ("blocks", "blocks_resumed", "peak_rss_bytes", "voxels_per_s")
 CLEFTS = {
     "kind": "clefts",
     "labels": "{a}:clefts?voxel_nm=40,4,4",
@@ -31,49 +30,9 @@ CLEFTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def volumes(tmp_path_factory) -> Path:
-    """Labels, a segmentation that merges two and cuts one of them, and what is neither."""
-    path = tmp_path_factory.mktemp("volumes") / "a.h5"
-    z, y, x = np.indices(SHAPE)
-    labels = ((y // 10) * 10 + x // 12 + 1).astype(np.uint64) << np.uint64(40)
-    labels[:, 0] = 0
-    segments = labels.copy()
-    segments[labels == labels[0, 5, 0]] = labels[0, 5, 15]
-    segments[:3][labels[:3] == labels[0, 35, 40]] += np.uint64(1)
-    with h5py.File(path, "w") as file:
-        file["labels"], file["segments"] = labels, segments
-        file["raw"] = (128 + 60 * np.sin(y + x) + 20 * np.cos(z)).astype(np.uint8)
-        file["floats"] = labels.astype(np.float32)
-        file["mask"] = (x < 24).astype(np.uint8)
-        file["channels"] = np.zeros((2, *SHAPE), np.uint8)
-        file["negative"] = -labels.astype(np.int64)
-        clefts, moved = (np.full(SHAPE, CREMI_BACKGROUND, np.uint64) for _ in range(2))
-        clefts[1:5, 10:15, 8:13], moved[1:5, 12:17, 8:13] = 3, 3
-        file["clefts"], file["moved"] = clefts, (moved == 3).astype(np.uint8)
-        file["none"] = np.zeros(SHAPE, np.uint8)
-        file["classes"] = (x // 16).astype(np.uint8)
-        file["other_classes"] = ((x + 4) // 16).astype(np.uint8)
-    return path
-
-
-def _fields(path: Path, **overrides: object) -> dict[str, object]:
-    fields = {"segmentation": "{a}:segments", "labels": "{a}:labels", "image": "{a}:raw"}
-    return {k: str(v).replace("{a}", str(path)) for k, v in (fields | overrides).items()}
-
-
-def _results(path: Path, workdir: Path, **overrides: object) -> dict[str, float]:
-    """Scores, without what the run itself took."""
-    assert run_command(CONFIG, workdir, _fields(path, **overrides)) == 0
-    assert not (workdir / "parts").exists()
-    found = json.loads((workdir / "results.json").read_text())
-    assert found["blocks"] >= 1 and found["voxels_per_s"] > 0
-    return {name: value for name, value in found.items() if name not in OF_THE_RUN}
-
-
 def test_clefts_of_a_cremi_file_against_themselves(volumes, tmp_path):
     address = f"{{a}}:clefts?voxel_nm=40,4,4&background={CREMI_BACKGROUND}"
-    found = _results(volumes, tmp_path, kind="clefts", labels=address, segmentation=address)
+    found = score(volumes, tmp_path, kind="clefts", labels=address, segmentation=address)
     assert found["foreground_iou"] == 1 and found["cremi_cleft"] == 0
     # The challenge's mark for no cleft is background without being named, too.
     fields = {
@@ -81,19 +40,19 @@ def test_clefts_of_a_cremi_file_against_themselves(volumes, tmp_path):
         "labels": "{a}:clefts?voxel_nm=40,4,4",
         "segmentation": "{a}:clefts",
     }
-    plain = _results(volumes, tmp_path / "plain", **fields)
+    plain = score(volumes, tmp_path / "plain", **fields)
     assert plain == found
 
 
 def test_what_is_named_as_no_segment(volumes, tmp_path):
     first = 1 << 40
-    named = _results(volumes, tmp_path, segmentation=f"{{a}}:segments?background={11 * first}")
-    assert named["segments"] == _results(volumes, tmp_path / "all")["segments"] - 1
+    named = score(volumes, tmp_path, segmentation=f"{{a}}:segments?background={11 * first}")
+    assert named["segments"] == score(volumes, tmp_path / "all")["segments"] - 1
     assert named["recall"] < 1
 
 
 def test_scores_and_pictures(volumes, tmp_path, capfd):
-    found = _results(volumes, tmp_path / "run")
+    found = score(volumes, tmp_path / "run")
     promised = {"voi_split", "voi_merge", "voi", "arand", "arand_precision", "arand_recall"}
     promised |= {"ap_50", "ap_75", "foreground_iou", "mean_iou", "dice"}
     assert set(found) >= promised
@@ -110,10 +69,10 @@ def test_scores_and_pictures(volumes, tmp_path, capfd):
 def test_blocks_make_no_difference(volumes, tmp_path):
     # Borders of 9 nm reach into the next block.
     fields = {"labels": "{a}:labels?voxel_nm=40,4,4", "cremi_border_nm": 9}
-    whole = _results(volumes, tmp_path / "whole", **fields)
+    whole = score(volumes, tmp_path / "whole", **fields)
     for number, size in enumerate(("1,40,48", "4,7,13", "6,40,48")):
         how = fields | {"block_size": size, "num_workers": 2}
-        assert _results(volumes, tmp_path / f"{number}", **how) == whole
+        assert score(volumes, tmp_path / f"{number}", **how) == whole
     assert {"boundary_f1", "ap_50_95", "cremi_score"} <= whole.keys()
     voi = whole["cremi_voi_split"] + whole["cremi_voi_merge"]
     assert whole["cremi_score"] == pytest.approx(np.sqrt(voi * whole["cremi_rand"]))
@@ -121,28 +80,28 @@ def test_blocks_make_no_difference(volumes, tmp_path):
 
 def test_the_score_of_cremi(volumes, tmp_path, capfd):
     fields = {"labels": "{a}:labels?voxel_nm=40,4,4"}
-    found = _results(volumes, tmp_path / "some", **fields)
+    found = score(volumes, tmp_path / "some", **fields)
     assert found["cremi_score"] > 0 and found["cremi_voi_merge"] == 0 < found["voi_merge"]
     assert "CREMI score: without voxels within 25 nm of a border" in capfd.readouterr().out
     # Objects are 10 x 12 voxels large.
-    assert "cremi_score" not in _results(volumes, tmp_path / "none", **fields, cremi_border_nm=99)
+    assert "cremi_score" not in score(volumes, tmp_path / "none", **fields, cremi_border_nm=99)
     assert "no CREMI score: no voxel is farther than 99 nm from" in capfd.readouterr().out
-    found = _results(volumes, tmp_path / "all", **fields, cremi_border_nm=0)
+    found = score(volumes, tmp_path / "all", **fields, cremi_border_nm=0)
     assert found["cremi_voi_merge"] == pytest.approx(found["voi_merge"])
     assert found["cremi_rand"] == pytest.approx(found["arand"], abs=1e-4)
-    assert "cremi_score" not in _results(volumes, tmp_path / "unknown")
+    assert "cremi_score" not in score(volumes, tmp_path / "unknown")
     assert "no CREMI score: no voxel size is known" in capfd.readouterr().out
 
 
 def test_box_mask_and_ignored_ids(volumes, tmp_path):
-    boxed = _results(volumes, tmp_path / "box", box=":,:,0:24")
-    masked = _results(volumes, tmp_path / "mask", mask=f"{volumes}:mask")
+    boxed = score(volumes, tmp_path / "box", box=":,:,0:24")
+    masked = score(volumes, tmp_path / "mask", mask=f"{volumes}:mask")
     assert boxed == masked and boxed["labels"] == 8
     first = 1 << 40
-    ignored = _results(volumes, tmp_path / "ignore", ignore_ids=f"{first},{2 * first}")
+    ignored = score(volumes, tmp_path / "ignore", ignore_ids=f"{first},{2 * first}")
     assert ignored["labels"] == 14 and ignored["voi_merge"] == 0
-    scored = _results(volumes, tmp_path / "background", score_background="true")
-    assert scored["voi"] != _results(volumes, tmp_path / "without")["voi"]
+    scored = score(volumes, tmp_path / "background", score_background="true")
+    assert scored["voi"] != score(volumes, tmp_path / "without")["voi"]
 
 
 @pytest.mark.parametrize(
@@ -171,29 +130,23 @@ def test_box_mask_and_ignored_ids(volumes, tmp_path):
     ],
 )
 def test_what_cannot_be_scored_is_one_line(volumes, tmp_path, capfd, overrides, words):
-    message = read_refusal(capfd, CONFIG, tmp_path / "run", _fields(volumes, **overrides))
+    message = read_refusal(capfd, CONFIG, tmp_path / "run", make_fields(volumes, **overrides))
     assert all(word in message for word in words), message
     assert not (tmp_path / "run" / "results.json").exists()
 
 
-def _refusal_after_work(capfd, workdir: Path, fields: dict[str, object]) -> str:
-    """What it says once blocks are done; the line that shows how far they are is not part of it."""
-    capfd.readouterr()
-    assert run_command(CONFIG, workdir, fields) == 2
-    (line,) = [x for x in capfd.readouterr().err.splitlines() if x.startswith("emjax: ")]
-    return line
-
-
 def test_nothing_left_to_score(volumes, tmp_path, capfd):
-    fields = _fields(volumes, labels=f"{volumes}:mask", ignore_ids="0,1")
-    assert "can be scored" in _refusal_after_work(capfd, tmp_path / "run", fields)
-    empty = _fields(volumes, labels=f"{volumes}:labels[:,:1]", segmentation="{a}:segments[:,:1]")
-    refusal = _refusal_after_work(capfd, tmp_path / "empty", empty | {"image": ""})
+    fields = make_fields(volumes, labels=f"{volumes}:mask", ignore_ids="0,1")
+    assert "can be scored" in refusal_after_work(capfd, tmp_path / "run", fields)
+    empty = make_fields(
+        volumes, labels=f"{volumes}:labels[:,:1]", segmentation="{a}:segments[:,:1]"
+    )
+    refusal = refusal_after_work(capfd, tmp_path / "empty", empty | {"image": ""})
     assert "has no object in [0:6,0:1,0:48]: all of its 288 known voxels are background" in refusal
 
 
 def test_a_segmentation_without_segments_is_scored_and_said(volumes, tmp_path, capfd):
-    scores = _results(volumes, tmp_path, segmentation="{a}:none")
+    scores = score(volumes, tmp_path, segmentation="{a}:none")
     assert scores["segments"] == scores["recall"] == scores["ap_50"] == 0
     assert (
         "a.h5:none has no segment in [0:6,0:40,0:48]: all objects are missed"
@@ -202,30 +155,30 @@ def test_a_segmentation_without_segments_is_scored_and_said(volumes, tmp_path, c
 
 
 def test_clefts(volumes, tmp_path, capfd):
-    scores = _results(volumes, tmp_path / "whole", **CLEFTS)
+    scores = score(volumes, tmp_path / "whole", **CLEFTS)
     # 2 of 5 rows lie 4 and 8 nm away.
     distances = {"adgt_nm": 2.4, "adf_nm": 2.4, "cremi_cleft": 2.4, "foreground_iou": 3 / 7}
     assert scores == scores | {k: pytest.approx(v) for k, v in distances.items()}
     assert "voi" not in scores and "boundary_f1" not in scores
-    assert _results(volumes, tmp_path / "blocks", **CLEFTS, block_size="2,13,9") == scores
+    assert score(volumes, tmp_path / "blocks", **CLEFTS, block_size="2,13,9") == scores
     out = capfd.readouterr().out
     assert f"background of the labels: 0, {CREMI_BACKGROUND}" in out
 
     unknown = CLEFTS | {"labels": "{a}:clefts"}
-    assert "adgt_nm" not in _results(volumes, tmp_path / "unknown", **unknown)
+    assert "adgt_nm" not in score(volumes, tmp_path / "unknown", **unknown)
     assert "no voxel size is known; add ?voxel_nm=Z,Y,X" in capfd.readouterr().out
-    nothing = _results(volumes, tmp_path / "nothing", **CLEFTS, box=":,0:11")
+    nothing = score(volumes, tmp_path / "nothing", **CLEFTS, box=":,0:11")
     assert "adgt_nm" not in nothing and nothing["recall"] == 0
     assert "have no cleft in" in capfd.readouterr().out
 
 
 def test_semantic(volumes, tmp_path):
     fields = {"kind": "semantic", "labels": "{a}:classes", "segmentation": "{a}:other_classes"}
-    scores = _results(volumes, tmp_path / "classes", **fields)
+    scores = score(volumes, tmp_path / "classes", **fields)
     assert scores["class_iou_1"] == pytest.approx(12 / 20) and "class_iou_3" in scores
     assert scores["foreground_iou"] == pytest.approx(32 / 36) and "voi" not in scores
     fields = {"kind": "semantic", "labels": "{a}:mask", "segmentation": "{a}:other_classes"}
-    two = _results(volumes, tmp_path / "two", **fields)
+    two = score(volumes, tmp_path / "two", **fields)
     assert "class_mean_iou" not in two and "boundary_f1" in two
 
 
@@ -239,7 +192,7 @@ def test_classes_in_full(volumes, tmp_path, capfd):
     store[...].write(found).result()
     labels = "{a}:mask?kind=labels&background=9"
     fields = {"kind": "semantic", "labels": labels, "segmentation": made}
-    scores = _results(volumes, tmp_path / "run", **fields)
+    scores = score(volumes, tmp_path / "run", **fields)
     # Truth: 1 in 24 columns of 48, 0 in the others; found: 1 in 20, 2 in 28.
     assert scores["class_iou_1"] == pytest.approx(20 / 24)
     assert scores["class_dice_1"] == pytest.approx(40 / 44)
@@ -254,9 +207,7 @@ def test_classes_in_full(volumes, tmp_path, capfd):
     ]
     assert (tmp_path / "run" / "plots" / "confusion.png").exists()
     assert "class 1 class_1" in capfd.readouterr().out
-    ignored = _results(
-        volumes, tmp_path / "i", **fields | {"labels": "{a}:mask?kind=labels&ignore=0"}
-    )
+    ignored = score(volumes, tmp_path / "i", **fields | {"labels": "{a}:mask?kind=labels&ignore=0"})
     assert ignored["voxels"] == 24 * column and ignored["class_iou_1"] == pytest.approx(20 / 24)
 
 
@@ -273,16 +224,16 @@ def test_other_voxels_are_compared_when_asked(volumes, tmp_path, capfd):
     true[4:40, 2:46] = np.repeat(np.repeat(ids[0], 2, axis=0), 2, axis=1)
     store[...].write(np.broadcast_to(true, (6, 40, 48))).result()
     fields = {"labels": labels, "segmentation": made, "image": ""}
-    found = _results(volumes, tmp_path / "run", **fields, resample=True)
+    found = score(volumes, tmp_path / "run", **fields, resample=True)
     assert found["voi"] == 0 and found["voxels"] == 6 * 36 * 44
-    refusal = read_refusal(capfd, CONFIG, tmp_path / "no", _fields(volumes, **fields))
+    refusal = read_refusal(capfd, CONFIG, tmp_path / "no", make_fields(volumes, **fields))
     assert "40x8x8" in refusal and "--config.resample=true" in refusal
 
 
 def test_ids_behind_the_address(volumes, tmp_path):
-    by_field = _results(volumes, tmp_path / "field", ignore_ids=1 << 40, background_ids=2 << 40)
+    by_field = score(volumes, tmp_path / "field", ignore_ids=1 << 40, background_ids=2 << 40)
     labels = f"{{a}}:labels?ignore={1 << 40}&background={2 << 40}"
-    assert _results(volumes, tmp_path / "address", labels=labels) == by_field
+    assert score(volumes, tmp_path / "address", labels=labels) == by_field
     assert by_field["labels"] == 14
 
 
@@ -301,7 +252,7 @@ def test_parts_are_compared_where_both_lie(volumes, neurons, tmp_path, capfd):
         _part(volumes, n, s) for n, s in (("low.zarr", (0, 0, 4)), ("high.zarr", (0, 8, 0)))
     )
     fields = {"labels": low, "segmentation": high, "mask": "{a}:mask", "skeletons": neurons}
-    found = _results(volumes, tmp_path / "run", **fields)
+    found = score(volumes, tmp_path / "run", **fields)
     # Columns 4 to 24, as the mask says, and rows from 8 on.
     assert found["voxels"] == 6 * 32 * 20 and found["voi"] == 0 and found["skeleton_split"] == 0
     assert 0 < found["erl_nm"] < 40
@@ -309,18 +260,18 @@ def test_parts_are_compared_where_both_lie(volumes, neurons, tmp_path, capfd):
     assert "[0:6,0:40,4:48] (0:240,0:160,16:192 nm), [0:6,8:40,0:48]" in said
     assert "left out: 2,112 of 10,560 of labels, 768 of 9,216 of segmentation" in said
     # A box counts voxels of the labels, from their own first.
-    boxed = _results(volumes, tmp_path / "box", **fields, box=":,10:20,0:4")
+    boxed = score(volumes, tmp_path / "box", **fields, box=":,10:20,0:4")
     assert boxed["voxels"] == 6 * 10 * 4 and boxed["voi"] == 0
 
 
 def test_places_that_share_nothing(volumes, tmp_path, capfd):
     part = _part(volumes, "part.zarr", (0, 8, 0))
-    fields = _fields(volumes, labels="{a}:labels[:,:8]", segmentation=part, image="")
+    fields = make_fields(volumes, labels="{a}:labels[:,:8]", segmentation=part, image="")
     refusal = read_refusal(capfd, CONFIG, tmp_path / "none", fields)
     assert "[0:6,0:8,0:48]" in refusal and "[0:6,8:40,0:48] (0:240,32:160,0:192 nm)" in refusal
-    fields = _fields(volumes, labels=part, segmentation=part, image="", box=":,:,4")
+    fields = make_fields(volumes, labels=part, segmentation=part, image="", box=":,:,4")
     assert "box [:,:,4]" in read_refusal(capfd, CONFIG, tmp_path / "box", fields)
-    fields = _fields(volumes, labels="{a}:labels", segmentation=part, image="", box=":,:8")
+    fields = make_fields(volumes, labels="{a}:labels", segmentation=part, image="", box=":,:8")
     assert "all volumes have [0:6,8:40,0:48] of" in read_refusal(
         capfd, CONFIG, tmp_path / "o", fields
     )
@@ -342,18 +293,18 @@ def neurons(volumes) -> Path:
 def test_skeletons_without_labels(volumes, neurons, tmp_path, capfd):
     fields = {"labels": "", "segmentation": "{a}:segments?voxel_nm=40,4,4", "skeletons": neurons}
     # In the upper row points 0 to 10 are in one segment; so are those of the lower row.
-    scores = _results(volumes, tmp_path / "one", **fields)
+    scores = score(volumes, tmp_path / "one", **fields)
     assert set(scores) >= {"erl_nm", "erl_normalized", "skeleton_correct"} and "voi" not in scores
     assert scores["erl_nm"] == pytest.approx(40) and scores["erl_normalized"] == 1
-    blocks = _results(volumes, tmp_path / "blocks", **fields, block_size="1,3,4")
+    blocks = score(volumes, tmp_path / "blocks", **fields, block_size="1,3,4")
     assert blocks == scores
     capfd.readouterr()
     # The file counts from its own first voxel, whatever part of it is opened; 16 points lie in this one.
     part = fields | {"segmentation": "{a}:segments[1:2,:,3:11]?voxel_nm=40,4,4", "image": ""}
-    assert _results(volumes, tmp_path / "part", **part)["erl_nm"] == pytest.approx(28)
+    assert score(volumes, tmp_path / "part", **part)["erl_nm"] == pytest.approx(28)
     assert "2 neurons, 16 points in the scored part, 6 outside" in capfd.readouterr().out
-    away = _fields(volumes, **fields, skeleton_unit_nm=1000)
-    refusal = _refusal_after_work(capfd, tmp_path / "away", away)
+    away = make_fields(volumes, **fields, skeleton_unit_nm=1000)
+    refusal = refusal_after_work(capfd, tmp_path / "away", away)
     assert "nothing can be scored" in refusal and "check skeleton_unit_nm" in refusal
 
 
@@ -361,66 +312,11 @@ def test_skeletons_beside_labels(volumes, neurons, tmp_path, capfd):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "a.swc").write_text(neurons.read_text())
-    scores = _results(volumes, tmp_path / "run", skeletons=folder)
+    scores = score(volumes, tmp_path / "run", skeletons=folder)
     assert "erl_nm" not in scores and "voi" in scores
     assert "no run length: no voxel size is known" in capfd.readouterr().out
     known = {"skeletons": folder, "labels": "{a}:labels?voxel_nm=40,4,4"}
-    scores = _results(volumes, tmp_path / "known", **known)
+    scores = score(volumes, tmp_path / "known", **known)
     # One file of a folder is one neuron.
     assert scores["erl_nm"] == pytest.approx((40**2 + 40**2) / 80)
     assert scores["erl_normalized"] == pytest.approx(0.5)
-
-
-def test_stopped_between_blocks(volumes, tmp_path, monkeypatch):
-    count, counted = passes.count_block, []
-
-    def stop(pair, block, **how):
-        counted.append(block.index)
-        if len(counted) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return count(pair, block, **how)
-
-    monkeypatch.setattr(passes, "count_block", stop)
-    fields = _fields(volumes, block_size="1,40,48")
-    assert run_command(CONFIG, tmp_path / "run", fields) == 75
-    assert not (tmp_path / "run" / "results.json").exists() and counted == [0, 1]
-    # What was counted is not counted again.
-    assert run_command(CONFIG, tmp_path / "run", fields) == 0
-    assert counted == [0, 1, 2, 3, 4, 5]
-    found = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert (found["labels"], found["blocks_resumed"]) == (16, 2)
-    # A finished run looks at the volumes anew.
-    assert run_command(CONFIG, tmp_path / "run", fields) == 0
-    assert len(counted) == 12
-
-
-def test_parts_of_a_volume_that_was_replaced(volumes, tmp_path, monkeypatch):
-    path = tmp_path / "b.h5"
-    path.write_bytes(volumes.read_bytes())
-    count = passes.count_block
-
-    def stop(*args, **how):
-        os.kill(os.getpid(), signal.SIGTERM)
-        return count(*args, **how)
-
-    monkeypatch.setattr(passes, "count_block", stop)
-    fields = _fields(path, block_size="1,40,48")
-    assert run_command(CONFIG, tmp_path / "run", fields) == 75
-    monkeypatch.setattr(passes, "count_block", count)
-    path.unlink()
-    with h5py.File(path, "w") as file, h5py.File(volumes) as old:
-        file["labels"] = file["segments"] = old["labels"][()]
-        file["raw"] = old["raw"][()]
-    assert _results(path, tmp_path / "run", block_size="1,40,48")["voi"] == 0
-
-
-def test_damaged_part_is_named(volumes, tmp_path, monkeypatch, capfd):
-    write = work.write_part
-
-    def half(path, arrays):
-        write(path, arrays)
-        Path(path).write_bytes(Path(path).read_bytes()[:100])
-
-    monkeypatch.setattr(work, "write_part", half)
-    message = _refusal_after_work(capfd, tmp_path / "run", _fields(volumes))
-    assert "block-0.npz" in message and f"delete the folder {tmp_path}/run/parts," in message
