@@ -20,6 +20,8 @@ from emjax.models.normalization import norm_act
 from emjax.models.presets import network
 from emjax.parallel.compile import jit
 
+from .conditionals import check_conditionals
+
 # As small as each network allows with its coarsest level wider than deep: where it is not, XLA swaps the two.
 NETWORKS = {
     "small_unet": (network("small_unet"), (2, 32, 32)),
@@ -54,10 +56,7 @@ def _assert_fast(lowered, text: str) -> None:
         assert "dim_labels=b01f_01io->b01f" in line, line
         # Transposed, strided, grouped and depthwise ones are 20 to 240 times slower.
         assert not re.search("lhs_dilate|rhs_dilate|stride=|_group_count", line), line
-    # Normalizations choose by a small one how to sum, within the branch for CPUs, at no cost that can be measured.
-    for line in text.splitlines():
-        if "conditional(" in line and "op_name" in line:
-            assert "/branch_0_fun/cond" in line, line
+    check_conditionals(text)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
