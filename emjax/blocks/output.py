@@ -104,9 +104,7 @@ def plan_output(
         if done.indices() and not output.exists():
             logging.warning("%s is not there any more: beginning anew", output.path)
         if _made_by(output, done):
-            # Marked complete although no block is done: a run was killed before it deleted this old volume.
-            old = output.attributes().get(COMPLETE) and not done.indices()
-            return REPLACE if old else CONTINUE
+            return REPLACE if _is_left_over(output, done) else CONTINUE
     output.check_free(overwrite)
     return REPLACE if overwrite else CREATE
 
@@ -152,7 +150,7 @@ def await_output(
     output = _as_output(path)
     end = time.monotonic() + _PATIENCE
     while True:
-        if ready() and _made_by(output, done):
+        if ready() and _made_by(output, done) and not _is_left_over(output, done):
             return output.open()
         if time.monotonic() > end:
             raise InputError(
@@ -168,3 +166,8 @@ def _as_output(path: str | os.PathLike[str] | Output) -> Output:
 
 def _made_by(output: Output, done: DoneBlocks) -> bool:
     return output.exists() and output.attributes().get(IDENTITY) == done.identity
+
+
+def _is_left_over(output: Output, done: DoneBlocks) -> bool:
+    """Whether it is complete although no block is done: a run is about to delete it, or was killed before it did."""
+    return bool(output.attributes().get(COMPLETE)) and not done.indices()

@@ -109,13 +109,16 @@ def test_killed_while_the_output_was_made(path: Path) -> None:
     assert _plan(path, done) == CONTINUE
 
 
-def test_killed_before_the_finished_one_was_deleted(path: Path) -> None:
+def test_killed_before_the_finished_one_was_deleted(path: Path, monkeypatch) -> None:
     done = _begun(path)
     ZarrOutput.of(path).set_attributes({output.IDENTITY: "a", "complete": True})
     assert _plan(path, done, finished=True) == CONTINUE
     # Claimed anew, and no more: half of it would be old, and nobody would know.
     done.begin()
     assert _plan(path, done) == REPLACE
+    monkeypatch.setattr(output, "_PATIENCE", 0.0)
+    with pytest.raises(InputError, match="part 0"):
+        await_output(path, done)
 
 
 def test_what_is_no_volume_is_refused(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import os
 import time
 from collections.abc import Sequence
@@ -23,8 +22,9 @@ from emjax.blocks.fingerprint import Fingerprint
 from emjax.blocks.inputs import Inputs
 from emjax.blocks.lock import FolderLock, OutputLock
 from emjax.blocks.output import CONTINUE, IDENTITY, await_output, open_output, plan_output
-from emjax.blocks.passes import Passes, goes_on
+from emjax.blocks.passes import Interrupted, Passes, goes_on
 from emjax.blocks.progress import Pieces
+from emjax.blocks.stopping import Stopping
 from emjax.blocks.work import BlockWork, Voxels
 from emjax.errors import InputError
 from emjax.geometry.box import Box
@@ -76,14 +76,14 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     # Other parts wait for the first one without a lock: it makes the output when nobody works on it.
     if rank:
         inputs.check_same(workdir, shared.overwrite)
-        await_output(output, done, lambda: not inputs.changed(workdir))
+        await_output(output, done, lambda: not _begins_anew(workdir, inputs, shared.overwrite))
     what = f"predict part={settings.part}"
     with (
         FolderLock(workdir, what, (rank, world)) as folder_lock,
         OutputLock(output, what, (rank, world)) as lock,
     ):
         changed = inputs.check_same(workdir, shared.overwrite)
-        finished = (epath.Path(workdir) / RESULTS_FILE).exists()
+        finished = _is_finished(workdir)
         if not rank:
             # Everything is checked before anything is deleted.
             anew = finished or changed
@@ -102,12 +102,17 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
                     alone.enter_context(folder_lock.without_other_parts())
                     alone.enter_context(lock.without_other_parts())
                 open_run_folder(workdir, claim)
-                if how != CONTINUE:
-                    done.clear()
-                    create = functools.partial(_create, settings, plan, done, inputs)
+
+                def create() -> None:
+                    # What is old is gone. Other parts begin as soon as the new output is there, and take the locks.
+                    alone.close()
+                    inputs.remember(workdir)
+                    _create(settings, plan, done, inputs)
+
+                if how == CONTINUE:
+                    inputs.remember(workdir)
+                else:
                     open_output(output, done, how, create)
-                # Other parts wait for this.
-                inputs.remember(workdir)
         passes = Passes(num_workers=shared.num_workers, part=(rank, world))
         cores = plan.voxel_size.cores(plan.grid)
         tiles = Pieces("tile", lambda _, indices: plan.tiling.count(cores, indices))
@@ -152,12 +157,28 @@ def _as_one_of_several(settings: Settings) -> Settings:
     return dataclasses.replace(settings, part=part)
 
 
+def _is_finished(workdir: str | os.PathLike[str]) -> bool:
+    return (epath.Path(workdir) / RESULTS_FILE).exists()
+
+
+def _begins_anew(workdir: str | os.PathLike[str], inputs: Inputs, overwrite: bool) -> bool:
+    """Whether the first part has yet to replace an output that is finished, or of other inputs."""
+    return (overwrite and _is_finished(workdir)) or bool(inputs.changed(workdir))
+
+
 def _await_others(done: DoneBlocks, count: int) -> None:
-    """Waits for all blocks, where several processes were started as one run: JAX ends them if one leaves early."""
+    """Waits for all blocks, where several processes were started as one run: JAX ends them if one leaves early.
+
+    Raises:
+        Interrupted: if the process was asked to stop, as the others were.
+    """
     if jax.process_count() == 1:
         return
-    while not done.mask(count).all():
-        time.sleep(_POLL_S)
+    with Stopping() as stopping:
+        while not done.mask(count).all():
+            if stopping.requested:
+                raise Interrupted
+            time.sleep(_POLL_S)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 import pytest
 
+from emjax.blocks import output as outputs
 from emjax.blocks import passes
-from emjax.blocks.lock import OutputLock
+from emjax.blocks.lock import FolderLock, OutputLock
 from emjax.blocks.run import run_blocks
 from emjax.inference.predictor import Predictor
 from emjax.jobs import predict
@@ -78,6 +79,35 @@ def test_a_part_is_worked_on_once_and_keeps_the_output(folder, tmp_path, capfd) 
         assert "another run: predict part=1/2" in read_refusal(capfd, CONFIG, workdir, other)
     assert run_command(CONFIG, workdir, fields | {"part": "1/2"}) == 0
     assert json.loads((workdir / "results.json").read_text())["blocks"] == 2
+
+
+def test_other_parts_may_begin_as_soon_as_the_output_is_there(folder, tmp_path, monkeypatch):
+    """They look for it without a lock, so that it must not be seen while the first part keeps others out."""
+    workdir, fields = tmp_path / "run", make_fields(folder, tmp_path / "out.zarr", part="0/2")
+
+    def create(path, *arguments, **settings):
+        store = create_volume(path, *arguments, **settings)
+        with FolderLock(workdir, "", (1, 2)), OutputLock(path, "", (1, 2)):
+            assert (workdir / "inputs.json").exists()
+        return store
+
+    monkeypatch.setattr(predict, "create_volume", create)
+    assert run_command(CONFIG, workdir, fields) == 0
+
+
+def test_other_parts_await_that_a_finished_output_is_replaced(
+    folder, tmp_path, capfd, monkeypatch
+) -> None:
+    workdir, fields = tmp_path / "run", make_fields(folder, tmp_path / "out.zarr")
+    for part in ("0/2", "1/2"):
+        assert run_command(CONFIG, workdir, fields | {"part": part}) == 0
+    again = fields | {"overwrite": True}
+    monkeypatch.setattr(outputs, "_PATIENCE", 0.0)
+    assert "start that one too" in read_refusal(capfd, CONFIG, workdir, again | {"part": "1/2"})
+    assert run_command(CONFIG, workdir, again | {"part": "0/2"}) == 0
+    assert run_command(CONFIG, workdir, again | {"part": "1/2"}) == 0
+    results = json.loads((workdir / "results.json").read_text())
+    assert (results["blocks"], results["blocks_resumed"]) == (2, 0)
 
 
 def test_other_settings_in_an_unfinished_workdir_are_refused(folder, tmp_path, capfd) -> None:
