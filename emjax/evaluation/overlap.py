@@ -42,8 +42,7 @@ def class_overlap(table: Contingency) -> dict[str, float]:
     Returns:
         `class_iou_<id>` of each class that occurs in either, and their mean `class_mean_iou`; empty for an empty table.
     """
-    ids, confusion = confusion_matrix(table)
-    right, true, found = _of_classes(confusion)
+    ids, right, true, found = _of_classes(table)
     return _each_and_mean("iou", ids, right / (true + found - right))
 
 
@@ -57,11 +56,10 @@ def class_dice(table: Contingency) -> dict[str, float]:
         `class_dice_<id>` of each class that occurs in either, their mean `class_mean_dice`, and `class_accuracy`, the
         share of voxels that have their class; empty for an empty table.
     """
-    ids, confusion = confusion_matrix(table)
-    right, true, found = _of_classes(confusion)
+    ids, right, true, found = _of_classes(table)
     scores = _each_and_mean("dice", ids, 2 * right / (true + found))
     if scores:
-        scores["class_accuracy"] = float(right.sum() / confusion.sum())
+        scores["class_accuracy"] = float(right.sum() / true.sum())
     return scores
 
 
@@ -80,9 +78,20 @@ def confusion_matrix(table: Contingency) -> tuple[np.ndarray, np.ndarray]:
     return ids, matrix
 
 
-def _of_classes(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the voxels of each class that have it in both, in truth, and in the segmentation."""
-    return np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+def _of_classes(table: Contingency) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the classes that occur in either, and the voxels that have each in both, in truth, and as found.
+
+    Without the matrix of all pairs: ids that are no classes may be many.
+    """
+    ids, same = np.union1d(table.labels, table.segments), table.labels == table.segments
+
+    def voxels(of: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        sizes = np.zeros(len(ids), np.int64)
+        sizes[np.searchsorted(ids, of)] = counts
+        return sizes
+
+    right = voxels(table.labels[same], table.counts[same])
+    return ids, right, voxels(*table.label_sizes()), voxels(*table.segment_sizes())
 
 
 def _each_and_mean(name: str, ids: np.ndarray, values: np.ndarray) -> dict[str, float]:

@@ -143,7 +143,7 @@ def _judge_labels(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Ju
         if settings.kind == "semantic" and classes <= _MOST_CLASSES:
             if inputs.classes or classes > 2:
                 scores |= class_overlap(table) | class_dice(table)
-                confusion = confusion_matrix(table)
+                confusion = _confusion(table, remarks)
     scores |= boundaries.scores()
     if surfaces:
         distances = _judge_clefts(inputs, passes, grid)
@@ -151,6 +151,18 @@ def _judge_labels(settings: Settings, inputs: Inputs, passes: BlockPasses) -> Ju
         if not distances:
             remarks.append(f"no cleft distances: labels or segmentation have no cleft in {box}")
     return Judged(scores, [*_about_ids(settings, inputs, table), *remarks], table, confusion)
+
+
+def _confusion(table: Contingency, remarks: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns who is taken for whom; None, and a remark, where the segmentation is of objects, not of classes."""
+    found = len(table.segment_sizes()[0])
+    if found <= _MOST_CLASSES:
+        return confusion_matrix(table)
+    remarks.append(
+        f"no confusion of classes: the segmentation has {found:,} ids, more than the {_MOST_CLASSES} that classes have "
+        "at most"
+    )
+    return None
 
 
 def _judge_clefts(inputs: Inputs, passes: BlockPasses, grid: Grid) -> dict[str, float]:

@@ -182,6 +182,16 @@ def test_semantic(volumes, tmp_path):
     assert "class_mean_iou" not in two and "boundary_f1" in two
 
 
+def test_objects_have_no_confusion_of_classes(volumes, tmp_path, capfd):
+    store = create_volume(tmp_path / "many.zarr", SHAPE, "uint32", None, {})
+    store[...].write(np.arange(1, np.prod(SHAPE) + 1, dtype=np.uint32).reshape(SHAPE)).result()
+    fields = {"labels": "{a}:classes", "segmentation": f"{tmp_path}/many.zarr?kind=labels"}
+    scores = score(volumes, tmp_path / "run", kind="semantic", **fields)
+    assert scores["class_iou_1"] < 0.01
+    assert "has 11,520 ids, more than the 64 that classes have" in capfd.readouterr().out
+    assert not (tmp_path / "run" / "confusion.csv").exists()
+
+
 def test_classes_in_full(volumes, tmp_path, capfd):
     """A map of classes that says so is scored by class, two of them too; what is ignored is in no number."""
     made = tmp_path / "c.zarr"
