@@ -125,7 +125,8 @@ def read_prediction(volume: Volume, box: Box, chosen: Chosen) -> Prediction:
     if chosen.indices is not None:
         volume = dataclasses.replace(volume, store=volume.store[list(chosen.indices)])
     array = volume.read(box)
-    return Prediction(array if array.ndim == 4 else array[None], chosen.names, chosen.offsets)
+    array = array if array.ndim == 4 else array[None]
+    return Prediction(array, chosen.names, chosen.offsets, box.start)
 
 
 def read_method(

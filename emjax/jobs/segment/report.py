@@ -28,17 +28,18 @@ def class_lines(
         results: as written.
         picture: path of the picture; '' if there is none.
     """
+    address = Address(output)
     rate = results.get("voxels_per_s")
     shown = ", ".join(f"{number} {name}" for number, name in meaning.items())
     lines = [
-        f"class map    {output}: {shown}{f'; {rate / 1e6:.3g} Mvoxel/s' if rate else ''}",
+        f"class map    {address}: {shown}{f'; {rate / 1e6:.3g} Mvoxel/s' if rate else ''}",
         f"results      {epath.Path(folder) / RESULTS_FILE}",
     ]
     if picture:
-        lines.append(f"pictures     {picture}")
+        lines.append(f"picture      {picture}")
     lines.append(
         "next         python -m emjax.main --config configs/evaluate.py --config.kind=semantic "
-        f"--config.segmentation={output} --config.labels=LABELS"
+        f"--config.segmentation={address} --config.labels=LABELS"
     )
     return "\n".join(lines)
 

@@ -96,7 +96,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             f"box={shared.box}: {labels.name} has labels in {whole} of the prediction alone"
         )
     box = common.translate(tuple(-s for s in laid.moved))
-    volume = laid.volumes["prediction"]
+    given, volume = volume, laid.volumes["prediction"]
     folder = open_run_folder(workdir, config)
 
     label_ids = LabelIds.of(labels.address, settings.background_ids, settings.ignore_ids)
@@ -109,7 +109,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     far = None
     if voxel_nm and not known_method.classes:
         far = CremiBorders(settings.cremi_border_nm, voxel_nm).far(truth)
-    prediction = read_prediction(volume, box, chosen)
+    # As `segment` reads it: where a part begins in the prediction decides which affinities `mutex` uses.
+    prediction = read_prediction(given, common, chosen)
     memo: dict = {}
     rows = []
     decides = {

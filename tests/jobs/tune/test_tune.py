@@ -61,8 +61,12 @@ def test_settings_that_part_nothing_are_said(folder, caplog):
     assert "most objects merged: voi_merge is 2.58 bits, of 2.58" in caplog.text
 
 
-def test_a_box_is_of_the_prediction(folder):
+def test_a_box_is_of_the_prediction(folder, monkeypatch):
+    seen, decode = [], tune.decode
+    monkeypatch.setattr(tune, "decode", lambda p, *a: seen.append(p.start) or decode(p, *a))
     assert _run(folder, box=":,0:8,8:16")["labels"] == 1
+    # Where the part begins is known, as `segment` knows it.
+    assert set(seen) == {(0, 0, 8)}
 
 
 def test_a_box_without_labels_is_refused(folder):
