@@ -158,7 +158,7 @@ class DaskWorkers:
         for future in ended:
             if future.status == "finished":
                 finished.append(future)
-            elif future.status == "pending":
+            elif future.status in ("pending", "lost"):
                 # The worker died before its outcome was fetched; another worker repeats the block.
                 future.add_done_callback(self._ended.put)
             else:

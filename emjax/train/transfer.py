@@ -2,9 +2,9 @@
 
 A parameter of the new network takes the value of the parameter with the same name and shape. Heads,
 projections and matchers belong to their task and begin anew, unless both runs are of the same job. So does a decoder
-of which the weights have nothing.
-Skips begin anew, too: pretraining has none. A backbone that does not match is an error, not a warning, since a run that
-silently starts from scratch costs days.
+of which the weights have nothing. Skips begin anew, too, since pretraining has none, and so do the statistics of a
+normalization that the other run did not have. A backbone that does not match is an error, not a warning, since a run
+that silently starts from scratch costs days.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from absl import logging
 
 from emjax.errors import InputError
 from emjax.models.backbone import PARTS, SKIPS
+from emjax.models.normalization import STATISTICS
 from emjax.parallel import runtime
 from emjax.tasks.task import Params
 from emjax.train.weights import Weights
@@ -44,8 +45,8 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
 
     Raises:
         InputError: if a shared parameter has another shape in `weights`, or less than 95 % of the
-            backbone's parameters (counted as single numbers, without those of skips) match; lists the paths
-            without a match.
+            backbone's parameters (counted as single numbers, without absent skips and statistics) match; lists
+            the paths without a match.
     """
     wanted, found = _by_path(initial), _by_path(weights.params)
     decoder = f"{BACKBONE}/decoder"
@@ -61,7 +62,7 @@ def merge_params(initial: Mapping[str, Any], weights: Weights, job: str) -> tupl
     for path, leaf in wanted.items():
         shared = _is_in(path, parts)
         size = int(np.prod(leaf.shape))
-        counted = shared and not (SKIPS.search(path) and path not in found)
+        counted = shared and not (path not in found and _may_be_absent(path))
         there = found.get(path) if shared or same_job else None
         if there is not None and tuple(there.shape) == tuple(leaf.shape):
             taken[path] = there
@@ -134,6 +135,11 @@ def _is_in(path: str, parts: tuple[str, ...]) -> bool:
     """Whether a parameter belongs to one of these parts of the backbone."""
     names = path.split("/")
     return names[0] == BACKBONE and len(names) > 1 and names[1].startswith(parts)
+
+
+def _may_be_absent(path: str) -> bool:
+    """Whether weights of the same network may be without a parameter: a skip, or a statistic of a normalization."""
+    return bool(SKIPS.search(path)) or path.rsplit("/", 1)[-1] in STATISTICS
 
 
 def _by_path(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -17,10 +17,12 @@ from pathlib import Path
 import cloudpickle
 import distributed
 import pytest
+from etils import epath
 from ml_collections import ConfigDict
 
 from emjax.blocks import dask_clusters, dask_engine, dask_task
 from emjax.blocks.done import DoneBlocks
+from emjax.blocks.engines import Outcome
 from emjax.blocks.passes import goes_on
 from emjax.blocks.run import run_blocks
 from emjax.errors import InputError
@@ -108,6 +110,29 @@ def test_processes_of_this_machine_and_one_of_them_lost(
     assert {path.name for path in tmp_path.iterdir()} == ours
     assert not list(done.folder.glob("running-*"))
     assert summary.results()["peak_rss_bytes"] >= summary.peak_rss_bytes > 1 << 20
+
+
+def test_outcomes_that_a_dying_worker_took_with_it_are_waited_for(tmp_path: Path) -> None:
+    """Dask calls such a block lost until another worker has repeated it: neither ended nor without a scheduler."""
+
+    class Repeated:
+        status, key = "lost", "3"
+
+        def add_done_callback(self, ended) -> None:
+            # As after the other worker's turn.
+            self.status = "finished"
+            ended(self)
+
+    class Client:
+        def gather(self, futures):
+            return [Outcome(place="another")] * len(futures)
+
+    engine = dask_engine.DaskWorkers(Writer(str(tmp_path)), "local", 2, epath.Path(tmp_path))
+    engine._client, future = Client(), Repeated()
+    engine._running[future] = 3
+    engine._ended.put(future)
+    assert engine.wait(0.01) == []
+    assert engine.wait(0.01) == [(3, Outcome(place="another"))]
 
 
 def test_an_existing_scheduler_goes_on_where_another_engine_was(
