@@ -42,7 +42,7 @@ def shared_geometry(key: jax.Array, window: jax.Array, crop_size: Size, recipe: 
     """
     orient_key, act_key, zoom_key, elastic_key = jax.random.split(key, 4)
     orientation = geometry.draw_orientation(
-        orient_key, window.shape, recipe.orientation_probability
+        orient_key, window.shape, recipe.orientation_probability, recipe.reverse_sections
     )
     window = geometry.orient(window, orientation)
     if recipe.name == "released":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -121,7 +122,9 @@ def inherit(
     there = as_tuples_of(spec.config.get("model") or {})
     chosen = {name: own[name] for name in own if f"model.{name}" in told}
     other = not there or chosen.get("name", there.get("name")) != there.get("name")
-    model = dict(own) if other else _network(own, there) | chosen
+    # What was published has a network, but no crops.
+    begun = bool((spec.config.get("data") or {}).get("crop_size"))
+    model = dict(own) if other else _network(own, there, begun) | chosen
     differing = {
         name: value
         for name, value in chosen.items()
@@ -154,11 +157,14 @@ def describe(model: Mapping[str, Any]) -> str:
     return ", ".join([str(model["name"]), *sizes])
 
 
-def _network(own: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the network of the weights with the fields that belong to the new run."""
+def _network(own: Mapping[str, Any], there: Mapping[str, Any], begun: bool) -> dict[str, Any]:
+    """Returns the network of the weights, of a run that was `begun` here or published, with what is the new run's."""
     kind = NETWORKS.find(str(there["name"]), "model.name=")
-    # Weights that were published say nothing of a decoder: it is that of the preset, if that has the same network.
     model = dict(own) if own["name"] == there["name"] else {}
+    # Weights that were published say nothing of a decoder: it is that of the preset, if that has the same network. A
+    # run says all that its version had, and a later field is for it what the class has without a choice.
+    if begun:
+        model = {f.name: f.default for f in dataclasses.fields(kind) if f.name in model}
     model |= there
     for name in _OWN:
         if name in own and name in kind.__dataclass_fields__:

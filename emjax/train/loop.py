@@ -176,7 +176,7 @@ class _Run:
             fields = flatten(spec.config)
             trackers = Trackers(settings.log_to, settings.log_project, folder, fields)
         self._log = MetricsLog(folder, self._step, shown=main, trackers=trackers)
-        self._progress = Progress(settings.num_steps, self._step, shown=main)
+        self._progress = Progress(settings.num_steps, shown=main)
         self._profile = Profile(folder, settings.profile_steps if main else "")
         self._clock = Clock()
         # Seconds that the FLOPs of a step would take on all devices at their peak; None if that is unknown.
@@ -244,7 +244,7 @@ class _Run:
         """Takes steps until this number or an interruption; returns the next batch, or None if it was interrupted."""
         settings = self._settings
         self._clock.start()
-        self._progress.begin()
+        self._progress.begin(self._step)
         while True:
             self._profile.before_step(self._step, self._state)
             with self._clock.device(), self._profile.step(self._step):

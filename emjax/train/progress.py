@@ -12,27 +12,30 @@ from tqdm import tqdm
 class Progress:
     """Shows step, loss, rate and remaining time on stderr."""
 
-    def __init__(self, total: int, start: int, *, shown: bool) -> None:
+    def __init__(self, total: int, *, shown: bool) -> None:
         """Shows nothing yet; see `begin`.
 
         Args:
             total: number of steps of the run.
-            start: number of steps done before.
             shown: whether this process shows anything.
         """
         self._total = total
-        self._start = start
+        self._start = 0
         self._shown = shown
         self._began = 0.0
         self._bar: Any = None
 
-    def begin(self) -> None:
-        """Starts the clock: from now on steps are taken, of which the first is compiled already."""
+    def begin(self, step: int) -> None:
+        """Starts the clock: from now on steps are taken, of which the first is compiled already.
+
+        Args:
+            step: number of steps done before; more than at the start where a second program was compiled on the way.
+        """
+        self._start = step
         self._began = time.monotonic()
+        self.close()
         if self._shown and sys.stderr.isatty():
-            self._bar = tqdm(
-                total=self._total, initial=self._start, unit="step", dynamic_ncols=True
-            )
+            self._bar = tqdm(total=self._total, initial=step, unit="step", dynamic_ncols=True)
 
     def update(self, step: int, loss: float | None, voxels_per_s: float | None) -> None:
         """Shows loss and rate at a logged step; leaves out what is not known yet."""

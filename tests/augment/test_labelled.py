@@ -119,6 +119,18 @@ def test_several_kinds_of_labels_move_alike():
     np.testing.assert_array_equal(two[..., 1], np.where(one == IGNORE, IGNORE, one * 7))
 
 
+@pytest.mark.parametrize("reverse", [True, False])
+def test_the_order_of_sections_is_kept_where_it_shall_be(reverse):
+    recipe = _recipe(orientation_probability=1.0, reverse_sections=reverse)
+    depth = jnp.asarray(np.indices(CROP)[0])
+    keys = jax.random.split(jax.random.key(0), 16)
+    _, labels = jax.vmap(
+        lambda key: augment_labelled(key, depth.astype(jnp.uint8), depth, CROP, recipe, 0.0)
+    )(keys)
+    kept = (np.asarray(labels) == np.asarray(depth)).all((1, 2, 3))
+    assert kept.any() and kept.all() == (not reverse)
+
+
 def test_a_small_window_is_refused():
     recipe = make_recipe("ours", max_offset=(0, 0, 0))
     window = jnp.zeros((6, 32, 32), jnp.uint8)

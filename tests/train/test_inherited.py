@@ -113,6 +113,15 @@ def test_what_was_chosen_against_the_weights_is_said_with_theirs():
         check_start({"backbone": {"stem": np.ones(5)}}, weights, "finetune", found.conflicts)
 
 
+def test_fields_that_a_run_was_begun_without_are_those_of_the_class():
+    unet = {"name": "unet", "widths": (4, 8), "strides": ((1, 2, 2),), "skips": "none"}
+    spec = RunSpec("pretrain", {"model": unet, "data": {"crop_size": [8, 80, 80]}})
+    own = {**unet, "skips": "add", "norm": "running", "groups": 8}
+    found = inherit(_values(own), (), spec, "runs/a").model
+    assert (found["norm"], found["groups"], found["skips"]) == ("group", 4, "add")
+    assert inherit(_values(own), {"model.norm"}, spec, "runs/a").model["norm"] == "running"
+
+
 def test_another_kind_of_network_is_not_mixed_with_that_of_the_weights():
     spec = RunSpec("pretrain", {"model": {"name": "unet", "widths": (4, 8)}})
     own = {"name": "vit", "dtype": "auto", "patch_size": (4, 8, 8)}
