@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def write_labels(path: str, data: Any, options: Mapping[str, Any]) -> list[str]:
     Raises:
         InputError: if there is something already, the layer is turned or sheared, or has another number of axes.
     """
-    array = data[0] if isinstance(data, list | tuple) else data
+    array = data[0] if isinstance(data, Sequence) else data
     array = array[np.newaxis] if array.ndim == 2 else array
     if array.ndim != 3 or np.dtype(array.dtype).kind not in "uib":
         raise InputError(

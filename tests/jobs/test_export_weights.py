@@ -69,6 +69,14 @@ def test_round_trip(trained, tmp_path):
         assert text in page
 
 
+def test_commands_of_the_page_name_the_folder_whatever_its_title(trained, tmp_path):
+    fields = {"checkpoint": trained[0], "output": tmp_path / "published", "name": "Fly neurons"}
+    assert run_command(EXPORT, tmp_path / "work", fields) == 0
+    page = (tmp_path / "published" / "README.md").read_text()
+    assert "# Fly neurons\n" in page and "init_from=published\n" in page
+    assert "checkpoint=published --config.input=VOLUME" in page
+
+
 def test_what_is_there_is_not_replaced_unless_asked(trained, tmp_path, capfd):
     fields = {"checkpoint": trained[0], "output": tmp_path / "published"}
     assert run_command(EXPORT, tmp_path / "one", fields) == 0

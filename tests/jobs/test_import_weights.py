@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import zipfile
 
 import h5py
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from emjax.blocks.complete import COMPLETE
 from emjax.data.normalization import RULE
 from emjax.errors import InputError
 from emjax.jobs.import_weights.source import find_source
 from emjax.jobs.import_weights.statistics import draw_crops
 from emjax.models.build import build_backbone, init_params
 from emjax.train.weights import restore_params
+from emjax.volumes.create import create_volume
 
 from .running import read_refusal, run_command
 
@@ -172,6 +175,18 @@ def test_crops_for_statistics(tmp_path):
         next(draw_crops(text, (3, 32, 8), 1, 0))
     with pytest.raises(InputError, match="names no volume"):
         next(draw_crops(" ; ", (3, 8, 8), 1, 0))
+    # A pattern is a volume for each file, as in every other field.
+    shutil.copy(tmp_path / "a.h5", tmp_path / "b.h5")
+    assert len(list(draw_crops(f"{tmp_path}/*.h5:noise", (3, 8, 8), 4, 0))) == 4
+    for address, message in (
+        (f"{tmp_path}/a.h5:noise|{tmp_path}/a.h5:ramp", "has labels, and only images are read"),
+        (f"{tmp_path}/a.h5:noise?weight=2", "weight=2 means nothing here"),
+    ):
+        with pytest.raises(InputError, match=message):
+            next(draw_crops(address, (3, 8, 8), 1, 0))
+    create_volume(f"{tmp_path}/half.zarr", (4, 20, 20), np.uint8, None, {COMPLETE: False})
+    with pytest.raises(InputError, match="is not complete"):
+        next(draw_crops(f"{tmp_path}/half.zarr", (3, 8, 8), 1, 0))
 
 
 def test_bare_names(tmp_path, monkeypatch):

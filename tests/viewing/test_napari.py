@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -136,6 +137,27 @@ def test_labels_are_saved_where_they_lie_and_read_back(volumes):
     assert read["scale"] == (40, 4, 4) and read["translate"] == (400, 8, 20)
     with pytest.raises(InputError, match="exists; give another name"):
         write_labels(path, ids, options)
+
+
+class Levels(Sequence):
+    """A pyramid as napari hands it over: a sequence, but no list, with what arrays say of themselves."""
+
+    def __init__(self, *levels):
+        self.levels = levels
+        self.shape, self.ndim, self.dtype = levels[0].shape, levels[0].ndim, levels[0].dtype
+
+    def __len__(self):
+        return len(self.levels)
+
+    def __getitem__(self, index):
+        return self.levels[index]
+
+
+def test_of_a_pyramid_of_labels_the_finest_level_is_saved(tmp_path):
+    ids = np.arange(4 * 8 * 8, dtype=np.uint16).reshape(4, 8, 8)
+    path = str(tmp_path / "pyramid.zarr")
+    write_labels(path, Levels(ids, ids[::2, ::2, ::2]), {"scale": (40, 4, 4)})
+    assert np.array_equal(open_volume(path).store.read().result(), ids)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         path = write_exported(output, weights.params, weights.spec)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         title = settings.name or output.name
-        page = write_page(title, settings.licence, weights, digest)
+        page = write_page(title, output.name, settings.licence, weights, digest)
         write_whole(output / PAGE, page.encode())
     write_results(
         folder, {"parameters": count_params(weights.params), "bytes": path.stat().st_size}

@@ -21,11 +21,12 @@ def is_page(text: str) -> bool:
     return _MADE_BY in text
 
 
-def write_page(title: str, licence: str, weights: Weights, digest: str) -> str:
+def write_page(title: str, folder: str, licence: str, weights: Weights, digest: str) -> str:
     """Returns the page of a network, in the form that model hubs read.
 
     Args:
-        title: heading, and the folder in the commands that load it.
+        title: heading.
+        folder: name of the folder, for the commands that load it.
         licence: of the weights; '': not stated.
         weights: as they are exported.
         digest: SHA-256 of the file of weights.
@@ -66,8 +67,8 @@ def write_page(title: str, licence: str, weights: Weights, digest: str) -> str:
         lines += [f"| {name} | {value:.6g} |" for name, value in scores.items()]
     lines += [
         *("", "## How to load it", "", "```bash"),
-        f"python -m emjax.main --config configs/finetune.py --config.init_from={title}",
-        f"python -m emjax.main --config configs/predict.py --config.checkpoint={title} --config.input=VOLUME",
+        f"python -m emjax.main --config configs/finetune.py --config.init_from={folder}",
+        f"python -m emjax.main --config configs/predict.py --config.checkpoint={folder} --config.input=VOLUME",
         *(
             "```",
             "",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import jax.numpy as jnp
 import numpy as np
 
+from emjax.blocks.complete import refuse_incomplete
 from emjax.data.normalization import check_image, measure
 from emjax.errors import InputError
 from emjax.geometry.box import Box
@@ -15,7 +16,10 @@ from emjax.models.build import Params, build_backbone
 from emjax.models.encoder_decoder import EncoderDecoder
 from emjax.models.published import Published
 from emjax.models.refit import learnt_norms, refit
+from emjax.volumes.address import parse_volumes
+from emjax.volumes.roles import IMAGE_KEYS, refuse_idle_keys
 from emjax.volumes.store import open_volume
+from emjax.volumes.volume import Volume
 from emjax.weights.arrays import Arrays
 from emjax.weights.families.find import FAMILIES
 
@@ -81,11 +85,9 @@ def draw_crops(
         `[z, y, x]` float32 in [0, 1].
 
     Raises:
-        InputError: if there is no address, or a volume is no image, or smaller than a crop.
+        InputError: if there is no address, or a volume is no image, not complete, or smaller than a crop.
     """
-    volumes = [open_volume(entry.strip()) for entry in text.split(";") if entry.strip()]
-    if not volumes:
-        raise InputError("refit.volumes names no volume; give addresses, separated by ';'")
+    volumes = _open_images(text)
     scales = []
     for volume in volumes:
         check_image(volume)
@@ -100,3 +102,22 @@ def draw_crops(
         room = [have - need + 1 for have, need in zip(volume.size, size, strict=True)]
         z, y, x = (int(start) for start in rng.integers(0, room))
         yield scale.apply(volume.read(Box((z, y, x), size))).astype(np.float32) / 255
+
+
+def _open_images(text: str) -> list[Volume]:
+    """Opens the volumes of `refit.volumes`.
+
+    Raises:
+        InputError: if there is none, one has labels, or one is not complete: what is missing reads as 0.
+    """
+    entries = parse_volumes(text)
+    if not entries:
+        raise InputError("refit.volumes names no volume; give addresses, separated by ';'")
+    for entry in entries:
+        if entry.all_labels or entry.mask:
+            raise InputError(
+                f"refit.volumes: '{entry}' has labels, and only images are read; leave them out"
+            )
+        refuse_idle_keys(entry.image, "refit.volumes:", IMAGE_KEYS)
+        refuse_incomplete(entry.image, "refit.volumes:", hint=False)
+    return [open_volume(entry.image) for entry in entries]
