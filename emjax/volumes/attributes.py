@@ -16,6 +16,8 @@ from emjax.volumes.address import SYNTHETIC, Address, local_path
 ATTRIBUTE = "emjax"
 # The file with that attribute beside the sections that emjax wrote to a folder.
 SECTIONS_FILE = "sections.json"
+# Seconds to wait for a server; TensorStore itself would retry without an end.
+PATIENCE = 60.0
 # What TensorStore writes behind the URL of a zip file to name what is in it.
 _ZIP = "|zip:"
 
@@ -50,7 +52,7 @@ def read_attributes(address: str | Address) -> dict[str, Any]:
             return metadata["attributes"][ATTRIBUTE]
         # Also where the array's own folder is named (`out.zarr/0`).
         above = parent_url(folder)[0]
-        if metadata.get("node_type") == "array" and above not in folders:
+        if metadata.get("node_type") == "array" and above and above not in folders:
             folders.append(above)
     return _of_info(read_file(url, "info")) or read_sections_file(address.path).get(ATTRIBUTE, {})
 
@@ -107,16 +109,20 @@ def dataset_url(address: Address) -> str:
 
 
 def parent_url(url: str) -> tuple[str, str]:
-    """Splits the URL of a folder into that of the folder above, which is '' above a zip file, and its own name.
+    """Splits the URL of a folder into that of the folder above, and its own name without percent codes.
 
     Args:
         url: with a slash at its end, as `folder_url` returns it.
+
+    Returns:
+        Both are '' where no folder is above: at the root of a zip file, a disk, a server or a bucket.
     """
     outside, zipped, inside = url.rstrip("/").rpartition(_ZIP)
     above, _, name = inside.rpartition("/")
-    if not zipped:
-        return f"{above}/", name
-    return (outside + _ZIP + (f"{above}/" if above else ""), name) if name else ("", "")
+    if not name if zipped else "://" not in above:
+        return "", ""
+    folder = f"{above}/" if above else ""
+    return f"{outside}{zipped}{folder}", urllib.parse.unquote(name)
 
 
 def on_disk(url: str) -> bool:
@@ -135,7 +141,10 @@ def read_file(url: str, name: str) -> bytes | None:
         InputError: if the place cannot be read.
     """
     try:
-        answer = ts.KvStore.open(url).result().read(name).result()
+        folder = ts.KvStore.open(url).result(timeout=PATIENCE)
+        answer = folder.read(name).result(timeout=PATIENCE)
+    except TimeoutError as error:
+        raise InputError(f"{url} did not answer in {PATIENCE:.0f} s") from error
     except (ValueError, OSError, RuntimeError) as error:
         raise InputError(f"cannot read {url}: {first_sentence(error)}") from error
     return bytes(answer.value) if answer.state == "value" else None

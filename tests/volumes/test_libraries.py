@@ -310,6 +310,20 @@ def test_an_array_of_webknossos_without_names_or_channels(tmp_path: Path) -> Non
     # Voxel sizes of the array's own do not hide in which order its axes are.
     array.attrs["voxel_size_nm_zyx"] = NM
     _check(f"{tmp_path}/ds:mask/1")
+    (tmp_path / "ds" / "mask").rename(tmp_path / "ds" / "a mask")
+    mag["path"] = "a mask/1"
+    (tmp_path / "ds" / "datasource-properties.json").write_text(json.dumps(about))
+    _check(f"{tmp_path}/ds/a mask/1")
+
+
+@pytest.mark.parametrize("text", ["<html>", "[]", '{"dataLayers": 3}'])
+def test_a_damaged_dataset_of_webknossos(tmp_path: Path, text: str) -> None:
+    zarr.create_array(tmp_path / "ds" / "mask" / "1", data=VOXELS, zarr_format=2)
+    (tmp_path / "ds" / "datasource-properties.json").write_text(text)
+    for address in ("ds:mask", "ds/mask/1"):
+        with pytest.raises(InputError, match="is damaged|break the rules") as raised:
+            open_volume(f"{tmp_path}/{address}")
+        assert "\n" not in str(raised.value)
 
 
 def test_imagej_and_ome_as_tifffile_writes_them(tmp_path: Path) -> None:

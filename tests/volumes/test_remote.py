@@ -16,6 +16,7 @@ import zarr
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes import format
+from emjax.volumes.attributes import parent_url, read_attributes
 from emjax.volumes.create import create_volume
 from emjax.volumes.read import folder_metadata
 from emjax.volumes.store import open_volume
@@ -199,6 +200,23 @@ def test_a_server_that_is_not_there() -> None:
     ) as raised:
         open_volume("http://127.0.0.1:1/a.zarr", context=ts.Context(_HASTE))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["zarr2", "zarr3", "n5"])
+def test_an_array_that_is_all_of_a_server(tmp_path: Path, served: _Server, kind: str) -> None:
+    _write(tmp_path, kind)
+    served.root = tmp_path / "a"
+    volume = open_volume(served.url, context=ts.Context(_HASTE))
+    np.testing.assert_array_equal(volume.read(_BOX), _VOXELS[_BOX.slices])
+    assert read_attributes(served.url) == {}
+
+
+def test_nothing_is_above_a_server() -> None:
+    for root in ("http://host/", "gs://bucket/", "file:///", "file:///a.zip|zip:"):
+        assert parent_url(root) == ("", "")
+    assert parent_url("gs://bucket/a%20b/") == ("gs://bucket/", "a b")
+    assert parent_url("file:///a/") == ("file:///", "a")
+    assert parent_url("file:///a.zip|zip:b/") == ("file:///a.zip|zip:", "b")
 
 
 def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

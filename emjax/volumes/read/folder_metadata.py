@@ -5,29 +5,31 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.volumes.attributes import first_sentence, on_disk
+from emjax.volumes.attributes import PATIENCE, first_sentence, on_disk
 
 # File names, in the order in which they are looked for.
 METADATA_FILES = ("zarr.json", ".zarray", ".zattrs", ".zgroup", "attributes.json", "info")
-# Seconds to wait for a server; TensorStore itself would retry without an end.
-PATIENCE = 60.0
-# File names that only arrays and groups have; a file `info` may be anything.
-_TELLING = METADATA_FILES[:-1]
+# A file of this name may be anything; all others only arrays, groups and datasets have.
+_VAGUE = "info"
 _MOST_NAMED = 8
 
 
-def read_metadata(base: str, context: ts.Context | None = None) -> dict[str, dict[str, Any] | None]:
-    """Reads all metadata files of a folder at once.
+def read_metadata(
+    base: str, context: ts.Context | None = None, names: Sequence[str] = METADATA_FILES
+) -> dict[str, dict[str, Any] | None]:
+    """Reads metadata files of a folder, all at once.
 
     Args:
         base: URL of the folder, with a slash at its end.
         context: TensorStore context that sets how often a server is tried.
+        names: of the files.
 
     Returns:
         File name -> content; None for files that do not exist.
@@ -38,7 +40,7 @@ def read_metadata(base: str, context: ts.Context | None = None) -> dict[str, dic
     local = base.startswith("file://")
     try:
         folder = ts.KvStore.open(base, context=context).result(timeout=PATIENCE)
-        reads = {name: folder.read(name) for name in METADATA_FILES}
+        reads = {name: folder.read(name) for name in names}
         found = {name: read.result(timeout=PATIENCE) for name, read in reads.items()}
     except TimeoutError as error:
         raise InputError(
@@ -48,9 +50,9 @@ def read_metadata(base: str, context: ts.Context | None = None) -> dict[str, dic
         hint = "" if local else "; check address and network"
         raise InputError(f"{shown(base)} cannot be read: {first_sentence(error)}{hint}") from error
     contents = {name: _json(answer) for name, answer in found.items()}
-    for name in _TELLING:
+    for name in names:
         # Servers answer with an HTML page where there is no file.
-        if local and found[name].state == "value" and contents[name] is None:
+        if local and name != _VAGUE and found[name].state == "value" and contents[name] is None:
             raise InputError(f"{shown(base)}/{name} is damaged (no JSON); restore it")
     return contents
 

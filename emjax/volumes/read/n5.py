@@ -10,6 +10,7 @@ import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.geometry.sizes import Triple
+from emjax.volumes.attributes import parent_url
 from emjax.volumes.axes import Names, arrange, attribute_names
 from emjax.volumes.chunk_sides import write_sides
 from emjax.volumes.format import Format, Request
@@ -111,15 +112,15 @@ def _factors(
     """Returns the voxels of full resolution along x, y, z that one voxel spans; None if a coarse level does not say."""
     if "downsamplingFactors" in own:
         return own["downsamplingFactors"]
-    name = shown(folder).rpartition("/")[2]
+    above, name = parent_url(folder)
     level = int(name[1:]) if name[:1] == "s" and name[1:].isdecimal() else None
     if level is None:
         return None
     listed = group.get("scales") or group.get("downsamplingFactors")
     if not _of_levels(listed):
         # BigDataViewer stores the factors of all times with their view: setup0/timepoint0/s1.
-        above = folder.rstrip("/").rsplit("/", 2)[0] + "/"
-        listed = (read_metadata(above, request.context)[_FILE] or {}).get("downsamplingFactors")
+        view = parent_url(above)[0] if above else ""
+        listed = _group(request, view).get("downsamplingFactors")
     if listed and _of_levels(listed) and level < len(listed):
         return listed[level]
     return (1, 1, 1) if level == 0 else None
@@ -131,10 +132,13 @@ def _of_levels(listed: object) -> bool:
 
 def _parent(request: Request, folder: str) -> Mapping[str, Any]:
     """Returns the attributes of the group of which an array s0, s1, ... is a level."""
-    parent, _, name = folder.rstrip("/").rpartition("/")
-    if not (name[:1] == "s" and name[1:].isdecimal()):
-        return {}
-    return read_metadata(parent + "/", request.context)[_FILE] or {}
+    above, name = parent_url(folder)
+    return _group(request, above) if name[:1] == "s" and name[1:].isdecimal() else {}
+
+
+def _group(request: Request, url: str) -> Mapping[str, Any]:
+    """Returns the attributes of a group; empty where there is none, as above the root of a server."""
+    return (read_metadata(url, request.context)[_FILE] or {}) if url else {}
 
 
 def _times(voxel_nm: Triple, factors: Sequence[float]) -> Triple:

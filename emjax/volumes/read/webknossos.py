@@ -7,17 +7,19 @@ its voxel size.
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any, NamedTuple
+
+import tensorstore as ts
 
 from emjax.errors import InputError
 from emjax.geometry.sizes import Triple
-from emjax.volumes.attributes import read_file
+from emjax.volumes.attributes import parent_url
 from emjax.volumes.axes import Names, axis_names
 from emjax.volumes.format import Format, Request
 from emjax.volumes.formats import FORMATS
 from emjax.volumes.place import Place
-from emjax.volumes.read.folder_metadata import shown
+from emjax.volumes.read.arrays import checked
+from emjax.volumes.read.folder_metadata import read_metadata, shown
 from emjax.volumes.read.opened import Opened
 from emjax.volumes.read.outside import inside
 from emjax.volumes.voxel_sizes import unit_nm
@@ -41,23 +43,26 @@ class Magnification(NamedTuple):
     voxel_nm: Triple | None
 
 
-def find_magnification(base: str) -> Magnification | None:
+def find_magnification(base: str, context: ts.Context | None = None) -> Magnification | None:
     """Returns what a WEBKNOSSOS dataset states about one of its arrays; None if the array lies in no such dataset.
 
     Args:
         base: URL of the array's folder, DATASET/LAYER/MAGNIFICATION, with a slash at its end.
+        context: as for `read_metadata`.
+
+    Raises:
+        InputError: if the dataset's file cannot be read, or is damaged.
     """
-    parts = base.rstrip("/").rsplit("/", 2)
-    # Two folders above an address such as http://host/array.zarr there is no place to read.
-    inside = len(parts) == 3 and (":" not in parts[0] or "://" in parts[0])
-    text = read_file(parts[0] + "/", FILE) if inside else None
-    if not text:
-        return None
-    for layer in json.loads(text)["dataLayers"]:
-        for found in _magnifications(json.loads(text), layer):
-            if found.path == "/".join(parts[1:]):
-                return found
-    return None
+    above, name = parent_url(base)
+    dataset, layer = parent_url(above) if above else ("", "")
+    about = _read_dataset(dataset, context) if dataset else {}
+    found = (m for given in about.get("dataLayers", ()) for m in _magnifications(about, given))
+    return next((m for m in found if m.path == f"{layer}/{name}"), None)
+
+
+def _read_dataset(url: str, context: ts.Context | None) -> dict[str, Any]:
+    """Returns what a folder's file says of a dataset; empty where there is none."""
+    return read_metadata(url, context, (FILE,))[FILE] or {}
 
 
 def open_webknossos(request: Request) -> Opened:
@@ -76,7 +81,7 @@ def where(request: Request) -> Place | None:
 
 def _array(request: Request) -> Request:
     """Returns the request for the addressed array."""
-    about = json.loads(read_file(request.url, FILE) or b"{}")
+    about = _read_dataset(request.url, request.context)
     layers = {layer["name"]: layer for layer in about.get("dataLayers", [])}
     name = request.address.dataset or (next(iter(layers)) if len(layers) == 1 else "")
     if name not in layers:
@@ -133,7 +138,7 @@ FORMAT = Format(
     reads="its chunks (inner chunks of shards)",
     voxel_nm="`scale` of `datasource-properties.json`, times the magnification",
     place="they begin where the dataset does",
-    open=open_webknossos,
+    open=checked(open_webknossos),
     where=where,
     claims=lambda request: FILE in request.names,
     datasets=True,

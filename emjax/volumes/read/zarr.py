@@ -44,7 +44,7 @@ def open_zarr(request: Request) -> Opened:
     names = _names(request.metadata, store)
     voxel_nm = attribute_voxel_nm(attributes, names)
     if voxel_nm is None or not any(names):
-        magnification = find_magnification(request.base)
+        magnification = find_magnification(request.base, request.context)
         if magnification is not None:
             voxel_nm = voxel_nm or magnification.voxel_nm
             names = names if any(names) else magnification.names

@@ -356,6 +356,12 @@ def test_zipped(tmp_path: Path) -> None:
         assert read_attributes(f"{tmp_path}/{address}") == {"kind": "x"}
     with pytest.raises(InputError, match="b.zip holds no zarr"):
         open_volume(f"{tmp_path}/b.zip")
+    # An array of another program at the root of the file, above which there is nothing.
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as file:
+        for path in sorted((tmp_path / "a.zarr" / "0").rglob("*")):
+            file.write(path, path.relative_to(tmp_path / "a.zarr" / "0"))
+    assert open_volume(f"{tmp_path}/d.zip").size == voxels.shape
+    assert read_attributes(f"{tmp_path}/d.zip") == {}
     (tmp_path / "c.zip").write_bytes(b"no zip")
     with pytest.raises(InputError, match="c.zip cannot be read"):
         open_volume(f"{tmp_path}/c.zip")
