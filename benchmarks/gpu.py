@@ -105,7 +105,7 @@ def run(
         state: what else is written into the JSON.
         at_once: parts that run beside each other. More than one disturbs what they measure.
     """
-    waiting, running = list(commands), list[_Part]()
+    waiting, running, written = list(commands), list[_Part](), 0
     found: dict[str, Outcome] = {}
     try:
         while waiting or running:
@@ -120,9 +120,11 @@ def run(
                 running.remove(part)
                 _show(part.name, found.setdefault(part.name, part.end()))
             done = {k: found[k] for k in commands if k in found}
-            content = {**state, "parts": {k: dataclasses.asdict(v) for k, v in done.items()}}
-            _replace(output / "gpu.json", json.dumps(content, indent=1) + "\n")
-            _replace(output / "gpu.md", table(done))
+            if len(done) > written:
+                content = {**state, "parts": {k: dataclasses.asdict(v) for k, v in done.items()}}
+                _replace(output / "gpu.json", json.dumps(content, indent=1) + "\n")
+                _replace(output / "gpu.md", table(done))
+                written = len(done)
             time.sleep(0.1)
     finally:
         for part in running:

@@ -17,6 +17,7 @@ from absl import logging
 
 from emjax.blocks.file_lock import HELD, NO_LOCKS, forget, try_lock
 from emjax.errors import InputError
+from emjax.runs.processes import lives
 from emjax.volumes.address import local_path
 
 # Tries to open a lock file that others delete meanwhile.
@@ -260,15 +261,8 @@ def _is_alive(who: dict[str, Any]) -> bool:
     pid = who.get("pid")
     if who.get("host") != socket.gethostname() or not isinstance(pid, int) or pid == os.getpid():
         return False
-    if os.name == "nt":
-        # The signal 0 is a Ctrl-C there.
+    if not lives(pid):
         return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # a process of another user
     # The number may have been given to another process since.
     return who.get("birth") == _birth(pid)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -74,11 +75,13 @@ def refusal(error: BaseException | None) -> Refusal | None:
 def _says(error: BaseException | None, numbers: Sequence[int]) -> bool:
     """Whether an error, or one that caused it, has one of these numbers of the system."""
     # TensorStore says it in the text of its errors, Python by the error's number.
-    texts = [text for number in numbers for text in (errno.errorcode[number], os.strerror(number))]
+    names = [text for number in numbers for text in (errno.errorcode[number], os.strerror(number))]
+    # As words: three letters such as EIO are part of many a path.
+    said = re.compile(rf"\b(?:{'|'.join(map(re.escape, names))})\b")
     while error is not None:
         if isinstance(error, OSError) and error.errno in numbers:
             return True
-        if any(text in str(error) for text in texts):
+        if said.search(str(error)):
             return True
         error = error.__cause__ or error.__context__
     return False

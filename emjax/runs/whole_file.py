@@ -17,6 +17,8 @@ from typing import IO
 
 from etils import epath
 
+from emjax.runs.processes import lives
+
 _PARTIAL = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)\.partial")
 
 
@@ -95,6 +97,11 @@ def sync(path: str | os.PathLike[str]) -> None:
         os.close(handle)
 
 
+def is_partial(name: str) -> bool:
+    """Whether a file has the name of one that is, or was when its process was killed, half written."""
+    return _PARTIAL.fullmatch(name) is not None
+
+
 @functools.cache
 def _system() -> str:
     """Returns 8 hexadecimal digits for what numbers the processes: a machine, or a container on it."""
@@ -115,15 +122,5 @@ def _remove_leftovers(folder: str, pid: int) -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         found = [(entry.path, _PARTIAL.fullmatch(entry.name)) for entry in entries]
         for path, match in found:
-            if match and match[1] == _system() and not _lives(int(match[2])):
+            if match and match[1] == _system() and lives(int(match[2])) is False:
                 os.unlink(path)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # a process of another user
-    return True

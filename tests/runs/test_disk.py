@@ -39,6 +39,8 @@ def test_what_the_system_refuses_has_a_line_and_a_status(
 def test_other_errors_are_bugs() -> None:
     assert refusal(KeyError("a")) is None and refusal(FileNotFoundError(2, "no", "a")) is None
     assert refusal(None) is None
+    # Part of a name.
+    assert refusal(ValueError("bad shape of REIONS.zarr, EIO_2.h5")) is None
 
 
 def test_a_long_message_keeps_its_cause() -> None:

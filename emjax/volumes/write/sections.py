@@ -18,7 +18,7 @@ import numpy as np
 import tensorstore as ts
 
 from emjax.errors import InputError
-from emjax.runs.whole_file import write_whole
+from emjax.runs.whole_file import is_partial, write_whole
 from emjax.volumes.address import local_path
 from emjax.volumes.attributes import ATTRIBUTE, SECTIONS_FILE
 from emjax.volumes.read.image_files import read_image
@@ -101,7 +101,8 @@ class SectionsOutput:
             return
         if not folder.is_dir():
             raise InputError(f"{folder} is a file; give the name of a folder, as in NAME/*.png")
-        names = {path.name for path in folder.iterdir()}
+        # What a killed run left half written is no file of anybody's; the next one that writes here deletes it.
+        names = {path.name for path in folder.iterdir() if not is_partial(path.name)}
         own = self._own_names()
         others = sorted(names - own)
         if others:

@@ -20,7 +20,7 @@ import tifffile
 from emjax.errors import InputError
 from emjax.runs.whole_file import sync
 from emjax.volumes.attributes import ATTRIBUTE
-from emjax.volumes.read.image_files import reason
+from emjax.volumes.read.image_files import why
 from emjax.volumes.write.one_file import OneFile
 from emjax.volumes.write.output import NewVolume, Output
 from emjax.volumes.write.sections import SectionsOutput
@@ -175,6 +175,6 @@ def _remembered(file: Path) -> dict[str, Any] | None:
             found = json.loads(first.tags[_TAG].value)
     except Exception as error:  # files of other programs make tifffile raise anything
         if isinstance(error, PermissionError):
-            raise InputError(f"{file} cannot be read: {reason(error)}") from error
+            raise InputError(f"{file} cannot be read: {why(error)}") from error
         return None
     return found if isinstance(found, dict) and ATTRIBUTE in found else None

@@ -12,6 +12,7 @@ import tifffile
 from emjax.blocks import run as block_run
 from emjax.blocks.complete import refuse_incomplete
 from emjax.errors import InputError
+from emjax.runs import whole_file
 from emjax.volumes.create import create_volume
 from emjax.volumes.formats import parse_output
 from emjax.volumes.store import open_volume
@@ -159,6 +160,16 @@ def test_large_stacks_are_bigtiff(inputs, tmp_path, monkeypatch):
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert file.is_bigtiff and file.is_ome
     _equal(inputs / "uint8.zarr", tmp_path / "a.tif")
+
+
+def test_what_a_killed_run_left_half_written_is_no_other_file(inputs, tmp_path):
+    (tmp_path / "a").mkdir()
+    # No process has this number.
+    left = tmp_path / "a" / f".sections.json.{whole_file._system()}-{2**22 + 1}.partial"
+    left.write_bytes(b"{")
+    assert _convert(inputs / "uint8.zarr", tmp_path / "a/*.png", tmp_path) == 0
+    assert not left.exists()
+    _equal(inputs / "uint8.zarr", tmp_path / "a")
 
 
 def test_own_outputs_are_replaced_and_nothing_else(inputs, tmp_path):
