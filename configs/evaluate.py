@@ -40,6 +40,8 @@ def get_config() -> Config:
     c.skeletons = (
         ""  # SWC file with a tree for each neuron; or folder or pattern with a file for each
     )
-    c.skeleton_unit_nm = 1.0  # length of their unit, nm; 1000 for micrometres
+    c.skeleton_unit = (
+        "nm"  # their unit: 'nm', 'um', 'voxel' (of the volume), or its length in nm, such as 8
+    )
     c.skeleton_merge_points = 1  # points that a neuron needs in a segment to count as merged there
     return c.lock()

@@ -26,7 +26,9 @@ def get_config() -> Config:
     c.png = ""  # picture to write instead of serving a page; an existing file is replaced
     c.sections = ""  # sections of the picture, in voxels of the first volume: 'z=10,20', or y or x; '': three
     c.skeletons = ""  # SWC file whose trees are shown on the page
-    c.skeleton_unit_nm = 1.0  # length of its unit, nm; 1000 for micrometres
+    c.skeleton_unit = (
+        "nm"  # its unit: 'nm', 'um', 'voxel' (of the first volume), or its length in nm, such as 8
+    )
     c.serve = True  # False: only open the volumes and describe them
     c.bind = "127.0.0.1"  # address at which the page is served; '0.0.0.0': also to other machines
     c.port = 0  # 0: any free port

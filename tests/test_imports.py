@@ -27,7 +27,7 @@ ALLOWED = {
         "volumes",
     },
     "blocks": {"errors", "config", "signals", "geometry", "runs", "volumes", "blocks"},
-    "skeletons": {"errors", "geometry", "skeletons"},
+    "skeletons": {"errors", "geometry", "runs", "skeletons"},
     "pictures": {"errors", "geometry", "runs", "pictures"},
     # Scores are functions of arrays; ids mean what volumes of labels say.
     "evaluation": {"errors", "compiled", "geometry", "volumes", "skeletons", "evaluation"},

@@ -10,7 +10,7 @@ import numpy as np
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
 from emjax.geometry.sizes import Triple
-from emjax.skeletons.swc import Skeleton
+from emjax.skeletons.skeleton import Skeleton
 
 # Added before rounding down, since a point on the face between two voxels belongs to the upper one, and 0.3 / 0.1 is
 # 2.9999999999999996. Voxels.

@@ -33,7 +33,7 @@ TAKEN_OVER = ("view",)
 _LEFT = ("parts", "blocks", "graph", "trials.jsonl", f"*/{CONFIG_FILE}")
 # Everything but these characters is left out of the name of a folder.
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
-_SUFFIX = re.compile(r"\.(zarr|n5|precomputed|h5|hdf5|hdf|tiff?|png)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(zarr|n5|precomputed|h5|hdf5|hdf|tiff?|png|swc)$", re.IGNORECASE)
 
 
 class Chosen(NamedTuple):

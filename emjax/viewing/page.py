@@ -16,7 +16,7 @@ from neuroglancer.viewer_base import ViewerBase
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.signals import install, restore
-from emjax.skeletons.swc import Skeleton
+from emjax.skeletons.skeleton import Skeleton
 from emjax.viewing.guard import guard
 from emjax.viewing.layers import AFFINITIES, IMAGE, LABELS, Layer, knows_nm
 from emjax.viewing.overlap import shared_box
@@ -46,7 +46,7 @@ def serve(
 
     Args:
         layers: layers, drawn over each other in their order.
-        skeletons: neurons, nm.
+        skeletons: neurons, nm; voxels if no layer knows its voxel size.
         bind: address of this machine to listen on; '0.0.0.0' for all.
         port: port to listen on; 0 for any free port.
 
@@ -106,7 +106,7 @@ def fill_state(
         state: state of the page, which is changed.
         layers: layers; the page opens at the middle of the first one if all have voxels there, else of the part that
             all of them cover.
-        skeletons: neurons, nm.
+        skeletons: neurons, nm; voxels if no layer knows its voxel size.
     """
     unit = "nm" if knows_nm(layers) else ""
     first = layers[0]
@@ -129,7 +129,7 @@ def fill_state(
     for layer in layers:
         state.layers[layer.name] = _drawn(layer, served[layer.name])
     if skeletons:
-        state.layers["skeletons"] = _skeletons(skeletons)
+        state.layers["skeletons"] = _skeletons(skeletons, unit)
     state.layout = _layout(layers, [*(layer.name for layer in state.layers)])
 
 
@@ -189,9 +189,9 @@ def _layout(layers: Sequence[Layer], names: Sequence[str]) -> object:
 class _Skeletons(neuroglancer.skeleton.SkeletonSource):
     """Serves skeletons by their number, counted from 1."""
 
-    def __init__(self, skeletons: Sequence[Skeleton]) -> None:
+    def __init__(self, skeletons: Sequence[Skeleton], unit: str) -> None:
         super().__init__(
-            neuroglancer.CoordinateSpace(names=["z", "y", "x"], units=["nm"] * 3, scales=[1.0] * 3)
+            neuroglancer.CoordinateSpace(names=["z", "y", "x"], units=[unit] * 3, scales=[1.0] * 3)
         )
         self._skeletons = skeletons
 
@@ -203,7 +203,7 @@ class _Skeletons(neuroglancer.skeleton.SkeletonSource):
         return neuroglancer.skeleton.Skeleton(skeleton.positions, skeleton.edges)
 
 
-def _skeletons(skeletons: Sequence[Skeleton]) -> neuroglancer.Layer:
+def _skeletons(skeletons: Sequence[Skeleton], unit: str) -> neuroglancer.Layer:
     return neuroglancer.SegmentationLayer(
-        source=_Skeletons(skeletons), segments=list(range(1, len(skeletons) + 1))
+        source=_Skeletons(skeletons, unit), segments=list(range(1, len(skeletons) + 1))
     )

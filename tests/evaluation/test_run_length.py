@@ -8,7 +8,7 @@ import pytest
 from emjax.evaluation.run_length import blocks_of, expected_run_length, look_up, voxels_of
 from emjax.geometry.box import Box
 from emjax.geometry.grid import Grid
-from emjax.skeletons.swc import Skeleton
+from emjax.skeletons.skeleton import Skeleton
 
 
 def _line(points: int, step: float = 10.0) -> Skeleton:

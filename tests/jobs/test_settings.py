@@ -90,7 +90,7 @@ def test_addresses_that_have_to_be_given(job, field):
         ("evaluate", "skeleton_merge_points", 0, "skeleton_merge_points=0 must be 1 or more"),
         ("view", "port", 65536, "port=65536 must be 1 to 65535, or 0"),
         ("view", "seconds", -1.0, "seconds=-1 must be 0 or more"),
-        ("view", "skeleton_unit_nm", 0.0, "skeleton_unit_nm=0 must be above 0 nm"),
+        ("view", "skeleton_unit", "mm", "skeleton_unit=mm: give 'voxel', 'nm', 'um'"),
         ("view", "sections", "z=1", "sections=z=1 are of the picture; give --config.png"),
         ("view", "png", "a.jpg", "png=a.jpg must end in .png"),
     ],

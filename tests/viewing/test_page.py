@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from emjax.errors import InputError
-from emjax.skeletons.swc import Skeleton
+from emjax.skeletons.skeleton import Skeleton
 from emjax.viewing.layers import open_layers
 from emjax.viewing.page import fill_state, serve, wait
 from emjax.volumes.create import create_volume

@@ -14,7 +14,8 @@ from emjax.geometry.sizes import Triple
 from emjax.jobs.evaluate.passes import Source
 from emjax.jobs.evaluate.settings import Settings
 from emjax.runs.spec import show_nm
-from emjax.skeletons.swc import Skeleton, read_neurons
+from emjax.skeletons.skeleton import Skeleton
+from emjax.skeletons.swc import read_neurons
 from emjax.volumes.attributes import read_attributes
 from emjax.volumes.label_ids import UNLABELLED, LabelIds
 from emjax.volumes.pairs import Laid, at_voxels_of, lay, same_voxels
@@ -94,6 +95,7 @@ def open_inputs(settings: Settings) -> Inputs:
         run=uuid.uuid4().hex,
     )
     sizes = (v.voxel_nm for v in (labels, segmentation, image) if v is not None)
+    voxel_nm = next((size for size in sizes if size is not None), None)
     return Inputs(
         segmentation,
         labels,
@@ -101,8 +103,8 @@ def open_inputs(settings: Settings) -> Inputs:
         source,
         box,
         laid.place,
-        next((size for size in sizes if size is not None), None),
-        read_neurons(settings.skeletons, settings.skeleton_unit_nm) if settings.skeletons else [],
+        voxel_nm,
+        read_neurons(settings.skeletons, settings.unit, voxel_nm) if settings.skeletons else [],
         laid.remarks,
         read_attributes(segmentation.address).get("classes", {}),
     )

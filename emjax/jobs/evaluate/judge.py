@@ -236,7 +236,7 @@ def _judge_skeletons(settings: Settings, inputs: Inputs, passes: BlockPasses) ->
     )
     scores = expected_run_length(kept, segments, settings.skeleton_merge_points)
     if not scores:
-        remark += "; no run length: no edge lies in it; check skeleton_unit_nm and the voxel size"
+        remark += "; no run length: no edge lies in it; check skeleton_unit and the voxel size"
     return Judged(scores, [remark])
 
 

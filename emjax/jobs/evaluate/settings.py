@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from emjax.config import nearest, pick
 from emjax.errors import InputError
+from emjax.skeletons.unit import Unit
 from emjax.volume_config import VolumeSettings
 
 KINDS = ("instances", "semantic", "clefts")
@@ -30,7 +31,7 @@ class Settings:
     boundary_tolerance: float
     cremi_border_nm: float
     skeletons: str
-    skeleton_unit_nm: float
+    skeleton_unit: str
     skeleton_merge_points: int
 
     @classmethod
@@ -48,6 +49,11 @@ class Settings:
         settings._check()
         return settings
 
+    @property
+    def unit(self) -> Unit:
+        """Unit of the skeletons."""
+        return Unit.parse(self.skeleton_unit, "skeleton_unit")
+
     def _check(self) -> None:
         """Checks the fields that are this job's own."""
         if self.kind not in KINDS:
@@ -62,8 +68,7 @@ class Settings:
             )
         if self.cremi_border_nm < 0:
             raise InputError(f"cremi_border_nm={self.cremi_border_nm} must be 0 or more nm")
-        if self.skeleton_unit_nm <= 0:
-            raise InputError(f"skeleton_unit_nm={self.skeleton_unit_nm} must be above 0 nm")
+        Unit.parse(self.skeleton_unit, "skeleton_unit")
         if self.skeleton_merge_points < 1:
             raise InputError(
                 f"skeleton_merge_points={self.skeleton_merge_points} must be 1 or more"

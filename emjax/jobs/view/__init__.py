@@ -18,7 +18,9 @@ from emjax.geometry.box import Box
 from emjax.jobs.view.settings import Settings
 from emjax.pictures.render import save_png
 from emjax.runs.folder import CONFIG_FILE, RESULTS_FILE, open_run_folder, write_results
-from emjax.skeletons.swc import Skeleton, read_swc
+from emjax.skeletons.skeleton import Skeleton
+from emjax.skeletons.swc import read_swc
+from emjax.skeletons.unit import Unit
 from emjax.viewing.layers import Layer, describe, knows_nm, open_layers
 from emjax.viewing.overlap import crop_layers, warn_of_gaps
 from emjax.viewing.page import serve, wait
@@ -97,11 +99,15 @@ def _cut_short(picture: Snapshot) -> list[str]:
 def _read_skeletons(settings: Settings, layers: Sequence[Layer]) -> list[Skeleton]:
     if not settings.skeletons:
         return []
-    if not knows_nm(layers):
+    unit = Unit.parse(settings.skeleton_unit, "skeleton_unit")
+    if unit.nm is not None and not knows_nm(layers):
         raise InputError(
-            f"skeletons={settings.skeletons} are in nm, and no volume says its voxel size; add ?voxel_nm=Z,Y,X"
+            f"skeletons={settings.skeletons} are in {unit.name}, and no volume says its voxel size; add "
+            "?voxel_nm=Z,Y,X, or --config.skeleton_unit=voxel if their coordinates are voxels"
         )
-    return read_swc(settings.skeletons, settings.skeleton_unit_nm).trees()
+    # Without a voxel size the page draws voxels as cubes of one unit.
+    skeleton = unit.in_nm(read_swc(settings.skeletons), layers[0].voxel_nm)
+    return skeleton.trees()
 
 
 def _forget_last(workdir: str | os.PathLike[str]) -> None:

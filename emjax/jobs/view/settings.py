@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from emjax.config import pick
 from emjax.errors import InputError
+from emjax.skeletons.unit import Unit
 from emjax.volumes.address import local_path
 
 
@@ -21,7 +22,7 @@ class Settings:
     png: str
     sections: str
     skeletons: str
-    skeleton_unit_nm: float
+    skeleton_unit: str
     serve: bool
     bind: str
     port: int
@@ -47,8 +48,7 @@ class Settings:
             raise InputError(f"port={self.port} must be 1 to 65535, or 0 for any that is free")
         if self.seconds < 0:
             raise InputError(f"seconds={self.seconds:g} must be 0 or more")
-        if self.skeleton_unit_nm <= 0:
-            raise InputError(f"skeleton_unit_nm={self.skeleton_unit_nm:g} must be above 0 nm")
+        Unit.parse(self.skeleton_unit, "skeleton_unit")
         if self.sections and not self.png:
             raise InputError(
                 f"sections={self.sections} are of the picture; give --config.png=FILE.png, too"

@@ -313,9 +313,9 @@ def test_skeletons_without_labels(volumes, neurons, tmp_path, capfd):
     part = fields | {"segmentation": "{a}:segments[1:2,:,3:11]?voxel_nm=40,4,4", "image": ""}
     assert score(volumes, tmp_path / "part", **part)["erl_nm"] == pytest.approx(28)
     assert "2 neurons, 16 points in the scored part, 6 outside" in capfd.readouterr().out
-    away = make_fields(volumes, **fields, skeleton_unit_nm=1000)
+    away = make_fields(volumes, **fields, skeleton_unit="um")
     refusal = refusal_after_work(capfd, tmp_path / "away", away)
-    assert "nothing can be scored" in refusal and "check skeleton_unit_nm" in refusal
+    assert "nothing can be scored" in refusal and "check skeleton_unit" in refusal
 
 
 def test_skeletons_beside_labels(volumes, neurons, tmp_path, capfd):

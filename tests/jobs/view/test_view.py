@@ -163,7 +163,7 @@ def test_page_of_the_command_until_ctrl_c(volumes, tmp_path, number):
             ["skeletons", "leave png or skeletons out"],
         ),
         ({"skeletons": "{v}/none.swc"}, ["cannot read skeleton", "none.swc"]),
-        ({"skeleton_unit_nm": 0}, ["skeleton_unit_nm=0"]),
+        ({"skeleton_unit": "0"}, ["skeleton_unit=0"]),
         ({"port": 70000}, ["port=70000"]),
         ({"seconds": -1}, ["seconds=-1"]),
         ({"bind": "203.0.113.1"}, ["cannot listen on 203.0.113.1", "--config.bind"]),
