@@ -23,7 +23,7 @@ _SETTINGS: Any = numba.config
 _SHARED = _ROOT / "hash_table.py"
 
 
-def compiled(function: Callable, **options: Any) -> Any:
+def compiled(function: Callable, signature: str | None = None, **options: Any) -> Any:
     """Decorator that compiles a function of numbers and arrays: no fast-math, no global lock, cached on disk.
 
     If neither the user's cache nor the folder of the file can be written, each process compiles the function anew,
@@ -31,17 +31,19 @@ def compiled(function: Callable, **options: Any) -> Any:
 
     Args:
         function: may call compiled functions of its own package (`emjax.segmentation`), and of `emjax.hash_table`.
+        signature: types as numba writes them, such as 'float64(int64)': compiled when it is defined, and for them only.
+            For small functions that are called with constants, for each of which numba would compile a copy.
         **options: further options of `numba.njit`.
     """
-    before = _SETTINGS.CACHE_DIR
+    before, types = _SETTINGS.CACHE_DIR, (signature,) if signature else ()
     # numba reads this setting when it decorates, and falls back to the file's folder if the cache cannot be written.
     _SETTINGS.CACHE_DIR = _cache_folder(_package(Path(function.__code__.co_filename)))
     try:
-        return numba.njit(cache=True, nogil=True, **options)(function)
+        return numba.njit(*types, cache=True, nogil=True, **options)(function)
     except RuntimeError as error:
         if "cannot cache function" not in str(error):
             raise
-        return numba.njit(nogil=True, **options)(function)
+        return numba.njit(*types, nogil=True, **options)(function)
     finally:
         _SETTINGS.CACHE_DIR = before
 

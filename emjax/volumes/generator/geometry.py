@@ -156,11 +156,18 @@ def reach_of(radius):
 
 
 @compiled
+def _copy(source, target):
+    """Copy a vector; an assignment of arrays takes seconds to compile, for its error message."""
+    for axis in range(len(target)):
+        target[axis] = source[axis]
+
+
+@compiled
 def _put(store, count, p, q, r0, r1, owner, part, kind):
     rows, owners, parts, kinds = store
     if count < len(rows):
-        rows[count, 0:3] = p
-        rows[count, 3:6] = q
+        for axis in range(3):
+            rows[count, axis], rows[count, 3 + axis] = p[axis], q[axis]
         rows[count, 6] = r0
         rows[count, 7] = r1
         square = (q[0] - p[0]) ** 2 + (q[1] - p[1]) ** 2 + (q[2] - p[2]) ** 2
@@ -194,14 +201,14 @@ def _side_branch(key, low, high, origin, radius, spine, frame, owner, trunks, st
             way = c * frame[1, axis] + s * frame[2, axis]
             way += (lean + 0.5 * _noise_line(key ^ np.uint64(22), 0.5 * m)) * frame[0, axis]
             way_end[axis] += length * 0.85 * way
-        q[:] = way_end
+        _copy(way_end, q)
         _make_way(q, owner, trunks)
         r1 = thick * (1.0 - 0.06 * m) * np.exp(0.3 * _noise_line(key, 0.6 * m))
         if spine and m >= 2:
             r1 = 100.0 + 110.0 * _draw(key, 0, 0, 6)  # the head
         if _near(low, high, p, q, reach):
             count = _put(store, count, p, q, r0, r1, owner, 0, 0)
-        p[:] = q
+        _copy(q, p)
         r0 = r1
     return count
 
@@ -236,7 +243,7 @@ def _organelles(key, family, frame, points, radii, k, owner, store, count):
             if m > 0:
                 part = (owner << 20) | ((k + (1 << 15)) << 4) | slot
                 count = _put(store, count, p, q, r0, r1, owner, part, kind)
-            p[:] = q
+            _copy(q, p)
             r0 = r1
     return count
 
@@ -246,8 +253,11 @@ def _lattice(family, frame, low, high, side):
     """Find the range of control points and curves of a family within `side` of a box."""
     bounds = np.empty((3, 2), np.int64)
     for d in range(3):
-        centre = (0.5 * (low + high) * frame[d]).sum()
-        wide = (0.5 * (high - low) * np.abs(frame[d])).sum() + side
+        centre, wide = 0.0, 0.0
+        for axis in range(3):
+            centre += 0.5 * (low[axis] + high[axis]) * frame[d, axis]
+            wide += 0.5 * (high[axis] - low[axis]) * abs(frame[d, axis])
+        wide += side
         unit = STEP_NM if d == 0 else family[0]
         # Jitter and wander take a curve at most 1.4 spacings and a bend from its lattice point.
         wide += 6.0 * STEP_NM if d == 0 else 1.5 * family[0]
@@ -279,7 +289,7 @@ def _enumerate_trunks(key, table, all_frames, low, high, store):
                     r1 = _radius(own_key, family, i, j, k)
                     if _near(low, high, p, q, side):
                         count = _put(store, count, p, q, r0, r1, owner, 0, 0)
-                    p[:] = q
+                    _copy(q, p)
                     r0 = r1
     return count
 
@@ -334,7 +344,7 @@ def _enumerate(key, table, all_frames, low, high, trunks, neurites, organelles):
                                 trunks, neurites, count,
                             )  # fmt: skip
                     for m in range(5):
-                        points[m] = points[m + 1]
+                        _copy(points[m + 1], points[m])
                         radii[m] = radii[m + 1]
                     _control_point(own_key, key, family[0], frame, i, j, k + 6, points[5])
                     if not thick and _matters(low, high, points[5], reach, k + 6, family):

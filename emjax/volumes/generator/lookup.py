@@ -130,7 +130,9 @@ def _list_curves(key, rows, owner, wider, ratio, first, count, side, surface):
         kept = _prune(key, middle, 0.5 * side, rows, owner, among, kept_items, surface)
         while used + kept > len(items):
             items = np.concatenate((items, np.empty_like(items)))
-        items[used : used + kept] = kept_items[:kept]
+        # An assignment of slices takes seconds to compile, for its error message.
+        for n in range(kept):
+            items[used + n] = kept_items[n]
         used += kept
         start[brick + 1] = used
     return start, items[:used].copy()
@@ -231,12 +233,13 @@ def _list_sites(sites, first, count):
     items = np.empty(total * max(len(sites), 1), np.int32)
     used = 0
     for brick in range(total):
-        z = (first[0] + brick // (count[1] * count[2]) + 0.5) * BRICK_NM - sites[:, 0]
-        y = (first[1] + brick // count[2] % count[1] + 0.5) * BRICK_NM - sites[:, 1]
-        x = (first[2] + brick % count[2] + 0.5) * BRICK_NM - sites[:, 2]
+        z = (first[0] + brick // (count[1] * count[2]) + 0.5) * BRICK_NM
+        y = (first[1] + brick // count[2] % count[1] + 0.5) * BRICK_NM
+        x = (first[2] + brick % count[2] + 0.5) * BRICK_NM
         reach = SITE_REACH_NM + 0.87 * BRICK_NM
         for n in range(len(sites)):
-            if z[n] * z[n] + y[n] * y[n] + x[n] * x[n] < reach * reach:
+            dz, dy, dx = z - sites[n, 0], y - sites[n, 1], x - sites[n, 2]
+            if dz * dz + dy * dy + dx * dx < reach * reach:
                 items[used] = n
                 used += 1
         start[brick + 1] = used

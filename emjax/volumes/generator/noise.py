@@ -7,6 +7,8 @@ without fast-math, so that a voxel gets the same bits whatever loop it was compu
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from emjax.compiled import compiled
@@ -33,7 +35,7 @@ def mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> _S31)
 
 
-@compiled
+@functools.partial(compiled, signature="uint64(uint64, int64, int64, int64)")
 def hashed(key: np.uint64, a: int, b: int, c: int) -> np.uint64:
     """Hash three signed integers under a key."""
     h = mix(key + np.uint64(a) * _ODD_A)
@@ -47,7 +49,7 @@ def uniform(value: np.uint64) -> float:
     return np.float64(value >> _S11) * (1.0 / 9007199254740992.0)
 
 
-@compiled
+@functools.partial(compiled, signature="float64(uint64, int64, int64, int64)")
 def draw(key: np.uint64, a: int, b: int, c: int) -> float:
     """Draw the number in [0, 1) that belongs to three integers."""
     return uniform(hashed(key, a, b, c))
