@@ -2,8 +2,8 @@
 
 A library that is loaded before the others counts the calls below a folder, and kills the process before the n-th of
 them, or lets it fail: because the disk is full from then on, or once, with an input/output error. The process imports
-emjax once and is copied (`os.fork`) for each try, so that a try takes a fraction of a second, or some seconds where a
-job compiles.
+emjax and loads its compiled loops once, and is copied (`os.fork`) for each try, so that a try takes some 0.2 s, or some
+seconds where a job compiles for a device.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from drills import warm
 from drills.file_call_jobs import JOBS, Fields, Job
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -109,6 +110,7 @@ class Drill:
         shutil.copytree("work", "before", symlinks=True)
         status, self.calls = self.run()
         assert status == 0, self.log.read_text()
+        warm.load(folder / "loaded.pickle")
         assert forked(lambda: _save(job.outputs), self.log) == 0, self.log.read_text()
 
     def run(
@@ -140,6 +142,8 @@ class Drill:
             calls = self._library.drill_calls()
             self._library.drill_arm(b"", ctypes.c_long(0), 0)
             counted.write_text(str(calls))
+            if not number:
+                warm.save_loaded(self.folder / "loaded.pickle")
             return status
 
         status = forked(work, self.log)

@@ -162,5 +162,9 @@ class DoneBlocks:
         """Creates a file for this process alone, whose name survives a loss of power."""
         folder = os.fspath(self.folder)
         log = io.FileIO(os.path.join(folder, self._new_name()), "x")
-        sync(folder)
+        try:
+            sync(folder)
+        except OSError:
+            log.close()
+            raise
         return log

@@ -206,6 +206,7 @@ class BlockPasses(Passes):
             idle = np.setdiff1d(np.flatnonzero(~done.mask(len(grid))), only)
             if len(idle):
                 done.mark(*idle.tolist())
+                done.close()
         self.work_on(name, grid, work, done)
 
     def parts(self, name: str, indices: Sequence[int] | range) -> Iterator[dict[str, Any]]:

@@ -54,8 +54,7 @@ def _finish(
         return reading.result()
     except (ValueError, OSError, RuntimeError) as error:
         # An error that is a bug of emjax or of a library keeps its traceback.
-        told = _STATUS.match(str(error)) or str(error).startswith(_UNSTATED)
-        if not isinstance(error, InputError | OSError) and not told:
+        if not isinstance(error, InputError | OSError) and not _told(error):
             raise
         where = f"{name} cannot be read at"
         if isinstance(error, InputError):
@@ -63,15 +62,35 @@ def _finish(
         if not _lasts(error):
             raise OSError(f"{where} {box.translate(origin)}: {first_sentence(error)}") from error
         chunk, error = _bad_chunk(store, box) or (box, error)
-        text = _STATUS.sub("", first_sentence(error))
-        said = _STATUS.match(str(error))
-        status = said[1] if said else "DATA_LOSS"
-        hint = ""
-        if status == "NOT_FOUND":
-            hint = "; restore it, or add ?missing=fill to take absent chunks as 0"
-        elif status in ("DATA_LOSS", "FAILED_PRECONDITION"):
-            hint = "; the file is damaged: restore it, or leave this box out"
-        raise InputError(f"{where} {chunk.translate(origin)}: {text}{hint}") from error
+        raise InputError(f"{where} {chunk.translate(origin)}: {_explained(error)}") from error
+
+
+def refusal(error: Exception) -> Exception:
+    """Returns what to raise for an error of TensorStore: InputError if it lasts, OSError if it may pass.
+
+    An error that TensorStore does not word so is a bug, and returned as it is.
+    """
+    if isinstance(error, InputError) or not (_told(error) or isinstance(error, OSError)):
+        return error
+    return InputError(_explained(error)) if _lasts(error) else OSError(first_sentence(error))
+
+
+def _explained(error: Exception) -> str:
+    """Returns what TensorStore says, and what to do."""
+    text = _STATUS.sub("", first_sentence(error))
+    said = _STATUS.match(str(error))
+    status = said[1] if said else "DATA_LOSS"
+    hint = ""
+    if status == "NOT_FOUND":
+        hint = "; restore it, or add ?missing=fill to take absent chunks as 0"
+    elif status in ("DATA_LOSS", "FAILED_PRECONDITION"):
+        hint = "; the file is damaged: restore it, or leave this box out"
+    return text + hint
+
+
+def _told(error: Exception) -> bool:
+    """Whether TensorStore worded an error."""
+    return bool(_STATUS.match(str(error))) or str(error).startswith(_UNSTATED)
 
 
 def _lasts(error: Exception) -> bool:

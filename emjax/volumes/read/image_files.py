@@ -6,15 +6,22 @@ import errno
 import math
 import struct
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
 
 from emjax.errors import InputError, reason
+from emjax.volumes.read.chunk_memory import refuse_large_chunk
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 _PNG, _JPEG, _TIFF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", (b"II", b"MM")
 _JPEG_END = b"\xff\xd9"
+# Bytes of a PNG until the end of what its header says of a pixel, and its number of channels by the type of colours.
+_PNG_HEADER, _PNG_CHANNELS = 26, {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Markers of JPEG's frame headers, and bytes in which one is looked for where only the size is asked for.
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_HEAD = 1 << 16
 # Errors that a network drive may return once and not at the next try.
 _PASSING = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR, errno.EMFILE)
 
@@ -42,6 +49,9 @@ def read_image(path: str) -> np.ndarray:
 
     try:
         data = Path(path).read_bytes()
+        declared = _declared(data)
+        if declared is not None:
+            refuse_large_chunk(path, declared[:2], declared.pixel_bytes)
         if data.startswith(_PNG):
             return imagecodecs.png_decode(data)
         if data.startswith(_JPEG):
@@ -50,7 +60,10 @@ def read_image(path: str) -> np.ndarray:
                 raise InputError(f"{path} cannot be read: the file is cut short")
             return imagecodecs.jpeg_decode(data)
         if data[:2] in _TIFF:
-            return tifffile.imread(path)
+            with tifffile.TiffFile(path) as file:
+                for page in file.pages:
+                    refuse_large_page(path, page)
+                return file.asarray()
     except InputError:
         raise
     except Exception as error:  # each codec has errors of its own
@@ -81,17 +94,17 @@ def grey(path: str, image: np.ndarray) -> np.ndarray:
 
 
 def image_size(path: str) -> tuple[int, int] | None:
-    """Reads the (y, x) size in pixels from the header of a PNG or TIFF; None if the header does not say it.
+    """Reads the (y, x) size in pixels from the header of a PNG, JPEG or TIFF; None if the header does not say it.
 
     Args:
         path: of the file.
     """
     try:
         with open(path, "rb") as file:
-            head = file.read(24)
-            if head.startswith(_PNG) and len(head) == 24:
-                width, height = struct.unpack(">II", head[16:24])
-                return height, width
+            head = file.read(_HEAD)
+            declared = _declared(head)
+            if declared is not None:
+                return declared[:2]
             if head[:2] in _TIFF:
                 with tifffile.TiffFile(path) as tiff:
                     height, width = tiff.pages[0].shape[:2]
@@ -117,6 +130,66 @@ def page_count(path: str) -> int:
             return len(tiff.pages) if series is None else math.prod(series.shape[:-2])
     except Exception:  # what is wrong with it is reported when it is read
         return 1
+
+
+class _Declared(NamedTuple):
+    """What the header of a picture says: its sides in pixels, and the bytes of one."""
+
+    height: int
+    width: int
+    pixel_bytes: int
+
+
+def _declared(data: bytes) -> _Declared | None:
+    """Returns what the header of a PNG or JPEG says; None for other files, and damaged ones."""
+    if data.startswith(_PNG) and len(data) > _PNG_HEADER:
+        width, height, depth, colour = struct.unpack(">IIBB", data[16:_PNG_HEADER])
+        return _Declared(height, width, _PNG_CHANNELS.get(colour, 4) * (1 + (depth > 8)))
+    return _jpeg_declared(data) if data.startswith(_JPEG) else None
+
+
+def _jpeg_declared(data: bytes) -> _Declared | None:
+    """Returns what the frame header of a JPEG says, which follows other segments (ITU-T T.81, B.1.1 and B.2.2)."""
+    at = len(_JPEG)
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in _FRAMES:
+            depth, height, width, channels = struct.unpack(">BHHB", data[at + 4 : at + 10])
+            return _Declared(height, width, channels * (1 + (depth > 8)))
+        # A marker without a segment, or one more byte before a marker.
+        alone = marker == 0x01 or 0xD0 <= marker <= 0xD8
+        at += 1 if marker == 0xFF else 2 if alone else 2 + int.from_bytes(data[at + 2 : at + 4])
+    return None
+
+
+def refuse_large_page(path: str, page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
+    """Refuses a page of a TIFF that would fill the memory: by its own size, or by that of a JPEG in it.
+
+    Other codecs decode no more than the page has, but for those of pictures (JPEG 2000, WebP and others), at whose
+    headers nobody looks.
+
+    Args:
+        path: of the file.
+        page: of the file, which is open.
+
+    Raises:
+        InputError: if it would.
+    """
+    first: Any = page.keyframe
+    refuse_large_chunk(path, first.shape, first.dtype.itemsize if first.dtype else 1)
+    if first.compression != tifffile.COMPRESSION.JPEG:
+        return
+    most = 2 * math.prod(first.chunks) + (1 << 20)
+    handle = page.parent.filehandle
+    for place, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+        handle.seek(place)
+        declared = _jpeg_declared(handle.read(size))
+        if declared is not None and math.prod(declared) > most:
+            found, wanted = ("x".join(map(str, size)) for size in (declared[:2], first.chunks))
+            raise InputError(
+                f"{path} has a JPEG of {found} pixels in a strip or tile of {wanted}; the file is damaged or hostile: "
+                "restore it"
+            )
 
 
 def why(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from emjax.volumes.chunk_sides import write_sides
 from emjax.volumes.format import Format, Request
 from emjax.volumes.place import Place, offset_place
 from emjax.volumes.read.arrays import checked, only_level_0, open_store
+from emjax.volumes.read.bounded_chunks import bounded_blosc
 from emjax.volumes.read.chunks import Chunks, refuse_if_none
 from emjax.volumes.read.folder_metadata import read_metadata, shown, volumes_inside
 from emjax.volumes.read.opened import Opened
@@ -35,6 +36,7 @@ def open_n5(request: Request) -> Opened:
     sides = write_sides(store)
     grid = tuple(-(-n // side) for n, side in zip(store.shape, sides, strict=True))
     refuse_if_none(Chunks(folder, grid, lambda index: "/".join(map(str, index))), request, own)
+    store = bounded_blosc(store, folder, request)
     store = arrange(_reversed(store), _names(own), shown(folder), request.time)
     return Opened(store, _voxel_nm(request, folder, own, group))
 

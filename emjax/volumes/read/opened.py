@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,8 @@ def chunked(
     dtype: np.dtype,
     chunk: tuple[int, ...],
     context: ts.Context | None,
+    labels: Sequence[str] | None = None,
+    units: Sequence[ts.Unit | None] | None = None,
 ) -> ts.TensorStore:
     """Makes a TensorStore from a function that reads parts of an array.
 
@@ -42,13 +44,16 @@ def chunked(
         dtype: of the whole array.
         chunk: size of the part that is read, and cached, at once.
         context: TensorStore context with the cache.
+        labels: of the axes; None: none.
+        units: of the axes; None: unknown.
     """
     return ts.virtual_chunked(
         _Reader(read),
         rank=len(shape),
-        domain=ts.IndexDomain(shape=shape),
+        domain=ts.IndexDomain(shape=shape, labels=labels),
         dtype=ts.dtype(dtype),
         chunk_layout=ts.ChunkLayout(read_chunk_shape=chunk),
+        dimension_units=units,
         context=context,
     )
 

@@ -8,14 +8,17 @@ from typing import Any
 
 from emjax.errors import InputError
 from emjax.volumes.axes import arrange
+from emjax.volumes.chunk_sides import read_sides
 from emjax.volumes.format import Format, Request, Writer
 from emjax.volumes.place import Place
 from emjax.volumes.read.arrays import check_level, checked, open_store
+from emjax.volumes.read.bounded_chunks import bounded
 from emjax.volumes.read.chunks import Chunks, refuse_if_none
 from emjax.volumes.read.compressed_chunks import any_compressed, open_compressed
 from emjax.volumes.read.folder_metadata import shown
 from emjax.volumes.read.opened import Opened
-from emjax.volumes.read.outside import inside
+from emjax.volumes.read.outside import inside, most_bytes
+from emjax.volumes.read.sharded_chunks import find_sharded
 
 # Names of the axes, in the order in which TensorStore opens a scale (level).
 _NAMES = ("x", "y", "z", "c")
@@ -38,6 +41,9 @@ def open_precomputed(request: Request) -> Opened:
     else:
         refuse_if_none(chunks, request, info)
         store = open_store(base, _DRIVER, request, scale_index=request.level)
+        most = most_bytes(read_sides(store), store.dtype.numpy_dtype.itemsize)
+        look = None if request.remote else find_sharded(base, scale, most)
+        store = store if look is None else bounded(store, look, request)
     voxel_nm = tuple(float(v) for v in reversed(scale["resolution"]))
     return Opened(arrange(store, _NAMES, shown(base)), voxel_nm)
 

@@ -20,7 +20,7 @@ from absl import logging
 from emjax.errors import InputError
 from emjax.geometry.sizes import Triple
 from emjax.volumes.format import Format, Request, Writer
-from emjax.volumes.read.image_files import passes, why
+from emjax.volumes.read.image_files import passes, refuse_large_page, why
 from emjax.volumes.read.missing import ERROR, FILL, refuse_or_say
 from emjax.volumes.read.opened import Opened, chunked
 from emjax.volumes.read.raw_array import RawArray, open_raw
@@ -76,6 +76,7 @@ class _Pages:
                 raise InputError(
                     "strips or tiles of it were never written; ?missing=fill takes them as 0"
                 )
+            refuse_large_page(self.path, page)
             return page.asarray()
         except Exception as error:  # each codec has errors of its own
             if passes(error):
@@ -107,6 +108,7 @@ def open_tiff(request: Request) -> Opened:
                 return Opened(plain, voxel_nm)
             reader, shape = _stack(request, file)
             dtype = first.dtype
+            refuse_large_page(str(path), first)
     except InputError:
         raise
     except Exception as error:  # damaged files make tifffile raise anything
@@ -269,12 +271,20 @@ def _next_page(file: tifffile.TiffFile) -> int:
 
 def _tiff(path: str, written: int) -> tifffile.TiffFile:
     """Returns the file as this thread has it open."""
-    files: dict[tuple[str, int], tifffile.TiffFile] = _LOCAL.__dict__.setdefault("files", {})
+    files = _LOCAL.__dict__.setdefault("files", _Files())
     if (path, written) not in files:
         if len(files) == _MOST_FILES:
             files.pop(next(iter(files))).close()
         files[path, written] = tifffile.TiffFile(path)
     return files[path, written]
+
+
+class _Files(dict[tuple[str, int], tifffile.TiffFile]):
+    """The files that a thread has open, which are closed when it ends."""
+
+    def __del__(self) -> None:
+        for file in self.values():
+            file.close()
 
 
 def _imagej_voxel_nm(file: tifffile.TiffFile) -> Triple | None:

@@ -13,6 +13,7 @@ from emjax.volumes.chunk_sides import write_sides
 from emjax.volumes.format import Format, Request, Writer
 from emjax.volumes.place import WHOLE, Place, offset_place, ome_place
 from emjax.volumes.read.arrays import check_level, checked, only_level_0, open_store
+from emjax.volumes.read.bounded_chunks import bounded_blosc
 from emjax.volumes.read.chunks import Chunks, refuse_if_none
 from emjax.volumes.read.folder_metadata import read_metadata, shown, volumes_inside
 from emjax.volumes.read.opened import Opened
@@ -140,7 +141,7 @@ def _open_array(base: str, request: Request, attributes: dict[str, Any]) -> ts.T
         default = "/" if start else "."
         separator = encoding.get("configuration", {}).get("separator", default)
         refuse_if_none(_chunks(base, store, start, separator), request, attributes)
-        return store
+        return bounded_blosc(store, base, request)
     store = open_store(base, "zarr", request)
     separator = store.spec().to_json()["metadata"].get("dimension_separator", ".")
     chunks = _chunks(base, store, [], separator)
@@ -148,9 +149,10 @@ def _open_array(base: str, request: Request, attributes: dict[str, Any]) -> ts.T
         # Nested chunks of old zarr-python 2 versions, whose metadata do not say that they are nested.
         nested = _chunks(base, store, [], "/")
         if nested.any_there():
-            return open_store(base, "zarr", request, metadata={"dimension_separator": "/"})
+            store = open_store(base, "zarr", request, metadata={"dimension_separator": "/"})
+            return bounded_blosc(store, base, request)
     refuse_if_none(chunks, request, attributes)
-    return store
+    return bounded_blosc(store, base, request)
 
 
 def _chunks(base: str, store: ts.TensorStore, start: list[str], separator: str) -> Chunks:

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import h5py
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -91,3 +92,65 @@ def test_a_chunk_of_hdf5_that_cannot_hold_its_voxels(tmp_path: Path) -> None:
         data.id.write_direct_chunk((0, 0, 0), zlib.compress(bytes(10)))
     with pytest.raises(InputError, match="too few for its 262144 bytes of voxels"):
         open_volume(f"{tmp_path}/a.h5").read(Box((0, 0, 0), SIDES))
+
+
+def _hdf5(path: Path, filters: dict, data: bytes, mask: int = 0) -> str:
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("raw", SIDES, "u1", chunks=SIDES, **filters)
+        made.id.write_direct_chunk((0, 0, 0), data, filter_mask=mask)
+    return str(path)
+
+
+def test_lzf_of_hdf5(tmp_path: Path, monkeypatch) -> None:
+    """47 kB that become 4 MiB; a chunk that LZF would not make smaller is stored without it."""
+    monkeypatch.setattr(chunk_memory, "_HARMLESS", 1 << 16)
+    bomb, whole = imagecodecs.lzf_encode(bytes(1 << 22)), Box((0, 0, 0), SIDES)
+    path = _hdf5(tmp_path / "a.h5", {"compression": "lzf"}, bomb)
+    with pytest.raises(InputError, match="is more than 1572864 bytes"):
+        open_volume(path).read(whole)
+    voxels = np.random.default_rng(0).integers(0, 255, SIDES, np.uint8)
+    path = _hdf5(tmp_path / "b.h5", {"compression": "lzf"}, voxels.tobytes(), mask=1)
+    np.testing.assert_array_equal(open_volume(path).read(whole), voxels)
+    path = _hdf5(tmp_path / "c.h5", {"compression": "lzf", "fletcher32": True}, bomb + bytes(4))
+    with pytest.raises(InputError, match="is more than 1572864 bytes"):
+        open_volume(path).read(whole)
+
+
+def test_szip_of_hdf5_that_declares_4_gib(tmp_path: Path) -> None:
+    if not h5py.h5z.filter_avail(h5py.h5z.FILTER_SZIP):
+        pytest.skip("this h5py has no szip")
+    bomb = (0xFFFFFFF0).to_bytes(4, "little") + bytes(100)
+    path = _hdf5(tmp_path / "a.h5", {"compression": "szip"}, bomb)
+    with pytest.raises(InputError, match="is more than 1572864 bytes"):
+        open_volume(path).read(Box((0, 0, 0), SIDES))
+
+
+def test_scale_offset_of_hdf5_that_declares_more(tmp_path: Path) -> None:
+    """The numbers that the filter keeps in the metadata are written over: a chunk of 2^32 - 1 elements."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("raw", SIDES, "u1", chunks=SIDES, scaleoffset=3)[...] = 5
+    data, made = path.read_bytes(), (64**3).to_bytes(4, "little")
+    with h5py.File(path) as file:
+        values = file["raw"].id.get_create_plist().get_filter(0)[2]
+    kept = b"".join(value.to_bytes(4, "little") for value in values)
+    at = data.index(kept)
+    changed = kept[:8] + b"\xff" * 4 + kept[12:]
+    assert kept[8:12] == made
+    path.write_bytes(data[:at] + changed + data[at + len(kept) :])
+    with pytest.raises(InputError, match="is more than 1572864 bytes"):
+        open_volume(str(path)).read(Box((0, 0, 0), SIDES))
+
+
+@pytest.mark.parametrize("codec", ["zlib", "gzip", "bz2", "zstd"])
+def test_streams_of_zarr_end_where_the_chunk_ends(tmp_path: Path, codec: str) -> None:
+    """64 MiB in a few kB: TensorStore says at which byte it stopped."""
+    encode = {"zlib": "zlib_encode", "gzip": "gzip_encode", "bz2": "bz2_encode"}
+    data = getattr(imagecodecs, encode.get(codec, "zstd_encode"))(bytes(1 << 24))
+    path = _zarr(tmp_path / "a.zarr", SIDES, SIDES, data)
+    file = tmp_path / "a.zarr" / ".zarray"
+    about = json.loads(file.read_text())
+    about["compressor"] = {"id": codec} | ({} if codec == "zstd" else {"level": 1})
+    file.write_text(json.dumps(about))
+    with pytest.raises(InputError, match="at uncompressed byte 262144"):
+        open_volume(path).read(Box((0, 0, 0), SIDES))

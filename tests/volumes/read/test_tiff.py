@@ -77,6 +77,13 @@ def test_many_threads_and_a_pickled_copy(tmp_path: Path) -> None:
             np.testing.assert_array_equal(crop, _VOXELS[box.slices])
 
 
+def test_a_thread_that_ends_closes_its_files(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _VOXELS)
+    with ThreadPoolExecutor(1) as threads:
+        file = threads.submit(tiff._tiff, f"{tmp_path}/a.tif", 0).result()
+    assert file.filehandle.closed
+
+
 def test_ome_voxel_size(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "a.ome.tif",
