@@ -18,10 +18,13 @@ from accelerator.setting import Setting
 TISSUE = "synthetic://neurites?voxel_nm=40,12,12"
 # Losses of the first steps, relative to those of a CPU. Both compute in float32 without shortcuts, in another order.
 TOLERANCE = 0.01
-# Fields of a pretraining that compiles within seconds, for rehearsals.
+# A pretraining that compiles within seconds, for rehearsals: all of them have one compiled program, which is kept.
+_TINY_NETWORK = ("model.widths=4,8", "model.dtype=float32")
+TINY_TISSUE = f"data.volumes={TISSUE}&shape=16,96,96"
+TINY_STEPS = "num_steps=6"
 TINY = (
-    *(f"data.volumes={TISSUE}&shape=16,96,96", "data.batch_size=2", "data.crop_size=2,16,16"),
-    *("augment.max_offset=1,2,2", "model.widths=4,8", "loss.levels=0", "loss.num_tokens=8"),
+    *("data.batch_size=2", "data.crop_size=2,16,16", *_TINY_NETWORK),
+    *("augment.max_offset=1,2,2", "loss.levels=0", "loss.num_tokens=8"),
     *("loss.size=8", "loss.heads=2", "eval.crops=2", "eval.queries=16", "eval.distractors=7"),
     *("eval.exclusion_radius=1,1,1", "eval.margin=1,2,2", "eval.every_steps=100000"),
 )
@@ -29,15 +32,15 @@ TINY = (
 LUCCHI = "lucchipp_train_z00-39.h5"
 FIB25 = "fib25_ts2.h5"
 # Rows and columns of them that a rehearsal reads.
-_PART = {LUCCHI: "384:512,448:576", FIB25: "0:128,0:128"}
+_PART = {LUCCHI: "384:512,448:576", FIB25: "0:64,0:64"}
 
 
 def runs(setting: Setting, numbers: Numbers) -> None:
     """All jobs that use the device, once each, at their smallest."""
     folder = setting.folder("runs")
     image = f"{TISSUE}&shape=6,96,96&seed=4"
-    first = [*TINY, "num_steps=2"] if setting.quick else []
-    then = ["model.widths=4,8", "data.crop_size=6,32,32", "num_steps=2"] if setting.quick else []
+    first = [TINY_TISSUE, *TINY, TINY_STEPS] if setting.quick else []
+    then = [*_TINY_NETWORK, "data.crop_size=6,32,32", "num_steps=2"] if setting.quick else []
     steps = {
         "pretrain": ["configs/pretrain.py:smoke", *first],
         "finetune": ["configs/finetune.py:smoke", f"init_from={folder}/pretrain", *then],
@@ -58,9 +61,8 @@ def runs(setting: Setting, numbers: Numbers) -> None:
 def agreement(setting: Setting, numbers: Numbers) -> None:
     """The losses of the same steps on the device and on the CPU."""
     folder = setting.folder("agreement")
-    count = 5 if setting.quick else 20
-    fields = [*(TINY if setting.quick else ()), f"num_steps={count}", "log.every_steps=1"]
-    fields.append("model.dtype=float32")
+    fields = [TINY_TISSUE, *TINY, TINY_STEPS] if setting.quick else ["num_steps=20"]
+    fields += ["model.dtype=float32", "log.every_steps=1"]
     exact = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
     losses = {}
     for name, environment in (("device", exact), ("cpu", exact | {"JAX_PLATFORMS": "cpu"})):
@@ -76,14 +78,16 @@ def agreement(setting: Setting, numbers: Numbers) -> None:
 
 def mitochondria(setting: Setting, numbers: Numbers) -> None:
     """Foreground IoU on the fixed test sections of Lucchi++."""
-    volume = setting.data(LUCCHI)
-    _finetune(setting, numbers, "mitochondria", volume, "mito", ("0:28", "29:33", "34:40"))
+    volume, parts = setting.data(LUCCHI), ("0:28", "29:33", "34:40")
+    boxes = _finetune(setting, numbers, "mitochondria", volume, "mito", parts)
+    _score(setting, numbers, "mitochondria", boxes)
 
 
 def neurons(setting: Setting, numbers: Numbers) -> None:
     """VOI and Rand error on the fixed test sections of FIB-25."""
-    volume = setting.data(FIB25)
-    _finetune(setting, numbers, "neurons", volume, "labels", ("0:160", "164:200", "204:250"))
+    volume, parts = setting.data(FIB25), ("0:160", "164:200", "204:250")
+    boxes = _finetune(setting, numbers, "neurons", volume, "labels", parts)
+    _score(setting, numbers, "neurons", boxes)
 
 
 def few_labels(setting: Setting, numbers: Numbers) -> None:
@@ -91,7 +95,8 @@ def few_labels(setting: Setting, numbers: Numbers) -> None:
     volume, folder = setting.data(LUCCHI), setting.folder("few_labels")
     network = "smoke" if setting.quick else "gpu"
     box = "[0:28,0:192,0:192]" if setting.quick else "[0:28]"
-    fields = [f"data.volumes={volume}:raw{box}", f"num_steps={3 if setting.quick else 400}"]
+    fields = [f"data.volumes={volume}:raw{box}"]
+    fields += [*TINY, TINY_STEPS] if setting.quick else ["num_steps=400"]
     took = run_job(f"configs/pretrain.py:{network}", folder / "pretrain", fields)
     numbers.add("pretraining", took, "s")
     parts = ("0:4", "29:33", "34:40")
@@ -99,7 +104,9 @@ def few_labels(setting: Setting, numbers: Numbers) -> None:
     if setting.quick:
         del arms["scratch"]  # which does what the part on mitochondria has done
     for arm, start in arms.items():
-        _finetune(setting, numbers, "mitochondria", volume, "mito", parts, arm, start)
+        boxes = _finetune(setting, numbers, "mitochondria", volume, "mito", parts, arm, start)
+        if not setting.quick:
+            _score(setting, numbers, "mitochondria", boxes, arm)
 
 
 def _finetune(
@@ -111,14 +118,14 @@ def _finetune(
     parts: Sequence[str],
     arm: str = "",
     start: str = "",
-) -> None:
-    """Trains on the first of three parts, chooses by the second, scores on the third."""
+) -> tuple[str, str]:
+    """Trains on the first of three parts; returns the addresses of the others, to choose by and to score on."""
     # In a rehearsal only a part of each section, one that has mitochondria.
     boxes = [
         f"[{p},{_PART[volume.rpartition('/')[2]]}]" if setting.quick else f"[{p}]" for p in parts
     ]
     train, validation, test = (f"{volume}:raw{box}|{volume}:{labels}{box}" for box in boxes)
-    folder = setting.folder(f"{task}_{arm}" if arm else task)
+    folder = _folder(setting, task, arm)
     network = "smoke" if setting.quick else "wide"
     steps = 3 if setting.quick else 600
     prefix = f"{arm}: " if arm else ""
@@ -127,9 +134,9 @@ def _finetune(
         folder / "train",
         [
             *(f"data.volumes={train}", f"eval.volumes={validation}", f"num_steps={steps}"),
-            *(f"eval.every_steps={max(1, steps // 3)}", f"init_from={start}"),
+            *(f"eval.every_steps={steps if setting.quick else steps // 3}", f"init_from={start}"),
             # What the small pretraining pools by divides it.
-            *(["data.crop_size=8,64,64"] if setting.quick else []),
+            *([*_TINY_NETWORK, "data.crop_size=8,64,64"] if setting.quick else []),
         ],
     )
     numbers.add(f"{prefix}training of {steps} steps", took, "s")
@@ -138,6 +145,15 @@ def _finetune(
     numbers.add(
         f"{prefix}waiting for data", 100 * rows[-1]["data_wait_s"] / rows[-1]["step_s"], "%"
     )
+    return validation, test
+
+
+def _score(
+    setting: Setting, numbers: Numbers, task: str, boxes: tuple[str, str], arm: str = ""
+) -> None:
+    """Chooses the settings of `segment` on the first part, and scores them on the second."""
+    validation, test = boxes
+    folder, prefix = _folder(setting, task, arm), f"{arm}: " if arm else ""
     took = 0.0
     for name in ("validation", "test"):
         image = (validation if name == "validation" else test).partition("|")[0]
@@ -161,6 +177,10 @@ def _finetune(
     for name, value in numbers_in(scores):
         if name.rpartition(".")[2] in ("voi", "arand", "foreground_iou", "dice"):
             numbers.add(f"{prefix}{name}", value)
+
+
+def _folder(setting: Setting, task: str, arm: str) -> Path:
+    return setting.folder(f"{task}_{arm}" if arm else task)
 
 
 def run_job(

@@ -34,9 +34,10 @@ def predict(setting: Setting, numbers: Numbers) -> None:
 def trace(setting: Setting, numbers: Numbers) -> None:
     """Where the time of pretraining goes: waiting for data, and the operations of the device."""
     folder, preset = setting.folder("trace"), "smoke" if setting.quick else "gpu"
-    volume = f"data.volumes={jobs.TISSUE}&shape=48,512,512"
-    fields = list(jobs.TINY) if setting.quick else [volume, "eval.every_steps=100000"]
-    fields += ["num_steps=6", "profile_steps=3:5", "log.every_steps=1"]
+    fields = [f"data.volumes={jobs.TISSUE}&shape=48,512,512", "eval.every_steps=100000"]
+    if setting.quick:
+        fields = [jobs.TINY_TISSUE, *jobs.TINY]
+    fields += [jobs.TINY_STEPS, "profile_steps=3:5", "log.every_steps=1"]
     jobs.run_job(f"configs/pretrain.py:{preset}", folder, fields)
     times = [row["time"] for row in jobs.metrics(folder) if "time" in row][1:]
     step = sum(t["step_s"] for t in times)
@@ -102,6 +103,9 @@ def main() -> None:
         os.environ["JAX_PLATFORMS"] = "cpu"
         # Nothing is measured, and compiling takes a third of the time without them.
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+        # As `agreement` sets it, so that its programs are those of the others.
+        os.environ["JAX_DEFAULT_MATMUL_PRECISION"] = "highest"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     # Two frameworks, and several processes of each, share one device.
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     setting = Setting(options.output, options.quick, options.data)
