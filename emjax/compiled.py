@@ -48,6 +48,18 @@ def compiled(function: Callable, signature: str | None = None, **options: Any) -
         _SETTINGS.CACHE_DIR = before
 
 
+def is_kept(function: Any) -> bool:
+    """Whether a compiled function is kept on disk, so that its first call waits for no compiler.
+
+    Args:
+        function: what `compiled` returned.
+    """
+    folder = function.stats.cache_path
+    # As numba names its files.
+    name = function.py_func.__qualname__.replace("<", "").replace(">", "")
+    return folder is not None and any(Path(folder).glob(f"*.{name}-*.nbi"))
+
+
 def _package(path: Path) -> Path:
     """Returns the folder below `emjax` that a file is in, such as `emjax/segmentation`; else the folder of the file."""
     if not path.is_relative_to(_ROOT) or path.parent == _ROOT:

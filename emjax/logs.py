@@ -46,8 +46,9 @@ def set_up_logging(level: str = "info") -> None:
         logger.removeFilter(_is_for_users)
     else:
         logger.addFilter(_is_for_users)
-    # At INFO, jax logs for each kind of accelerator that this machine has none.
-    standard.getLogger("jax").setLevel(standard.NOTSET if everything else standard.WARNING)
+    # At INFO, jax logs for each kind of accelerator that this machine has none, and matplotlib of its fonts.
+    for library in ("jax", "matplotlib"):
+        standard.getLogger(library).setLevel(standard.NOTSET if everything else standard.WARNING)
 
 
 class _Screen:

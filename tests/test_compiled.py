@@ -42,6 +42,26 @@ def test_a_caller_never_runs_the_old_copy_of_what_it_calls(tmp_path, monkeypatch
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+def test_what_is_kept_is_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_cache_folder", lambda package: str(tmp_path))
+
+    @compiled
+    def quarter(number):
+        return 0.25 * number
+
+    assert not module.is_kept(quarter)
+    assert quarter(2.0) == 0.5
+    assert module.is_kept(quarter)
+    # One without a place for a cache never is.
+    assert not module.is_kept(numba.njit(lambda number: number))
+
+
+def test_types_that_are_given_are_the_only_ones():
+    half = compiled(lambda number: number / 2, signature="float64(int64)")
+    assert half(5) == 2.5 and half(True) == 0.5
+    assert len(half.signatures) == 1
+
+
 def test_a_package_shares_a_cache_that_its_text_names():
     segmentation = module._ROOT / "segmentation"
     assert module._package(segmentation / "agglomerate.py") == segmentation

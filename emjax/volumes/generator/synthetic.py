@@ -22,7 +22,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorstore as ts
+from absl import logging
 
+from emjax.compiled import is_kept
 from emjax.errors import InputError
 from emjax.geometry.sizes import Size, Triple
 from emjax.volumes.generator import defects as _defects
@@ -147,7 +149,15 @@ class _Reader:
     def __call__(
         self, domain: ts.IndexDomain, chunk: np.ndarray, _: ts.VirtualChunkedReadParameters
     ) -> None:
+        _announce()
         chunk[...] = self.volume.make(domain.origin, domain.shape)
+
+
+@functools.cache
+def _announce() -> None:
+    """Says once what the first piece waits for."""
+    if not is_kept(_texture.paint):
+        logging.info("compiling what makes synthetic tissue: half a minute, once on this machine")
 
 
 def _numbers(name: str, text: str, kind: type) -> tuple:
