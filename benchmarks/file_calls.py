@@ -4,8 +4,8 @@
 
 Before the n-th call the process is killed (SIGKILL), or from it on the disk is full (ENOSPC), or that call fails (EIO);
 for all n, or for `--most` of them, evenly spread. The second command must end with 0, and its output must be that of a
-run that nothing happened to. Prints a Markdown table; exit status 1 if anything was refused or wrong. Linux, and a C
-compiler.
+run that nothing happened to. Prints a Markdown table of all that was tried so far; exit status 1 if anything was
+refused or wrong. Linux, and a C compiler.
 
 What was tried is kept in the work folder's `records`, and not tried again; `--minutes` ends it after a time, and the
 same command goes on. Delete them to try another version of the code.
@@ -40,11 +40,10 @@ def main() -> int:
     if isinstance(library, int):
         return library
     end = time.monotonic() + 60 * arguments.minutes if arguments.minutes else float("inf")
-    print("| job | calls | fault | broken | refused or wrong |\n|---|---|---|---|---|")
-    failed = 0
+    failed, rows = 0, []
     for name in arguments.jobs:
         short = name.replace(", ", "_").replace(" ", "_")
-        drill = None
+        drill, row = None, Row(name)
         for fault in arguments.faults:
             records = Records(workdir / "records" / f"{short}_{fault}.jsonl")
             while time.monotonic() < end and (number := records.next(arguments.most)):
@@ -52,16 +51,35 @@ def main() -> int:
                 records.calls = records.calls or drill.calls
                 said = drill.break_call(number, file_calls.FAULTS[fault])
                 records.add(number, " ".join(said.split()))
-            wrong = records.wrong()
-            failed += len(wrong)
-            print(
-                f"| {name} | {records.calls} | {fault} | {len(records.said)} | {len(wrong)} |",
-                flush=True,
-            )
-            for line in wrong[:8]:
-                print(f"    {line}", file=sys.stderr, flush=True)
+            row.add(records)
+            for line in records.wrong():
+                print(f"{name}, {fault}, {line}", file=sys.stderr, flush=True)
+        print(row, file=sys.stderr, flush=True)
+        rows.append(str(row))
+        failed += row.wrong
         os.chdir("/")
+    print(f"| job | calls that change files | {' | '.join(arguments.faults)} | refused or wrong |")
+    print("|" + "---|" * (3 + len(arguments.faults)), *rows, sep="\n")
     return 1 if failed else 0
+
+
+class Row:
+    """A line of the table: how many calls of a job were broken by each fault, and how often something was wrong."""
+
+    def __init__(self, name: str) -> None:
+        self.wrong, self._name, self._calls, self._counts = 0, name, 0, []
+
+    def add(self, records: Records) -> None:
+        """Counts what was tried with one more fault."""
+        self._calls = records.calls or self._calls
+        tried = len(records.said)
+        self._counts.append("all" if tried and tried == records.calls else f"{tried}")
+        self.wrong += len(records.wrong())
+
+    def __str__(self) -> str:
+        """As Markdown."""
+        cells = [self._name, self._calls, *self._counts, self.wrong]
+        return f"| {' | '.join(map(str, cells))} |"
 
 
 class Records:

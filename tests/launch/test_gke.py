@@ -105,6 +105,14 @@ def test_kubernetes_schema_of_the_job(name):
         validate.validate(job, validate.latest_version(), strict=True)
 
 
+def test_only_the_tpu_needs_root():
+    users = {
+        name: _job(name)["template"]["spec"]["containers"][0]["securityContext"]["runAsUser"]
+        for name in MANIFESTS
+    }
+    assert users == {"jobset.yaml": 0, "jobset_gpu.yaml": 1000}
+
+
 def _known(written: object, read: object, path: str = "") -> list[str]:
     """Paths of what was written and is not there, or another, after reading."""
     if isinstance(written, dict):
@@ -121,7 +129,13 @@ def _known(written: object, read: object, path: str = "") -> list[str]:
 def test_dockerfile():
     lines = [line for line in (GKE / "Dockerfile").read_text().splitlines() if line[:1] not in "# "]
     instructions = [line.split(maxsplit=1) for line in lines if line]
-    assert instructions[0] == ["FROM", "python:3.12-slim"]
+    base = next(rest for kind, rest in instructions if kind == "ARG" and rest.startswith("BASE="))
+    assert re.fullmatch(r"BASE=python:3\.\d+\.\d+-slim-\w+", base)
+    assert ["FROM", "${BASE}"] in instructions
+    # All is installed before, and what follows runs as nobody of importance.
+    kinds = [kind for kind, _ in instructions]
+    assert kinds.index("USER") > max(n for n, kind in enumerate(kinds) if kind in ("RUN", "COPY"))
+    assert ["USER", "1000"] in instructions
     assert ["ARG", "EXTRA=tpu"] in instructions
     assert any(k == "RUN" and '".[${EXTRA}]"' in rest for k, rest in instructions)
     setup = (REPOSITORY / "setup.py").read_text()
