@@ -20,8 +20,9 @@ def get_config() -> Config:
     c.input = ""  # address of the prediction, as configs/predict.py writes it
     c.output = ""  # path of the OME-Zarr to write: uint64 ids from 1, 0 is background
     # '': 'agglomerate' if there are affinities, else the first whose channels the prediction has out of
-    # 'distance' (BCD), 'contour' (BC), 'agglomerate' (of a membrane), 'mutex', 'multicut', 'affinity_components',
-    # 'components', or 'classes' (of each voxel); docs/segmentation.md says what each does.
+    # 'distance' (BCD), 'contour' (BC), 'flow', 'energy', 'polarity' (pairs of ids), 'agglomerate' (of a membrane),
+    # 'mutex', 'multicut', 'affinity_components', 'components', or 'classes' (of each voxel); docs/segmentation.md says
+    # what each does.
     c.method = ""
     c.settings = ""  # of the method: NAME=VALUE&NAME=VALUE; or the run folder of a `tune`, for its method and settings
     # z, y, x voxels of the cells in which fragments are made, whatever the blocks: the result depends on this, not on

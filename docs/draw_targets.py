@@ -1,4 +1,4 @@
-"""Draws docs/targets.png: `python docs/draw_targets.py`, from the repository's folder, some 10 s."""
+"""Draws docs/targets.png and docs/more_targets.png: `python docs/draw_targets.py`, from the repository, some 20 s."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from emjax.losses.weight_maps import weigh
 from emjax.targets.language import parse_targets
 from emjax.targets.offsets import NEAREST
 from emjax.targets.widen import widen
@@ -28,18 +29,32 @@ TARGETS = (
     "distance?plane=true",
     "signed_distance?plane=true",
 )
+# The other targets: text, and the channels that are shown.
+MORE_TARGETS = (
+    ("skeleton_distance?plane=true", (0,)),
+    ("skeleton_distance?plane=true&alpha=2", (0,)),
+    ("energy?levels=5&plane=true", (1, 5)),
+    ("flow", (0, 1)),
+    ("lsd?sigma=1,8,8", (2, 5, 8, 9)),
+    ("polarity", (0, 1, 2)),
+    ("exclusive_polarity", (0,)),
+    ("foreground?erode=3", (0,)),
+    ("foreground?dilate=3", (0,)),
+)
+# Weights are shown as they multiply the loss, of a target and with the maps by name.
+WEIGHTS = (
+    "contour?weights=class_ratio",
+    "contour?weights=dilated_ratio",
+    "foreground?weights=border:10",
+    "foreground?weights=small/500:4",
+)
 
 
 def main() -> None:
     """Writes the picture beside this file."""
-    image, stored = (
-        volume.read(volume.box)
-        for volume in (open_volume(ADDRESS), open_volume(f"{ADDRESS}&labels=neurons"))
-    )
-    # As the loader numbers them: dense, 0 stays.
-    _, dense = np.unique(np.append(stored.ravel(), 0), return_inverse=True)
-    labels = jax.numpy.asarray(dense[:-1].reshape(stored.shape), np.int32)
-    widened = widen(labels)
+    volume = open_volume(ADDRESS)
+    image = volume.read(volume.box)
+    labels, widened = _labels()
 
     figure = Figure(figsize=(9.6, 7.6), dpi=80)
     axes = iter(figure.subplots(3, 4).ravel())
@@ -71,6 +86,55 @@ def main() -> None:
         axis.remove()
     _draw_offsets(figure.add_axes(box))
     figure.savefig(Path(__file__).with_name("targets.png"))
+
+
+def draw_more() -> None:
+    """Writes the picture of the other targets, of erosion and dilation, and of weights."""
+    labels, parted = _labels()
+    pairs = _synapses(labels.shape)
+    figure = Figure(figsize=(9.6, 10), dpi=80)
+    axes = iter(figure.subplots(4, 5).ravel())
+    for text, channels in MORE_TARGETS:
+        (target,) = parse_targets(text)
+        source = pairs if target.kind.endswith("polarity") else parted
+        values, mask = jax.jit(target.of_labels)(source, np.asarray(VOXEL_NM))
+        for channel in channels:
+            masked = mask[SECTION, ..., channel] == 0
+            section = np.ma.masked_where(masked, values[SECTION, ..., channel])
+            signed = target.activation == "tanh"
+            title = text.replace("?", "\n") if "?" in text else f"{text}\n"
+            title += "" if target.channels == 1 else f" {target.names[channel]}"
+            limits = (-1, 1) if signed else (0, 1)
+            _show(next(axes), section, title, "RdBu_r" if signed else "gray", limits)
+    for text in WEIGHTS:
+        (target,) = parse_targets(text)
+        values, mask = target.of_labels(parted)
+        weights = weigh(target.weights, parted, values, mask)[SECTION, ..., 0]
+        title = text.replace("?", "\n") + f": 1 to {float(weights.max()):.0f}"
+        _show(next(axes), np.ma.masked_where(weights == 0, weights), title, "viridis")
+    for axis in axes:
+        axis.remove()
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.95, 0.05, 0.25)
+    figure.savefig(Path(__file__).with_name("more_targets.png"))
+
+
+def _synapses(shape: tuple[int, ...]) -> jax.Array:
+    """Returns three synapses as half discs that face each other, with odd ids on the upper side."""
+    _, y, x = np.indices(shape)
+    labels = np.zeros(shape, np.int32)
+    for n, (row, column, radius) in enumerate(((25, 25, 14), (60, 65, 18), (78, 22, 10))):
+        inside = (y - row) ** 2 + (x - column) ** 2 < radius**2
+        labels[inside] = np.where(y < row, 2 * n + 1, 2 * n + 2)[inside]
+    return jax.numpy.asarray(labels)
+
+
+def _labels() -> tuple[jax.Array, jax.Array]:
+    """Returns labels as the loader numbers them, dense, 0 stays; and the same with borders widened."""
+    volume = open_volume(f"{ADDRESS}&labels=neurons")
+    stored = volume.read(volume.box)
+    _, dense = np.unique(np.append(stored.ravel(), 0), return_inverse=True)
+    labels = jax.numpy.asarray(dense[:-1].reshape(stored.shape), np.int32)
+    return labels, widen(labels)
 
 
 def _show(axis: Axes, section: np.ndarray, title: str, cmap, limits=(None, None)) -> None:
@@ -112,3 +176,4 @@ def _square(x: float, y: float, colour: str) -> Rectangle:
 
 if __name__ == "__main__":
     main()
+    draw_more()

@@ -35,10 +35,14 @@ ALLOWED = {
         *("errors", "compiled", "hash_table", "geometry", "runs", "volumes", "blocks", "objects"),
     },
     "augment": {"errors", "config", "geometry", "augment"},
-    "losses": {"errors", "config", "augment", "losses"},
+    "losses": {"errors", "config", "augment", "targets", "losses"},
     "targets": {"errors", "config", "registry", "targets"},
     "weights": {"errors", "config", "registry", "weights"},
     "attribution": {"errors", "attribution"},
+    "postprocess": {
+        *("errors", "compiled", "config", "geometry", "runs", "volumes", "blocks", "segmentation"),
+        "postprocess",
+    },
     # Its passes over blocks read and write volumes.
     "segmentation": {
         *("errors", "config", "registry", "compiled", "hash_table"),
@@ -78,7 +82,12 @@ def test_the_walk_sees_imports():
 
 def test_packages_of_the_host_do_not_import_jax():
     found = list(
-        _found({"geometry", "runs", "volumes", "blocks", "evaluation", "objects", "segmentation"})
+        _found(
+            {
+                *("geometry", "runs", "volumes", "blocks", "evaluation", "objects"),
+                *("segmentation", "postprocess"),
+            }
+        )
     )
     assert [f for f in found if _under(f[1], "jax", "jaxlib", "flax", "optax", "orbax")] == []
 

@@ -81,6 +81,8 @@ class Method:
             do not depend on them.
         classes: (names of the channels, settings) -> what each id means, for a method that makes no objects: its
             `fragments` are the classes of voxels, each found from the channels at that voxel alone.
+        parts: (prediction, objects `[z, y, x]` uint64, settings) -> `[z, y, x]` uint64, for objects whose parts
+            have ids of their own in the output: made last, from the object and the channels of each voxel alone.
     """
 
     summary: str
@@ -98,6 +100,7 @@ class Method:
     overlapped: bool = False
     halo: int = 32
     classes: Callable[[Names, Any], dict[int, str]] | None = None
+    parts: Callable[[Prediction, np.ndarray, Any], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         """Raises TypeError if `settings` is no valid settings class, or lacks `stitch` where the method is stitched."""

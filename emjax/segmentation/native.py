@@ -39,12 +39,12 @@ class RelabelNative:
         stored = read.clip(cells.outer)
         fragments = self.plan.open(self.plan.file(FRAGMENTS))
         labels = fragments[cells.inside(stored).slices].read().result()
+        objects = self.plan.parts(self._objects(labels), stored)
         beyond = zip(read.start, read.stop, stored.start, stored.stop, strict=True)
-        labels = np.pad(labels, [(b - a, d - c) for a, d, b, c in beyond], mode="edge")
+        objects = np.pad(objects, [(b - a, d - c) for a, d, b, c in beyond], mode="edge")
         output = self.plan.open(self.output)
         place = block.core.translate(tuple(-s for s in self.start))
-        objects = self._objects(self.grid.nearest(labels, block.core))
-        output[place.slices].write(objects).result()
+        output[place.slices].write(self.grid.nearest(objects, block.core)).result()
 
     def _objects(self, fragments: np.ndarray) -> np.ndarray:
         """Returns the objects of fragments; the id of a fragment says which cell it is of."""

@@ -90,6 +90,11 @@ class Plan:
         """What decides which fragments of different cells are the same; see `match`."""
         return getattr(self.settings, "stitch", None)
 
+    def parts(self, objects: np.ndarray, box: Box) -> np.ndarray:
+        """Returns the ids of objects in a box of the prediction, or of their parts where the method has some."""
+        parts = METHODS.find(self.method).parts
+        return parts(self.channels.read(box), objects, self.settings) if parts else objects
+
     def open(self, path: str) -> ts.TensorStore:
         """Opens a volume that this run made; only once in each process."""
         return open_output_once(ZarrOutput(path), 0, self.channels.run)
@@ -204,7 +209,8 @@ class Relabel:
             lookup = np.zeros(last + 1, np.uint64)
             if last:
                 lookup[1:] = read_segments(self.segments, first + 1, first + last)
-            output[inside.slices].write(lookup[labels]).result()
+            objects = plan.parts(lookup[labels], cell.core)
+            output[inside.slices].write(objects).result()
 
 
 def partition_graph(plan: Plan, blocks: int, path: str) -> dict[str, int]:

@@ -12,7 +12,7 @@ from emjax.errors import InputError
 from emjax.targets.labels import IGNORE, check_ids, check_labels
 from emjax.targets.metrics import ClassMeanIou
 from emjax.targets.options import required
-from emjax.targets.target import Losses, Target
+from emjax.targets.target import CLASS_LOSSES, Losses, Target
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Classes(Target):
     kind = "classes"
     metric = ClassMeanIou("class_mean_iou")
     activation = "softmax"
-    known_losses = ("cross_entropy", "dice")
+    known_losses = CLASS_LOSSES
     # The option `ids` means ids of the file.
     reads = "classes"
 

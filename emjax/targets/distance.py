@@ -33,6 +33,7 @@ class Distance(Target):
     metric = MeanAbsoluteError("distance_mae")
     known_losses = ("mse", "l1", "bce")
     decoder = "distance"
+    continuous = True
 
     def make(
         self, labels: jax.Array, voxel_nm: jax.Array | Sequence[float] | None = None

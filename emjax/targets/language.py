@@ -8,11 +8,18 @@ Entries are separated by ';', each NAME?key=value&key=value:
     distance?plane=false
     signed_distance?inside=8&outside=50
     classes?ids=0,1,2
+    skeleton_distance?alpha=0.8&plane=true
+    energy?levels=10
+    flow?plane=false
+    lsd?sigma=2,10,10&coarse=1,2,2
+    polarity
+    exclusive_polarity
     foreground?of=mito; affinities?of=neurons
 
 `of` names the labels of `image|neurons=A|mito=B`, `name` the channels where there are several of a kind.
 
-`+` joins losses, `:w` is a weight (1 if left out). `docs/targets.md` shows examples of each.
+`+` joins losses, `:w` is a weight (1 if left out). All targets take `weights=border/5:10+class_ratio`, `erode=1` and
+`dilate=1`. `docs/targets.md` shows examples of each.
 """
 
 from __future__ import annotations
@@ -36,6 +43,12 @@ TARGETS = Registry(
         "distance": "emjax.targets.distance:Distance",
         "signed_distance": "emjax.targets.signed_distance:SignedDistance",
         "classes": "emjax.targets.classes:Classes",
+        "skeleton_distance": "emjax.targets.skeleton_distance:SkeletonDistance",
+        "energy": "emjax.targets.energy:Energy",
+        "flow": "emjax.targets.flow:Flow",
+        "lsd": "emjax.targets.shape_descriptors:ShapeDescriptors",
+        "polarity": "emjax.targets.polarity:Polarity",
+        "exclusive_polarity": "emjax.targets.polarity:ExclusivePolarity",
     },
 )
 

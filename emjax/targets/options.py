@@ -10,6 +10,7 @@ A target's options are the fields of its dataclass. These types can be read:
 | `tuple[int, int, int]`, also of `float` or `str`, of any length | that many, `1,2,3` |
 | `tuple[Offset, ...]` | `-1,0,0/0,-1,0`, or the name of a set of offsets |
 | `Losses` | `bce:1+dice:0.5` |
+| `Weights` | `border/5:10+class_ratio` |
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, TypeAlias
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.targets.offsets import OFFSETS, Offset
+from emjax.targets.weights import SIZES, Weights
 
 # (name, weight) of each loss.
 Losses: TypeAlias = tuple[tuple[str, float], ...]
@@ -139,6 +141,23 @@ def _read_losses(where: str, text: str) -> Losses:
     return tuple(losses)
 
 
+def _read_weights(where: str, text: str) -> Weights:
+    weights = []
+    for part in text.split("+"):
+        title, colon, strength = (piece.strip() for piece in part.partition(":"))
+        name, slash, size = (piece.strip() for piece in title.partition("/"))
+        # A map that has no size keeps 0; what is unknown is refused where the target is made.
+        least = SIZES.get(name) or 0.0
+        weights.append(
+            (
+                name,
+                _read_float(f"{where}: size of {name}", size) if slash else least,
+                _read_float(f"{where}: strength of {name}", strength) if colon else 1.0,
+            )
+        )
+    return tuple(weights)
+
+
 _READERS: dict[Any, Reader] = {
     int: _read_int,
     float: _read_float,
@@ -146,4 +165,5 @@ _READERS: dict[Any, Reader] = {
     str: _read_text,
     tuple[Offset, ...]: _read_offsets,
     Losses: _read_losses,
+    Weights: _read_weights,
 }

@@ -36,6 +36,7 @@ class SignedDistance(Target):
     activation = "tanh"
     known_losses = ("mse", "l1")
     decoder = "distance"
+    continuous = True
 
     def make(
         self, labels: jax.Array, voxel_nm: jax.Array | Sequence[float] | None = None

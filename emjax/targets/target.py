@@ -18,11 +18,15 @@ import jax.numpy as jnp
 from emjax.config import nearest
 from emjax.errors import InputError
 from emjax.targets.metrics import Metric
+from emjax.targets.morphology import dilate, erode
 from emjax.targets.offsets import Offset
 from emjax.targets.options import Losses, readers_of
+from emjax.targets.weights import OF_LABELS, SIZES, Weights, check_weights
 
 # Losses of a target whose values are 0 or 1.
 BINARY_LOSSES = ("bce", "balanced_bce", "focal", "dice", "mse", "l1")
+# Losses of a target of which each voxel has exactly one channel.
+CLASS_LOSSES = ("cross_entropy", "dice")
 
 # Labels from which a target can be made: with dense ids within the crop; the same, but with background at the borders
 # of touching objects if the configuration asks for it (`data.widen`); or with the ids of the file.
@@ -45,11 +49,16 @@ class Target(abc.ABC):
     Attributes:
         losses: (name in `emjax.losses.dense.DENSE_LOSSES`, weight) of each loss.
         of: name of the labels that the target is made from, as in `image|mito=ADDRESS`; '': those without a name.
+        weights: (name, size, strength) of each map of weights in the losses, see `emjax.targets.weights`; (): none.
+        erode: voxels within sections by which objects are eroded before the target is made, from all other labels.
+        dilate: voxels within sections by which objects are dilated into background, after they are eroded.
         name: what is before the names of its channels and scores, as in `mito.foreground`; '': as `of`.
         kind: name of the target in the target language. A class without a name is a base class.
         metric: the metric of validation.
         activation: maps logits to values: 'sigmoid', 'tanh' or 'softmax'; the losses apply it too.
         known_losses: names of the losses that are meaningful for this target.
+        continuous: whether values are numbers, such as distances, and not 0 or 1 alone; decides which maps of weights
+            are meaningful.
         reads: which labels it is made from, one of `LABELS`; a property where this depends on options.
         decoder: name of the method in `emjax.segmentation` that makes objects from its channels, together with other
             channels if needed; '': none.
@@ -58,11 +67,15 @@ class Target(abc.ABC):
     losses: Losses
     of: str = ""
     name: str = ""
+    weights: Weights = ()
+    erode: int = 0
+    dilate: int = 0
 
     kind: ClassVar[str]
     metric: ClassVar[Metric]
     activation: ClassVar[str] = "sigmoid"
     known_losses: ClassVar[tuple[str, ...]] = BINARY_LOSSES
+    continuous: ClassVar[bool] = False
     reads: ClassVar[str] = "labels"
     decoder: ClassVar[str] = ""
 
@@ -104,6 +117,10 @@ class Target(abc.ABC):
                 raise InputError(f"{self.kind}: weight {weight:g} of loss {name} must be above 0")
             if [n for n, _ in self.losses].count(name) > 1:
                 raise InputError(f"{self.kind}: loss {name} is given twice; give it once")
+        check_weights(self.kind, self.weights, OF_LABELS if self.continuous else tuple(SIZES))
+        for option, radius in (("erode", self.erode), ("dilate", self.dilate)):
+            if radius < 0:
+                raise InputError(f"{self.kind}: {option}={radius} must be 0 or more, in voxels")
 
     @property
     def group(self) -> str:
@@ -139,6 +156,12 @@ class Target(abc.ABC):
     def channels(self) -> int:
         """Number of channels of the network's output."""
         return len(self.names)
+
+    def of_labels(
+        self, labels: jax.Array, voxel_nm: jax.Array | Sequence[float] | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Makes the target of one crop as `make` does, of objects that are eroded and dilated as its options say."""
+        return self.make(dilate(erode(labels, self.erode), self.dilate), voxel_nm)
 
     @abc.abstractmethod
     def make(

@@ -106,7 +106,7 @@ def build_segment(config: Mapping[str, Any]) -> Segment:
     recipe = make_recipe("ours", max_offset=(0, 0, 0), own_orientation=False, **augment)
     labels = jax.ShapeDtypeStruct(crop_size, jnp.int32)
     for target in targets:
-        jax.eval_shape(target.make, labels)  # raises the errors for crops that are too small
+        jax.eval_shape(target.of_labels, labels)  # raises the errors for crops that are too small
     channels = sum(target.channels for target in targets)
     backbone = build_backbone({**config["model"], "out_channels": channels})
     backbone.check_crop(crop_size)

@@ -16,9 +16,11 @@ from emjax.augment.labelled import augment_labelled
 from emjax.augment.recipes import Recipe, window_size
 from emjax.geometry.sizes import Size
 from emjax.losses.dense import weighted_loss
+from emjax.losses.weight_maps import weigh
 from emjax.models.backbone import Backbone
 from emjax.models.build import apply, init_params
 from emjax.parallel.sharding import constrain
+from emjax.targets.edge_distance import relative_spacing
 from emjax.targets.target import Target
 from emjax.targets.widen import widen
 
@@ -147,11 +149,29 @@ class Segment:
             plain = labels[_named("labels", name)]
             read[_named("widened", name)] = jax.vmap(widen)(plain) if self.widen else plain
         made = [
-            jax.vmap(target.make)(read[_named(target.reads, target.of)], voxel_nm)
+            self._make(target, read[_named(target.reads, target.of)], read, voxel_nm)
             for target in self.targets
         ]
         values, masks = zip(*made, strict=True)
         return list(values), list(masks)
+
+    def _make(
+        self,
+        target: Target,
+        labels: jax.Array,
+        read: Mapping[str, jax.Array],
+        voxel_nm: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        values, mask = jax.vmap(target.of_labels)(labels, voxel_nm)
+        if not target.weights:
+            return values, mask
+        # Weights are of whole objects, as they are in the volume.
+        objects = read[_named("labels", target.of)]
+
+        def weighed(objects: jax.Array, values: jax.Array, mask: jax.Array, nm: jax.Array) -> Any:
+            return weigh(target.weights, objects, values, mask, relative_spacing(nm))
+
+        return values, jax.vmap(weighed)(objects, values, mask, voxel_nm)
 
     def predict(self, params: Params, images: jax.Array) -> jax.Array:
         """Runs the network.

@@ -14,10 +14,15 @@ from emjax.targets.affinities import Affinities
 from emjax.targets.classes import Classes
 from emjax.targets.contour import Contour
 from emjax.targets.distance import Distance
+from emjax.targets.energy import Energy
+from emjax.targets.flow import Flow
 from emjax.targets.foreground import Foreground
 from emjax.targets.language import TARGETS
 from emjax.targets.offsets import LONG_RANGE, NEAREST
+from emjax.targets.polarity import ExclusivePolarity, Polarity
+from emjax.targets.shape_descriptors import ShapeDescriptors
 from emjax.targets.signed_distance import SignedDistance
+from emjax.targets.skeleton_distance import SkeletonDistance
 from emjax.targets.target import Target
 
 ALL = [
@@ -31,6 +36,14 @@ ALL = [
     Distance(plane=True),
     SignedDistance(),
     Classes(ids=(0, 1, 3)),
+    Polarity(),
+    ExclusivePolarity(),
+    SkeletonDistance(),
+    Energy(plane=True),
+    Flow(),
+    Flow(plane=False),
+    ShapeDescriptors(),
+    Foreground(erode=1, dilate=2),
 ]
 
 
@@ -44,7 +57,9 @@ def labels() -> np.ndarray:
 
 @pytest.mark.parametrize("target", ALL, ids=str)
 def test_what_every_target_promises(target):
-    values, mask = jax.jit(jax.vmap(target.make))(labels(), jnp.array([[40.0, 4, 4], [0, 0, 0]]))
+    values, mask = jax.jit(jax.vmap(target.of_labels))(
+        labels(), jnp.array([[40.0, 4, 4], [0, 0, 0]])
+    )
     shape = (*labels().shape, target.channels)
     assert values.shape == mask.shape == shape and values.dtype == mask.dtype == jnp.float32
     assert len(target.names) == len(target.channel_offsets) == target.channels
@@ -52,7 +67,7 @@ def test_what_every_target_promises(target):
     assert set(np.unique(mask)) == {0.0, 1.0}
     # Nothing is known where the label is unknown, and something elsewhere.
     assert np.all(mask[labels() == -1] == 0) and mask.mean() > 0.05
-    low = -1 if target.kind == "signed_distance" else 0
+    low = -1 if target.activation == "tanh" else 0
     assert values.min() >= low and values.max() <= 1 and np.ptp(values) > 0
     assert np.all(values[mask == 0] == 0)
     assert hash(target) == hash(type(target)(**vars(target)))
@@ -63,8 +78,8 @@ def test_unit_values_of_any_logits(target):
     logits = jnp.array([[-200.0, 0.0, 200.0]]).T * jnp.ones(target.channels)
     units = np.asarray(target.unit(logits.astype(jnp.bfloat16)))
     assert units.dtype == np.float32 and units.min() >= 0 and units.max() <= 1
-    if target.kind == "classes":
-        np.testing.assert_allclose(units, 1 / 3)
+    if target.activation == "softmax":
+        np.testing.assert_allclose(units, 1 / target.channels)
     else:
         np.testing.assert_allclose(
             units, [[0] * target.channels] * 1 + [[0.5] * target.channels, [1] * target.channels]

@@ -30,6 +30,9 @@ METHODS = Registry(
     {
         "distance": "emjax.segmentation.methods.seeded_watershed:DISTANCE",
         "contour": "emjax.segmentation.methods.seeded_watershed:CONTOUR",
+        "flow": "emjax.segmentation.methods.flow:METHOD",
+        "energy": "emjax.segmentation.methods.energy:METHOD",
+        "polarity": "emjax.segmentation.methods.polarity:METHOD",
         "agglomerate": "emjax.segmentation.methods.agglomerate:METHOD",
         "mutex": "emjax.segmentation.methods.mutex:METHOD",
         "multicut": "emjax.segmentation.methods.multicut:METHOD",
@@ -60,7 +63,7 @@ def decode(
 
     Returns:
         `[z, y, x]` uint64, ids 1..n in the order of their first voxels, 0 = background; of a method of classes, the ids
-        of these. The same input gives the same bytes.
+        of these, and of one with `parts`, those of the parts. The same input gives the same bytes.
 
     Raises:
         InputError: if a method or setting is unknown (names the nearest), a value is out of range, or the prediction
@@ -80,7 +83,9 @@ def decode(
     }
     lookup = np.zeros(len(ids) + 1, np.uint64)
     lookup[1:] = solve(Graph(ids, sizes, tables), method, values, memo)
-    return np.take(lookup, fragments.view(np.int64))
+    objects = np.take(lookup, fragments.view(np.int64))
+    parts = METHODS.find(method).parts
+    return parts(prediction, objects, values) if parts else objects
 
 
 def solve(graph: Graph, method: str, settings: Any, memo: Memo | None = None) -> np.ndarray:

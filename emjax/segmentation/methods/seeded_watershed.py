@@ -17,7 +17,7 @@ from emjax.segmentation.settings import StitchSettings, choice, number
 from emjax.segmentation.sizes import remove_small
 
 # Channels with the distance to the edge; the first that exists is taken.
-DISTANCES = ("distance", "signed_distance")
+DISTANCES = ("distance", "skeleton_distance", "signed_distance")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,7 @@ CONTOUR = Method(
 DISTANCE = Method(
     summary="seeds where foreground is high and the edge far, low contour if there is one, then a watershed (BD, BCD)",
     settings=DistanceSettings,
-    needs="'foreground', and 'distance' or 'signed_distance'",
+    needs="'foreground', and 'distance', 'skeleton_distance' or 'signed_distance'",
     fits=_has_distance,
     fragments=_of_distance,
     stitched=True,

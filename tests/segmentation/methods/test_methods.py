@@ -273,7 +273,9 @@ def test_the_methods_of_the_documentation_are_those_of_the_table():
 
 def test_methods_that_targets_name_are_there():
     named = {TARGETS[name].decoder for name in TARGETS.own_names}
-    assert named - {""} == {"agglomerate", "components", "contour", "distance"}
+    assert named - {""} == {
+        *("agglomerate", "components", "contour", "distance", "energy", "flow", "polarity")
+    }
     assert named - {""} <= set(METHODS.own_names)
 
 
