@@ -46,6 +46,7 @@ def folder(tmp_path_factory) -> Path:
         ("tune", {"input": "p.zarr", "labels": "labels.zarr", "grid": "threshold=0.5"}),
         ("evaluate", {"segmentation": "s.zarr", "labels": "labels.zarr"}),
         ("objects", {"input": "s.zarr"}),
+        ("postprocess", {"input": "s.zarr", "output": "out.zarr"}),
         ("convert", {"input": "image.zarr", "output": "out.zarr"}),
         ("view", {"volumes": "image.zarr|s.zarr", "serve": False}),
     ],

@@ -19,7 +19,7 @@ from .running import read_refusal
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 HEAVY = {"jax", "jaxlib", "flax", "optax", "orbax", "grain"}
-HOST_JOBS = ("convert", "objects", "evaluate", "segment", "view", "tune")
+HOST_JOBS = ("convert", "objects", "evaluate", "segment", "view", "tune", "postprocess")
 
 
 @pytest.fixture
