@@ -234,3 +234,15 @@ def test_targets_that_cannot_be_told_apart_are_refused() -> None:
         _task("foreground?ids=1; foreground?ids=2")
     with pytest.raises(InputError, match="of=a.b must be letters"):
         _task("foreground?of=a.b")
+
+
+def test_weights_are_of_whole_objects_and_reach_the_masks():
+    task = _task("foreground?ids=1&erode=1&weights=small/5:3; foreground?name=plain")
+    labels = np.zeros((1, *CROP), np.int32)
+    labels[0, 0, 4:6, 4:6], labels[0, :, 10:20, 10:20] = 1, 2
+    batch = {"labels": jnp.asarray(labels), "classes": jnp.asarray(labels)}
+    (values, plain), (mask, even) = task.make_targets(batch, jnp.full((1, 3), 8.0))
+    assert set(np.unique(even)) == {1} and plain.sum() == (labels > 0).sum()
+    # The eroded object is gone, and its four voxels still weigh 1 + 3.
+    assert values.sum() == 0
+    np.testing.assert_array_equal(mask[..., 0], np.where(labels == 1, 4, 1))
