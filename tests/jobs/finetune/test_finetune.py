@@ -21,12 +21,13 @@ from emjax.train.weights import restore_params
 
 from ...extending import write_package
 from ...tasks.small import smooth_noise
-from ..running import read_refusal, run_command
+from ..running import FEW_DEFECTS, read_refusal, run_command
 
 CONFIG = "configs/finetune.py:smoke"
 SHAPE = (12, 64, 128)
-SMALL = {
-    "num_steps": 2,
+SMALL = FEW_DEFECTS | {
+    "num_steps": 4,
+    "optimizer.ema_decay": 0.9,
     "mesh.data": 1,
     "data.batch_size": 2,
     "data.crop_size": "4,32,32",
@@ -74,7 +75,7 @@ def test_a_run_writes_what_was_promised(finished):
     promised = {"steps", "loss_first", "loss_last", "voxels_per_s", "val_loss"}
     assert set(results) >= promised | {"val_affinity_f1", "val_foreground_iou"}
     assert all(np.isfinite(value) for value in results.values())
-    assert results["steps"] == 2 and 0 <= results["val_foreground_iou"] <= 1
+    assert results["steps"] == 4 and 0 <= results["val_foreground_iou"] <= 1
     task = build_segment(restore_params(finished.folder).spec.config)
     found = {name for name in results if name.startswith("val_")}
     assert found == set(judge.score_names({}, task))
@@ -86,7 +87,7 @@ def test_a_run_writes_what_was_promised(finished):
 def test_a_finished_run_says_so_and_does_nothing(finished, volumes, monkeypatch, capfd):
     monkeypatch.setattr(job, "prepare_training", lambda *_: pytest.fail("nothing to do"))
     assert run_command(CONFIG, finished.folder, _fields(volumes)) == 0
-    assert "finished     all 2 steps were taken before" in capfd.readouterr().out
+    assert "finished     all 4 steps were taken before" in capfd.readouterr().out
 
 
 def test_a_checkpoint_says_what_it_predicts(finished):
@@ -181,18 +182,15 @@ def test_another_network_than_the_weights(finished, volumes, tmp_path, capfd):
 
 
 @pytest.mark.slow
-def test_stopped_and_continued_is_the_same_run(volumes, tmp_path, monkeypatch):
+def test_stopped_and_continued_is_the_same_run(finished, volumes, tmp_path, monkeypatch):
     """Bit for bit: 4 steps; and 2 steps, SIGTERM, the same command again."""
-    fields = _fields(volumes) | {"num_steps": 4, "eval.every_steps": 2, "optimizer.ema_decay": 0.9}
-    assert run_command(CONFIG, tmp_path / "straight", fields) == 0
+    stopped = tmp_path / "stopped"
     with monkeypatch.context() as patch:
         patch.setattr(interrupt.Interrupt, "reached", lambda self, step: step >= 2)
-        assert run_command(CONFIG, tmp_path / "stopped", fields) == PREEMPTED
-    assert not (tmp_path / "stopped" / "results.json").exists()
-    assert run_command(CONFIG, tmp_path / "stopped", fields) == 0
-    one, other = (restore_params(tmp_path / name).params for name in ("straight", "stopped"))
+        assert run_command(CONFIG, stopped, _fields(volumes)) == PREEMPTED
+    assert not (stopped / "results.json").exists()
+    assert run_command(CONFIG, stopped, _fields(volumes)) == 0
+    one, other = (restore_params(folder).params for folder in (finished.folder, stopped))
     jax.tree.map(np.testing.assert_array_equal, one, other)
-    results = [
-        json.loads((tmp_path / n / "results.json").read_text()) for n in ("straight", "stopped")
-    ]
+    results = [json.loads((f / "results.json").read_text()) for f in (finished.folder, stopped)]
     assert results[0]["val_loss"] == results[1]["val_loss"]

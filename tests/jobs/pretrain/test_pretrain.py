@@ -21,11 +21,11 @@ from emjax.tasks.build import build_pretrain
 from emjax.train import interrupt, job
 from emjax.train.weights import restore_params
 
-from ..running import read_refusal, run_command
+from ..running import FEW_DEFECTS, read_refusal, run_command
 
 SHAPE = (12, 96, 160)
-SMALL = {
-    "num_steps": 2,
+SMALL = FEW_DEFECTS | {
+    "num_steps": 4,
     "mesh.data": 1,
     "data.batch_size": 2,
     "data.crop_size": "2,32,32",
@@ -40,7 +40,7 @@ SMALL = {
     "eval.distractors": 7,
     "eval.exclusion_radius": "1,4,4",
     "eval.margin": "1,4,4",
-    "eval.every_steps": 2,
+    "eval.every_steps": 4,
     "save.every_steps": 1,
 }
 # What README promises of this job (What a run leaves), and every training job writes.
@@ -98,7 +98,7 @@ def test_a_run_writes_what_was_promised(finished):
     results = json.loads((finished.folder / "results.json").read_text())
     assert set(results) >= PROMISED
     assert all(np.isfinite(value) for value in results.values())
-    assert results["steps"] == 2 and results["voxels_per_s"] > 0
+    assert results["steps"] == 4 and results["voxels_per_s"] > 0
     # A score that is compared with an untrained network is one that can choose the best checkpoint.
     values = restore_params(finished.folder).spec.config
     scores = {n.removesuffix("_untrained") for n in results if n.endswith("_untrained")}
@@ -112,7 +112,7 @@ def test_a_run_writes_pictures_and_curves(finished):
     assert all(imread(picture).std() > 0.01 for picture in pictures)
     assert list((finished.folder / "tensorboard").iterdir())
     lines = (finished.folder / "metrics.jsonl").read_text().splitlines()
-    assert {json.loads(line)["step"] for line in lines} == {1, 2}
+    assert {json.loads(line)["step"] for line in lines} == {1, 2, 3, 4}
 
 
 def test_a_run_writes_parameters_that_can_be_read(finished):
@@ -199,15 +199,13 @@ def test_a_disk_that_is_full(refused, volumes, monkeypatch):
 
 
 @pytest.mark.slow
-def test_stopped_and_continued_is_the_same_run(volumes, tmp_path, monkeypatch):
+def test_stopped_and_continued_is_the_same_run(finished, volumes, tmp_path, monkeypatch):
     """Bit for bit: 4 steps; and 2 steps, SIGTERM, the same command again."""
-    settings = {"num_steps": 4, "eval__every_steps": 4}
-    assert _command(f"{volumes}:raw", tmp_path / "straight", **settings) == 0
+    stopped = tmp_path / "stopped"
     with monkeypatch.context() as patch:
         patch.setattr(interrupt.Interrupt, "reached", lambda self, step: step >= 2)
-        status = _command(f"{volumes}:raw", tmp_path / "stopped", **settings)
-    assert status == PREEMPTED
-    assert not (tmp_path / "stopped" / "results.json").exists()
-    assert _command(f"{volumes}:raw", tmp_path / "stopped", **settings) == 0
-    one, other = (restore_params(tmp_path / name).params for name in ("straight", "stopped"))
+        assert _command(f"{volumes}:raw", stopped) == PREEMPTED
+    assert not (stopped / "results.json").exists()
+    assert _command(f"{volumes}:raw", stopped) == 0
+    one, other = (restore_params(folder).params for folder in (finished.folder, stopped))
     jax.tree.map(np.testing.assert_array_equal, one, other)
