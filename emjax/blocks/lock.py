@@ -9,6 +9,7 @@ import os
 import shlex
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from emjax.errors import InputError
 from emjax.runs.processes import lives
 from emjax.volumes.address import local_path
 
-# Tries to open a lock file that others delete meanwhile.
-_TRIES = 20
+# Tries to take a lock whose file others delete meanwhile, or that they hold for a moment; seconds between the latter.
+_TRIES, _PAUSE_S = 20, 0.01
 
 
 class OutputLock:
@@ -145,10 +146,8 @@ class OutputLock:
     def _flock(self, handle: int, *, shared: bool = False) -> bool:
         """Takes the lock, and returns whether it is held; False on a file system without locks."""
         try:
-            try_lock(handle, shared=shared)
+            self._try(handle, shared)
         except OSError as error:
-            if error.errno in HELD:
-                raise self._refusal(self._name_holder(handle)) from error
             if error.errno not in NO_LOCKS:
                 raise
             if _is_alive(_read_signature(handle)):
@@ -160,6 +159,20 @@ class OutputLock:
             )
             return False
         return True
+
+    def _try(self, handle: int, shared: bool) -> None:
+        """Takes the lock, or refuses by InputError; another OSError is one of a file system without locks."""
+        for left in reversed(range(_TRIES)):
+            try:
+                return try_lock(handle, shared=shared)
+            except OSError as error:
+                if error.errno not in HELD:
+                    raise
+                holder = self._name_holder(handle)
+                # Held by nobody any more: a run that ends, or asks whether one works here, holds it for a moment.
+                if holder or not left:
+                    raise self._refusal(holder) from error
+            time.sleep(_PAUSE_S)
 
     def _refusal(self, holder: str) -> InputError:
         return InputError(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from emjax.blocks import lock as lock_module
 from emjax.blocks.lock import FolderLock, OutputLock
 from emjax.errors import InputError
 
@@ -68,6 +69,23 @@ def test_a_second_run_is_refused_and_told_of_the_first(folder: Path) -> None:
     with OutputLock(path, "segment") as lock:
         assert json.loads(lock.file.read_text())["pid"] == os.getpid()
     assert {file.name for file in folder.iterdir()} == {"link"}
+
+
+@pytest.mark.parametrize("part", [(0, 1), (1, 2)])
+def test_who_holds_it_for_a_moment_refuses_nobody(folder: Path, monkeypatch, part) -> None:
+    """As a part that ends does while another begins, and a command that asks whether a run works here."""
+    file = (folder / ".a.lock").open("w")
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    name_holder, waited = OutputLock._name_holder, []
+
+    def given_back(lock: OutputLock, handle: int) -> str:
+        file.close()
+        return name_holder(lock, handle)
+
+    monkeypatch.setattr(OutputLock, "_name_holder", given_back)
+    monkeypatch.setattr(lock_module.time, "sleep", waited.append)
+    with OutputLock(folder / "a", "predict", part):
+        assert len(waited) == 1
 
 
 def test_an_error_gives_it_back(folder: Path) -> None:
