@@ -34,7 +34,7 @@ if not flags.FLAGS.is_parsed():
     flags.FLAGS.mark_as_parsed()
 
 # Folders of tests that compile much and run little: networks are trained for a few steps, commands tried.
-QUICKLY_COMPILED = ("augment", "jobs", "tasks")
+QUICKLY_COMPILED = ("augment", "jobs", "launch", "tasks")
 _SETTING = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -27,6 +27,11 @@ FIELDS = {
     "data.batch_size": 2,
     "data.crop_size": "2,16,16",
     "augment.max_offset": "1,2,2",
+    # Each kind of defect is a part of the program.
+    "augment.strong_weights.fold": 0,
+    "augment.strong_weights.section_blur": 0,
+    "augment.strong_weights.sobel": 0,
+    "augment.strong_weights.cutout": 0,
     "model.widths": "4,8",
     "loss.levels": "0",
     "loss.num_tokens": 8,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ..jobs.running import FEW_DEFECTS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "launch" / "local.sh"
 # A command that says what it was given, and ends with the status of its number.
@@ -179,6 +181,7 @@ def test_two_processes_pretrain(tmp_path):
     command += ["--config.eval.distractors=7", "--config.model.widths=4,8"]
     command += ["--config.loss.levels=0", "--config.data.crop_size=4,32,32"]
     command += ["--config.augment.max_offset=1,8,8", "--config.eval.exclusion_radius=1,4,4"]
+    command += [f"--config.{name}={value}" for name, value in FEW_DEFECTS.items()]
     environment = {
         "PYTHONPATH": str(REPOSITORY),
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
