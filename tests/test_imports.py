@@ -29,6 +29,7 @@ ALLOWED = {
     "blocks": {"errors", "config", "signals", "geometry", "runs", "volumes", "blocks"},
     "skeletons": {"errors", "geometry", "runs", "skeletons"},
     "pictures": {"errors", "geometry", "runs", "pictures"},
+    "tracing": {"errors", "compiled", "geometry", "runs", "skeletons", "tracing"},
     # Scores are functions of arrays; ids mean what volumes of labels say.
     "evaluation": {"errors", "compiled", "geometry", "volumes", "skeletons", "evaluation"},
     "objects": {
@@ -86,6 +87,7 @@ def test_packages_of_the_host_do_not_import_jax():
             {
                 *("geometry", "runs", "volumes", "blocks", "evaluation", "objects"),
                 *("segmentation", "postprocess"),
+                *("skeletons", "tracing"),
             }
         )
     )

@@ -50,6 +50,7 @@ _OWN = (
     "decoding.json",
     "objects.parquet",
     "contacts.parquet",
+    "trees.csv",
     "report.html",
     "seconds.json",
     RESULTS_FILE,

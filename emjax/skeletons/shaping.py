@@ -10,6 +10,9 @@ from scipy.spatial import KDTree
 from emjax.skeletons.branches import along, is_key, sections
 from emjax.skeletons.skeleton import Skeleton
 
+# The last part of a branch that is straightened, and the part before it that says its direction, in radii.
+_NEAR, _FAR = 1.5, 4.0
+
 
 def resample(skeleton: Skeleton, step: float) -> Skeleton:
     """Returns the same branches with points at equal distances along each; roots, branch points and tips stay.
@@ -96,6 +99,39 @@ def prune(skeleton: Skeleton, length: float) -> Skeleton:
         for _, path in shortest.values():
             kept[path[1:]] = False
         skeleton = skeleton.keep(kept)
+
+
+def straighten_ends(skeleton: Skeleton) -> Skeleton:
+    """Returns branches whose ends, traced to some voxel of the end's surface, run straight on in the middle.
+
+    The last part of a branch, of 1.5 of its radii, becomes the straight continuation of the part before it, as long as
+    it reached in that direction. Branches shorter than 4 of their radii stay as they are.
+
+    Args:
+        skeleton: one or more trees with radii, with points that are close to each other.
+    """
+    positions, radii = skeleton.positions.copy(), skeleton.radii.copy()
+    counts = skeleton.child_counts
+    for path in sections(skeleton):
+        ends = [path[::-1]] if counts[path[-1]] == 0 else []
+        if skeleton.parents[path[0]] < 0 and counts[path[0]] == 1:
+            ends.append(path)
+        for way in ends:
+            at = along(positions[way])
+            radius = float(np.median(radii[way]))
+            if not radius or at[-1] < len(ends) * _FAR * radius:
+                continue
+            near, far = np.searchsorted(at, (_NEAR * radius, _FAR * radius))
+            if far <= near:
+                continue
+            anchor, before = positions[way[near]], positions[way[far]]
+            step = anchor - before
+            step /= np.linalg.norm(step)
+            reach = max(0.0, float((positions[way[0]] - anchor) @ step))
+            share = 1 - np.arange(near) / near
+            positions[way[:near]] = anchor + (share * reach)[:, None] * step
+            radii[way[:near]] = radii[way[near]]
+    return dataclasses.replace(skeleton, positions=positions, radii=radii)
 
 
 def join(skeleton: Skeleton, gap: float) -> Skeleton:

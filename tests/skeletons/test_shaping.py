@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emjax.skeletons.branches import measure_trees
-from emjax.skeletons.shaping import join, prune, resample, smooth
+from emjax.skeletons.shaping import join, prune, resample, smooth, straighten_ends
 from emjax.skeletons.skeleton import Skeleton, joined
 
 from .test_branches import make_y
@@ -57,3 +57,15 @@ def test_near_trees_are_joined_once_and_far_ones_are_not():
     assert both.parents[9] == -1 and both.parents[19] == 18
     assert len(join(joined(parts), 3.9).roots) == 3
     assert measure_trees(both)["tips"] == 3
+
+
+def test_ends_run_on_in_the_middle():
+    x = np.arange(31.0)
+    # To the rim of its end, 2 off, within the last two points.
+    y = np.where(x < 29, 0, x - 28)
+    tree = Skeleton(np.stack([0 * x, y, x], axis=1), np.arange(31) - 1, np.full(31, 2.0))
+    made = straighten_ends(tree)
+    assert np.abs(made.positions[:, 1]).max() < 1e-9
+    assert made.positions[-1, 2] == pytest.approx(30) and made.length == pytest.approx(30)
+    short = make_y()
+    assert np.allclose(straighten_ends(short).positions, short.positions)

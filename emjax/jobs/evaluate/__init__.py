@@ -1,4 +1,4 @@
-"""Scores a segmentation against labels or skeletons."""
+"""Scores a segmentation against labels or skeletons, or tracings against true trees."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from emjax.jobs.evaluate.report import (
     write_confusion,
     write_plots,
 )
-from emjax.jobs.evaluate.settings import Settings
+from emjax.jobs.evaluate.settings import TREES, Settings
+from emjax.jobs.evaluate.trees import score_trees
 from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
 
 
@@ -44,6 +45,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
             read.
     """
     settings = Settings.from_config(config)
+    if settings.kind == TREES:
+        return score_trees(settings, config, workdir)
     inputs = open_inputs(settings)
     with OutputLock(f"{os.fspath(workdir)}/{RESULTS_FILE}", "evaluate"):
         folder = Path(os.fspath(open_run_folder(workdir, config)))

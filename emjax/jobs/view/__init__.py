@@ -17,13 +17,15 @@ from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.jobs.view.settings import Settings
 from emjax.pictures.render import save_png
+from emjax.pictures.trees import draw_trees
 from emjax.runs.folder import CONFIG_FILE, RESULTS_FILE, open_run_folder, write_results
-from emjax.skeletons.skeleton import Skeleton
+from emjax.skeletons.skeleton import Skeleton, joined
 from emjax.skeletons.swc import read_swc
 from emjax.skeletons.unit import Unit
-from emjax.viewing.layers import Layer, describe, knows_nm, open_layers
+from emjax.viewing.layers import IMAGE, Layer, describe, knows_nm, open_layers
 from emjax.viewing.overlap import crop_layers, warn_of_gaps
 from emjax.viewing.page import serve, wait
+from emjax.viewing.projection import project
 from emjax.viewing.snapshot import Snapshot, draw_layers
 from emjax.volumes.address import local_path
 from emjax.volumes.slow import say_if_slow
@@ -58,7 +60,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     whole = layers[0].volume.size
     box = Box.from_text(settings.box, whole) if settings.box else Box((0, 0, 0), whole)
     skeletons = _read_skeletons(settings, layers)
-    picture = draw_layers(layers, settings.sections, box) if settings.png else None
+    picture = None
+    if settings.png and skeletons:
+        _save(settings.png, _draw_skeletons(layers[0], box, skeletons))
+    elif settings.png:
+        picture = draw_layers(layers, settings.sections, box)
     layers = crop_layers(layers, box) if settings.box else layers
     _forget_last(workdir)
     folder = open_run_folder(workdir, config)
@@ -71,9 +77,11 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     if picture is not None:
         _save(settings.png, picture.pixels)
         results["sections"] = picture.sections
-        lines += [*_cut_short(picture), f"picture    {settings.png}"]
+        lines += _cut_short(picture)
+    if settings.png:
+        lines.append(f"picture    {settings.png}")
     lines.append(f"results    {Path(os.fspath(folder)) / RESULTS_FILE}")
-    if picture is not None or not settings.serve:
+    if settings.png or not settings.serve:
         write_results(folder, results)
         print("\n".join(lines), flush=True)
         return 0
@@ -108,6 +116,29 @@ def _read_skeletons(settings: Settings, layers: Sequence[Layer]) -> list[Skeleto
     # Without a voxel size the page draws voxels as cubes of one unit.
     skeleton = unit.in_nm(read_swc(settings.skeletons), layers[0].voxel_nm)
     return skeleton.trees()
+
+
+def _draw_skeletons(layer: Layer, box: Box, skeletons: Sequence[Skeleton]) -> np.ndarray:
+    """Draws skeletons over the largest values of a layer along each axis.
+
+    Args:
+        layer: an image.
+        box: part that is drawn, in its voxels.
+        skeletons: nm, or voxels if no layer knows its voxel size.
+    """
+    if layer.kind != IMAGE:
+        raise InputError(
+            f"skeletons are drawn over an image, and {layer.name} is {layer.kind}; give an image first in volumes"
+        )
+    sides = project(layer.volume.crop(box))
+    if sides is None:
+        raise InputError(
+            f"{layer.name} is too large to be drawn whole; give a part with --config.box"
+        )
+    whole = joined(skeletons)
+    # Voxels of the part; 0 is the centre of the first.
+    voxels = whole.positions / layer.voxel_nm - layer.origin - box.start - 0.5
+    return draw_trees(sides, {"skeletons": voxels[whole.edges]}, layer.voxel_nm)
 
 
 def _forget_last(workdir: str | os.PathLike[str]) -> None:

@@ -62,5 +62,8 @@ class Settings:
             raise InputError(f"png={self.png}: there is no folder {path.parent}; make it first")
         if path.is_dir():
             raise InputError(f"png={self.png} is a folder; give a file in it")
-        if self.skeletons:
-            raise InputError("skeletons are drawn on the page alone; leave png or skeletons out")
+        if self.skeletons and self.sections:
+            raise InputError(
+                f"sections={self.sections}: skeletons are drawn over the largest values along each axis; leave "
+                "sections or skeletons out"
+            )

@@ -143,6 +143,14 @@ def test_page_of_the_command_until_ctrl_c(volumes, tmp_path, number):
         process.communicate()
 
 
+def test_skeletons_are_drawn_over_the_whole(volumes, tmp_path):
+    picture, results = _draw(volumes, tmp_path, skeletons="{v}/n.swc")
+    assert results["skeletons"] == 1 and "sections" not in results
+    red, green, blue = (picture[..., i] for i in range(3))
+    # The line runs from the middle of the first quarter of the view along z to its middle.
+    assert ((red > green + 0.2) & (blue > green + 0.2)).sum() > 50
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -159,8 +167,8 @@ def test_page_of_the_command_until_ctrl_c(volumes, tmp_path, number):
         ({"png": "{v}/o.jpg"}, ["o.jpg must end in .png"]),
         ({"png": "{v}/folder.png"}, ["is a folder"]),
         (
-            {"png": "{v}/o.png", "skeletons": "{v}/n.swc"},
-            ["skeletons", "leave png or skeletons out"],
+            {"png": "{v}/o.png", "sections": "z=1", "skeletons": "{v}/n.swc"},
+            ["sections=z=1", "leave sections or skeletons out"],
         ),
         ({"skeletons": "{v}/none.swc"}, ["cannot read skeleton", "none.swc"]),
         ({"skeleton_unit": "0"}, ["skeleton_unit=0"]),
