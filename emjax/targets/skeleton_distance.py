@@ -65,7 +65,8 @@ def skeleton_distance(
 
     Returns:
         values and mask, each `[z, y, x, 1]` float32; background is 0. Masked as in
-        `emjax.targets.distance.instance_distance`: where an edge may be hidden, or none is in sight.
+        `emjax.targets.distance.instance_distance`: where an edge may be hidden, or none is in sight; and
+        pieces of an object without any skeleton in the crop.
 
     Source: target 8 of PyTorch Connectomics, whose background is -1, and whose skeletons are those of kimimaro; here
     they are medial axes (`emjax.targets.medial_axis`), made within the compiled step.
@@ -76,7 +77,8 @@ def skeleton_distance(
     skeleton = axis_distance(labels, axis, spacing, plane)
     unlabelled = edge_distance((labels == IGNORE).astype(labels.dtype), spacing, plane)
     inside = labels > 0
-    known = inside & (edge < unlabelled) | (labels == 0)
+    # A piece in a corner of the crop sees no two edges on opposite sides, and so no skeleton.
+    known = inside & (edge < unlabelled) & jnp.isfinite(skeleton) | (labels == 0)
     # Where no edge is in sight, both are infinite.
     share = jnp.where(known & inside, edge / (edge + jnp.where(known, skeleton, 0.0)), 0.0)
     return as_channel(share**alpha), as_channel(known)
