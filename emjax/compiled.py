@@ -35,15 +35,17 @@ def compiled(function: Callable, signature: str | None = None, **options: Any) -
             For small functions that are called with constants, for each of which numba would compile a copy.
         **options: further options of `numba.njit`.
     """
-    before, types = _SETTINGS.CACHE_DIR, (signature,) if signature else ()
+    before = _SETTINGS.CACHE_DIR
+    if signature:
+        options["signature_or_function"] = signature
     # numba reads this setting when it decorates, and falls back to the file's folder if the cache cannot be written.
     _SETTINGS.CACHE_DIR = _cache_folder(_package(Path(function.__code__.co_filename)))
     try:
-        return numba.njit(*types, cache=True, nogil=True, **options)(function)
+        return numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError as error:
         if "cannot cache function" not in str(error):
             raise
-        return numba.njit(*types, nogil=True, **options)(function)
+        return numba.njit(nogil=True, **options)(function)
     finally:
         _SETTINGS.CACHE_DIR = before
 
