@@ -44,6 +44,7 @@ ALLOWED = {
         *("errors", "compiled", "config", "geometry", "runs", "volumes", "blocks", "segmentation"),
         "postprocess",
     },
+    "annotation": {"errors", "geometry", "annotation"},
     # Its passes over blocks read and write volumes.
     "segmentation": {
         *("errors", "config", "registry", "compiled", "hash_table"),
@@ -88,6 +89,7 @@ def test_packages_of_the_host_do_not_import_jax():
                 *("geometry", "runs", "volumes", "blocks", "evaluation", "objects"),
                 *("segmentation", "postprocess"),
                 *("skeletons", "tracing"),
+                "annotation",
             }
         )
     )

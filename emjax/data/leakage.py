@@ -85,7 +85,7 @@ def _common(known: _Known, part: Scored) -> Box | None:
     for one, other in zip(known.part, part, strict=True):
         if one is None or other is None:
             continue
-        seen = _in_voxels_of(one, other)
+        seen = in_voxels_of(one, other)
         common = seen.intersect(one.box) if seen is not None else None
         if common is None:
             continue
@@ -111,7 +111,7 @@ def _answer(field: str, part: Scored, known: _Known, common: Box, allow: bool) -
 
 
 def _say_if_close(field: str, part: Scored, known: _Known, halo: Size) -> None:
-    seen = _in_voxels_of(known.part.image, part.image)
+    seen = in_voxels_of(known.part.image, part.image)
     if seen is not None and known.part.image.box.grow(halo).overlaps(seen):
         logging.warning(
             "%s: between %s and %s, which is trained on, lie fewer voxels than the %s that the network sees to each "
@@ -130,7 +130,7 @@ class _Place(NamedTuple):
     inner: tuple[str, ...]
 
 
-def _in_voxels_of(volume: Volume, other: Volume) -> Box | None:
+def in_voxels_of(volume: Volume, other: Volume) -> Box | None:
     """Returns the box of `other` in voxels of the file of `volume`; None if it is other tissue."""
     one, two = volume.address, other.address
     if one.path.startswith(SYNTHETIC) or two.path.startswith(SYNTHETIC):

@@ -11,13 +11,13 @@ import numpy as np
 from absl import logging
 
 from emjax.data.grey_values import is_blank
-from emjax.data.opening import Labels, OpenedEntry
+from emjax.data.label_arrays import IGNORE, class_ids, dense_ids
+from emjax.data.opening import OpenedEntry
 from emjax.data.sampling import Origins, entry_probabilities
 from emjax.errors import InputError, reason
 from emjax.geometry.box import Box
 from emjax.geometry.sizes import Size
 from emjax.volumes.address import MASK
-from emjax.volumes.label_ids import NONE_NAMED, LabelIds
 from emjax.volumes.resampling import Resampling
 from emjax.volumes.volume import Volume
 
@@ -27,7 +27,6 @@ _RETRY_SECONDS = (0.5, 2.0, 8.0)
 # Number of windows after which a run is stopped if none had texture. If 1 in 100 windows of a volume has texture, the
 # run is stopped wrongly in 6 of 1000 cases.
 _ALL_BLANK = 512
-IGNORE = -1
 
 
 class _Window(NamedTuple):
@@ -198,9 +197,9 @@ class Crops:
             arrays = {"labels": nowhere, **({"classes": nowhere} if self._keep_ids else {})}
             if name in labels:
                 source = entry.all_labels[name]
-                arrays["labels"] = _dense(labels[name], source.ids)
+                arrays["labels"] = dense_ids(labels[name], source.ids)
                 if self._keep_ids:
-                    arrays["classes"] = _classes(labels[name], source)
+                    arrays["classes"] = class_ids(labels[name], source)
             for kind, array in arrays.items():
                 if MASK in labels:
                     array = np.where(labels[MASK] != 0, array, np.int32(IGNORE))
@@ -295,31 +294,3 @@ def _wait(reading: Callable[[], np.ndarray], volume: Volume, box: Box) -> np.nda
             time.sleep(seconds)
             reading = volume.begin_read(box)
     raise AssertionError("unreachable")
-
-
-def _dense(labels: np.ndarray, label_ids: LabelIds = NONE_NAMED) -> np.ndarray:
-    """Returns dense ids of a window as int32, since devices would silently wrap 64-bit ids."""
-    # Only one id for each run along x has to be sorted: some 3 %, as objects are long (25 ms -> 1 ms for a crop).
-    flat = labels.ravel()
-    firsts = np.flatnonzero(np.concatenate([[True], flat[1:] != flat[:-1]]))
-    ids, inverse = np.unique(flat[firsts], return_inverse=True)
-    objects = label_ids.objects(ids)
-    numbers = np.where(objects, np.cumsum(objects, dtype=np.int32), np.int32(0))
-    numbers[label_ids.unknown(ids)] = IGNORE
-    lengths = np.diff(firsts, append=flat.size)
-    return np.repeat(numbers[inverse], lengths).reshape(labels.shape)
-
-
-def _classes(labels: np.ndarray, source: Labels) -> np.ndarray:
-    """Returns the ids as they are stored, int32; 0 for background, -1 where nothing is known."""
-    ids, inverse = np.unique(labels, return_inverse=True)
-    objects = source.ids.objects(ids)
-    largest = int(ids[objects].max()) if objects.any() else 0
-    if largest > np.iinfo(np.int32).max:
-        raise InputError(
-            f"labels {source.volume.name} have the id {largest}; targets that name ids need ids below 2^31"
-        )
-    # All background becomes 0, since some background ids, such as the largest, do not fit into int32.
-    values = np.where(objects, ids, 0).astype(np.int32)
-    values[source.ids.unknown(ids)] = IGNORE
-    return values[inverse].reshape(labels.shape)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from emjax.data.heldout import hold_out
+from emjax.data.label_arrays import IGNORE
 from emjax.data.labelled import check_names
-from emjax.data.source import IGNORE, Crops
+from emjax.data.source import Crops
 from emjax.errors import InputError
 
 SHAPE, WINDOW = (8, 16, 24), (4, 8, 8)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from emjax.data import source
-from emjax.data.source import Crops, _dense
+from emjax.data.label_arrays import dense_ids
+from emjax.data.source import Crops
 from emjax.errors import InputError
 from emjax.geometry.box import Box
 from emjax.volumes.volume import Volume
@@ -238,7 +239,7 @@ def test_texture_found_once_is_enough(write, noise, open_plain) -> None:
     ],
 )
 def test_dense_labels_by_hand(labels: np.ndarray, expected: list[int]) -> None:
-    found = _dense(labels.reshape(1, 2, 2))
+    found = dense_ids(labels.reshape(1, 2, 2))
     assert found.dtype == np.int32
     np.testing.assert_array_equal(found.ravel(), expected)
 
@@ -248,7 +249,7 @@ def test_dense_labels_equal_sorting_all_voxels(dtype) -> None:
     rng = np.random.default_rng(0)
     for run in (1, 7):
         labels = rng.integers(0, 40, (3, 5, 6)).astype(dtype).repeat(run, axis=2)
-        np.testing.assert_array_equal(_dense(labels), _ranks(labels))
+        np.testing.assert_array_equal(dense_ids(labels), _ranks(labels))
 
 
 def test_bool_labels(write, noise, open_plain) -> None:

@@ -124,7 +124,7 @@ def make_plan(settings: Settings) -> Plan:
     tiling = Tiling(size.seen_size, tile_size, settings.overlap, settings.blending, task.offsets)
     outer = size.outer(settings.shared.box)
     grid, chunk = _blocks(settings, tiling, outer, size)
-    digest = _digest(weights.params)
+    digest = weights_digest(weights.params)
     identity = work_identity(
         {
             "weights": digest,
@@ -212,8 +212,12 @@ def _blocks(settings: Settings, tiling: Tiling, outer: Box, size: VoxelSize) -> 
     return grid, chunk
 
 
-def _digest(params: Any) -> str:
-    """Returns a hash of all weights: a checkpoint that was trained again has the same path."""
+def weights_digest(params: Any) -> str:
+    """Returns a hash of all weights: a checkpoint that was trained again has the same path.
+
+    Args:
+        params: nested dicts of arrays.
+    """
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         digest.update(jax.tree_util.keystr(path).encode())
