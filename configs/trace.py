@@ -41,7 +41,7 @@ def get_config() -> Config:
     c.step = 0.0  # distance between points; 0: about one
     # What is nearer to a path than scale * radius + constant needs no path of its own; larger values: fewer twigs
     c.scale = 1.5
-    c.constant = 2.0
+    c.constant = 2.0  # voxels
     c.coverage = 0.98  # share of the voxels of a neurite after which 'marching' is done with it
     c.confidence = 0.5  # least share of a branch that is neurite, not gap; of 'marching'
     c.trees = 0  # number of trees that are kept, the longest; 0: all

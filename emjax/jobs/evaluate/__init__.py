@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Mapping
@@ -46,7 +47,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
     """
     settings = Settings.from_config(config)
     if settings.kind == TREES:
-        return score_trees(settings, config, workdir)
+        return score_trees(settings, workdir, functools.partial(open_run_folder, workdir, config))
     inputs = open_inputs(settings)
     with OutputLock(f"{os.fspath(workdir)}/{RESULTS_FILE}", "evaluate"):
         folder = Path(os.fspath(open_run_folder(workdir, config)))

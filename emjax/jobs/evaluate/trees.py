@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from absl import logging
-from ml_collections import ConfigDict
+from etils import epath
 
 from emjax.blocks.lock import OutputLock
 from emjax.errors import InputError
@@ -18,7 +18,7 @@ from emjax.geometry.sizes import Triple
 from emjax.jobs.evaluate.report import write_plots
 from emjax.jobs.evaluate.settings import Settings
 from emjax.pictures.trees import draw_trees
-from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
+from emjax.runs.folder import RESULTS_FILE, write_results
 from emjax.runs.whole_file import write_whole
 from emjax.skeletons.skeleton import Skeleton
 from emjax.skeletons.swc import find_swc, read_swc
@@ -49,13 +49,15 @@ class Pair(NamedTuple):
     true: Skeleton
 
 
-def score_trees(settings: Settings, config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
+def score_trees(
+    settings: Settings, workdir: str | os.PathLike[str], open_folder: Callable[[], epath.Path]
+) -> int:
     """Scores each tracing, and writes `results.json` with the means, `trees.csv` and a picture to `workdir`.
 
     Args:
         settings: that name the files.
-        config: as made by `configs/evaluate.py`.
         workdir: run folder.
+        open_folder: opens it for this configuration.
 
     Returns:
         Exit status: 0 done.
@@ -69,7 +71,7 @@ def score_trees(settings: Settings, config: ConfigDict, workdir: str | os.PathLi
     size = image.voxel_nm if image is not None else None
     spacing = tuple(s / min(size) for s in size) if size else (1.0, 1.0, 1.0)
     with OutputLock(f"{os.fspath(workdir)}/{RESULTS_FILE}", "evaluate"):
-        folder = Path(os.fspath(open_run_folder(workdir, config)))
+        folder = Path(os.fspath(open_folder()))
         scores = {pair.name: _score(pair, spacing, settings) for pair in pairs}
         means = mean_scores([*scores.values()])
         _write_table(folder, scores)

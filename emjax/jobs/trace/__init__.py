@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 from ml_collections import ConfigDict
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict
 from emjax.jobs.trace.objects import trace_objects
 from emjax.jobs.trace.settings import Settings
 from emjax.jobs.trace.stacks import trace_stack
+from emjax.runs.folder import is_continued, open_run_folder
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
@@ -25,4 +27,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
         InputError: if the configuration or a volume cannot work, or nothing is there to trace.
     """
     settings = Settings.from_config(config)
-    return (trace_objects if settings.ids else trace_stack)(settings, config, workdir)
+    open_folder = functools.partial(open_run_folder, workdir, config)
+    if settings.ids:
+        return trace_objects(settings, is_continued(workdir, config), open_folder)
+    return trace_stack(settings, open_folder)

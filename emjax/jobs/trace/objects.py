@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from absl import logging
-from ml_collections import ConfigDict
+from etils import epath
 
 from emjax.blocks.block_size import whole_chunks
 from emjax.blocks.complete import refuse_incomplete
@@ -24,7 +24,7 @@ from emjax.geometry.grid import Grid
 from emjax.jobs.trace.settings import Settings
 from emjax.jobs.trace.stacks import in_voxels, relative_spacing
 from emjax.objects.measure import ObjectSums, lower_halo, measure_block
-from emjax.runs.folder import RESULTS_FILE, is_continued, open_run_folder, write_results
+from emjax.runs.folder import RESULTS_FILE, write_results
 from emjax.runs.memory import peak_rss_bytes
 from emjax.runs.whole_file import open_whole
 from emjax.skeletons.branches import measure_trees
@@ -59,13 +59,15 @@ class _Place(NamedTuple):
     voxels: int
 
 
-def trace_objects(settings: Settings, config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
-    """Traces objects, and writes `ID.swc` and a `precomputed` folder to the output, and a table to `workdir`.
+def trace_objects(
+    settings: Settings, continued: bool, open_folder: Callable[[], epath.Path]
+) -> int:
+    """Traces objects, and writes `ID.swc` and a `precomputed` folder to the output, and a table to the run folder.
 
     Args:
         settings: how to trace.
-        config: as made by `configs/trace.py`.
-        workdir: run folder.
+        continued: whether the run folder is of this configuration already, so that the output is its own.
+        open_folder: opens the run folder for this configuration.
 
     Returns:
         Exit status: 0 done.
@@ -73,13 +75,13 @@ def trace_objects(settings: Settings, config: ConfigDict, workdir: str | os.Path
     Raises:
         InputError: if the segmentation cannot be traced.
     """
-    volume = _open(settings, config, workdir)
+    volume = _open(settings, continued)
     table = _read_table(settings.objects) if settings.objects else None
     places = _of_table(table, volume) if table is not None else _find(volume)
     chosen = _choose(settings, places, volume)
     for place in chosen:
         check_memory(place.box.size, f"object {place.number}")
-    folder = Path(os.fspath(open_run_folder(workdir, config)))
+    folder = Path(os.fspath(open_folder()))
     output = local_path(settings.output)
     unit = settings.swc_unit(True)
     write_info(output / PRECOMPUTED)
@@ -121,7 +123,7 @@ def trace_objects(settings: Settings, config: ConfigDict, workdir: str | os.Path
     return 0
 
 
-def _open(settings: Settings, config: ConfigDict, workdir: str | os.PathLike[str]) -> Volume:
+def _open(settings: Settings, continued: bool) -> Volume:
     volume = open_ids(settings.input, "input")
     refuse_incomplete(volume.address, "input", settings.allow_incomplete)
     if volume.voxel_nm is None:
@@ -135,7 +137,7 @@ def _open(settings: Settings, config: ConfigDict, workdir: str | os.PathLike[str
             f"output={settings.output}: objects are written to a folder; give its name"
         )
     there = output.exists() and (not output.is_dir() or any(output.iterdir()))
-    if there and not (settings.overwrite or is_continued(workdir, config)):
+    if there and not (settings.overwrite or continued):
         raise InputError(
             f"{output} exists; give --config.overwrite=true to replace what is in it, or another output"
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from absl import logging
-from ml_collections import ConfigDict
+from etils import epath
 
 from emjax.blocks.complete import refuse_incomplete
 from emjax.blocks.output import check_apart
@@ -18,7 +19,7 @@ from emjax.geometry.box import Box
 from emjax.geometry.sizes import Triple
 from emjax.jobs.trace.settings import Settings
 from emjax.pictures.trees import draw_trees
-from emjax.runs.folder import RESULTS_FILE, open_run_folder, write_results
+from emjax.runs.folder import RESULTS_FILE, write_results
 from emjax.runs.memory import peak_rss_bytes
 from emjax.skeletons.branches import measure_trees
 from emjax.skeletons.skeleton import Skeleton
@@ -47,13 +48,12 @@ class _Kind(NamedTuple):
     method: str
 
 
-def trace_stack(settings: Settings, config: ConfigDict, workdir: str | os.PathLike[str]) -> int:
+def trace_stack(settings: Settings, open_folder: Callable[[], epath.Path]) -> int:
     """Traces a stack, and writes an SWC file, a picture and `results.json`.
 
     Args:
         settings: how to trace.
-        config: as made by `configs/trace.py`.
-        workdir: run folder.
+        open_folder: opens the run folder for this configuration.
 
     Returns:
         Exit status: 0 done.
@@ -69,7 +69,7 @@ def trace_stack(settings: Settings, config: ConfigDict, workdir: str | os.PathLi
     spacing = relative_spacing(volume.voxel_nm)
     stack = Stack.of(values, kind.threshold, spacing, settings.min_voxels, kind.white)
     del values
-    folder = Path(os.fspath(open_run_folder(workdir, config)))
+    folder = Path(os.fspath(open_folder()))
     shown = BlockProgress("trace", _PERCENT, 0, 0, pieces=("percent", _PERCENT))
     told = 0
 
