@@ -17,7 +17,6 @@ import importlib.util
 import inspect
 import os
 import signal
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -61,6 +60,19 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see python -m emjax.main --help")
 
 
+def end_quietly_when_unread(arguments: Sequence[str]) -> None:
+    """Lets a command that only prints end without a traceback when nobody reads any more: `emjax --help | head`.
+
+    For the process of the command itself. Anywhere else a closed socket of a library would end the process, silently.
+
+    Args:
+        arguments: the command without the program's name.
+    """
+    prints = not arguments or not {"-h", "--help", "--print_config"}.isdisjoint(arguments)
+    if prints and hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
 def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
     """Reads a command.
 
@@ -83,8 +95,6 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, argparse.Namespace]:
         arguments = _spell_out(arguments)
     rest, overrides = _split_overrides(arguments)
     asks, others = {"-h", "--help"} & set(rest), [a for a in rest if a not in ("-h", "--help")]
-    if asks or "--print_config" in rest or not arguments:
-        _end_quietly_when_unread()
     if not arguments:
         parser.parse_args(["--help"])
     if asks and any(a.partition("=")[0] == "--config" for a in others):
@@ -123,12 +133,6 @@ def _answer_shell(arguments: Sequence[str]) -> None:
 
     print("\n".join(complete(arguments[1], jobs, presets, fields)))
     raise SystemExit(0)
-
-
-def _end_quietly_when_unread() -> None:
-    """Ends a process that only prints, without a traceback, when nobody reads it any more: `emjax --help | head`."""
-    if hasattr(signal, "SIGPIPE") and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def _make_parser() -> _Parser:

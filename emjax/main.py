@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags.FLAGS.mark_as_parsed()
     set_up_logging()
     try:
+        if arguments is None:
+            command_line.end_quietly_when_unread(sys.argv[1:])
         config, command = command_line.parse(sys.argv[1:] if arguments is None else arguments)
         if command.print_config:
             print(command_line.as_arguments(config))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -142,3 +143,14 @@ def test_a_mistake_is_answered_without_jax():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("emjax: no config file no.py") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], [], ["--config", "configs/view.py", "--print_config"]]
+)
+def test_a_closed_pipe_ends_no_process_that_only_asks_for_a_help(arguments):
+    """In a notebook, or a worker of tests, the next socket that is closed would end it without a word."""
+    before = signal.getsignal(signal.SIGPIPE)
+    with contextlib.suppress(SystemExit):
+        main.main(arguments)
+    assert signal.getsignal(signal.SIGPIPE) == before != signal.SIG_DFL
