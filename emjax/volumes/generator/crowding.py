@@ -24,7 +24,7 @@ class Trunks(NamedTuple):
     """The axes of thick neurites, with a list for each cell of a grid of those that matter there.
 
     Attributes:
-        rows: `[n, 9]` pieces of curves, as in `emjax.volumes.generator.geometry.Curves`, those of one neurite together.
+        rows: `[n, 9]` pieces of curves, as in `emjax.volumes.generator.pieces.Curves`, those of one neurite together.
         owner: `[n]`, id of the neurite.
         first: `[3]`, grid coordinates of the first cell.
         count: `[3]`, number of cells along each axis.

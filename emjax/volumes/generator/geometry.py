@@ -11,19 +11,19 @@ The families and their numbers are our choice, set by eye against SNEMI3D, ISBI 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
 
 from emjax.compiled import compiled
 from emjax.geometry.sizes import Triple
 from emjax.volumes.generator import crowding as _crowding
 from emjax.volumes.generator import noise as _noise
+from emjax.volumes.generator import pieces as _pieces
+from emjax.volumes.generator.pieces import Curves
 
 _draw, _hashed, _key = _noise.draw, _noise.hashed, _noise.key_of
 _noise_line, _noise_vector = _noise.noise_line, _noise.noise_vector
 _make_way = _crowding.make_way
+_copy, _put = _pieces.copy, _pieces.put
 
 STEP_NM = 330.0  # between the control points of a curve
 _BEND_NM, _BEND_LENGTH_NM = 520.0, 4200.0  # slow bending shared by all curves
@@ -48,23 +48,6 @@ FAMILIES = np.array(
 )
 FAMILY_SHIFT = 40  # id of a neurite >> FAMILY_SHIFT is its family + 1
 MITOCHONDRION, TUBULE = 0, 1
-
-
-class Curves(NamedTuple):
-    """Pieces of curves.
-
-    Attributes:
-        rows: `[n, 9]`, the two ends (z, y, x each), the radius at each end, and the inverse of
-            the squared length.
-        owner: `[n]`, id of the neurite.
-        part: `[n]`, id of the organelle, 0 for the neurite itself.
-        kind: `[n]`, MITOCHONDRION or TUBULE.
-    """
-
-    rows: np.ndarray
-    owner: np.ndarray
-    part: np.ndarray
-    kind: np.ndarray
 
 
 @compiled
@@ -153,29 +136,6 @@ def _near(low, high, p, q, reach):
 def reach_of(radius):
     """Distance beyond which a curve never owns a point, since others always win there (our bound)."""
     return 350.0 + 2.4 * radius
-
-
-@compiled
-def _copy(source, target):
-    """Copy a vector; an assignment of arrays takes seconds to compile, for its error message."""
-    for axis in range(len(target)):
-        target[axis] = source[axis]
-
-
-@compiled
-def _put(store, count, p, q, r0, r1, owner, part, kind):
-    rows, owners, parts, kinds = store
-    if count < len(rows):
-        for axis in range(3):
-            rows[count, axis], rows[count, 3 + axis] = p[axis], q[axis]
-        rows[count, 6] = r0
-        rows[count, 7] = r1
-        square = (q[0] - p[0]) ** 2 + (q[1] - p[1]) ** 2 + (q[2] - p[2]) ** 2
-        rows[count, 8] = 1.0 / (square + 1e-9)
-        owners[count] = owner
-        parts[count] = part
-        kinds[count] = kind
-    return count + 1
 
 
 @compiled
@@ -377,34 +337,10 @@ def grow(seed: int, low: np.ndarray, high: np.ndarray) -> tuple[Curves, ...]:
         on the box.
     """
     key, table, directions = _key(seed, 1), FAMILIES, frames(seed)
-    (trunks,) = _filled(
+    (trunks,) = _pieces.filled(
         1, lambda store: (_enumerate_trunks(key, table, directions, low, high, store),)
     )
     pushing = _crowding.index_trunks(trunks.rows, trunks.owner, low - _PUSHED_NM, high + _PUSHED_NM)
-    return _filled(
+    return _pieces.filled(
         2, lambda *stores: _enumerate(key, table, directions, low, high, pushing, *stores)
-    )
-
-
-def _filled(stores: int, fill: Callable[..., tuple[int, ...]]) -> tuple[Curves, ...]:
-    """Call `fill` with stores that are large enough for all it puts into them."""
-    # Enough for a piece of a volume; pages that nothing is written to cost nothing, a second round costs all.
-    size = 1 << 16
-    while True:
-        arrays = tuple(
-            (
-                np.empty((size, 9)),
-                np.empty(size, np.int64),
-                np.empty(size, np.int64),
-                np.empty(size, np.int8),
-            )
-            for _ in range(stores)
-        )
-        counts = fill(*arrays)
-        if max(counts) <= size:
-            break
-        size = 1 << int(max(counts)).bit_length()
-    return tuple(
-        Curves(*(array[:count].copy() for array in store))
-        for store, count in zip(arrays, counts, strict=True)
     )
